@@ -1,0 +1,90 @@
+"""What a step may ask of an engine, whichever machine or cluster is behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import pyarrow as pa
+
+#: An engine's own lazy table; steps only hand it back to the engine.
+Frame = Any
+
+#: Streams batches; holds no state between calls but what it sets up before the first
+#: batch (a model, say). A module-level function bound with `functools.partial`.
+BatchKernel = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+#: Sees all rows of one group, in no particular order, and returns any number of rows.
+GroupKernel = Callable[[pa.Table], pa.Table]
+
+#: Only measures whose result does not depend on the order of the rows.
+Measure = Literal["count", "min", "max"]
+
+How = Literal["inner", "left", "semi", "anti"]
+
+
+class Engine(Protocol):
+    """The verbs that algorithms are joined to; one implementation per engine."""
+
+    @property
+    def name(self) -> str:
+        """Name in `engine.name` of a configuration."""
+
+    def scan(self, path: str, columns: Sequence[str] | None = None) -> Frame:
+        """Read a Parquet artifact (a file or a folder of parts)."""
+
+    def from_table(self, table: pa.Table) -> Frame:
+        """Hand a small driver-side table (quotas, centroid statistics) to the engine."""
+
+    def map_batches(
+        self,
+        frame: Frame,
+        kernel: BatchKernel,
+        schema: pa.Schema,
+        *,
+        order_by: Sequence[str] = (),
+    ) -> Frame:
+        """Stream the frame through `kernel`.
+
+        With `order_by`, batches arrive sorted by those columns (within a partition);
+        without, in any order.
+        """
+
+    def map_groups(
+        self, frame: Frame, key: str, kernel: GroupKernel, schema: pa.Schema
+    ) -> Frame:
+        """Apply `kernel` once to all rows of each value of the integer column `key`."""
+
+    def join(self, left: Frame, right: Frame, on: str, how: How) -> Frame:
+        """Equi-join on one column; the other columns must differ in name."""
+
+    def union(self, frames: Sequence[Frame]) -> Frame:
+        """Concatenate frames of the same columns."""
+
+    def where(self, frame: Frame, column: str, value: bool | None) -> Frame:
+        """Rows whose boolean `column` equals `value`."""
+
+    def select(self, frame: Frame, columns: Mapping[str, str]) -> Frame:
+        """Choose and rename columns: `{new name: old name}`."""
+
+    def aggregate(
+        self, frame: Frame, by: str | None, measures: Mapping[str, tuple[str, Measure]]
+    ) -> Frame:
+        """Group by one column (or all rows as one group): `{name: (column, measure)}`."""
+
+    def cut(
+        self, frame: Frame, by: Sequence[tuple[str, bool]], count: int
+    ) -> dict[str, Any] | None:
+        """Return the `count`-th row in the order `by` ((column, descending), …).
+
+        Exact on every engine. None if `count` is 0 or larger than the frame.
+        """
+
+    def count(self, frame: Frame) -> int:
+        """Return the number of rows."""
+
+    def write(self, frame: Frame, path: str, sort_by: Sequence[str]) -> int:
+        """Write a folder of Parquet parts sorted by `sort_by`; return the rows."""
+
+    def collect(self, frame: Frame, max_rows: int) -> pa.Table:
+        """Bring a bounded frame to the driver; raises RunError above `max_rows`."""

@@ -1,0 +1,45 @@
+"""Errors a user can act on; each says what, where, and what to do.
+
+The exit codes are the command line's contract: 2 for usage and configuration, 3 for
+input, 1 for anything else.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WinnowError(Exception):
+    """Base of every error that Winnow raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(WinnowError):
+    """The recipe or the command line asks for something impossible or unknown."""
+
+    exit_code = 2
+
+
+class InputError(WinnowError):
+    """The data cannot be used as it is; the message names file, column and remedy."""
+
+    exit_code = 3
+
+
+class RunError(WinnowError):
+    """A run directory is not in the state that the command needs."""
+
+
+class ConservationError(WinnowError):
+    """Rows in, kept, dropped and quarantined do not add up: a defect in Winnow."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return a hint that names the nearest known word, or lists all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"known: {', '.join(names)}" if names else ""
