@@ -1,0 +1,24 @@
+"""Which encoder, and how it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class ModelConfig(BaseModel):
+    """An open_clip model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: open_clip architecture, or `local-dir:FOLDER` with config and weights.
+    name: str = "ViT-B-32"
+    #: open_clip tag or weight file; none for `local-dir:`.
+    pretrained: str | None = None
+    precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    batch_size: Annotated[int, Field(gt=0)] = 64
+    #: Images with more pixels are quarantined before they are decoded.
+    max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
+    #: Decoding threads; none: as many as the machine has cores.
+    decode_threads: Annotated[int, Field(gt=0)] | None = None

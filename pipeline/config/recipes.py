@@ -1,0 +1,102 @@
+"""Recipes: YAML in which a key written twice is an error, found by path or name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pipeline.config.run import RunConfig, parse
+from pipeline.core.errors import ConfigError, did_you_mean
+
+# `conf/` lies beside the package in a checkout and inside it in a wheel.
+_PACKAGE = Path(__file__).resolve().parents[1]
+_FOLDERS = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, but a repeated key is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if key in seen:
+                line = key_node.start_mark.line + 1
+                raise ConfigError(f"line {line}: the key '{key}' is written twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def shipped() -> dict[str, Path]:
+    """Return the recipes that come with the package, by name."""
+    for folder in _FOLDERS:
+        found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+        if found:
+            return found
+    return {}
+
+
+def find(recipe: str) -> Path:
+    """Return the file of a recipe given by path or by name.
+
+    Raises ConfigError with the nearest name if there is none.
+    """
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    known = shipped()
+    if recipe in known:
+        return known[recipe]
+    raise ConfigError(f"no recipe '{recipe}'; {did_you_mean(recipe, known)}")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raises ConfigError that names file and line."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of sections")
+    return values
+
+
+def load(
+    recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
+) -> RunConfig:
+    """Read, override (`section.key=value`) and validate a recipe."""
+    values = read(find(str(recipe)))
+    for override in overrides:
+        _override(values, override)
+    if out is not None:
+        _override(values, f"output.path={out}")
+    return parse(values)
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: write section.key=value")
+    *sections, last = key.split(".")
+    place = values
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if inner is None:
+            inner = place[section] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: '{section}' is not a section")
+        place = inner
+    try:
+        place[last] = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: not a YAML value") from error
+
+
+def dump(config: RunConfig) -> str:
+    """Return the resolved recipe as YAML; running it again gives the same run."""
+    return yaml.safe_dump(config.as_recipe(), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,232 @@
+"""The settings of each step, as they stand under its name in a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pipeline.config.model import ModelConfig
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+Modality = Literal["image", "text"]
+
+
+class StepConfig(BaseModel):
+    """Base of every section: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Budget(StepConfig):
+    """How many rows to keep: a fraction or a count, exact to the row."""
+
+    keep_fraction: Fraction | None = None
+    keep_count: Annotated[int, Field(ge=0)] | None = None
+    #: What a fraction refers to: the rows that enter the step, or the whole pool.
+    of: Literal["entering", "pool"] = "entering"
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Budget:
+        if self.keep_fraction is not None and self.keep_count is not None:
+            raise ValueError("give keep_fraction or keep_count, not both")
+        return self
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a fraction or a count is set."""
+        return self.keep_fraction is not None or self.keep_count is not None
+
+
+class RequiredBudget(Budget):
+    """A budget that has to be given."""
+
+    @model_validator(mode="after")
+    def _some_budget(self) -> RequiredBudget:
+        if not self.has_budget:
+            raise ValueError("give keep_fraction (0 to 1) or keep_count (rows)")
+        return self
+
+
+class ExactConfig(StepConfig):
+    """Exact duplicates, by any of three meanings of 'the same'."""
+
+    on: tuple[Literal["image_bytes", "image_pixels", "caption"], ...] = ("image_bytes",)
+
+    @model_validator(mode="after")
+    def _something(self) -> ExactConfig:
+        if not self.on:
+            raise ValueError("on: name image_bytes, image_pixels or caption")
+        return self
+
+
+class RulesConfig(StepConfig):
+    """Bounds on caption and image; DataComp's basic filter by default."""
+
+    min_words: int | None = 3
+    max_words: int | None = None
+    min_chars: int | None = 6
+    max_chars: int | None = None
+    min_side: int | None = 200
+    max_aspect: float | None = 3.0
+    #: ISO 639-1 codes that pass; DataComp's filter is ["en"]. None: not checked.
+    languages: tuple[str, ...] | None = None
+    #: Input columns that hold the image's size, so that images need not be opened.
+    width_column: str | None = None
+    height_column: str | None = None
+
+    @model_validator(mode="after")
+    def _both_sizes(self) -> RulesConfig:
+        if (self.width_column is None) != (self.height_column is None):
+            raise ValueError("give both width_column and height_column, or neither")
+        return self
+
+    @property
+    def checks_image(self) -> bool:
+        """Whether a rule needs the image's size."""
+        return self.min_side is not None or self.max_aspect is not None
+
+    @property
+    def checks_caption(self) -> bool:
+        """Whether a rule needs the caption."""
+        bounds = (self.min_words, self.max_words, self.min_chars, self.max_chars)
+        return self.languages is not None or any(b is not None for b in bounds)
+
+
+class EmbedConfig(StepConfig):
+    """Vectors from the recipe's model, or ready-made ones in its place."""
+
+    modalities: tuple[Modality, ...] = ("image", "text")
+    #: Input columns that hold ready-made vectors (lists of numbers).
+    image_column: str | None = None
+    text_column: str | None = None
+    #: Folder in clip-retrieval's layout (img_emb/, text_emb/, metadata/).
+    clip_retrieval: str | None = None
+    #: Column of that layout's metadata that names the sample.
+    clip_retrieval_uid: str = "uid"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EmbedConfig:
+        if not self.modalities:
+            raise ValueError("modalities: name image, text or both")
+        columns = {"image": self.image_column, "text": self.text_column}
+        given = {name for name, column in columns.items() if column}
+        if given and self.clip_retrieval:
+            raise ValueError("give vector columns or clip_retrieval, not both")
+        if given and given != set(self.modalities):
+            lacking = sorted(given ^ set(self.modalities))
+            raise ValueError(
+                f"{lacking[0]}: vectors come from columns for all modalities or none; "
+                "set modalities to match image_column and text_column"
+            )
+        return self
+
+    @property
+    def ready_made(self) -> bool:
+        """Whether the vectors exist already."""
+        return bool(self.image_column or self.text_column or self.clip_retrieval)
+
+
+class ClusterConfig(StepConfig):
+    """Spherical k-means with FAISS."""
+
+    #: Number of clusters; 'auto' is the rounded square root of the rows.
+    k: Positive | Literal["auto"] = "auto"
+    on: Modality = "image"
+    iterations: Positive = 20
+    #: Rows to train on, drawn by uid hash; 'auto' is 256 for each cluster.
+    train_rows: Positive | Literal["auto"] = "auto"
+
+
+class SemanticConfig(StepConfig):
+    """SemDeDup: drop what is within epsilon of an earlier row of its cluster."""
+
+    epsilon: Annotated[float, Field(ge=0.0, le=2.0)] = 0.05
+    semantics: Literal["greedy", "reference", "components"] = "greedy"
+    #: Which of two duplicates stays: the one farthest from the centroid (hard), the
+    #: nearest (easy), or one drawn by uid hash (random).
+    order: Literal["hard", "easy", "random"] = "hard"
+    on: Modality = "image"
+
+
+class PrototypesConfig(RequiredBudget):
+    """Self-supervised prototypes: prune by the distance to the nearest centroid."""
+
+    keep: Literal["hard", "easy"] = "hard"
+    #: Each cluster keeps at least this share of an equal part of the budget.
+    balance: Fraction = 0.5
+
+
+class ComplexityConfig(RequiredBudget):
+    """Density-based pruning: a budget spread over clusters by their complexity."""
+
+    temperature: Annotated[float, Field(gt=0.0)] = 0.1
+    balance: Fraction = 0.0
+    #: Nearest other centroids that d_inter averages over; 'auto' is 20 or k − 1.
+    neighbours: Positive | Literal["auto"] = "auto"
+    keep: Literal["hard", "easy", "random"] = "hard"
+
+
+class ScoreConfig(Budget):
+    """Image-text alignment, by the recipe's model or by a filtering network."""
+
+    method: Literal["alignment", "neg_clip_loss"] = "alignment"
+    threshold: float | None = None
+    #: The filtering network; without it, the vectors of `embed` are scored.
+    model: ModelConfig | None = None
+    temperature: Annotated[float, Field(gt=0.0)] = 0.01
+    batch: Annotated[int, Field(gt=1)] = 32_768
+    repeats: Positive = 10
+
+    @model_validator(mode="after")
+    def _some_cut(self) -> ScoreConfig:
+        if not self.has_budget and self.threshold is None:
+            raise ValueError(
+                "give keep_fraction, keep_count, threshold, or a budget and a threshold"
+            )
+        return self
+
+
+class RandomConfig(RequiredBudget):
+    """Control: rows drawn by uid hash."""
+
+
+class UniformConfig(RequiredBudget):
+    """Control: the same share of every cluster, drawn by uid hash."""
+
+
+class CustomConfig(Budget):
+    """A scorer or a decision of the user's own."""
+
+    #: `package.module:function` over an Arrow batch.
+    function: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    #: Input columns that the function gets besides uid.
+    columns: tuple[str, ...] = ()
+    threshold: float | None = None
+    #: Whether high scores are kept.
+    keep_high: bool = True
+
+
+class ApplyConfig(StepConfig):
+    """Write what survived."""
+
+    shard_rows: Positive = 100_000
+    shard_mb: Positive = 512
+
+
+#: Sections by step name; a recipe may hold NAME_2, NAME_3, … for repeated steps.
+SECTIONS: dict[str, type[StepConfig]] = {
+    "exact": ExactConfig,
+    "rules": RulesConfig,
+    "embed": EmbedConfig,
+    "cluster": ClusterConfig,
+    "semantic": SemanticConfig,
+    "prototypes": PrototypesConfig,
+    "complexity": ComplexityConfig,
+    "score": ScoreConfig,
+    "random": RandomConfig,
+    "uniform": UniformConfig,
+    "custom": CustomConfig,
+    "apply": ApplyConfig,
+}

@@ -1,0 +1,163 @@
+"""What a run hands on: kept shards, the DataComp subset, quarantined rows.
+
+Kernels over references sorted by (source, row), like every reader of samples.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.store.reader import SampleReader, Unreadable, by_source, read_rows, single
+
+_ROW_GROUP_BYTES = 32 * 2**20
+_ROW_GROUP_ROWS = 10_000
+
+WRITTEN = pa.schema([("file", pa.string()), ("rows", pa.int64())])
+
+#: DataComp's subset file: a uid's 128 bits as two unsigned 64-bit halves.
+SUBSET = np.dtype("u8,u8")
+
+_HEX_128 = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True)
+class ShardSize:
+    """When a kept shard is full: at so many rows or so many bytes in memory."""
+
+    rows: int
+    bytes: int
+
+
+def write_kept(
+    references: Iterator[pa.RecordBatch],
+    *,
+    reader: SampleReader,
+    schema: pa.Schema,
+    folder: str,
+    size: ShardSize,
+) -> Iterator[pa.RecordBatch]:
+    """Copy the referenced rows, all columns, to `folder`/part-*.parquet.
+
+    Yields one (file, rows) batch per shard. Raises OSError if a row that an earlier
+    step could read no longer can be.
+    """
+    writer = _ShardWriter(Path(folder), schema, size)
+    for source, wanted in by_source(references):
+        path = reader.paths[source]
+        rows = wanted["row"].to_numpy()
+        for _, table in read_rows(path, rows, schema.names):
+            if isinstance(table, Unreadable):
+                raise OSError(f"{path}: {table.reason}")
+            writer.add(table)
+    writer.close()
+    for file, rows in writer.written:
+        yield pa.RecordBatch.from_pylist([{"file": file, "rows": rows}], WRITTEN)
+
+
+class _ShardWriter:
+    """Fills one shard after the other, in row groups of a bounded size."""
+
+    def __init__(self, folder: Path, schema: pa.Schema, size: ShardSize) -> None:
+        self.written: list[tuple[str, int]] = []
+        self._folder, self._schema, self._size = folder, schema, size
+        self._held: list[pa.Table] = []
+        self._held_rows = self._held_bytes = 0
+        self._rows = self._bytes = 0
+        self._file = folder
+        self._writer: pq.ParquetWriter | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def add(self, table: pa.Table) -> None:
+        while len(table):
+            room = self._size.rows - self._rows - self._held_rows
+            part, table = table.slice(0, room), table.slice(room)
+            self._held.append(part)
+            self._held_rows += len(part)
+            self._held_bytes += part.nbytes
+            if self._bytes + self._held_bytes >= self._size.bytes:
+                self._finish_shard()
+            elif self._rows + self._held_rows >= self._size.rows:
+                self._finish_shard()
+            elif (
+                self._held_bytes >= _ROW_GROUP_BYTES
+                or self._held_rows >= _ROW_GROUP_ROWS
+            ):
+                self._flush()
+
+    def close(self) -> None:
+        if self._held_rows or not self.written:
+            self._finish_shard()
+
+    def _flush(self) -> None:
+        if self._writer is None:
+            self._file = self._folder / f"part-{len(self.written):05d}.parquet"
+            self._writer = pq.ParquetWriter(
+                self._file, self._schema, compression="zstd"
+            )
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held).cast(self._schema))
+        self._rows += self._held_rows
+        self._bytes += self._held_bytes
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+    def _finish_shard(self) -> None:
+        self._flush()
+        if self._writer is not None:
+            self._writer.close()
+        self.written.append((self._file.name, self._rows))
+        self._writer, self._rows, self._bytes = None, 0, 0
+
+
+def quarantine_schema(schema: pa.Schema) -> pa.Schema:
+    """Schema of the quarantine: where, why, and the raw row as it was read."""
+    return pa.schema(
+        [
+            ("uid", pa.string()),
+            ("source", pa.string()),
+            ("row", pa.int64()),
+            ("reason", pa.string()),
+            ("step", pa.string()),
+            ("raw", pa.struct(list(schema))),
+        ]
+    )
+
+
+def quarantined_rows(
+    references: Iterator[pa.RecordBatch], *, reader: SampleReader, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Add the raw row to each (uid, source, row, reason, step), null if unreadable."""
+    target = quarantine_schema(schema)
+    for source, wanted in by_source(references):
+        rows = wanted["row"].to_numpy()
+        for start, table in read_rows(reader.paths[source], rows, schema.names):
+            if isinstance(table, Unreadable):
+                part = wanted.slice(start, table.rows)
+                raw = pa.nulls(table.rows, target.field("raw").type)
+            else:
+                part = wanted.slice(start, len(table))
+                columns = [single(table[name]) for name in schema.names]
+                raw = pa.StructArray.from_arrays(columns, fields=list(schema))
+            arrays = [single(part[name]) for name in target.names[:-1]]
+            yield pa.RecordBatch.from_arrays([*arrays, raw], schema=target)
+
+
+def datacomp_subset(uids: pa.Array) -> npt.NDArray[np.void] | None:
+    """Return sorted (high, low) halves of 32-digit hexadecimal uids, DataComp's format.
+
+    None if a uid is not 128-bit hexadecimal.
+    """
+    names = uids.to_pylist()
+    if not all(_HEX_128.fullmatch(name) for name in names):
+        return None
+    halves = np.frombuffer(bytes.fromhex("".join(names)), dtype=">u8").reshape(-1, 2)
+    subset = np.empty(len(halves), SUBSET)
+    subset["f0"], subset["f1"] = halves[:, 0], halves[:, 1]
+    return np.sort(subset)

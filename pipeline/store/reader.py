@@ -1,0 +1,265 @@
+"""Read samples by reference: (source, row) in, uid, image bytes and caption out.
+
+A frame of samples carries references only; whoever needs images or captions reads them
+here, on whichever machine the kernel runs. That keeps images out of joins and shuffles.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.core.errors import InputError
+from pipeline.store.shards import open_shard
+
+_BATCH_ROWS = 256
+
+#: `reason` is set where the row could not be read at all.
+READ = {
+    "uid": pa.string(),
+    "image": pa.binary(),
+    "text": pa.string(),
+    "reason": pa.string(),
+}
+
+
+@dataclass(frozen=True)
+class SampleReader:
+    """Where the shards are and what their columns mean; pickles to any worker."""
+
+    root: str
+    paths: Mapping[str, str]
+    image: str | None = None
+    text: str | None = None
+
+    def read(
+        self,
+        references: Iterator[pa.RecordBatch],
+        modalities: Sequence[str],
+        extra: Sequence[str] = (),
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield uid, the asked-for modalities, reason, and `extra` input columns.
+
+        `references` are batches of (uid, source, row) sorted by source and row. Every
+        reference comes out exactly once, in order. A row group that cannot be read
+        gives its rows a reason instead of values.
+        """
+        for source, table in by_source(references):
+            yield from self._read_source(source, table, modalities, extra)
+
+    def _read_source(
+        self,
+        source: str,
+        references: pa.Table,
+        modalities: Sequence[str],
+        extra: Sequence[str],
+    ) -> Iterator[pa.RecordBatch]:
+        uids = single(references["uid"]).cast(pa.string())
+        rows = references["row"].to_numpy()
+        names = {"image": self.image, "text": self.text}
+        columns = [c for m in modalities if (c := names[m]) is not None]
+        wanted = list(dict.fromkeys([*columns, *extra]))
+        for start, table in read_rows(self.paths[source], rows, wanted):
+            if isinstance(table, Unreadable):
+                part = uids.slice(start, table.rows)
+                yield self._unreadable(part, table, modalities, extra)
+            else:
+                part = uids.slice(start, len(table))
+                yield self._batch(source, part, table, modalities, extra)
+
+    def _batch(
+        self,
+        source: str,
+        uids: pa.Array,
+        table: pa.Table,
+        modalities: Sequence[str],
+        extra: Sequence[str],
+    ) -> pa.RecordBatch:
+        arrays: dict[str, pa.Array] = {"uid": uids}
+        reason: pa.Array = pa.nulls(len(uids), pa.string())
+        if "image" in modalities:
+            arrays["image"], reason = self._images(source, single(table[self.image]))
+        if "text" in modalities:
+            arrays["text"] = single(table[self.text]).cast(pa.string())
+        arrays["reason"] = reason
+        for name in extra:
+            arrays[f"extra.{name}"] = single(table[name])
+        return pa.RecordBatch.from_pydict(arrays)
+
+    def _unreadable(
+        self,
+        uids: pa.Array,
+        failure: Unreadable,
+        modalities: Sequence[str],
+        extra: Sequence[str],
+    ) -> pa.RecordBatch:
+        arrays = {"uid": uids}
+        for name in modalities:
+            arrays[name] = pa.nulls(len(uids), READ[name])
+        arrays["reason"] = pa.array([failure.reason] * len(uids), pa.string())
+        for name in extra:
+            arrays[f"extra.{name}"] = pa.nulls(len(uids), failure.types[name])
+        return pa.RecordBatch.from_pydict(arrays)
+
+    def _images(self, source: str, column: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """Return image bytes and, for files that cannot be read, the reason."""
+        none = pa.nulls(len(column), pa.string())
+        if _is_binary(column.type):
+            return column.cast(pa.binary()), none
+        if pa.types.is_struct(column.type):
+            inline = pc.struct_field(column, "bytes").cast(pa.binary())
+            if not inline.null_count or column.type.get_field_index("path") < 0:
+                return inline, none
+            return self._files(source, pc.struct_field(column, "path"), inline)
+        return self._files(source, column, pa.nulls(len(column), pa.binary()))
+
+    def _files(
+        self, source: str, paths: pa.Array, inline: pa.Array
+    ) -> tuple[pa.Array, pa.Array]:
+        folder = posixpath.dirname(self.paths[source])
+        images: list[bytes | None] = []
+        reasons: list[str | None] = []
+        for path, data in zip(paths.to_pylist(), inline.to_pylist(), strict=True):
+            reason = None
+            if data is None and path is not None:
+                data, reason = self._file(folder, path)
+            images.append(data)
+            reasons.append(reason)
+        return pa.array(images, pa.binary()), pa.array(reasons, pa.string())
+
+    def _file(self, folder: str, path: str) -> tuple[bytes | None, str | None]:
+        target = posixpath.normpath(posixpath.join(folder, path))
+        # A path is untrusted input: it may name files of this pool only.
+        inside = _real(target).startswith(_real(self.root).rstrip("/") + "/")
+        if not inside:
+            return None, f"image_path_outside_pool: {path}"
+        try:
+            with fsspec.open(target, "rb") as file:
+                return file.read(), None
+        except (OSError, ValueError) as error:
+            return None, f"image_file_unreadable: {path} ({type(error).__name__})"
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A stretch of rows whose pages are damaged."""
+
+    rows: int
+    reason: str
+    types: Mapping[str, pa.DataType]
+
+
+def read_rows(
+    path: str, rows: npt.NDArray[np.int64], columns: Sequence[str]
+) -> Iterator[tuple[int, pa.Table | Unreadable]]:
+    """Yield (position in `rows`, table) for the sorted row numbers of one shard.
+
+    Reads only row groups that hold a wanted row. A row group that fails to decode
+    yields an Unreadable for those of its rows that have not come out yet.
+    """
+    with open_shard(path) as file:
+        first, position = 0, 0
+        for group in range(file.num_row_groups):
+            size = file.metadata.row_group(group).num_rows
+            end = int(np.searchsorted(rows, first + size))
+            inner = rows[position:end] - first
+            yielded = 0
+            try:
+                for table in _read_group(file, group, inner, columns):
+                    yield position + yielded, table
+                    yielded += len(table)
+            except (pa.ArrowInvalid, OSError) as error:
+                reason = f"unreadable_row_group: {group} ({str(error)[:120]})"
+                types = {n: file.schema_arrow.field(n).type for n in columns}
+                left = len(inner) - yielded
+                yield position + yielded, Unreadable(left, reason, types)
+            first, position = first + size, end
+
+
+def _read_group(
+    file: pq.ParquetFile,
+    group: int,
+    wanted: npt.NDArray[np.int64],
+    columns: Sequence[str],
+) -> Iterator[pa.Table]:
+    if not len(wanted):
+        return
+    seen, taken = 0, 0
+    batches = file.iter_batches(
+        batch_size=_BATCH_ROWS, row_groups=[group], columns=list(columns)
+    )
+    for batch in batches:
+        end = int(np.searchsorted(wanted, seen + len(batch)))
+        picked = wanted[taken:end] - seen
+        seen, taken = seen + len(batch), end
+        if len(picked):
+            table = pa.Table.from_batches([batch])
+            yield table if len(picked) == len(batch) else table.take(picked)
+
+
+def by_source(
+    references: Iterator[pa.RecordBatch],
+) -> Iterator[tuple[str, pa.Table]]:
+    """Gather each source's references, which may span several batches.
+
+    Raises InputError if they do not come sorted by source and row.
+    """
+    source: str | None = None
+    held: list[pa.RecordBatch] = []
+    for batch in references:
+        for name, run in _runs(batch):
+            if source is not None and name != source:
+                yield source, _gather(held)
+                held = []
+            source = name
+            held.append(run)
+    if source is not None:
+        yield source, _gather(held)
+
+
+def _runs(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    if not len(batch):
+        return
+    encoded = batch.column("source").dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    borders = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    for start, end in zip(borders[:-1], borders[1:], strict=True):
+        name = encoded.dictionary[int(codes[start])].as_py()
+        yield name, batch.slice(start, end - start)
+
+
+def _gather(held: list[pa.RecordBatch]) -> pa.Table:
+    table = pa.Table.from_batches(held)
+    if (np.diff(table["row"].to_numpy()) < 1).any():
+        raise InputError("references are not sorted by source and row")
+    return table
+
+
+def single(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
+    combined = column.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
+    return combined
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def _real(path: str) -> str:
+    return path if "://" in path else os.path.realpath(path)
