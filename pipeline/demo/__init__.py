@@ -1,0 +1,13 @@
+"""The demo: a pool of rendered scenes with planted defects, a model, a verdict.
+
+`scenes` and `captions` render images and describe them, `pool` hides known defects
+among them, `judge` says how much of that a run has found, and `train` reproduces the
+small CLIP in `model/` that the demo uses.
+
+May import: core, models; pyarrow; PIL, torch and open_clip inside functions.
+"""
+
+from pathlib import Path
+
+#: Folder of the packaged CLIP, in open_clip's `local-dir:` layout.
+MODEL_FOLDER = Path(__file__).parent / "model"
