@@ -1,0 +1,58 @@
+"""How many rows a budget is, exactly."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+
+def exact_fraction(value: float) -> Fraction:
+    """Return the decimal number that was written, not its binary neighbour.
+
+    0.29 is 29/100 here, while `int(0.29 * 100)` is 28. Raises ValueError if `value` is
+    not a number in [0, 1].
+    """
+    try:
+        # The shortest decimal that reads back as this float is what the user typed.
+        fraction = Fraction(Decimal(str(value)))
+    except (InvalidOperation, ValueError, OverflowError):
+        fraction = Fraction(-1)
+    if not 0 <= fraction <= 1:
+        raise ValueError(
+            f"{value} is not a fraction: give a number from 0 to 1 (15 % is 0.15)"
+        )
+    return fraction
+
+
+def budget_count(
+    rows: int, *, fraction: float | None = None, count: int | None = None
+) -> int:
+    """Return how many of `rows` rows a budget keeps: exactly one of two forms.
+
+    `fraction` of the rows, rounded down in decimal arithmetic (0.15 of 1,000 is 150,
+    0.29 of 100 is 29), or `count` rows. Raises ValueError if neither or both are given,
+    if `fraction` is outside [0, 1], or if `count` is negative or larger than `rows`.
+    """
+    if rows < 0:
+        raise ValueError(f"the number of rows is {rows}; it cannot be negative")
+    if (fraction is None) == (count is None):
+        raise ValueError("give a budget as either a fraction or a count, not both")
+    if fraction is not None:
+        share = exact_fraction(fraction)
+        return rows * share.numerator // share.denominator
+    assert count is not None
+    if not 0 <= count <= rows:
+        raise ValueError(
+            f"cannot keep {count:,} of {rows:,} rows: give a count from 0 to {rows}, "
+            "or a fraction"
+        )
+    return count
+
+
+def datacomp_count(rows: int, fraction: float) -> int:
+    """Return what DataComp's own CLIP-score filter keeps, ties aside: one row more.
+
+    It keeps every score ≥ the (n·f + 1)-th highest, so 0.3 of 10 rows is 4 (Gadre et
+    al. 2023, arXiv 2304.14108, released baselines). Raises as `budget_count` does.
+    """
+    return min(rows, budget_count(rows, fraction=fraction) + 1)
