@@ -96,10 +96,10 @@ def shingle_sets(
     normalise: Iterable[str] = (),
     threads: int = 1,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-    """Return `(bounds, hashes)`: row i's shingles are `hashes[bounds[i]:bounds[i+1]]`.
+    """Return `(bounds, hashes)`: row i's set is `hashes[bounds[i]:bounds[i+1]]`.
 
-    64-bit hashes in the order of the text, repeated shingles repeated. Arguments and
-    errors as those of `signatures`.
+    64-bit hashes in the order of the text, each once. Arguments and errors as those
+    of `signatures`.
     """
     rules = checked_rules(normalise)
     plan = _plan(token_hash, ngram, unit, rules, False)
@@ -111,7 +111,7 @@ def shingle_sets(
             first: int, last: int, rows: Rows = rows, count: Any = count
         ) -> npt.NDArray[np.uint64]:
             part: npt.NDArray[np.uint64]
-            part = shingle_hashes.count_and_hash(rows, first, last, plan, count)
+            part = shingle_hashes.distinct_hashes(rows, first, last, plan, count)
             return part
 
         hashes += _over_ranges(collect, rows, threads)

@@ -10,6 +10,7 @@ from numba import njit
 from numba.extending import overload
 
 from pipeline.algorithms.dedup import permutations
+from pipeline.algorithms.dedup.hash_sets import cleared, insert
 from pipeline.algorithms.dedup.lanes import BLOCK, LANES
 from pipeline.algorithms.dedup.sha1 import sha1
 from pipeline.algorithms.dedup.shingling import code_points, copy, spans, squeeze
@@ -155,27 +156,33 @@ def sketch_rows(
 
 
 @njit(nogil=True, cache=True)
-def count_and_hash(
+def distinct_hashes(
     rows: Any, first: int, last: int, plan: Any, counts: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint64]:
-    """Return the hashes of rows `first` … `last` one after the other.
+    """Return the sets of rows `first` … `last` one after the other.
 
-    Writes how many there are of each row to `counts[first:last]`.
+    Writes their sizes to `counts[first:last]`.
     """
     scratch = _scratch(rows, first, last)
+    table = np.zeros(64, dtype=np.uint64)
     out = np.empty(1024, dtype=np.uint64)
     size = 0
     while first < last:
         end = _block_end(rows, first, last)
         _hash_block(rows, first, end, plan, scratch)
         added = scratch.bounds[end - first]
-        if size + added > len(out):
-            larger = np.empty(2 * (size + added), dtype=np.uint64)
+        # One more: a repeated hash is written before it is found to be one.
+        if size + added >= len(out):
+            larger = np.empty(2 * (size + added) + 1, dtype=np.uint64)
             larger[:size] = out[:size]
             out = larger
-        out[size : size + added] = scratch.hashes[:added]
-        size += added
         for i in range(end - first):
-            counts[first + i] = scratch.bounds[i + 1] - scratch.bounds[i]
+            hashes = scratch.hashes[scratch.bounds[i] : scratch.bounds[i + 1]]
+            table, mask = cleared(table, len(hashes))
+            before = size
+            for j in range(len(hashes)):
+                out[size] = hashes[j]
+                size += 1 if insert(table, mask, hashes[j]) else 0
+            counts[first + i] = size - before
         first = end
     return out[:size]

@@ -1,0 +1,67 @@
+"""Sets of 64-bit hashes in open-addressing tables that are cleared and used again.
+
+A slot of 0 is empty, and the hash 0 is filed as 1: this confuses two hashes in 2⁶⁴,
+which is no more than hashing itself does. Hashes are uniform, so their low bits are
+the slot.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, uint64
+
+Hashes = npt.NDArray[np.uint64]
+
+
+@njit(nogil=True, cache=True)
+def cleared(table: Hashes, count: int) -> tuple[Hashes, int]:
+    """Return an empty table that takes `count` hashes, and the mask of its slots.
+
+    `table` itself where it is large enough. At most half of the slots will be filled.
+    """
+    size = 8
+    while size < 2 * count:
+        size *= 2
+    if size > len(table):
+        table = np.empty(size, dtype=np.uint64)
+    table[:size] = 0
+    return table, size - 1
+
+
+@njit(nogil=True, cache=True)
+def slot_of(table: Hashes, mask: int, value: np.uint64) -> np.uint64:
+    """Return the slot that holds `value`, or the empty one where it belongs.
+
+    The low bits of value·φ⁻¹, folded: for values that are no hashes themselves.
+    """
+    slot = value * uint64(0x9E3779B97F4A7C15)
+    slot = (slot ^ (slot >> uint64(32))) & uint64(mask)
+    while table[slot] != 0 and table[slot] != value:
+        slot = (slot + uint64(1)) & uint64(mask)
+    return slot
+
+
+@njit(nogil=True, cache=True)
+def insert(table: Hashes, mask: int, value: np.uint64) -> bool:
+    """Add `value`; say whether it was new."""
+    value = max(value, uint64(1))
+    slot = value & uint64(mask)
+    while table[slot] != 0:
+        if table[slot] == value:
+            return False
+        slot = (slot + uint64(1)) & uint64(mask)
+    table[slot] = value
+    return True
+
+
+@njit(nogil=True, cache=True)
+def contains(table: Hashes, mask: int, value: np.uint64) -> bool:
+    """Say whether `value` is in the table."""
+    value = max(value, uint64(1))
+    slot = value & uint64(mask)
+    while table[slot] != 0:
+        if table[slot] == value:
+            return True
+        slot = (slot + uint64(1)) & uint64(mask)
+    return False

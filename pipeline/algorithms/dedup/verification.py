@@ -1,0 +1,317 @@
+"""Candidate pairs to proven removals: every dropped row is near a row that stays.
+
+Buckets only propose. A pair counts once its exact Jaccard similarity, over the hashes
+of all shingles, reaches the threshold. What follows from the proven pairs is decided
+row by row, smallest first (the caller sorts the rows by who is preferred as keeper):
+
+- `representatives`: a row is dropped if one of its proven, smaller neighbours is kept;
+  its keeper is the smallest of those. Nothing is dropped through a chain.
+- `components`: a row is dropped unless it is the smallest of its component.
+
+Which pairs are proposed. In a round, every bucket compares one centre with its members:
+the smallest row still standing that has not been its centre. A bucket whose members
+are alike is done after one round; members unlike the centre meet the next one in the
+next round. After `rounds` rounds a bucket has had as many centres, so there are at most
+`rounds` pairs per (row, band): linear in the rows even where a template puts all of
+them in one bucket. Pairs that only a later centre would have shown are missed and both
+rows kept: this bounds recall, never precision. A row whose keeper was itself dropped
+in a later round is compared with the keeper's keeper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, uint64
+
+from pipeline.algorithms.dedup.banding import Buckets
+from pipeline.algorithms.dedup.components import flatten, join
+from pipeline.algorithms.dedup.hash_sets import cleared, slot_of
+
+Semantics = Literal["representatives", "components"]
+
+#: Exact similarity of rows `left[i]` and `right[i]`.
+Similarity = Callable[
+    [npt.NDArray[np.uint32], npt.NDArray[np.uint32]], npt.NDArray[np.float64]
+]
+
+#: Band of a pair that shares none, but a twin.
+NO_BAND = -1
+
+
+class Pairs(NamedTuple):
+    """Compared pairs, `keeper` below `member`, sorted by (member, keeper)."""
+
+    member: npt.NDArray[np.uint32]
+    keeper: npt.NDArray[np.uint32]
+    band: npt.NDArray[np.int16]
+    jaccard: npt.NDArray[np.float64]
+
+
+class Verdict(NamedTuple):
+    """What becomes of each of n rows, and every pair that was compared.
+
+    A kept row is its own `keeper`, with `jaccard` NaN and `band` NO_BAND. `jaccard` is
+    that of (row, keeper), exact; with `components` it may lie below the threshold, or
+    be NaN where the two were never compared.
+    """
+
+    keeper: npt.NDArray[np.int64]
+    jaccard: npt.NDArray[np.float64]
+    band: npt.NDArray[np.int16]
+    pairs: Pairs
+
+
+NO_PAIRS = Pairs(
+    np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.int16), np.zeros(0)
+)
+
+
+def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
+    buckets: Buckets,
+    rows: int,
+    similarity: Similarity,
+    threshold: float,
+    *,
+    semantics: Semantics = "representatives",
+    rounds: int = 8,
+    known: Pairs = NO_PAIRS,
+) -> Verdict:
+    """Return what becomes of rows 0 … `rows` - 1, which keepers are preferred by.
+
+    `similarity` is asked for every pair at most once, and not for pairs in `known`
+    (the pairs of an earlier verdict, say of a lower threshold); the outcome is the same
+    as without them. It depends on the set of buckets alone, not on their order.
+    Raises ValueError for an unknown semantics and a threshold outside (0, 1].
+    """
+    if semantics not in get_args(Semantics):
+        known_names = ", ".join(get_args(Semantics))
+        raise ValueError(f"unknown semantics '{semantics}'; known: {known_names}")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"the threshold must lie in (0, 1], not {threshold}")
+    everyone = np.arange(rows, dtype=np.int64)
+    labels = keeper = everyone
+    active = np.arange(len(buckets.band), dtype=np.int64)
+    was_centre = np.zeros(len(buckets.members), dtype=np.bool_)
+    pairs = NO_PAIRS
+    for _ in range(rounds):
+        active, centres, count = _elect(buckets, active, labels, was_centre, rounds)
+        keys, band = _stars(buckets, active, centres, labels, count)
+        if semantics == "representatives":
+            orphans = _orphans(*_proven(pairs, threshold)[:2], keeper)
+            keys = np.concatenate([keys, orphans])
+            band = np.append(band, np.full(len(orphans), NO_BAND, band.dtype))
+        if not len(keys):
+            break
+        pairs = _compared(pairs, _distinct(keys, band), similarity, known)
+        labels = keeper = _settled(_proven(pairs, threshold), rows, semantics)
+        if semantics == "representatives":
+            labels = np.where(keeper == everyone, keeper, -1)
+    return _verdict(keeper, pairs)
+
+
+def _proven(pairs: Pairs, threshold: float) -> Pairs:
+    return _chosen(pairs, pairs.jaccard >= threshold)
+
+
+def _chosen(pairs: Pairs, which: npt.NDArray[Any]) -> Pairs:
+    member, keeper, band, jaccard = pairs
+    return Pairs(member[which], keeper[which], band[which], jaccard[which])
+
+
+def _settled(proven: Pairs, rows: int, semantics: Semantics) -> npt.NDArray[np.int64]:
+    keeper = np.arange(rows, dtype=np.int64)
+    if semantics == "components":
+        join(keeper, proven.member, proven.keeper)
+        flatten(keeper)
+    else:
+        _represent(proven.member, proven.keeper, keeper)
+    return keeper
+
+
+def _compared(
+    pairs: Pairs,
+    proposed: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]],
+    similarity: Similarity,
+    known: Pairs,
+) -> Pairs:
+    """Return `pairs` with the new ones among `proposed`, each with its similarity."""
+    key, band = proposed
+    order = np.argsort(key)
+    key, band = key[order], band[order]
+    fresh = _found(key, _key(pairs.member, pairs.keeper)) < 0
+    key, band = key[fresh], band[fresh]
+    member, keeper = (key >> np.uint64(32)).astype(np.uint32), key.astype(np.uint32)
+    at = _found(key, _key(known.member, known.keeper))
+    jaccard = np.empty(len(key))
+    jaccard[at >= 0] = known.jaccard[at[at >= 0]]
+    asked = at < 0
+    if asked.any():
+        jaccard[asked] = similarity(member[asked], keeper[asked])
+    merged = Pairs(
+        np.concatenate([pairs.member, member]),
+        np.concatenate([pairs.keeper, keeper]),
+        np.concatenate([pairs.band, band]),
+        np.concatenate([pairs.jaccard, jaccard]),
+    )
+    return _chosen(merged, np.argsort(_key(merged.member, merged.keeper)))
+
+
+@njit(nogil=True, cache=True)
+def _distinct(
+    keys: npt.NDArray[np.uint64], band: npt.NDArray[np.int16]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
+    """Return every key once, with its lowest band; any band before none."""
+    table, mask = cleared(np.empty(64, dtype=np.uint64), len(keys))
+    lowest = np.empty(mask + 1, dtype=np.int16)
+    for i in range(len(keys)):
+        slot = slot_of(table, mask, keys[i])
+        if table[slot] == 0:
+            table[slot], lowest[slot] = keys[i], band[i]
+        elif band[i] != NO_BAND and not 0 <= lowest[slot] <= band[i]:
+            lowest[slot] = band[i]
+    filled = np.flatnonzero(table[: mask + 1])
+    return table[filled], lowest[filled]
+
+
+def _key(member: npt.NDArray[Any], keeper: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    key: npt.NDArray[np.uint64] = member.astype(np.uint64) << np.uint64(32)
+    return key | keeper.astype(np.uint64)
+
+
+def _found(
+    wanted: npt.NDArray[np.uint64], ascending: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int64]:
+    """Return where each wanted key is in `ascending`, or -1."""
+    if not len(ascending):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return np.where(ascending[at] == wanted, at, -1)
+
+
+def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verdict:
+    jaccard = np.full(len(keeper), np.nan)
+    band = np.full(len(keeper), NO_BAND, dtype=np.int16)
+    dropped = np.flatnonzero(keeper != np.arange(len(keeper)))
+    at = _found(_key(dropped, keeper[dropped]), _key(pairs.member, pairs.keeper))
+    dropped, at = dropped[at >= 0], at[at >= 0]
+    jaccard[dropped], band[dropped] = pairs.jaccard[at], pairs.band[at]
+    return Verdict(keeper, jaccard, band, pairs)
+
+
+@njit(nogil=True, cache=True)
+def _centre(
+    members: npt.NDArray[np.uint32],
+    labels: npt.NDArray[np.int64],
+    was_centre: npt.NDArray[np.bool_],
+    used: npt.NDArray[np.int64],
+) -> int:
+    """Return the first member whose label no centre of the bucket has, or -1.
+
+    Negative labels are rows that were dropped. `used` has room for all centres.
+    """
+    count = 0
+    for i in range(len(members)):
+        if was_centre[i]:
+            used[count] = labels[members[i]]
+            count += 1
+    for i in range(len(members)):
+        label = labels[members[i]]
+        free = label >= 0 and not was_centre[i]
+        for j in range(count):
+            free = free and used[j] != label
+        if free:
+            return i
+    return -1
+
+
+@njit(nogil=True, cache=True)
+def _elect(
+    buckets: Any,
+    active: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    was_centre: npt.NDArray[np.bool_],
+    rounds: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
+    """Return the active buckets with a pair to compare, their centres, and the pairs.
+
+    A centre is paired with every other standing row of another label.
+    """
+    used = np.empty(rounds, dtype=np.int64)
+    kept, pairs = 0, 0
+    centres = np.empty(len(active), dtype=np.int64)
+    for bucket in active:
+        first, last = buckets.bounds[bucket], buckets.bounds[bucket + 1]
+        members = buckets.members[first:last]
+        at = _centre(members, labels, was_centre[first:last], used)
+        if at < 0:
+            continue
+        was_centre[first + at] = True
+        before = pairs
+        for row in members:
+            pairs += 1 if labels[row] >= 0 and labels[row] != labels[members[at]] else 0
+        if pairs > before:
+            # In place: never ahead of the bucket that is being read.
+            active[kept], centres[kept] = bucket, members[at]
+            kept += 1
+    return active[:kept], centres[:kept], pairs
+
+
+@njit(nogil=True, cache=True)
+def _stars(
+    buckets: Any,
+    active: npt.NDArray[np.int64],
+    centres: npt.NDArray[np.int64],
+    labels: npt.NDArray[np.int64],
+    pairs: int,
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
+    """Return the keys of the elected buckets' pairs, and their bands."""
+    keys = np.empty(pairs, dtype=np.uint64)
+    band = np.empty(pairs, dtype=np.int16)
+    count = 0
+    for i in range(len(active)):
+        bucket, centre = active[i], centres[i]
+        for row in buckets.members[buckets.bounds[bucket] : buckets.bounds[bucket + 1]]:
+            if labels[row] >= 0 and labels[row] != labels[centre]:
+                keys[count] = uint64(max(row, centre)) << uint64(32)
+                keys[count] |= uint64(min(row, centre))
+                band[count] = buckets.band[bucket]
+                count += 1
+    return keys, band
+
+
+@njit(nogil=True, cache=True)
+def _represent(
+    member: npt.NDArray[np.uint32],
+    keeper: npt.NDArray[np.uint32],
+    out: npt.NDArray[np.int64],
+) -> None:
+    """Set `out` (n,), at first each row itself, to the keepers of dropped rows.
+
+    Pairs come sorted by (member, keeper), so keepers are decided before their members
+    and the first that is kept is the smallest.
+    """
+    for i in range(len(member)):
+        row, other = member[i], keeper[i]
+        if out[row] == row and out[other] == other:
+            out[row] = other
+
+
+@njit(nogil=True, cache=True)
+def _orphans(
+    member: npt.NDArray[np.uint32],
+    keeper: npt.NDArray[np.uint32],
+    settled: npt.NDArray[np.int64],
+) -> npt.NDArray[np.uint64]:
+    """Return the keys of (kept row, keeper of its dropped twin), given proven pairs."""
+    keys = np.empty(len(member), dtype=np.uint64)
+    count = 0
+    for i in range(len(member)):
+        if settled[member[i]] == member[i] and settled[keeper[i]] != keeper[i]:
+            keys[count] = uint64(member[i]) << uint64(32)
+            keys[count] |= uint64(settled[keeper[i]])
+            count += 1
+    return keys[:count]
