@@ -1,3 +1,22 @@
-"""Winnow: decide which training samples are worth keeping, and say why."""
+"""Winnow: decide which training samples are worth keeping, and say why.
 
+`pipeline.run(config)` runs a recipe; everything heavy is imported when it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.api import RunResult, run
+
+__all__ = ["RunResult", "__version__", "run"]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("run", "RunResult"):
+        from pipeline import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'pipeline' has no attribute '{name}'")

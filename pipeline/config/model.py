@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ModelConfig(BaseModel):
@@ -14,7 +14,7 @@ class ModelConfig(BaseModel):
 
     #: open_clip architecture, or `local-dir:FOLDER` with config and weights.
     name: str = "ViT-B-32"
-    #: open_clip tag or weight file; none for `local-dir:`.
+    #: open_clip tag or weight file; `local-dir:` brings its own weights.
     pretrained: str | None = None
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     batch_size: Annotated[int, Field(gt=0)] = 64
@@ -22,3 +22,11 @@ class ModelConfig(BaseModel):
     max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
     #: Decoding threads; none: as many as the machine has cores.
     decode_threads: Annotated[int, Field(gt=0)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _weights_of_folder(cls, values: Any) -> Any:
+        """Forget a recipe's tag when `model.name` is set to a local folder."""
+        if isinstance(values, dict) and str(values.get("name")).startswith("local-dir"):
+            return {**values, "pretrained": None}
+        return values

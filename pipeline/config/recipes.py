@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 line = key_node.start_mark.line + 1
                 raise ConfigError(f"line {line}: the key '{key}' is written twice")
@@ -53,6 +54,22 @@ def find(recipe: str) -> Path:
     raise ConfigError(f"no recipe '{recipe}'; {did_you_mean(recipe, known)}")
 
 
+def copy_shipped(folder: str | Path) -> list[Path]:
+    """Copy the shipped recipes to a folder for editing.
+
+    Raises ConfigError rather than replacing a file that is there.
+    """
+    target = Path(folder)
+    copies = {source: target / source.name for source in shipped().values()}
+    there = [copy for copy in copies.values() if copy.exists()]
+    if there:
+        raise ConfigError(f"{there[0]} exists; choose another folder")
+    target.mkdir(parents=True, exist_ok=True)
+    for source, copy in copies.items():
+        shutil.copyfile(source, copy)
+    return list(copies.values())
+
+
 def read(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises ConfigError that names file and line."""
     try:
@@ -74,7 +91,7 @@ def load(
     for override in overrides:
         _override(values, override)
     if out is not None:
-        _override(values, f"output.path={out}")
+        values["output"] = {**(values.get("output") or {}), "path": out}
     return parse(values)
 
 

@@ -52,12 +52,12 @@ class RequiredBudget(Budget):
 class ExactConfig(StepConfig):
     """Exact duplicates, by any of three meanings of 'the same'."""
 
-    on: tuple[Literal["image_bytes", "image_pixels", "caption"], ...] = ("image_bytes",)
+    by: tuple[Literal["image_bytes", "image_pixels", "caption"], ...] = ("image_bytes",)
 
     @model_validator(mode="after")
     def _something(self) -> ExactConfig:
-        if not self.on:
-            raise ValueError("on: name image_bytes, image_pixels or caption")
+        if not self.by:
+            raise ValueError("by: name image_bytes, image_pixels or caption")
         return self
 
 
@@ -80,6 +80,8 @@ class RulesConfig(StepConfig):
     def _both_sizes(self) -> RulesConfig:
         if (self.width_column is None) != (self.height_column is None):
             raise ValueError("give both width_column and height_column, or neither")
+        if not (self.checks_image or self.checks_caption):
+            raise ValueError("every rule is off; remove the step or set a bound")
         return self
 
     @property
@@ -133,7 +135,7 @@ class ClusterConfig(StepConfig):
 
     #: Number of clusters; 'auto' is the rounded square root of the rows.
     k: Positive | Literal["auto"] = "auto"
-    on: Modality = "image"
+    modality: Modality = "image"
     iterations: Positive = 20
     #: Rows to train on, drawn by uid hash; 'auto' is 256 for each cluster.
     train_rows: Positive | Literal["auto"] = "auto"
@@ -147,7 +149,7 @@ class SemanticConfig(StepConfig):
     #: Which of two duplicates stays: the one farthest from the centroid (hard), the
     #: nearest (easy), or one drawn by uid hash (random).
     order: Literal["hard", "easy", "random"] = "hard"
-    on: Modality = "image"
+    modality: Modality = "image"
 
 
 class PrototypesConfig(RequiredBudget):

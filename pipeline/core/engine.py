@@ -34,7 +34,7 @@ class Engine(Protocol):
         """Read a Parquet artifact (a file or a folder of parts)."""
 
     def from_table(self, table: pa.Table) -> Frame:
-        """Hand a small driver-side table (quotas, centroid statistics) to the engine."""
+        """Hand a small driver-side table (quotas, say) to the engine."""
 
     def map_batches(
         self,
@@ -70,7 +70,7 @@ class Engine(Protocol):
     def aggregate(
         self, frame: Frame, by: str | None, measures: Mapping[str, tuple[str, Measure]]
     ) -> Frame:
-        """Group by one column (or all rows as one group): `{name: (column, measure)}`."""
+        """Group by one column, or all rows: `{name: (column, measure)}`."""
 
     def cut(
         self, frame: Frame, by: Sequence[tuple[str, bool]], count: int
@@ -80,11 +80,17 @@ class Engine(Protocol):
         Exact on every engine. None if `count` is 0 or larger than the frame.
         """
 
+    def schema(self, frame: Frame) -> pa.Schema:
+        """Return the frame's columns."""
+
     def count(self, frame: Frame) -> int:
         """Return the number of rows."""
 
     def write(self, frame: Frame, path: str, sort_by: Sequence[str]) -> int:
         """Write a folder of Parquet parts sorted by `sort_by`; return the rows."""
+
+    def clear(self) -> None:
+        """Drop what the engine keeps between verbs; frames made so far are void."""
 
     def collect(self, frame: Frame, max_rows: int) -> pa.Table:
         """Bring a bounded frame to the driver; raises RunError above `max_rows`."""

@@ -82,9 +82,9 @@ class _ShardWriter:
             self._held.append(part)
             self._held_rows += len(part)
             self._held_bytes += part.nbytes
-            if self._bytes + self._held_bytes >= self._size.bytes:
-                self._finish_shard()
-            elif self._rows + self._held_rows >= self._size.rows:
+            full_rows = self._rows + self._held_rows >= self._size.rows
+            full_bytes = self._bytes + self._held_bytes >= self._size.bytes
+            if full_rows or full_bytes:
                 self._finish_shard()
             elif (
                 self._held_bytes >= _ROW_GROUP_BYTES
@@ -130,23 +130,51 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
     )
 
 
-def quarantined_rows(
-    references: Iterator[pa.RecordBatch], *, reader: SampleReader, schema: pa.Schema
+def write_quarantine(
+    references: Iterator[pa.RecordBatch],
+    *,
+    reader: SampleReader,
+    schema: pa.Schema,
+    folder: str,
+    bad_files: tuple[tuple[str, str], ...],
 ) -> Iterator[pa.RecordBatch]:
-    """Add the raw row to each (uid, source, row, reason, step), null if unreadable."""
+    """Write (uid, source, row, reason, step) with the raw row to `folder`.
+
+    The raw row is null where it cannot be read; a file that cannot be read at all
+    takes one row without a number. Yields one (file, rows) batch.
+    """
     target = quarantine_schema(schema)
-    for source, wanted in by_source(references):
-        rows = wanted["row"].to_numpy()
-        for start, table in read_rows(reader.paths[source], rows, schema.names):
-            if isinstance(table, Unreadable):
-                part = wanted.slice(start, table.rows)
-                raw = pa.nulls(table.rows, target.field("raw").type)
-            else:
-                part = wanted.slice(start, len(table))
-                columns = [single(table[name]) for name in schema.names]
-                raw = pa.StructArray.from_arrays(columns, fields=list(schema))
-            arrays = [single(part[name]) for name in target.names[:-1]]
-            yield pa.RecordBatch.from_arrays([*arrays, raw], schema=target)
+    file = Path(folder) / "part-00000.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = 0
+    with pq.ParquetWriter(file, target, compression="zstd") as writer:
+        for path, reason in bad_files:
+            row = {"source": path, "reason": reason, "step": "index"}
+            writer.write_batch(pa.RecordBatch.from_pylist([row], target))
+        for source, wanted in by_source(references):
+            for batch in _with_raw_rows(reader.paths[source], wanted, schema, target):
+                writer.write_batch(batch)
+                rows += len(batch)
+    yield pa.RecordBatch.from_pylist([{"file": file.name, "rows": rows}], WRITTEN)
+
+
+def _with_raw_rows(
+    path: str, wanted: pa.Table, schema: pa.Schema, target: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    rows = wanted["row"].to_numpy()
+    for start, table in read_rows(path, rows, schema.names):
+        if isinstance(table, Unreadable):
+            part = wanted.slice(start, table.rows)
+            raw = pa.nulls(table.rows, target.field("raw").type)
+        else:
+            part = wanted.slice(start, len(table))
+            columns = [single(table[name]) for name in schema.names]
+            raw = pa.StructArray.from_arrays(columns, fields=list(schema))
+        arrays = [
+            single(part[name]).cast(target.field(name).type)
+            for name in target.names[:-1]
+        ]
+        yield pa.RecordBatch.from_arrays([*arrays, raw], schema=target)
 
 
 def datacomp_subset(uids: pa.Array) -> npt.NDArray[np.void] | None:

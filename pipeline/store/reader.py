@@ -10,6 +10,7 @@ import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import fsspec
 import numpy as np
@@ -129,10 +130,9 @@ class SampleReader:
         images: list[bytes | None] = []
         reasons: list[str | None] = []
         for path, data in zip(paths.to_pylist(), inline.to_pylist(), strict=True):
-            reason = None
-            if data is None and path is not None:
-                data, reason = self._file(folder, path)
-            images.append(data)
+            from_file = data is None and path is not None
+            image, reason = self._file(folder, path) if from_file else (data, None)
+            images.append(image)
             reasons.append(reason)
         return pa.array(images, pa.binary()), pa.array(reasons, pa.string())
 
@@ -232,7 +232,7 @@ def _runs(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
     encoded = batch.column("source").dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
     borders = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    for start, end in zip(borders[:-1], borders[1:], strict=True):
+    for start, end in pairwise(borders):
         name = encoded.dictionary[int(codes[start])].as_py()
         yield name, batch.slice(start, end - start)
 
@@ -263,3 +263,13 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _real(path: str) -> str:
     return path if "://" in path else os.path.realpath(path)
+
+
+def first_vector_length(path: str, column: str) -> int | None:
+    """Return the length of the first non-null list in a column of one shard."""
+    with open_shard(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[column]):
+            lengths = pc.list_value_length(batch.column(0)).drop_null()
+            if len(lengths):
+                return int(lengths[0].as_py())
+    return None

@@ -1,0 +1,176 @@
+"""The command `winnow`: parses, calls flows and reports, prints.
+
+May import: api, flows, reports, config, engines.open_engine, demo; all of them inside
+functions, so that `winnow --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pipeline import __version__
+from pipeline.core.errors import WinnowError
+
+if TYPE_CHECKING:
+    from pipeline.config.run import RunConfig
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code (0 done, 2 usage, 3 input, 1 other)."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.command(parsed)
+    except WinnowError as error:
+        print(f"winnow: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("winnow: stopped; the same command goes on from here", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="winnow",
+        description="Decide which training samples are worth keeping, and say why.",
+    )
+    parser.add_argument("--version", action="version", version=f"winnow {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a recipe, or go on where it stopped")
+    _recipe_arguments(run)
+    run.set_defaults(command=_run)
+
+    plan = commands.add_parser("plan", help="show what a recipe would do; run nothing")
+    _recipe_arguments(plan)
+    plan.set_defaults(command=_plan)
+
+    steps = commands.add_parser("steps", help="survivor counts, step by step")
+    steps.add_argument("run", metavar="RUN", help="folder of a run")
+    _json_argument(steps)
+    steps.set_defaults(command=_steps)
+
+    explain = commands.add_parser("explain", help="why a row was kept or dropped")
+    explain.add_argument("run", metavar="RUN", help="folder of a run")
+    explain.add_argument("uid", metavar="UID", help="uid of a row")
+    _json_argument(explain)
+    explain.set_defaults(command=_explain)
+
+    init = commands.add_parser("init", help="copy the shipped recipes for editing")
+    init.add_argument("folder", metavar="DIR")
+    _json_argument(init)
+    init.set_defaults(command=_init)
+
+    demo = commands.add_parser(
+        "demo", help="make a pool with planted defects, prune it, judge the result"
+    )
+    demo.add_argument("--out", default="winnow-demo", metavar="DIR")
+    demo.add_argument("--rows", type=int, default=3000)
+    demo.add_argument("--seed", type=int, default=0)
+    _json_argument(demo)
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change a setting; may be repeated",
+    )
+    parser.add_argument("--out", metavar="RUN", help="folder of the run (output.path)")
+    _json_argument(parser)
+
+
+def _json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _config(parsed: argparse.Namespace) -> RunConfig:
+    from pipeline.config.recipes import load
+
+    return load(parsed.recipe, parsed.overrides, parsed.out)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    from pipeline import api
+    from pipeline.console import make_progress
+
+    config = _config(parsed)
+    with make_progress(quiet=parsed.json) as progress:
+        result = api.run(config, progress=progress)
+    if parsed.json:
+        _print_json(
+            {
+                "run": str(result.path),
+                "rows": result.rows,
+                "kept": result.kept,
+                "dropped": result.dropped,
+                "quarantined": result.quarantined,
+                "ran": result.ran,
+            }
+        )
+        return
+    print(
+        f"{result.rows:,} rows: {result.kept:,} kept, {result.dropped:,} dropped, "
+        f"{result.quarantined:,} quarantined; see {result.path}"
+    )
+
+
+def _plan(parsed: argparse.Namespace) -> None:
+    from pipeline.flows.plan import plan, tell
+
+    found = plan(_config(parsed))
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _steps(parsed: argparse.Namespace) -> None:
+    from pipeline.reports.run_view import RunView
+    from pipeline.reports.survivors import survivors, tell
+
+    found = survivors(RunView(parsed.run))
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _explain(parsed: argparse.Namespace) -> None:
+    from pipeline.reports.explain import explain, tell
+    from pipeline.reports.run_view import RunView
+
+    story = explain(RunView(parsed.run), parsed.uid)
+    _print_json(story) if parsed.json else print(tell(story))
+
+
+def _init(parsed: argparse.Namespace) -> None:
+    from pipeline.config.recipes import copy_shipped
+
+    copied = [str(path) for path in copy_shipped(parsed.folder)]
+    _print_json(copied) if parsed.json else print("\n".join(copied))
+
+
+def _demo(parsed: argparse.Namespace) -> None:
+    from pipeline.console import make_progress
+    from pipeline.demo.run import run_demo, tell
+
+    with make_progress(quiet=parsed.json) as progress:
+        found = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,334 @@
+"""One machine: polars for relations, Arrow streams for kernels, scratch files between.
+
+What is held in memory: the columns that a sort, a join or a cut names (never images,
+never vectors), and one bucket of groups at a time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.engine import BatchKernel, GroupKernel, How, Measure
+from pipeline.core.errors import RunError
+from pipeline.core.vectors import take
+from pipeline.store.run_folder import remove, replace
+
+_BATCH_ROWS = 16_384
+_PART_ROWS = 4_000_000
+# Bytes a string is taken to need when the size of a shuffle is estimated.
+_STRING_BYTES = 48
+
+_LARGE = {
+    pa.large_string(): pa.string(),
+    pa.large_binary(): pa.binary(),
+    pa.string_view(): pa.string(),
+    pa.binary_view(): pa.binary(),
+}
+
+
+class LocalEngine:
+    """The engine's verbs over polars' lazy frames."""
+
+    name = "local"
+
+    def __init__(self, scratch: Path, group_bytes: int = 256 * 2**20) -> None:
+        self._scratch = scratch
+        self._group_bytes = group_bytes
+        self._numbers = itertools.count()
+
+    def scan(self, path: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+        """Read a Parquet artifact (a file or a folder of parts)."""
+        place = Path(path)
+        files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
+        frame = pl.scan_parquet(files, hive_partitioning=False, glob=False)
+        return frame.select(columns) if columns is not None else frame
+
+    def from_table(self, table: pa.Table) -> pl.LazyFrame:
+        """Hand a small driver-side table to the engine."""
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        return frame.lazy()
+
+    def map_batches(
+        self,
+        frame: pl.LazyFrame,
+        kernel: BatchKernel,
+        schema: pa.Schema,
+        *,
+        order_by: Sequence[str] = (),
+    ) -> pl.LazyFrame:
+        """Stream the frame through `kernel` into a scratch file."""
+        ordered = frame.sort(order_by) if order_by else frame
+        return self._spill(kernel(_batches(ordered)), schema)
+
+    def map_groups(
+        self, frame: pl.LazyFrame, key: str, kernel: GroupKernel, schema: pa.Schema
+    ) -> pl.LazyFrame:
+        """Apply `kernel` once to all rows of each value of the integer column `key`."""
+        sizes = frame.group_by(key).len().sort(key).collect(engine="streaming")
+        row_bytes = _row_bytes(frame.collect_schema())
+        buckets = _buckets(
+            sizes[key].to_numpy(),
+            sizes["len"].to_numpy(),
+            max(1, self._group_bytes // row_bytes),
+        )
+        tables = self._bucket_tables(frame, key, buckets)
+        results = (kernel(group) for table in tables for group in _groups(table, key))
+        return self._spill(_as_batches(results), schema)
+
+    def join(
+        self, left: pl.LazyFrame, right: pl.LazyFrame, on: str, how: How
+    ) -> pl.LazyFrame:
+        """Equi-join on one column."""
+        return left.join(right, on=on, how=how)
+
+    def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+        """Concatenate frames of the same columns."""
+        return pl.concat(list(frames))
+
+    def where(
+        self, frame: pl.LazyFrame, column: str, value: bool | None
+    ) -> pl.LazyFrame:
+        """Rows whose boolean `column` equals `value`."""
+        return frame.filter(pl.col(column).eq_missing(pl.lit(value, pl.Boolean)))
+
+    def select(self, frame: pl.LazyFrame, columns: Mapping[str, str]) -> pl.LazyFrame:
+        """Choose and rename columns: `{new name: old name}`."""
+        return frame.select(pl.col(old).alias(new) for new, old in columns.items())
+
+    def aggregate(
+        self,
+        frame: pl.LazyFrame,
+        by: str | None,
+        measures: Mapping[str, tuple[str, Measure]],
+    ) -> pl.LazyFrame:
+        """Group by one column (or all rows as one group)."""
+        expressions = [_measure(*how).alias(name) for name, how in measures.items()]
+        if by is None:
+            return frame.select(expressions)
+        return frame.group_by(by).agg(expressions)
+
+    def cut(
+        self, frame: pl.LazyFrame, by: Sequence[tuple[str, bool]], count: int
+    ) -> dict[str, Any] | None:
+        """Return the `count`-th row in the order `by`."""
+        if count < 1:
+            return None
+        columns = [name for name, _ in by]
+        ordered = frame.select(columns).sort(
+            columns, descending=[down for _, down in by], nulls_last=True
+        )
+        row = ordered.slice(count - 1, 1).collect().to_dicts()
+        return row[0] if row else None
+
+    def schema(self, frame: pl.LazyFrame) -> pa.Schema:
+        """Return the frame's columns in plain Arrow types."""
+        return _arrow_schema(frame)
+
+    def count(self, frame: pl.LazyFrame) -> int:
+        """Return the number of rows."""
+        return int(frame.select(pl.len()).collect(engine="streaming").item())
+
+    def write(self, frame: pl.LazyFrame, path: str, sort_by: Sequence[str]) -> int:
+        """Write a folder of Parquet parts sorted by `sort_by`; return the rows."""
+        ordered = frame.sort(sort_by) if sort_by else frame
+        schema = _arrow_schema(frame)
+        beside = Path(path).with_name(Path(path).name + ".tmp")
+        remove(beside)
+        beside.mkdir(parents=True)
+        rows = _write_parts(_batches(ordered), schema, beside)
+        replace(beside, Path(path))
+        return rows
+
+    def collect(self, frame: pl.LazyFrame, max_rows: int) -> pa.Table:
+        """Bring a bounded frame to the driver."""
+        found = frame.head(max_rows + 1).collect(engine="streaming")
+        if found.height > max_rows:
+            raise RunError(f"more than the {max_rows} rows that fit one machine here")
+        return found.to_arrow().cast(_arrow_schema(frame))
+
+    def clear(self) -> None:
+        """Remove the scratch files; frames made since the last call are void."""
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _file(self) -> Path:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return self._scratch / f"{next(self._numbers):06d}.arrow"
+
+    def _spill(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema
+    ) -> pl.LazyFrame:
+        """Write batches to a scratch file and return a frame over it."""
+        path = self._file()
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
+            for batch in batches:
+                out.write_batch(batch.cast(schema))
+        return pl.scan_ipc(path)
+
+    def _bucket_tables(
+        self, frame: pl.LazyFrame, key: str, buckets: npt.NDArray[np.int64]
+    ) -> Iterator[pa.Table]:
+        """Yield tables that hold all rows of the keys of one bucket each."""
+        count = int(buckets.max(initial=-1)) + 1
+        if count <= 1:
+            batches = list(_batches(frame))
+            if batches:
+                yield pa.Table.from_batches(batches)
+            return
+        files = [self._file() for _ in range(count)]
+        _scatter(_batches(frame), key, buckets, files)
+        for file in files:
+            with pa.memory_map(str(file)) as source:
+                yield pa.ipc.open_file(source).read_all()
+            file.unlink()
+
+
+def _batches(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch]:
+    """Stream a frame as Arrow batches of plain (not large, not view) types."""
+    schema = _arrow_schema(frame)
+    for part in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
+        yield from part.to_arrow().cast(schema).to_batches(max_chunksize=_BATCH_ROWS)
+
+
+def _arrow_schema(frame: pl.LazyFrame) -> pa.Schema:
+    """Return the frame's schema in plain Arrow types."""
+    empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow().schema
+    return pa.schema([(f.name, _plain(f.type)) for f in empty])
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([(f.name, _plain(f.type)) for f in kind])
+    if pa.types.is_large_list(kind):
+        return pa.list_(_plain(kind.value_type))
+    return _LARGE.get(kind, kind)
+
+
+def _as_batches(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
+    for table in tables:
+        yield from table.to_batches()
+
+
+def _write_parts(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path
+) -> int:
+    rows, part = 0, 0
+    writer: pq.ParquetWriter | None = None
+    for batch in batches:
+        if writer is None or rows >= (part * _PART_ROWS):
+            if writer is not None:
+                writer.close()
+            file = folder / f"part-{part:05d}.parquet"
+            writer, part = _writer(file, schema), part + 1
+        writer.write_batch(batch)
+        rows += len(batch)
+    if writer is None:
+        writer = _writer(folder / "part-00000.parquet", schema)
+    writer.close()
+    return rows
+
+
+def _writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Vectors and uids do not repeat: a dictionary would only be built to be dropped.
+    repeating = [
+        field.name
+        for field in schema
+        if pa.types.is_string(field.type) and field.name not in ("uid", "kept_twin")
+    ]
+    packed = {
+        field.name: "none" if pa.types.is_fixed_size_list(field.type) else "zstd"
+        for field in schema
+    }
+    leaf = {
+        f"{name}.list.element" if codec == "none" else name: codec
+        for name, codec in packed.items()
+    }
+    return pq.ParquetWriter(
+        file, schema, compression=leaf, use_dictionary=repeating or False
+    )
+
+
+def _measure(column: str, measure: Measure) -> pl.Expr:
+    match measure:
+        case "count":
+            return pl.len().cast(pl.Int64)
+        case "min":
+            return pl.col(column).min()
+        case "max":
+            return pl.col(column).max()
+
+
+def _row_bytes(schema: pl.Schema) -> int:
+    return sum(_column_bytes(kind) for kind in schema.values())
+
+
+def _column_bytes(kind: pl.DataType) -> int:
+    if isinstance(kind, pl.Array):
+        return kind.size * _column_bytes(kind.inner)  # type: ignore[arg-type]
+    if kind == pl.Float16:
+        return 2
+    return 8 if kind.is_numeric() or kind == pl.Boolean else _STRING_BYTES
+
+
+def _buckets(
+    keys: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], bound: int
+) -> npt.NDArray[np.int64]:
+    """Return the bucket of each key value, neighbours together up to `bound` rows.
+
+    Indexed by key; −1 where there is no such key. A group above the bound gets a
+    bucket of its own.
+    """
+    if not len(keys):
+        return np.empty(0, np.int64)
+    assigned = np.full(int(keys.max()) + 1, -1, np.int64)
+    bucket, filled = 0, 0
+    for key, size in zip(keys.tolist(), sizes.tolist(), strict=True):
+        if filled and filled + size > bound:
+            bucket, filled = bucket + 1, 0
+        assigned[key] = bucket
+        filled += size
+    return assigned
+
+
+def _scatter(
+    batches: Iterator[pa.RecordBatch],
+    key: str,
+    buckets: npt.NDArray[np.int64],
+    files: Sequence[Path],
+) -> None:
+    """Append each row to the file of its key's bucket."""
+    writers: list[pa.ipc.RecordBatchFileWriter | None] = [None] * len(files)
+    for batch in batches:
+        target = buckets[batch.column(key).to_numpy()]
+        for bucket in np.unique(target).tolist():
+            part = take(batch, np.flatnonzero(target == bucket))
+            writer = writers[bucket]
+            if writer is None:
+                writer = pa.ipc.new_file(str(files[bucket]), batch.schema)
+                writers[bucket] = writer
+            writer.write_batch(part)
+    for writer in writers:
+        if writer is not None:
+            writer.close()
+
+
+def _groups(table: pa.Table, key: str) -> Iterator[pa.Table]:
+    """Split a table by its integer key."""
+    whole = table.combine_chunks().to_batches()
+    if not whole:
+        return
+    values = whole[0].column(key).to_numpy()
+    order = np.argsort(values, kind="stable")
+    borders = np.flatnonzero(np.diff(values[order])) + 1
+    for rows in np.split(order, borders):
+        yield pa.Table.from_batches([take(whole[0], rows)])

@@ -1,0 +1,138 @@
+"""What a finished run leaves beside its steps: quarantine, statistics, manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core import schemas
+from pipeline.core.engine import Frame
+from pipeline.steps.registry import INDEX
+from pipeline.store.outputs import WRITTEN, write_quarantine
+from pipeline.store.run_folder import replace, write_text
+
+if TYPE_CHECKING:
+    from pipeline.flows.runner import Session
+
+_PACKAGES = (
+    "datawinnow",
+    "faiss-cpu",
+    "numba",
+    "numpy",
+    "open_clip_torch",
+    "polars",
+    "pyarrow",
+    "torch",
+)
+
+
+def close_run(session: Session, *, changed: bool) -> None:
+    """Write what sums the run up, unless it all stands and nothing has changed."""
+    folder = session.folder
+    files = ("quarantine", "steps.parquet", "manifest.json")
+    if not changed and all(folder.file(name).exists() for name in files):
+        return
+    _write_quarantine(session)
+    _write_steps(session)
+    manifest = json.dumps(_manifest(session), indent=1, sort_keys=True)
+    write_text(folder.file("manifest.json"), manifest + "\n")
+
+
+def _write_quarantine(session: Session) -> None:
+    """Write every rejected row with its reason and, where readable, its content."""
+    engine, folder = session.engine, session.folder
+    work = folder.scratch("quarantine") / "out"
+    kernel = partial(
+        write_quarantine,
+        reader=session.reader,
+        schema=session.pool.schema,
+        folder=os.fspath(work),
+        bad_files=tuple(session.pool.bad),
+    )
+    references = [
+        _references(session, marker.step)
+        for marker in session.markers
+        if marker.quarantined
+    ]
+    empty = engine.from_table(_REFERENCES.empty_table())
+    frame = engine.union([empty, *references])
+    written = engine.map_batches(frame, kernel, WRITTEN, order_by=("source", "row"))
+    engine.count(written)
+    engine.clear()
+    replace(work, folder.file("quarantine"))
+
+
+_REFERENCES = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("source", pa.string()),
+        ("row", pa.int64()),
+        ("reason", pa.string()),
+        ("step", pa.string()),
+    ]
+)
+
+
+def _references(session: Session, step: str) -> Frame:
+    engine = session.engine
+    rejects = engine.scan(os.fspath(session.folder.artifacts(step) / "rejects"))
+    places = session.artifacts["rejected" if step == INDEX else "samples"]
+    places_frame = engine.scan(os.fspath(places), ["uid", "source", "row"])
+    joined = engine.join(rejects, places_frame, "uid", "inner")
+    return engine.map_batches(joined, partial(name_step, step=step), _REFERENCES)
+
+
+def name_step(
+    batches: Iterator[pa.RecordBatch], *, step: str
+) -> Iterator[pa.RecordBatch]:
+    """Append the step that rejected the rows."""
+    for batch in batches:
+        named = batch.append_column("step", pa.array([step] * len(batch), pa.string()))
+        yield named.select(_REFERENCES.names)
+
+
+def _write_steps(session: Session) -> None:
+    rows = [
+        {name: getattr(marker, name) for name in schemas.STEPS.names}
+        for marker in session.markers
+    ]
+    target = session.folder.file("steps.parquet")
+    beside = target.with_name("steps.parquet.tmp")
+    pq.write_table(pa.Table.from_pylist(rows, schemas.STEPS), beside)
+    os.replace(beside, target)
+
+
+def _manifest(session: Session) -> dict[str, Any]:
+    config, pool = session.config, session.pool
+    return {
+        "seed": config.seed,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "input": {
+            "root": pool.root,
+            "rows": pool.rows,
+            "shards": [
+                {"name": s.name, "rows": s.rows, "bytes": s.bytes} for s in pool.shards
+            ],
+            "unreadable_files": [{"path": p, "reason": r} for p, r in pool.bad],
+        },
+        "steps": {
+            marker.step: {"fingerprint": marker.fingerprint, **marker.facts}
+            for marker in session.markers
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

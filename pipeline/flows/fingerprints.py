@@ -1,0 +1,80 @@
+"""Fingerprints: a step is done if its settings, its code and all before it are."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from pipeline.config.run import RunConfig
+from pipeline.core.hashing import digest, fingerprint
+from pipeline.flows.image_text import Planned
+from pipeline.store.shards import Shard
+
+#: Rooms whose code a result depends on.
+_ROOMS = ("algorithms", "core", "engines", "models", "steps", "store")
+
+
+@functools.cache
+def code_version() -> str:
+    """Return a fingerprint of the source that decides."""
+    package = Path(__file__).resolve().parents[1]
+    files = sorted(file for room in _ROOMS for file in (package / room).rglob("*.py"))
+    return digest(*(file.read_bytes() for file in files)).hex()
+
+
+def of_input(config: RunConfig, shards: Sequence[Shard]) -> str:
+    """Return the fingerprint of the pool and of what its columns mean."""
+    return _digest(
+        [
+            config.input.columns.model_dump(mode="json"),
+            config.input.on_duplicate_uid,
+            [(shard.name, shard.fingerprint) for shard in shards],
+        ]
+    )
+
+
+def of_step(planned: Planned, config: RunConfig, upstream: str) -> str:
+    """Return the fingerprint of a step that follows `upstream`."""
+    return _digest(
+        [
+            upstream,
+            planned.name,
+            _plain(planned.config) if planned.name != "index" else None,
+            _globals(planned, config),
+            code_version(),
+        ]
+    )
+
+
+def of_reuse(planned: Planned, config: RunConfig, source: str, upstream: str) -> str:
+    """Return the key under which a step's artifacts still hold in part, or ''."""
+    reuse = planned.step.reuse(planned.config)
+    if reuse is None:
+        return ""
+    return _digest(
+        [
+            upstream if reuse.same_rows else source,
+            planned.kind,
+            reuse.settings,
+            _globals(planned, config),
+            code_version(),
+        ]
+    )
+
+
+def _globals(planned: Planned, config: RunConfig) -> list[Any]:
+    names = sorted(planned.contract.depends_on)
+    return [(name, _plain(getattr(config, name))) for name in names]
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def _digest(value: Any) -> str:
+    return fingerprint(json.dumps(value, sort_keys=True))

@@ -1,0 +1,143 @@
+"""The image-text flow: a recipe's steps checked against each other and the input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.config.run import RunConfig, kind_of
+from pipeline.core.errors import ConfigError, InputError, did_you_mean
+from pipeline.steps.registry import INDEX, STEPS
+from pipeline.steps.step import Contract, Step
+from pipeline.store.shards import require_column
+
+_PROVIDERS = {
+    "image_vectors": "embed (with image among its modalities)",
+    "text_vectors": "embed (with text among its modalities)",
+    "clusters": "cluster",
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step instance of a checked recipe."""
+
+    name: str
+    kind: str
+    config: Any
+    contract: Contract
+
+    @property
+    def step(self) -> Step:
+        """The code that runs it."""
+        return STEPS[self.kind]
+
+
+def check(config: RunConfig, schema: pa.Schema) -> list[Planned]:
+    """Return the steps to run, `index` first.
+
+    Raises ConfigError if a step stands before what it needs or after `apply`, and
+    InputError if the shards lack a column that a step reads. Nothing has run by then.
+    """
+    planned = [_planned(INDEX, config.input)]
+    planned += [_planned(name, config.section(name)) for name in config.steps]
+    _check_columns(config, schema, planned)
+    _check_order(planned)
+    return planned
+
+
+def _planned(name: str, section: Any) -> Planned:
+    kind = kind_of(name)
+    return Planned(name, kind, section, STEPS[kind].contract(section))
+
+
+def _check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:
+    columns = config.input.columns
+    if columns.uid is not None:
+        field = require_column(schema, columns.uid, "uid")
+        _check_uid(field)
+    elif not (columns.image or columns.text):
+        raise ConfigError("input.columns: without uid, name image or text to hash")
+    names = {"image": columns.image, "text": columns.text}
+    for step in steps:
+        for modality in sorted(step.contract.modalities):
+            column = names[modality]
+            if column is None:
+                raise ConfigError(
+                    f"{step.name} needs the {modality}, but input.columns.{modality} "
+                    f"is null; name its column or remove '{step.name}' from steps"
+                )
+            field = require_column(schema, column, modality)
+            (_check_image if modality == "image" else _check_text)(field)
+        for column in step.contract.columns:
+            if column not in schema.names:
+                raise InputError(
+                    f"{step.name}: the shards have no column '{column}'; "
+                    + did_you_mean(column, schema.names)
+                )
+
+
+def _check_uid(field: pa.Field) -> None:
+    kind = field.type
+    fine = (
+        _is_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+    if not fine:
+        raise InputError(
+            f"input.columns.uid: the column '{field.name}' holds {kind}; a uid is a "
+            "string, an integer or bytes. Set it to null to use a content hash"
+        )
+
+
+def _check_image(field: pa.Field) -> None:
+    kind = field.type
+    struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    binary = "binary" in str(kind)
+    if not (struct or binary or _is_string(kind)):
+        raise InputError(
+            f"input.columns.image: the column '{field.name}' holds {kind}; images are "
+            "bytes, a struct of bytes and path, or paths relative to the shard"
+        )
+
+
+def _check_text(field: pa.Field) -> None:
+    if not _is_string(field.type):
+        raise InputError(
+            f"input.columns.text: the column '{field.name}' holds {field.type}, not "
+            "strings; a step that wants lists takes one caption per row"
+        )
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    )
+
+
+def _check_order(steps: list[Planned]) -> None:
+    provided: set[str] = set()
+    for place, step in enumerate(steps):
+        if place and steps[place - 1].kind == "apply":
+            raise ConfigError(
+                f"steps: '{step.name}' stands after apply, which writes the result; "
+                "put apply last"
+            )
+        for artifact in sorted(step.contract.needs - provided):
+            later = [s.name for s in steps[place:] if artifact in s.contract.provides]
+            remedy = (
+                f"move '{later[0]}' before it"
+                if later
+                else f"add {_PROVIDERS[artifact]} before it"
+            )
+            raise ConfigError(
+                f"steps: '{step.name}' needs {artifact.replace('_', ' ')}, and no "
+                f"step before it gives them; {remedy}"
+            )
+        provided |= step.contract.provides

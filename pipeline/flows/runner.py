@@ -1,0 +1,275 @@
+"""Run a recipe: plan, resume, account for every row.
+
+The same call after a crash goes on where it was; a changed setting runs again what
+depends on it; a finished run is left alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.config.recipes import dump
+from pipeline.config.run import RunConfig
+from pipeline.core.engine import Engine, Frame
+from pipeline.core.errors import ConservationError
+from pipeline.core.schemas import DECISIONS
+from pipeline.flows import fingerprints
+from pipeline.flows.closing import close_run
+from pipeline.flows.image_text import Planned, check
+from pipeline.flows.meter import Meter
+from pipeline.flows.progress import Progress, Silent
+from pipeline.steps.registry import INDEX
+from pipeline.steps.step import Context, Outcome
+from pipeline.store.reader import SampleReader
+from pipeline.store.run_folder import Marker, RunFolder, remove, replace, write_text
+from pipeline.store.shards import Shard, common_root, find_shards, read_footers
+
+#: Makes the engine, given a folder for its scratch files.
+EngineFactory = Callable[[RunConfig, Path], Engine]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The input of a run: shards, their one schema, files that cannot be read."""
+
+    shards: list[Shard]
+    schema: pa.Schema
+    bad: list[tuple[str, str]]
+    root: str
+
+    @property
+    def rows(self) -> int:
+        """Rows of all readable shards."""
+        return sum(shard.rows for shard in self.shards)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to; `ran` names the steps that this call had to run."""
+
+    path: Path
+    rows: int
+    kept: int
+    dropped: int
+    quarantined: int
+    steps: list[Marker]
+    ran: list[str]
+
+
+def open_pool(config: RunConfig) -> Pool:
+    """Find the shards and check their footers."""
+    paths = find_shards(config.input.path)
+    skip = config.input.on_bad_shard == "skip"
+    shards, schema, bad = read_footers(paths, skip_bad=skip)
+    return Pool(shards, schema, bad, common_root(paths))
+
+
+def run(
+    config: RunConfig, make_engine: EngineFactory, progress: Progress | None = None
+) -> RunResult:
+    """Run a recipe and return what became of every row.
+
+    Raises ConfigError or InputError before any work if the recipe cannot run on this
+    input, and ConservationError if rows in and rows out do not add up.
+    """
+    pool = open_pool(config)
+    planned = check(config, pool.schema)
+    folder = RunFolder(config.output.path)
+    with folder.locked():
+        folder.set_order([step.name for step in planned])
+        write_text(folder.file("config.lock.yaml"), dump(config))
+        engine = make_engine(config, folder.scratch("engine"))
+        session = Session(config, pool, folder, engine, progress or Silent())
+        for step in planned:
+            session.run(step)
+        markers = session.markers
+        close_run(session, changed=bool(session.ran))
+        remove(folder.file(".work"))
+    last = markers[-1]
+    quarantined = sum(marker.quarantined for marker in markers)
+    dropped = sum(marker.dropped for marker in markers)
+    if last.kept + dropped + quarantined != pool.rows:
+        raise ConservationError(
+            f"{pool.rows} rows in, but {last.kept} kept + {dropped} dropped + "
+            f"{quarantined} quarantined; please report this"
+        )
+    return RunResult(
+        folder.path, pool.rows, last.kept, dropped, quarantined, markers, session.ran
+    )
+
+
+@dataclass
+class Session:
+    """A run while it happens: which rows are alive, which artifacts stand."""
+
+    config: RunConfig
+    pool: Pool
+    folder: RunFolder
+    engine: Engine
+    progress: Progress
+    markers: list[Marker] = field(default_factory=list)
+    ran: list[str] = field(default_factory=list)
+    artifacts: dict[str, Path] = field(default_factory=dict)
+    _ledger: Path | None = None
+    _rejects: list[Path] = field(default_factory=list)
+
+    @property
+    def reader(self) -> SampleReader:
+        """Reader of this pool's samples."""
+        columns = self.config.input.columns
+        paths = {shard.name: shard.path for shard in self.pool.shards}
+        return SampleReader(self.pool.root, paths, columns.image, columns.text)
+
+    @property
+    def rows(self) -> int:
+        """Rows that enter the next step."""
+        return self.markers[-1].kept if self.markers else self.pool.rows
+
+    def run(self, step: Planned) -> None:
+        """Run one step unless it is done, and take its result into account."""
+        source = fingerprints.of_input(self.config, self.pool.shards)
+        upstream = self.markers[-1].fingerprint if self.markers else source
+        wanted = fingerprints.of_step(step, self.config, upstream)
+        self.progress.started(step.name, self.rows)
+        marker = self.folder.marker(step.name)
+        again = marker is not None and marker.fingerprint == wanted
+        if marker is None or not again:
+            reuse_key = fingerprints.of_reuse(step, self.config, source, upstream)
+            marker = self._execute(step, wanted, reuse_key)
+            self.ran.append(step.name)
+        self._account(marker)
+        self.progress.finished(marker, again=again)
+
+    def alive(self) -> Frame:
+        """Return the samples that enter the next step."""
+        engine = self.engine
+        if "samples" not in self.artifacts:
+            return None
+        frame = engine.scan(os.fspath(self.artifacts["samples"]))
+        if self._ledger is not None:
+            ledger = engine.scan(os.fspath(self._ledger), ["uid", "keep"])
+            kept = engine.select(engine.where(ledger, "keep", True), {"uid": "uid"})
+            frame = engine.join(frame, kept, "uid", "semi")
+        for path in self._rejects:
+            rejected = engine.scan(os.fspath(path), ["uid"])
+            frame = engine.join(frame, rejected, "uid", "anti")
+        return frame
+
+    def _execute(self, step: Planned, wanted: str, reuse_key: str) -> Marker:
+        # 1. Run; 2. write decisions and rejects beside; 3. check that rows add up;
+        # 4. void the old result; 5. move everything to its place, marker last.
+        meter = Meter()
+        work = self.folder.scratch(step.name) / "out"
+        remove(work)
+        work.mkdir(parents=True)
+        if self.rows or step.kind in (INDEX, "apply"):
+            outcome = step.step.run(self._context(step, work, reuse_key))
+        else:
+            outcome = self._nothing_left(step)
+        marker = self._written(step, outcome, work, wanted, reuse_key, meter)
+        final = self.folder.artifacts(step.name)
+        (final / "done.json").unlink(missing_ok=True)
+        if outcome.decisions is not None:
+            replace(work / "ledger", self.folder.ledger(step.name))
+        for name, place in outcome.outputs.items():
+            replace(work / place, self.folder.file(name))
+        self.engine.clear()
+        self.folder.commit(work, marker)
+        remove(self.folder.scratch(step.name))
+        return marker
+
+    def _nothing_left(self, step: Planned) -> Outcome:
+        """Return the outcome of a step that no row reaches."""
+        none = self.engine.from_table(DECISIONS.empty_table())
+        decisions = none if step.contract.decides else None
+        return Outcome(decisions, facts={"skipped": "no row was left"})
+
+    def _context(self, step: Planned, work: Path, reuse_key: str) -> Context:
+        previous = self.folder.marker(step.name)
+        same = previous is not None and reuse_key and previous.reuse_key == reuse_key
+        return Context(
+            engine=self.engine,
+            step=step.name,
+            config=step.config,
+            samples=self.alive(),
+            rows=self.rows,
+            pool_rows=self.pool.rows,
+            reader=self.reader,
+            shard_rows={shard.name: shard.rows for shard in self.pool.shards},
+            schema=self.pool.schema,
+            artifacts=self.artifacts,
+            model=self.config.model,
+            seed=self.config.seed,
+            folder=work,
+            parts=self._parts(step.name, reuse_key),
+            reusable=self.folder.artifacts(step.name) if same else None,
+            progress=self.progress.advanced,
+        )
+
+    def _parts(self, step: str, key: str) -> Path:
+        """Return the folder of work done in parts; parts under other settings go."""
+        folder = self.folder.scratch(step)
+        wanted = folder / f"parts-{key}-{self.rows}"
+        for stale in folder.glob("parts-*"):
+            if stale != wanted:
+                remove(stale)
+        wanted.mkdir(parents=True, exist_ok=True)
+        return wanted
+
+    def _written(
+        self,
+        step: Planned,
+        outcome: Outcome,
+        work: Path,
+        wanted: str,
+        reuse_key: str,
+        meter: Meter,
+    ) -> Marker:
+        engine = self.engine
+        decided, kept, rejected = 0, 0, 0
+        if outcome.rejects is not None:
+            rejected = engine.write(
+                outcome.rejects, os.fspath(work / "rejects"), ["uid"]
+            )
+        if outcome.decisions is not None:
+            ledger = os.fspath(work / "ledger")
+            decided = engine.write(outcome.decisions, ledger, ["uid"])
+            kept = engine.count(engine.where(engine.scan(ledger), "keep", True))
+            if decided + rejected != self.rows:
+                raise ConservationError(
+                    f"{step.name}: {self.rows} rows entered, but {decided} were "
+                    f"decided and {rejected} rejected; please report this"
+                )
+        else:
+            kept = self.rows - rejected
+        seconds, peak = meter.read()
+        return Marker(
+            step=step.name,
+            kind=step.kind,
+            fingerprint=wanted,
+            reuse_key=reuse_key,
+            rows_in=self.rows,
+            kept=kept,
+            quarantined=rejected,
+            decides=outcome.decisions is not None,
+            seconds=seconds,
+            peak_rss_mb=peak,
+            artifacts=dict(outcome.artifacts),
+            facts=dict(outcome.facts),
+        )
+
+    def _account(self, marker: Marker) -> None:
+        self.markers.append(marker)
+        place = self.folder.artifacts(marker.step)
+        for name, below in marker.artifacts.items():
+            self.artifacts[name] = place / below
+        if marker.decides:
+            self._ledger = self.folder.ledger(marker.step)
+            self._rejects = []
+        elif marker.quarantined and marker.step != INDEX:
+            self._rejects.append(place / "rejects")

@@ -1,0 +1,77 @@
+"""Density-based pruning (DBP): complex clusters keep more, dense simple ones less."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.algorithms.prune.complexity import allocate_budget, inter_distances
+from pipeline.config.steps import ComplexityConfig
+from pipeline.core.errors import ConfigError
+from pipeline.steps.selection import (
+    Words,
+    budget_rows,
+    cluster_statistics,
+    keep_quotas,
+    rank_in_clusters,
+)
+from pipeline.steps.step import Context, Contract, Outcome, decisions_of
+
+#: Nearest other centroids in d_inter (Abbas et al. 2024, arXiv 2401.04578, §3).
+_NEIGHBOURS = 20
+
+
+def contract(config: ComplexityConfig) -> Contract:
+    """Return that clusters come in."""
+    return Contract(
+        needs=frozenset({"clusters"}),
+        depends_on=frozenset({"seed"}) if config.keep == "random" else frozenset(),
+    )
+
+
+def run(context: Context) -> Outcome:
+    """Measure complexity, spread the budget, keep each cluster's quota."""
+    engine, config = context.engine, context.config
+    count = budget_rows(context, config)
+    ranked = rank_in_clusters(context, config.keep)
+    table = cluster_statistics(engine, ranked)
+    centroids = np.load(context.artifacts["centroids"])[table["cluster"].to_numpy()]
+    neighbours = config.neighbours
+    if neighbours == "auto":
+        neighbours = min(_NEIGHBOURS, len(table) - 1)
+    d_intra = table["mean"].to_numpy()
+    try:
+        # A single cluster has no neighbour and gets the whole budget anyway.
+        d_inter = inter_distances(centroids, neighbours) if neighbours else np.ones(1)
+        complexities = d_intra * d_inter
+        quotas = allocate_budget(
+            table["size"].to_numpy(),
+            complexities,
+            count,
+            temperature=config.temperature,
+            balance=config.balance,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{context.step}: {error}") from error
+    columns = {
+        "cluster": table["cluster"],
+        "size": table["size"],
+        "d_intra": d_intra,
+        "d_inter": d_inter,
+        "complexity": complexities,
+        "quota": quotas,
+    }
+    engine.write(
+        engine.from_table(pa.table(columns)),
+        os.fspath(context.folder / "complexity"),
+        ["cluster"],
+    )
+    words = Words("within_cluster_quota", "over_cluster_quota")
+    decided = keep_quotas(engine, ranked, table["cluster"], quotas, words)
+    return Outcome(
+        decisions_of(engine, decided),
+        artifacts={"complexity": "complexity"},
+        facts={"budget": count, "neighbours": neighbours, "clusters": len(table)},
+    )

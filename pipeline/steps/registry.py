@@ -1,0 +1,38 @@
+"""Every kind of step by the name it has in recipes, ledger and configuration."""
+
+from __future__ import annotations
+
+from pipeline.steps import (
+    apply,
+    cluster,
+    complexity,
+    controls,
+    custom,
+    embed,
+    exact,
+    index,
+    prototypes,
+    rules,
+    score,
+    semantic,
+)
+from pipeline.steps.step import Step
+
+#: The step that every run begins with; it has no section of its own.
+INDEX = "index"
+
+STEPS: dict[str, Step] = {
+    INDEX: Step(index.contract, index.run),
+    "exact": Step(exact.contract, exact.run),
+    "rules": Step(rules.contract, rules.run),
+    "embed": Step(embed.contract, embed.run, embed.reuse),
+    "cluster": Step(cluster.contract, cluster.run),
+    "semantic": Step(semantic.contract, semantic.run, semantic.reuse),
+    "prototypes": Step(prototypes.contract, prototypes.run),
+    "complexity": Step(complexity.contract, complexity.run),
+    "score": Step(score.contract, score.run, score.reuse),
+    "random": Step(controls.random_contract, controls.random_run),
+    "uniform": Step(controls.uniform_contract, controls.uniform_run),
+    "custom": Step(custom.contract, custom.run),
+    "apply": Step(apply.contract, apply.run),
+}
