@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 LOCAL_DIR = "local-dir:"
 HUB = "hf-hub:"
+_WEIGHTS = (".safetensors", ".bin", ".pth")
 _OFFLINE = (
     "if this machine cannot reach the hub, copy open_clip_config.json and "
     "open_clip_model.safetensors into a folder and name it as local-dir:FOLDER"
@@ -84,7 +85,7 @@ def _check_folder(folder: Path) -> None:
         raise ConfigError(f"{where}: no such folder")
     if not (folder / "open_clip_config.json").is_file():
         raise ConfigError(f"{where}: it holds no open_clip_config.json")
-    if not any(folder.glob(f"*{end}") for end in (".safetensors", ".bin", ".pth")):
+    if not any(file.suffix in _WEIGHTS for file in folder.iterdir()):
         raise ConfigError(
             f"{where}: it holds no weights; "
             "put the checkpoint there as open_clip_model.safetensors"

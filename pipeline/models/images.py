@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,8 +23,9 @@ from pipeline.core.hashing import digest
 if TYPE_CHECKING:
     from PIL import Image
 
-# Formats whose decoders run inside this process and know their own magic number. EPS
-# is absent because Pillow hands it to Ghostscript, a program of its own.
+# Formats whose decoders run inside this process and know their own magic number (a
+# JPEG may turn out to be a multi-picture MPO). EPS is absent because Pillow hands it
+# to Ghostscript, a program of its own.
 FORMATS = (
     "JPEG",
     "PNG",
@@ -31,7 +33,6 @@ FORMATS = (
     "GIF",
     "BMP",
     "TIFF",
-    "MPO",
     "AVIF",
     "JPEG2000",
     "PPM",
@@ -98,13 +99,22 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         raise ImageRejected("image_empty")
     try:
         with _without_pillows_limit():
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
+            image = Image.open(io.BytesIO(data), formats=_formats())
     except Exception as error:
         raise ImageRejected(_reason(error)) from None
     width, height = image.size
     if width * height > max_pixels:
         raise ImageRejected(f"image_too_large: {width}x{height} > {max_pixels}")
     return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that this build of Pillow has a decoder for."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
 @contextmanager
@@ -171,8 +181,9 @@ def _to_8_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0)
         white = 255.0 if values.max() <= 1.0 else 1.0
-        return np.clip(np.rint(values * white), 0, 255).astype(np.uint8)
-    return (np.clip(np.asarray(image, np.int64), 0, 0xFFFF) >> 8).astype(np.uint8)
+        return np.asarray(np.rint(values * white).clip(0, 255), np.uint8)
+    levels: npt.NDArray[np.int64] = np.asarray(image, np.int64)
+    return np.asarray(levels.clip(0, 0xFFFF) >> 8, np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -44,8 +44,8 @@ def train_kmeans(
     Raises ValueError for an empty sample, k < 1, or values that are not finite.
     """
     points = _checked(sample, k)
-    distinct = np.unique(points, axis=0)
-    if len(distinct) <= k:
+    distinct = _distinct(points, k)
+    if distinct is not None:
         return _unit(distinct) if spherical else distinct
     import faiss
 
@@ -73,6 +73,16 @@ def _checked(sample: npt.NDArray[np.floating[Any]], k: int) -> Matrix:
         bad = int((~np.isfinite(points).all(axis=1)).sum())
         raise ValueError(f"{bad} of {len(points)} rows hold NaN or infinity")
     return points
+
+
+def _distinct(points: Matrix, limit: int) -> Matrix | None:
+    """Return the distinct rows by first appearance, or None if above `limit`."""
+    seen: dict[bytes, None] = {}
+    for row in points:
+        seen[row.tobytes()] = None
+        if len(seen) > limit:
+            return None
+    return np.frombuffer(b"".join(seen), np.float32).reshape(len(seen), -1)
 
 
 def _unit(rows: Matrix) -> Matrix:

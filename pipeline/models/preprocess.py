@@ -17,6 +17,9 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from PIL import Image
 
+# Beyond, a resized picture is cropped before and not after: 30 times the usual width.
+_LONGEST_SIDE = 10_000
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -57,7 +60,7 @@ class Preprocessing:
         if self.resize_mode == "squash":
             image = image.resize((self.width, self.height), self._resample)
         elif self.resize_mode == "shortest":
-            image = self._fill_and_crop(image)
+            image = self._fill(image)
         else:
             image = self._fit(image)
         return np.asarray(self._crop_or_pad(image))
@@ -69,12 +72,8 @@ class Preprocessing:
         bilinear = self.interpolation == "bilinear"
         return Resampling.BILINEAR if bilinear else Resampling.BICUBIC
 
-    def _fill_and_crop(self, image: Image.Image) -> Image.Image:
-        """Resize the shorter side, cropping in the same pass.
-
-        Cropping first keeps a picture of 1 × 1,000,000 pixels from growing into one
-        of 224 × 224,000,000.
-        """
+    def _fill(self, image: Image.Image) -> Image.Image:
+        """Resize so that the shorter side fits; the longer one is cropped later."""
         width, height = image.size
         if self.height == self.width:
             short = min(width, height)
@@ -84,17 +83,15 @@ class Preprocessing:
         else:
             ratio = min(height / self.height, width / self.width)
             new_width, new_height = round(width / ratio), round(height / ratio)
-        crop_w, crop_h = min(self.width, new_width), min(self.height, new_height)
-        left = round((new_width - crop_w) / 2)
-        top = round((new_height - crop_h) / 2)
+        if max(new_width, new_height) <= _LONGEST_SIDE:
+            return image.resize((new_width, new_height), self._resample)
+        # 1 × 1,000,000 pixels must not grow into 224 × 224,000,000: resize the
+        # middle alone, which differs only in how the cut edges are filtered.
+        crop = (min(self.width, new_width), min(self.height, new_height))
         across, down = width / new_width, height / new_height
-        box = (
-            left * across,
-            top * down,
-            min((left + crop_w) * across, width),
-            min((top + crop_h) * down, height),
-        )
-        return image.resize((crop_w, crop_h), self._resample, box)
+        left, top = (width - crop[0] * across) / 2, (height - crop[1] * down) / 2
+        box = (left, top, width - left, height - top)
+        return image.resize(crop, self._resample, box)
 
     def _fit(self, image: Image.Image) -> Image.Image:
         width, height = image.size
