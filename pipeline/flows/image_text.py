@@ -35,15 +35,14 @@ class Planned:
         return STEPS[self.kind]
 
 
-def check(config: RunConfig, schema: pa.Schema) -> list[Planned]:
+def ordered_steps(config: RunConfig) -> list[Planned]:
     """Return the steps to run, `index` first.
 
-    Raises ConfigError if a step stands before what it needs or after `apply`, and
-    InputError if the shards lack a column that a step reads. Nothing has run by then.
+    Raises ConfigError if a step stands before what it needs or after `apply`; the input
+    has not been looked at by then.
     """
     planned = [_planned(INDEX, config.input)]
     planned += [_planned(name, config.section(name)) for name in config.steps]
-    _check_columns(config, schema, planned)
     _check_order(planned)
     return planned
 
@@ -53,7 +52,12 @@ def _planned(name: str, section: Any) -> Planned:
     return Planned(name, kind, section, STEPS[kind].contract(section))
 
 
-def _check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:
+def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:
+    """Check that the shards have what the steps read.
+
+    Raises ConfigError if a step needs a modality that the recipe says is absent, and
+    InputError if the shards lack a column or hold another type in it.
+    """
     columns = config.input.columns
     if columns.uid is not None:
         field = require_column(schema, columns.uid, "uid")

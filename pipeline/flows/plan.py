@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.flows import fingerprints
-from pipeline.flows.image_text import Planned, check
+from pipeline.flows.image_text import Planned, check_columns, ordered_steps
 from pipeline.flows.runner import Pool, open_pool
 from pipeline.steps.registry import INDEX
 from pipeline.store.run_folder import RunFolder
@@ -37,8 +37,9 @@ def plan(config: RunConfig) -> dict[str, Any]:
 
     Raises ConfigError or InputError like `run`.
     """
+    steps = ordered_steps(config)
     pool = open_pool(config)
-    steps = check(config, pool.schema)
+    check_columns(config, pool.schema, steps)
     folder = RunFolder(config.output.path)
     rows, entries = pool.rows, []
     upstream = source = fingerprints.of_input(config, pool.shards)

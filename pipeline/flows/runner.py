@@ -20,7 +20,7 @@ from pipeline.core.errors import ConservationError
 from pipeline.core.schemas import DECISIONS
 from pipeline.flows import fingerprints
 from pipeline.flows.closing import close_run
-from pipeline.flows.image_text import Planned, check
+from pipeline.flows.image_text import Planned, check_columns, ordered_steps
 from pipeline.flows.meter import Meter
 from pipeline.flows.progress import Progress, Silent
 from pipeline.steps.registry import INDEX
@@ -77,8 +77,9 @@ def run(
     Raises ConfigError or InputError before any work if the recipe cannot run on this
     input, and ConservationError if rows in and rows out do not add up.
     """
+    planned = ordered_steps(config)
     pool = open_pool(config)
-    planned = check(config, pool.schema)
+    check_columns(config, pool.schema, planned)
     folder = RunFolder(config.output.path)
     with folder.locked():
         folder.set_order([step.name for step in planned])
