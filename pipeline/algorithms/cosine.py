@@ -190,15 +190,18 @@ def _normalise(exact: Vectors, unit: Singles, squares: Floats) -> None:
         squares[r] = _dot(exact[r], exact[r])
         scale = 1 / np.sqrt(squares[r]) if squares[r] > 0 else 0.0
         for c in range(dim):
-            unit[r, c] = np.float32(exact[r, c] * scale)
+            unit[r, c] = exact[r, c] * scale
 
 
 @compiled
 def exact_cosine(
     left: Vectors, left_square: float, right: Vectors, right_square: float
 ) -> float:
-    """Return a·b/√(|a|²·|b|²), at most 1: exactly 1 for equal vectors."""
-    cosine: float = _dot(left, right) / np.sqrt(left_square * right_square)
+    """Return a·b/√(|a|²·|b|²), at most 1: exactly 1 for equal vectors, or NaN."""
+    square = left_square * right_square
+    if not 0 < square < np.inf:
+        return np.nan
+    cosine: float = _dot(left, right) / np.sqrt(square)
     return min(1.0, max(-1.0, cosine))
 
 
@@ -212,18 +215,6 @@ def _pairwise(
 ) -> None:
     for r in range(len(left)):
         cosines[r] = exact_cosine(left[r], left_squares[r], right[r], right_squares[r])
-
-
-#: Numbers that are tested together: most hold no candidate.
-_CHUNK = 64
-
-
-@compiled
-def _any_reaches(products: Singles, bars: Singles) -> bool:
-    reached = False
-    for r in range(len(products)):
-        reached |= products[r] >= bars[r]
-    return reached
 
 
 @compiled
@@ -250,25 +241,45 @@ def _improve(
     candidates: tuple[Vectors, Floats],
     best: tuple[Singles, Floats, Ids],
 ) -> None:
-    """Raise each row's best, candidate by candidate: columns of maxima vectorise."""
+    """Compare exactly what the products nominate: for most rows one candidate."""
     products, first, candidate_ids = tile
     approximate, cosine, _ = best
-    for c in range(len(products)):
-        seen, largest = products[c, first[c] :], approximate[first[c] :]
-        for r in range(len(seen)):
-            largest[r] = max(largest[r], seen[r])
-    bars = approximate - np.float32(SLACK)
-    for r in range(len(bars)):
+    second = np.full(len(approximate), -np.inf, np.float32)
+    nominee = np.full(len(approximate), -1, np.int32)
+    _find_two_largest(products, first, approximate, second, nominee)
+    for r in range(len(approximate)):
         # Nothing exceeds a cosine of 1, and ties go to the candidate seen first.
         if cosine[r] >= 1.0:
-            bars[r] = np.inf
+            continue
+        bar = approximate[r] - np.float32(SLACK)
+        if second[r] < bar:
+            if nominee[r] >= 0:
+                pair = (r, nominee[r], candidate_ids[nominee[r]])
+                _compare(pair, rows, candidates, best)
+            continue
+        for c in range(len(products)):
+            if first[c] <= r and products[c, r] >= bar:
+                _compare((r, c, candidate_ids[c]), rows, candidates, best)
+                if cosine[r] >= 1.0:
+                    break
+
+
+@compiled
+def _find_two_largest(
+    products: Singles,
+    first: Ids,
+    largest: Singles,
+    second: Singles,
+    nominee: npt.NDArray[np.int32],
+) -> None:
+    """Raise each column's two largest products; columns side by side vectorise."""
     for c in range(len(products)):
-        for start in range(first[c], len(bars), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            if not _any_reaches(products[c, part], bars[part]):
-                continue
-            for r in range(start, min(start + _CHUNK, len(bars))):
-                if products[c, r] >= bars[r]:
-                    _compare((r, c, candidate_ids[c]), rows, candidates, best)
-                    if cosine[r] >= 1.0:
-                        bars[r] = np.inf
+        seen, top = products[c, first[c] :], largest[first[c] :]
+        runner_up, which = second[first[c] :], nominee[first[c] :]
+        candidate = np.int32(c)
+        for r in range(len(seen)):
+            value, old = seen[r], top[r]
+            lesser = old if value > old else value
+            runner_up[r] = lesser if lesser > runner_up[r] else runner_up[r]
+            which[r] = candidate if value > old else which[r]
+            top[r] = value if value > old else old

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.algorithms.cosine import Best, Ids, Rows, Singles, Vectors, prepare
+
+Flags = npt.NDArray[np.bool_]
 
 #: Rows × earlier rows of one product: 1 MB of float32, half of a level-2 cache.
 TILE = (256, 1024)
@@ -65,8 +68,21 @@ class Cluster:
             first = np.searchsorted(positions, ids, side="right")
             best.see(self.rows(part), ids, first, self.scratch)
 
-    def show_members(self, best: Best, positions: Ids, members: Ids) -> None:
-        """Let the rows at ascending `positions` see the earlier ones of `members`."""
+    def show_members(self, best: Best, positions: Ids, member: Flags) -> None:
+        """Let the rows at ascending `positions` see the earlier rows that are members.
+
+        member: (n,) flags.
+        """
+        end = int(positions[-1])
+        members = np.flatnonzero(member[:end])
+        if 2 * len(members) > end:
+            # Products with a few rows too many are cheaper than copying most rows.
+            for part in self.tiles_before(end):
+                ids = np.arange(part.start, part.stop)
+                first = np.searchsorted(positions, ids, side="right")
+                first[~member[part]] = len(positions)
+                best.see(self.rows(part), ids, first, self.scratch)
+            return
         for start in range(0, len(members), self.width):
             ids = members[start : start + self.width]
             first = np.searchsorted(positions, ids, side="right")

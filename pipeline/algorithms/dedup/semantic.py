@@ -27,12 +27,11 @@ from pipeline.algorithms.cosine import (
     pairwise,
     products_into,
 )
-from pipeline.algorithms.dedup.cluster import Cluster
+from pipeline.algorithms.dedup.cluster import Cluster, Flags
 from pipeline.algorithms.prune.ranking import Uids, order
 
 Rule = Literal["hard", "easy", "random"]
 Semantics = Literal["greedy", "reference", "components"]
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +166,7 @@ def _select_greedy(
     cluster = _as_cluster(vectors)
     for positions in cluster.blocks(still_open):
         best = Best(cluster.rows(positions), floor=least)
-        kept = np.flatnonzero(state[: positions[-1]] == _KEPT)
-        cluster.show_members(best, positions, kept)
+        cluster.show_members(best, positions, state == _KEPT)
         products = products_into(cluster.scratch, best.rows.unit, best.rows.unit)
         _settle(
             (products, positions),

@@ -94,8 +94,8 @@ class _Failures:
 
     def reasons(self) -> pa.Array:
         codes = pa.array(self._failed, mask=self._failed < 0)
-        names = pa.array(self._names, pa.string())
-        return names.take(codes) if self._names else pa.nulls(0, pa.string())
+        # One name at least: an index into no names is not even null.
+        return pa.array([*self._names, ""], pa.string()).take(codes)
 
 
 def _needed(
