@@ -2,9 +2,10 @@
 
 `scenes` and `captions` render images and describe them, `pool` hides known defects
 among them, `judge` says how much of that a run has found, and `train` reproduces the
-small CLIP in `model/` that the demo uses.
+small CLIP in `model/` that the demo uses; `run` puts them together.
 
-May import: core, models; pyarrow; PIL, torch and open_clip inside functions.
+May import: core, models, api, config, reports, polars, pyarrow; PIL, torch and
+open_clip inside functions.
 """
 
 from pathlib import Path
