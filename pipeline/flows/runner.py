@@ -169,7 +169,7 @@ class Session:
         remove(work)
         work.mkdir(parents=True)
         if self.rows or step.kind in (INDEX, "apply"):
-            outcome = step.step.run(self._context(step, work, reuse_key))
+            outcome = step.step.run(self._context(step, work, wanted, reuse_key))
         else:
             outcome = self._nothing_left(step)
         marker = self._written(step, outcome, work, wanted, reuse_key, meter)
@@ -190,7 +190,9 @@ class Session:
         decisions = none if step.contract.decides else None
         return Outcome(decisions, facts={"skipped": "no row was left"})
 
-    def _context(self, step: Planned, work: Path, reuse_key: str) -> Context:
+    def _context(
+        self, step: Planned, work: Path, wanted: str, reuse_key: str
+    ) -> Context:
         previous = self.folder.marker(step.name)
         same = previous is not None and reuse_key and previous.reuse_key == reuse_key
         return Context(
@@ -207,15 +209,15 @@ class Session:
             model=self.config.model,
             seed=self.config.seed,
             folder=work,
-            parts=self._parts(step.name, reuse_key),
+            parts=self._parts(step.name, wanted),
             reusable=self.folder.artifacts(step.name) if same else None,
             progress=self.progress.advanced,
         )
 
-    def _parts(self, step: str, key: str) -> Path:
+    def _parts(self, step: str, fingerprint: str) -> Path:
         """Return the folder of work done in parts; parts under other settings go."""
         folder = self.folder.scratch(step)
-        wanted = folder / f"parts-{key}-{self.rows}"
+        wanted = folder / f"parts-{fingerprint}"
         for stale in folder.glob("parts-*"):
             if stale != wanted:
                 remove(stale)

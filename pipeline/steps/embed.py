@@ -24,7 +24,7 @@ from pipeline.steps.ready_vectors import ready_vectors
 from pipeline.steps.step import Context, Contract, Outcome, Reuse, model_spec
 from pipeline.store.reader import SampleReader
 
-_PART_ROWS = 20_000
+_PART_ROWS = 4_000
 
 
 def contract(config: EmbedConfig) -> Contract:

@@ -162,7 +162,12 @@ def remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old one or the new one."""
+    """Write a small file so that a reader sees the old one or the new one.
+
+    A file that holds this text already is left alone.
+    """
+    if path.is_file() and path.read_text() == text:
+        return
     beside = path.with_name(path.name + ".tmp")
     beside.write_text(text)
     os.replace(beside, path)
