@@ -1,8 +1,8 @@
 """The demo: a pool of rendered scenes with planted defects, a model, a verdict.
 
-`scenes` and `captions` render images and describe them, `pool` hides known defects
-among them, `judge` says how much of that a run has found, and `train` reproduces the
-small CLIP in `model/` that the demo uses; `run` puts them together.
+`scenes`, `drawing` and `captions` make images and describe them, `pool` hides known
+defects among them, `judge` says how much of that a run found, and `train` reproduces
+the small CLIP in `model/`; `run` puts them together.
 
 May import: core, models, api, config, reports, polars, pyarrow; PIL, torch and
 open_clip inside functions.

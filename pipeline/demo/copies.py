@@ -6,7 +6,7 @@ import io
 import random
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.demo.scenes import jpeg
+from pipeline.demo.drawing import jpeg
 
 if TYPE_CHECKING:
     from PIL import Image

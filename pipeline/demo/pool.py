@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 from pipeline.core.hashing import digest
 from pipeline.demo.captions import describe, plain_name, reword
 from pipeline.demo.copies import copy, decode
-from pipeline.demo.scenes import Scene, compose, generator, jitter, jpeg, render
+from pipeline.demo.drawing import jpeg, render
+from pipeline.demo.scenes import Scene, compose, generator, jitter
 
 #: Planted defect → share of the rows. The rest is good data.
 DEFECTS: dict[str, float] = {

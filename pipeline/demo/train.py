@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from pipeline.demo.captions import describe
 from pipeline.demo.copies import CHANGES, copy, decode
-from pipeline.demo.scenes import compose, generator, jpeg, render
+from pipeline.demo.drawing import jpeg, render
+from pipeline.demo.scenes import compose, generator
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.demo.captions import WORDS, describe, plain_name, reword
 from pipeline.demo.copies import CHANGES, copy, decode
+from pipeline.demo.drawing import jpeg, render
 from pipeline.demo.scenes import (
     KINDS,
     PALETTE,
@@ -19,14 +20,13 @@ from pipeline.demo.scenes import (
     compose,
     generator,
     jitter,
-    jpeg,
-    render,
 )
 
 _IN_ANOTHER_PROCESS = """
 import hashlib
 from pipeline.demo.captions import describe
-from pipeline.demo.scenes import compose, generator, jpeg, render
+from pipeline.demo.drawing import (jpeg, render)
+from pipeline.demo.scenes import (compose, generator)
 state = hashlib.sha256()
 for i in range(20):
     scene = compose(7, i)
