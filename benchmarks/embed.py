@@ -1,0 +1,209 @@
+"""Embedding: JPEG shards to vectors, against the bare model and a plain loop.
+
+    python benchmarks/embed.py [--data SHARDS] [--model NAME] [--rounds 5]
+
+One process, alternating rounds, ratios within a round, medians over rounds:
+
+(a) end to end: Parquet shards of JPEGs and captions through `embed_batches`;
+(b) the same model, precision and batch size on tensors that lie ready in memory;
+(c) the loop people write: eager float32 open_clip, Pillow transform, no threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.models.embed import embed_batches
+from pipeline.models.encoder import ModelSpec, load_encoder
+from pipeline.models.torchvision_ops import ensure_torchvision
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+COLUMNS = ["uid", "image", "text"]
+
+CONFIG = {
+    "model_cfg": {
+        "embed_dim": 256,
+        "vision_cfg": {
+            "timm_model_name": "tf_efficientnet_lite0",
+            "timm_model_pretrained": False,
+            "timm_pool": "",
+            "timm_proj": "linear",
+            "image_size": 224,
+        },
+        "text_cfg": {
+            "context_length": 32,
+            "vocab_size": 49408,
+            "width": 192,
+            "heads": 3,
+            "layers": 4,
+        },
+    },
+    "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"},
+}
+
+
+def main() -> None:
+    args = arguments()
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Path(folder) / "shard.parquet"
+        write_shard(shard, args.data, args.images)
+        model = args.model or random_checkpoint(Path(folder) / "model")
+        report(ModelSpec(model, batch_size=args.batch_size), shard, args.rounds)
+
+
+def arguments() -> argparse.Namespace:
+    data, model = SHARED / "data/clipart", SHARED / "models/lite0"
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, default=data if data.is_dir() else None)
+    default = f"local-dir:{model}" if model.is_dir() else None
+    parser.add_argument("--model", default=default)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    return parser.parse_args()
+
+
+def report(spec: ModelSpec, shard: Path, rounds: int) -> None:
+    encoder = load_encoder(spec)
+    count = pq.ParquetFile(shard).metadata.num_rows
+    ways: dict[str, Callable[[], int]] = {
+        "a": lambda: end_to_end(spec, shard),
+        "b": forward_only(encoder, shard),
+        "c": plain_loop(spec, shard, max(spec.batch_size, count // 4)),
+    }
+    for way in ways.values():
+        way()
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            images = way()
+            rates[name].append(images / (time.perf_counter() - start))
+    print(f"{count} images, {spec.name}, {encoder.precision} on {encoder.device}")
+    for name, title in (
+        ("a", "shards to vectors"),
+        ("b", "bare model on ready tensors"),
+        ("c", "plain float32 loop"),
+    ):
+        print(f"({name}) {title}: {statistics.median(rates[name]):.1f} images/s")
+    for other, goal in (("b", 0.9), ("c", 4.0)):
+        pairs = [a / o for a, o in zip(rates["a"], rates[other], strict=True)]
+        print(
+            f"a/{other}: {statistics.median(pairs):.2f} (goal >= {goal}; "
+            f"rounds {min(pairs):.2f} to {max(pairs):.2f})"
+        )
+
+
+def end_to_end(spec: ModelSpec, shard: Path) -> int:
+    batches = pq.ParquetFile(shard).iter_batches(columns=COLUMNS)
+    return sum(len(batch) for batch in embed_batches(batches, spec=spec))
+
+
+def forward_only(encoder: Any, shard: Path) -> Callable[[], int]:
+    import torch
+
+    rows = pq.read_table(shard)
+    pixels = [encoder.prepare(data) for data in rows["image"].to_pylist()]
+    tokens = torch.from_numpy(encoder.tokenize(rows["text"].to_pylist()))
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1)
+        for v in (encoder.preprocess.mean, encoder.preprocess.std)
+    )
+    size, dtype = encoder.spec.batch_size, getattr(torch, encoder.precision)
+    ready = []
+    for start in range(0, len(pixels) - size + 1, size):
+        batch = torch.from_numpy(np.stack(pixels[start : start + size]))
+        normal = (batch.permute(0, 3, 1, 2) / 255 - mean) / std
+        normal = normal.to(encoder.device, dtype, memory_format=torch.channels_last)
+        ready.append((normal, tokens[start : start + size].to(encoder.device)))
+
+    def run() -> int:
+        model = encoder._model
+        with torch.inference_mode():
+            for images, texts in ready:
+                model.encode_image(images, normalize=True).float().cpu()
+                model.encode_text(texts, normalize=True).float().cpu()
+        return len(ready) * size
+
+    return run
+
+
+def plain_loop(spec: ModelSpec, shard: Path, count: int) -> Callable[[], int]:
+    ensure_torchvision()
+    import open_clip
+    import torch
+    from PIL import Image
+
+    model, _, preprocess = open_clip.create_model_and_transforms(
+        spec.name, spec.pretrained
+    )
+    model.eval()
+    tokenizer = open_clip.get_tokenizer(spec.name)
+    rows = pq.read_table(shard, columns=COLUMNS).slice(0, count).to_pylist()
+
+    def run() -> int:
+        with torch.no_grad():
+            for start in range(0, len(rows), 64):
+                batch = rows[start : start + 64]
+                images = [Image.open(io.BytesIO(row["image"])) for row in batch]
+                pixels = torch.stack([preprocess(image) for image in images])
+                model.encode_image(pixels, normalize=True).numpy()
+                texts = tokenizer([row["text"] for row in batch])
+                model.encode_text(texts, normalize=True).numpy()
+        return len(rows)
+
+    return run
+
+
+def write_shard(path: Path, data: Path | None, count: int) -> None:
+    rows: Iterator[dict[str, Any]] = real_rows(data) if data else synthetic_rows()
+    chosen = [row for row, _ in zip(rows, range(count), strict=False)]
+    pq.write_table(pa.Table.from_pylist(chosen), path, row_group_size=256)
+
+
+def real_rows(data: Path) -> Iterator[dict[str, Any]]:
+    for file in sorted(data.glob("*.parquet")):
+        for row in pq.read_table(file, columns=COLUMNS).to_pylist():
+            if row["image"] and row["text"]:
+                yield row
+
+
+def synthetic_rows() -> Iterator[dict[str, Any]]:
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for row in range(1_000_000):
+        coarse = rng.integers(0, 256, (8, 8, 3), np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(coarse).resize((200, 200)).save(file, "JPEG")
+        words = " ".join(map(str, rng.integers(0, 1000, 6)))
+        yield {"uid": f"{row:032x}", "image": file.getvalue(), "text": words}
+
+
+def random_checkpoint(folder: Path) -> str:
+    ensure_torchvision()
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir()
+    (folder / "open_clip_config.json").write_text(json.dumps(CONFIG))
+    model = open_clip.CLIP(**CONFIG["model_cfg"])
+    state = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(state, folder / "open_clip_model.safetensors")
+    return f"local-dir:{folder}"
+
+
+if __name__ == "__main__":
+    main()
