@@ -7,6 +7,8 @@ the slot.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from numba import njit, uint64
@@ -30,7 +32,7 @@ def cleared(table: Hashes, count: int) -> tuple[Hashes, int]:
 
 
 @njit(nogil=True, cache=True)
-def slot_of(table: Hashes, mask: int, value: np.uint64) -> np.uint64:
+def slot_of(table: Hashes, mask: int, value: np.uint64) -> Any:
     """Return the slot that holds `value`, or the empty one where it belongs.
 
     The low bits of value·φ⁻¹, folded: for values that are no hashes themselves.

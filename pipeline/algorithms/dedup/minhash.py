@@ -87,6 +87,18 @@ def signatures(  # noqa: PLR0913 - the settings that must agree before any compa
     return np.concatenate(outs) if outs else np.empty((0, num_perm), dtype=kind)
 
 
+def is_empty(
+    signatures: npt.NDArray[Any], scheme: Scheme = "affine32"
+) -> npt.NDArray[np.bool_]:
+    """Say which rows of `signatures` are those of the empty set.
+
+    Empty sets agree in every band, but are nobody's duplicate: leave them out of
+    `banding.buckets`.
+    """
+    empty: npt.NDArray[np.bool_] = (signatures == STORED[scheme][1]).all(axis=1)
+    return empty
+
+
 def shingle_sets(
     texts: Texts,
     *,

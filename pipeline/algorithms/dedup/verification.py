@@ -9,13 +9,14 @@ row by row, smallest first (the caller sorts the rows by who is preferred as kee
 - `components`: a row is dropped unless it is the smallest of its component.
 
 Which pairs are proposed. In a round, every bucket compares one centre with its members:
-the smallest row still standing that has not been its centre. A bucket whose members
-are alike is done after one round; members unlike the centre meet the next one in the
-next round. After `rounds` rounds a bucket has had as many centres, so there are at most
-`rounds` pairs per (row, band): linear in the rows even where a template puts all of
-them in one bucket. Pairs that only a later centre would have shown are missed and both
-rows kept: this bounds recall, never precision. A row whose keeper was itself dropped
-in a later round is compared with the keeper's keeper.
+the smallest row still standing that has not been its centre (of a component that has
+had none, as long as there is one). A bucket whose members are alike is done after one
+round; members unlike the centre meet the next one in the next round. After `rounds`
+rounds a bucket has had as many centres, so there are at most `rounds` pairs per
+(row, band): linear in the rows even where a template puts all of them in one bucket.
+Pairs that only a later centre would have shown are missed and both rows kept: this
+bounds recall, never precision. A row whose keeper was itself dropped in a later round
+is compared with the keeper's keeper, and stands in its buckets again.
 """
 
 from __future__ import annotations
@@ -38,12 +39,16 @@ Similarity = Callable[
     [npt.NDArray[np.uint32], npt.NDArray[np.uint32]], npt.NDArray[np.float64]
 ]
 
-#: Band of a pair that shares none, but a twin.
+#: Band of a pair that no bucket proposed, but a common twin.
 NO_BAND = -1
 
 
 class Pairs(NamedTuple):
-    """Compared pairs, `keeper` below `member`, sorted by (member, keeper)."""
+    """Compared pairs, `keeper` below `member`, sorted by (member, keeper).
+
+    `band` is one in which the two collide: that of the bucket that proposed the pair
+    first, the lowest where several did in the same round.
+    """
 
     member: npt.NDArray[np.uint32]
     keeper: npt.NDArray[np.uint32]
@@ -107,9 +112,12 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
         if not len(keys):
             break
         pairs = _compared(pairs, _distinct(keys, band), similarity, known)
+        before = labels
         labels = keeper = _settled(_proven(pairs, threshold), rows, semantics)
         if semantics == "representatives":
             labels = np.where(keeper == everyone, keeper, -1)
+            if (labels > before).any():
+                active = np.arange(len(buckets.band), dtype=np.int64)
     return _verdict(keeper, pairs)
 
 
@@ -211,21 +219,27 @@ def _centre(
 ) -> int:
     """Return the first member whose label no centre of the bucket has, or -1.
 
-    Negative labels are rows that were dropped. `used` has room for all centres.
+    With no such label left, the first member that was no centre. Negative labels are
+    rows that were dropped. `used` has room for the labels of all centres.
     """
     count = 0
     for i in range(len(members)):
         if was_centre[i]:
             used[count] = labels[members[i]]
             count += 1
+    second_choice = -1
     for i in range(len(members)):
         label = labels[members[i]]
-        free = label >= 0 and not was_centre[i]
+        if label < 0 or was_centre[i]:
+            continue
+        fresh = True
         for j in range(count):
-            free = free and used[j] != label
-        if free:
+            fresh = fresh and used[j] != label
+        if fresh:
             return i
-    return -1
+        if second_choice < 0:
+            second_choice = i
+    return second_choice
 
 
 @njit(nogil=True, cache=True)
