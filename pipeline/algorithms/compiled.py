@@ -15,5 +15,9 @@ Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def compiled(function: Kernel) -> Kernel:
-    """Compile `function` on its first call and keep the machine code on disk."""
+    """Compile `function` on its first call and keep the machine code on disk.
+
+    The stored code is renewed when the function's own file changes, not when one that
+    it calls into does: after editing such a kernel, remove the `__pycache__` folders.
+    """
     return cast(Kernel, numba.njit(cache=True, nogil=True)(function))

@@ -163,31 +163,30 @@ def _from_halves(
 
 
 @compiled
-def _dot(left: Vectors, right: Vectors) -> float:
-    """Sum in eight lanes: fast on every CPU, and the same number on every CPU."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    whole = len(left) // 8 * 8
-    for c in range(0, whole, 8):
-        # Slices spare each index its check for a negative value.
-        a, b = left[c : c + 8], right[c : c + 8]
-        s0 += np.float64(a[0]) * np.float64(b[0])
-        s1 += np.float64(a[1]) * np.float64(b[1])
-        s2 += np.float64(a[2]) * np.float64(b[2])
-        s3 += np.float64(a[3]) * np.float64(b[3])
-        s4 += np.float64(a[4]) * np.float64(b[4])
-        s5 += np.float64(a[5]) * np.float64(b[5])
-        s6 += np.float64(a[6]) * np.float64(b[6])
-        s7 += np.float64(a[7]) * np.float64(b[7])
-    for c in range(whole, len(left)):
-        s0 += np.float64(left[c]) * np.float64(right[c])
-    return ((s0 + s4) + (s1 + s5)) + ((s2 + s6) + (s3 + s7))
+def _dot(left: Vectors, right: Vectors, terms: Floats) -> float:
+    """Sum by halves: vectorised, and the same number on every CPU.
+
+    `terms` is overwritten and holds at least one number, and as many as `left`.
+    """
+    n = len(left)
+    for c in range(n):
+        terms[c] = np.float64(left[c]) * np.float64(right[c])
+    while n > 1:
+        half = n // 2
+        if n % 2:
+            terms[0] += terms[n - 1]
+        for c in range(half):
+            terms[c] += terms[half + c]
+        n = half
+    return terms[0]
 
 
 @compiled
 def _normalise(exact: Vectors, unit: Singles, squares: Floats) -> None:
     rows, dim = exact.shape
+    terms = np.zeros(dim + 1)
     for r in range(rows):
-        squares[r] = _dot(exact[r], exact[r])
+        squares[r] = _dot(exact[r], exact[r], terms)
         scale = 1 / np.sqrt(squares[r]) if squares[r] > 0 else 0.0
         for c in range(dim):
             unit[r, c] = exact[r, c] * scale
@@ -195,13 +194,20 @@ def _normalise(exact: Vectors, unit: Singles, squares: Floats) -> None:
 
 @compiled
 def exact_cosine(
-    left: Vectors, left_square: float, right: Vectors, right_square: float
+    left: Vectors,
+    left_square: float,
+    right: Vectors,
+    right_square: float,
+    terms: Floats,
 ) -> float:
-    """Return a·b/√(|a|²·|b|²), at most 1: exactly 1 for equal vectors, or NaN."""
+    """Return a·b/√(|a|²·|b|²), at most 1: exactly 1 for equal vectors, or NaN.
+
+    `terms`, as many float64 as the vectors have numbers, is overwritten.
+    """
     square = left_square * right_square
     if not 0 < square < np.inf:
         return np.nan
-    cosine: float = _dot(left, right) / np.sqrt(square)
+    cosine: float = _dot(left, right, terms) / np.sqrt(square)
     return min(1.0, max(-1.0, cosine))
 
 
@@ -213,8 +219,11 @@ def _pairwise(
     right_squares: Floats,
     cosines: Floats,
 ) -> None:
+    terms = np.zeros(left.shape[1] + 1)
     for r in range(len(left)):
-        cosines[r] = exact_cosine(left[r], left_squares[r], right[r], right_squares[r])
+        cosines[r] = exact_cosine(
+            left[r], left_squares[r], right[r], right_squares[r], terms
+        )
 
 
 @compiled
@@ -223,12 +232,15 @@ def _compare(
     rows: tuple[Vectors, Floats],
     candidates: tuple[Vectors, Floats],
     best: tuple[Singles, Floats, Ids],
+    terms: Floats,
 ) -> None:
     r, c, candidate_id = pair
     exact, squares = rows
     candidate_exact, candidate_squares = candidates
     _, cosine, ids = best
-    value = exact_cosine(exact[r], squares[r], candidate_exact[c], candidate_squares[c])
+    value = exact_cosine(
+        exact[r], squares[r], candidate_exact[c], candidate_squares[c], terms
+    )
     if value > cosine[r]:
         cosine[r] = value
         ids[r] = candidate_id
@@ -244,6 +256,7 @@ def _improve(
     """Compare exactly what the products nominate: for most rows one candidate."""
     products, first, candidate_ids = tile
     approximate, cosine, _ = best
+    terms = np.zeros(rows[0].shape[1] + 1)
     second = np.full(len(approximate), -np.inf, np.float32)
     nominee = np.full(len(approximate), -1, np.int32)
     _find_two_largest(products, first, approximate, second, nominee)
@@ -255,11 +268,11 @@ def _improve(
         if second[r] < bar:
             if nominee[r] >= 0:
                 pair = (r, nominee[r], candidate_ids[nominee[r]])
-                _compare(pair, rows, candidates, best)
+                _compare(pair, rows, candidates, best, terms)
             continue
         for c in range(len(products)):
             if first[c] <= r and products[c, r] >= bar:
-                _compare((r, c, candidate_ids[c]), rows, candidates, best)
+                _compare((r, c, candidate_ids[c]), rows, candidates, best, terms)
                 if cosine[r] >= 1.0:
                     break
 

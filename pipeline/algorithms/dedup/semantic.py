@@ -28,6 +28,7 @@ from pipeline.algorithms.cosine import (
     products_into,
 )
 from pipeline.algorithms.dedup.cluster import Cluster, Flags
+from pipeline.algorithms.dedup.components import flatten, root_of
 from pipeline.algorithms.prune.ranking import Uids, order
 
 Rule = Literal["hard", "easy", "random"]
@@ -204,12 +205,13 @@ def _settle(
     products, positions = tile
     exact, squares = rows
     cosine, ids = best
+    terms = np.zeros(exact.shape[1] + 1)
     bar = np.float32(least - SLACK)
     for r in range(len(products)):
         for s in range(r):
             if cosine[s] > least or products[r, s] < bar:
                 continue
-            value = exact_cosine(exact[r], squares[r], exact[s], squares[s])
+            value = exact_cosine(exact[r], squares[r], exact[s], squares[s], terms)
             # Of equally similar rows the earliest counts, whether of this block or not.
             if value > cosine[r] or (value == cosine[r] and positions[s] < ids[r]):
                 cosine[r] = value
@@ -221,10 +223,10 @@ def _select_components(
 ) -> Selection:
     """Link all rows above `least`; the later row of each link has M_j above it."""
     cluster = _as_cluster(vectors)
-    parent = np.arange(len(cluster))
+    first = np.arange(len(cluster))
     for positions in cluster.blocks(np.flatnonzero(neighbours.similarity > least)):
-        _link_earlier(cluster, positions, least, parent)
-    first = _roots(parent)
+        _link_earlier(cluster, positions, least, first)
+    flatten(first)
     keep = first == np.arange(len(cluster))
     similarity = np.full(len(cluster), np.nan)
     for ids in cluster.blocks(np.flatnonzero(~keep)):
@@ -257,35 +259,20 @@ def _link(
     products, positions, start = tile
     exact, squares = rows
     earlier_exact, earlier_squares = earlier
+    terms = np.zeros(exact.shape[1] + 1)
     bar, sure = np.float32(least - SLACK), np.float32(least + SLACK)
     for r in range(len(products)):
         for c in range(min(products.shape[1], positions[r] - start)):
             if products[r, c] < bar:
                 continue
-            one, other = _root(parent, positions[r]), _root(parent, start + c)
+            one, other = root_of(parent, positions[r]), root_of(parent, start + c)
             if one == other:
                 continue
             if products[r, c] <= sure:
                 value = exact_cosine(
-                    exact[r], squares[r], earlier_exact[c], earlier_squares[c]
+                    exact[r], squares[r], earlier_exact[c], earlier_squares[c], terms
                 )
                 if not value > least:
                     continue
             # The root of a component is its first row: the one that is kept.
             parent[max(one, other)] = min(one, other)
-
-
-@compiled
-def _root(parent: Ids, row: int) -> int:
-    while parent[row] != row:
-        parent[row] = parent[parent[row]]
-        row = parent[row]
-    return row
-
-
-@compiled
-def _roots(parent: Ids) -> Ids:
-    roots = np.empty_like(parent)
-    for row in range(len(parent)):
-        roots[row] = _root(parent, row)
-    return roots

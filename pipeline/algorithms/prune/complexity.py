@@ -128,7 +128,7 @@ def _shift(target: Floats, lower: Floats, upper: Floats, budget: int) -> float:
     """
     leaves, reaches = target - upper, target - lower
     bends = np.concatenate([leaves, reaches])
-    by_bend = np.argsort(bends, kind="stable")
+    by_bend = np.argsort(bends)
     bends = bends[by_bend]
     k = len(target)
     # Clusters strictly between their bounds, from each bend to the next.
