@@ -6,6 +6,7 @@ A data filtering network is such a scorer and one cut (Fang et al. 2023, arXiv
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import partial
 
@@ -29,6 +30,7 @@ from pipeline.steps.step import (
 )
 
 _BOTH = ("image", "text")
+_PAIR = {"uid": "uid", "image": "image_vector", "text": "text_vector"}
 _SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])
 
 
@@ -79,18 +81,20 @@ def _pairs(context: Context) -> tuple[Frame, Outcome]:
         spec = model_spec(config.model)
         frame, facts = embed(context, context.samples, spec, _BOTH)
         own = store_vectors(context, frame, _BOTH, facts)
-        pairs = engine.scan(str(context.folder / "vectors"))
-        columns = {"uid": "uid", "image": "image_vector", "text": "text_vector"}
-        return engine.select(pairs, columns), own
+        pairs = engine.scan(os.fspath(context.folder / "vectors"))
+        return engine.select(pairs, _PAIR), own
     samples = engine.select(context.samples, {"uid": "uid"})
-    image, text = context.vectors("image"), context.vectors("text")
-    pairs = engine.join(
-        engine.select(image, {"uid": "uid", "image": "vector"}),
-        engine.select(text, {"uid": "uid", "text": "vector"}),
-        "uid",
-        "inner",
-    )
-    return engine.join(pairs, samples, "uid", "semi"), Outcome()
+    return engine.join(_stored_pairs(context), samples, "uid", "semi"), Outcome()
+
+
+def _stored_pairs(context: Context) -> Frame:
+    engine = context.engine
+    if context.artifacts["image_vectors"] == context.artifacts["text_vectors"]:
+        return engine.select(context.scan("image_vectors"), _PAIR)
+    # Two embed steps, one for each modality.
+    image = engine.select(context.vectors("image"), {"uid": "uid", "image": "vector"})
+    text = engine.select(context.vectors("text"), {"uid": "uid", "text": "vector"})
+    return engine.join(image, text, "uid", "inner")
 
 
 def score_pairs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
