@@ -89,8 +89,9 @@ class LocalEngine:
     def join(
         self, left: pl.LazyFrame, right: pl.LazyFrame, on: str, how: How
     ) -> pl.LazyFrame:
-        """Equi-join on one column."""
-        return left.join(right, on=on, how=how)
+        """Equi-join on one column, in the order of `left`."""
+        # Without an order, what a crashed run wrote could differ from an unbroken one.
+        return left.join(right, on=on, how=how, maintain_order="left")
 
     def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
         """Concatenate frames of the same columns."""
