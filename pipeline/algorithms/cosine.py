@@ -178,7 +178,8 @@ def _dot(left: Vectors, right: Vectors, terms: Floats) -> float:
         for c in range(half):
             terms[c] += terms[half + c]
         n = half
-    return terms[0]
+    total: float = terms[0]
+    return total
 
 
 @compiled
@@ -227,26 +228,6 @@ def _pairwise(
 
 
 @compiled
-def _compare(
-    pair: tuple[int, int, int],
-    rows: tuple[Vectors, Floats],
-    candidates: tuple[Vectors, Floats],
-    best: tuple[Singles, Floats, Ids],
-    terms: Floats,
-) -> None:
-    r, c, candidate_id = pair
-    exact, squares = rows
-    candidate_exact, candidate_squares = candidates
-    _, cosine, ids = best
-    value = exact_cosine(
-        exact[r], squares[r], candidate_exact[c], candidate_squares[c], terms
-    )
-    if value > cosine[r]:
-        cosine[r] = value
-        ids[r] = candidate_id
-
-
-@compiled
 def _improve(
     tile: tuple[Singles, Ids, Ids],
     rows: tuple[Vectors, Floats],
@@ -255,26 +236,30 @@ def _improve(
 ) -> None:
     """Compare exactly what the products nominate: for most rows one candidate."""
     products, first, candidate_ids = tile
-    approximate, cosine, _ = best
-    terms = np.zeros(rows[0].shape[1] + 1)
+    exact, squares = rows
+    candidate_exact, candidate_squares = candidates
+    approximate, cosine, ids = best
+    terms = np.zeros(exact.shape[1] + 1)
     second = np.full(len(approximate), -np.inf, np.float32)
     nominee = np.full(len(approximate), -1, np.int32)
     _find_two_largest(products, first, approximate, second, nominee)
     for r in range(len(approximate)):
-        # Nothing exceeds a cosine of 1, and ties go to the candidate seen first.
-        if cosine[r] >= 1.0:
-            continue
         bar = approximate[r] - np.float32(SLACK)
-        if second[r] < bar:
-            if nominee[r] >= 0:
-                pair = (r, nominee[r], candidate_ids[nominee[r]])
-                _compare(pair, rows, candidates, best, terms)
-            continue
-        for c in range(len(products)):
-            if first[c] <= r and products[c, r] >= bar:
-                _compare((r, c, candidate_ids[c]), rows, candidates, best, terms)
-                if cosine[r] >= 1.0:
-                    break
+        start, stop = nominee[r], nominee[r] + 1
+        if second[r] >= bar:
+            start, stop = 0, len(products)
+        for c in range(max(start, 0), stop):
+            # Nothing exceeds a cosine of 1, and ties go to the candidate seen first.
+            if cosine[r] >= 1.0:
+                break
+            if first[c] > r or products[c, r] < bar:
+                continue
+            value = exact_cosine(
+                exact[r], squares[r], candidate_exact[c], candidate_squares[c], terms
+            )
+            if value > cosine[r]:
+                cosine[r] = value
+                ids[r] = candidate_ids[c]
 
 
 @compiled
