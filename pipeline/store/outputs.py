@@ -125,9 +125,16 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
             ("row", pa.int64()),
             ("reason", pa.string()),
             ("step", pa.string()),
-            ("raw", pa.struct(list(schema))),
+            ("raw", pa.struct([_undictionaried(field) for field in schema])),
         ]
     )
+
+
+def _undictionaried(field: pa.Field) -> pa.Field:
+    """Return the field without its dictionary, which Arrow cannot read in a struct."""
+    if pa.types.is_dictionary(field.type):
+        return field.with_type(field.type.value_type)
+    return field
 
 
 def write_quarantine(
@@ -153,7 +160,8 @@ def write_quarantine(
             writer.write_batch(pa.RecordBatch.from_pylist([row], target))
         for source, wanted in by_source(references):
             for batch in _with_raw_rows(reader.paths[source], wanted, schema, target):
-                writer.write_batch(batch)
+                # A row group each: Arrow reads no more than 2 GiB of nested images.
+                writer.write_table(pa.Table.from_batches([batch]))
                 rows += len(batch)
     yield pa.RecordBatch.from_pylist([{"file": file.name, "rows": rows}], WRITTEN)
 
@@ -168,8 +176,9 @@ def _with_raw_rows(
             raw = pa.nulls(table.rows, target.field("raw").type)
         else:
             part = wanted.slice(start, len(table))
-            columns = [single(table[name]) for name in schema.names]
-            raw = pa.StructArray.from_arrays(columns, fields=list(schema))
+            fields = list(target.field("raw").type)
+            columns = [single(table[f.name]).cast(f.type) for f in fields]
+            raw = pa.StructArray.from_arrays(columns, fields=fields)
         arrays = [
             single(part[name]).cast(target.field(name).type)
             for name in target.names[:-1]

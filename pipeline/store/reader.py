@@ -6,13 +6,11 @@ here, on whichever machine the kernel runs. That keeps images out of joins and s
 
 from __future__ import annotations
 
-import os
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -20,6 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.core.errors import InputError
+from pipeline.store.image_files import read_image
 from pipeline.store.shards import open_shard
 
 _BATCH_ROWS = 256
@@ -69,6 +68,11 @@ class SampleReader:
         names = {"image": self.image, "text": self.text}
         columns = [c for m in modalities if (c := names[m]) is not None]
         wanted = list(dict.fromkeys([*columns, *extra]))
+        if not wanted:
+            # Arrow's tables without a column have no rows either.
+            nothing = pa.nulls(len(uids), pa.string())
+            yield pa.RecordBatch.from_pydict({"uid": uids, "reason": nothing})
+            return
         for start, table in read_rows(self.paths[source], rows, wanted):
             if isinstance(table, Unreadable):
                 part = uids.slice(start, table.rows)
@@ -90,7 +94,8 @@ class SampleReader:
         if "image" in modalities:
             arrays["image"], reason = self._images(source, single(table[self.image]))
         if "text" in modalities:
-            arrays["text"] = single(table[self.text]).cast(pa.string())
+            arrays["text"], bad = utf8(single(table[self.text]))
+            reason = pc.coalesce(reason, pc.if_else(bad, "text_not_utf8", None))
         arrays["reason"] = reason
         for name in extra:
             arrays[f"extra.{name}"] = single(table[name])
@@ -131,22 +136,12 @@ class SampleReader:
         reasons: list[str | None] = []
         for path, data in zip(paths.to_pylist(), inline.to_pylist(), strict=True):
             from_file = data is None and path is not None
-            image, reason = self._file(folder, path) if from_file else (data, None)
+            image, reason = (
+                read_image(self.root, folder, path) if from_file else (data, None)
+            )
             images.append(image)
             reasons.append(reason)
         return pa.array(images, pa.binary()), pa.array(reasons, pa.string())
-
-    def _file(self, folder: str, path: str) -> tuple[bytes | None, str | None]:
-        target = posixpath.normpath(posixpath.join(folder, path))
-        # A path is untrusted input: it may name files of this pool only.
-        inside = _real(target).startswith(_real(self.root).rstrip("/") + "/")
-        if not inside:
-            return None, f"image_path_outside_pool: {path}"
-        try:
-            with fsspec.open(target, "rb") as file:
-                return file.read(), None
-        except (OSError, ValueError) as error:
-            return None, f"image_file_unreadable: {path} ({type(error).__name__})"
 
 
 @dataclass(frozen=True)
@@ -261,8 +256,29 @@ def _is_binary(kind: pa.DataType) -> bool:
     )
 
 
-def _real(path: str) -> str:
-    return path if "://" in path else os.path.realpath(path)
+def utf8(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return a string column without its invalid values, and which are invalid.
+
+    Parquet files hold whatever bytes their writer took for text, and Arrow reads them
+    unchecked; decoding one later would end the run.
+    """
+    strings = column.cast(pa.string())
+    try:
+        strings.validate(full=True)
+        return strings, pa.array(np.zeros(len(strings), bool))
+    except pa.ArrowInvalid:
+        raw = strings.cast(pa.binary()).to_pylist()
+    bad = [value is not None and not _decodes(value) for value in raw]
+    invalid = pa.array(bad)
+    return pc.if_else(invalid, pa.scalar(None, pa.string()), strings), invalid
+
+
+def _decodes(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def first_vector_length(path: str, column: str) -> int | None:

@@ -41,12 +41,9 @@ def find_shards(path: str | Sequence[str]) -> list[str]:
     found: list[str] = []
     for item in wanted:
         fs, inner = fsspec.url_to_fs(os.path.expanduser(item))
-        if any(mark in inner for mark in "*?["):
-            hits = fs.glob(inner)
-        elif fs.isdir(inner):
-            hits = [f for f in fs.find(inner) if _is_shard(f, inner)]
-        else:
-            hits = [inner] if fs.exists(inner) else []
+        # A name that exists is meant as it stands, whatever brackets it holds.
+        places = [inner] if fs.exists(inner) else _glob(fs, inner)
+        hits = [shard for place in places for shard in _shards_at(fs, place)]
         if not hits:
             raise InputError(
                 f"input.path: no Parquet file at '{item}'; give a folder that holds "
@@ -54,6 +51,16 @@ def find_shards(path: str | Sequence[str]) -> list[str]:
             )
         found += [fs.unstrip_protocol(hit) for hit in hits]
     return sorted({_plain(url) for url in found})
+
+
+def _glob(fs: Any, pattern: str) -> list[str]:
+    return sorted(fs.glob(pattern)) if any(m in pattern for m in "*?[") else []
+
+
+def _shards_at(fs: Any, place: str) -> list[str]:
+    if not fs.isdir(place):
+        return [place]
+    return [file for file in fs.find(place) if _is_shard(file, place)]
 
 
 def _is_shard(file: str, root: str) -> bool:
@@ -74,7 +81,12 @@ def open_shard(path: str) -> pq.ParquetFile:
     fs, inner = fsspec.url_to_fs(path)
     try:
         source: Any = inner if isinstance(fs, LocalFileSystem) else fs.open(inner)
-        return pq.ParquetFile(source, memory_map=False, pre_buffer=False)
+        return pq.ParquetFile(
+            source,
+            memory_map=False,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: the file is gone; restore it or run again"
@@ -111,10 +123,12 @@ def read_footers(
             bad.append((path, str(error)))
             continue
         with file:
+            own = _unique(file.schema_arrow, path)
             if schema is None:
-                schema, first = file.schema_arrow, path
+                schema, first = own, path
             else:
-                _require_same_columns(schema, first, file.schema_arrow, path)
+                _require_same_columns(schema, first, own, path)
+                schema = _nullable_like(schema, own)
             shards.append(_shard(file, path, root))
     if schema is None:
         raise InputError(f"input.path: none of the {len(paths)} files can be read")
@@ -137,6 +151,23 @@ def common_root(paths: Sequence[str]) -> str:
     root = posixpath.commonpath([posixpath.dirname(path) for path in paths])
     # commonpath folds the two slashes of a URL's scheme into one.
     return root.replace(":/", "://", 1) if "://" in paths[0] else root
+
+
+def _unique(schema: pa.Schema, path: str) -> pa.Schema:
+    repeated = [n for n in schema.names if schema.names.count(n) > 1]
+    if repeated:
+        raise InputError(
+            f"{path}: the column '{repeated[0]}' stands there twice; rename one of them"
+        )
+    return schema
+
+
+def _nullable_like(schema: pa.Schema, other: pa.Schema) -> pa.Schema:
+    """Let a column hold nulls if it may in another shard."""
+    for place, field in enumerate(schema):
+        if not field.nullable and other.field(field.name).nullable:
+            schema = schema.set(place, field.with_nullable(True))
+    return schema
 
 
 def _require_same_columns(
