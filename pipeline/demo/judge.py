@@ -37,15 +37,15 @@ class DefectVerdict:
 
 @dataclass(frozen=True, slots=True)
 class StepVerdict:
-    """One step; dropped = planted + good + swapped."""
+    """One step; dropped = planted + good, each row counted in the role it played."""
 
     step: str
     #: Rows dropped or quarantined.
     dropped: int
+    #: Defects, and originals of which a copy was kept instead.
     planted: int
+    #: Good rows, and copies that had been kept instead of one.
     good: int
-    #: Good rows of which a copy was kept in their stead: nothing was lost.
-    swapped: int
     budget: bool
 
     @property
@@ -92,10 +92,11 @@ def judge(
     heirs = _heirs(truth, removed_by, budget_steps)
     # An heir takes its original's place, and the original that of the copy.
     fates = {uid: removed_by.get(heirs.get(uid, uid)) for uid in defect_of}
+    taken = set(fates.values())
     steps = tuple(
-        _judge_step(step, removed_by, defect_of, set(heirs), step in budget_steps)
+        _judge_step(step, fates, defect_of, step in budget_steps)
         for step in order
-        if step in set(removed_by.values())
+        if step in taken
     )
     lost = Counter(
         step in budget_steps
@@ -156,22 +157,13 @@ def _heirs(
 
 def _judge_step(
     step: str,
-    removed_by: dict[str, str],
+    fates: dict[str, str | None],
     defect_of: dict[str, str | None],
-    heirs: set[str],
     budget: bool,
 ) -> StepVerdict:
-    gone = [uid for uid, by in removed_by.items() if by == step and uid in defect_of]
-    good = [uid for uid in gone if defect_of[uid] is None]
-    swapped = sum(uid in heirs for uid in good)
-    return StepVerdict(
-        step=step,
-        dropped=len(gone),
-        planted=len(gone) - len(good),
-        good=len(good) - swapped,
-        swapped=swapped,
-        budget=budget,
-    )
+    gone = [uid for uid, by in fates.items() if by == step]
+    good = sum(defect_of[uid] is None for uid in gone)
+    return StepVerdict(step, len(gone), len(gone) - good, good, budget)
 
 
 def _judge_defects(
@@ -216,11 +208,11 @@ def render(verdict: Verdict) -> str:
         )
         for row in verdict.defects
     ]  # fmt: skip
-    steps = [("step", "taken out", "defects", "swapped", "good lost")]
+    steps = [("step", "taken out", "defects", "good lost")]
     steps += [
         (
             f"{row.step} (budget)" if row.budget else row.step, str(row.dropped),
-            str(row.planted), str(row.swapped), str(row.good),
+            str(row.planted), str(row.good),
         )
         for row in verdict.steps
     ]  # fmt: skip

@@ -56,10 +56,10 @@ def test_each_class_and_step_counted_by_hand():
         DefectVerdict("empty_file", 1, 1, 0, 0, "quarantine"),
     )
     assert verdict.steps == (
-        StepVerdict("quarantine", 1, 1, 0, 0, False),
-        StepVerdict("score", 2, 1, 1, 0, False),
-        StepVerdict("rules", 1, 1, 0, 0, False),
-        StepVerdict("complexity", 3, 1, 2, 0, True),
+        StepVerdict("quarantine", 1, 1, 0, False),
+        StepVerdict("score", 2, 1, 1, False),
+        StepVerdict("rules", 1, 1, 0, False),
+        StepVerdict("complexity", 3, 1, 2, True),
     )
     assert (verdict.good, verdict.good_lost, verdict.good_beyond_budget) == (4, 1, 2)
     assert verdict.recall == 3 / 5
@@ -71,7 +71,7 @@ def test_a_copy_kept_instead_of_its_original_loses_nothing():
     truth = _truth(GOOD, ("c", "cropped_copy", "g"))
     verdict = judge(truth, _decisions(g="semantic", c=""))
     assert verdict.defects == (DefectVerdict("cropped_copy", 1, 1, 0, 0, "semantic"),)
-    assert verdict.steps == (StepVerdict("semantic", 1, 0, 0, 1, False),)
+    assert verdict.steps == (StepVerdict("semantic", 1, 1, 0, False),)
     assert verdict.good_lost == 0
 
 
@@ -93,6 +93,10 @@ def test_an_heir_that_the_budget_drops_was_still_caught():
     verdict = judge(truth, _decisions(g="semantic", c="prototypes"))
     assert verdict.defects == (DefectVerdict("near_copy", 1, 1, 0, 0, "semantic"),)
     assert (verdict.good_lost, verdict.good_beyond_budget) == (0, 1)
+    assert verdict.steps == (
+        StepVerdict("semantic", 1, 1, 0, False),
+        StepVerdict("prototypes", 1, 0, 1, True),
+    )
 
 
 def test_an_original_left_out_by_the_budget_is_no_twin():
