@@ -17,23 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 DIM = 16
-WORDS = [
-    "red",
-    "blue",
-    "cat",
-    "dog",
-    "house",
-    "tree",
-    "sun",
-    "moon",
-    "over",
-    "under",
-    "near",
-    "with",
-    "a",
-    "the",
-    "big",
-]
+WORDS = ["red", "blue", "cat", "dog", "house", "tree", "sun", "moon"]
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def _one_or_more(value: Any) -> Any:
 class InputConfig(_Frozen):
     """Where the pool is and what its columns mean."""
 
-    path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)]
+    path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
     columns: Columns = Columns()
     #: A shard that is not a whole Parquet file: an error, or left out and reported.
     on_bad_shard: Literal["error", "skip"] = "error"
@@ -99,7 +99,8 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
     Raises ConfigError that names each faulty key and the nearest valid one.
     """
     raw = dict(recipe)
-    given = {name: raw.pop(name) for name in list(raw) if kind_of(name) in SECTIONS}
+    sections_of = [name for name in raw if kind_of(str(name)) in SECTIONS]
+    given = {name: raw.pop(name) for name in sections_of}
     _known_keys(raw)
     steps = _instances(raw.get("steps"))
     sections: dict[str, StepConfig] = {}

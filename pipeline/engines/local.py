@@ -25,6 +25,9 @@ from pipeline.store.run_folder import remove, replace
 
 _BATCH_ROWS = 16_384
 _PART_ROWS = 4_000_000
+# Two neighbouring buckets exceed the bound together, so that at most twice as many
+# files are open at a time: far below a usual limit of 1,024.
+_MAX_BUCKETS = 200
 # Bytes a string is taken to need when the size of a shuffle is estimated.
 _STRING_BYTES = 48
 
@@ -77,11 +80,9 @@ class LocalEngine:
         """Apply `kernel` once to all rows of each value of the integer column `key`."""
         sizes = frame.group_by(key).len().sort(key).collect(engine="streaming")
         row_bytes = _row_bytes(frame.collect_schema())
-        buckets = _buckets(
-            sizes[key].to_numpy(),
-            sizes["len"].to_numpy(),
-            max(1, self._group_bytes // row_bytes),
-        )
+        rows = sizes["len"].to_numpy()
+        bound = max(self._group_bytes // row_bytes, int(rows.sum()) // _MAX_BUCKETS, 1)
+        buckets = _buckets(sizes[key].to_numpy(), rows, bound)
         tables = self._bucket_tables(frame, key, buckets)
         results = (kernel(group) for table in tables for group in _groups(table, key))
         return self._spill(_as_batches(results), schema)
