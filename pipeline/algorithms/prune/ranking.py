@@ -26,8 +26,7 @@ def order(values: Values, uids: Uids, *, descending: bool) -> npt.NDArray[np.int
         raise ValueError(f"{len(values):,} values for {len(column):,} uids")
     if column.null_count:
         raise ValueError(f"{column.null_count:,} uids are null; every row needs one")
-    # Adding zero turns -0.0 into 0.0: equal values must tie.
-    table = pa.table({"value": pa.array(values + values.dtype.type(0)), "uid": column})
+    table = pa.table({"value": pa.array(values), "uid": column})
     direction = "descending" if descending else "ascending"
     keys = [("value", direction), ("uid", "ascending")]
     sorted_rows = pc.sort_indices(table, sort_keys=keys)

@@ -213,6 +213,23 @@ def test_pairs_closer_than_float32_can_tell_are_told_apart():
     assert found.keep.all()
 
 
+def test_equally_similar_rows_tie_to_the_earliest():
+    mirrored = circle(7, -7, 0)
+    assert best_earlier(mirrored).twin.tolist() == [-1, 0, 0]
+    # That 10° is kept shows only once 20° is dropped, -10° is kept from the start; 0°
+    # is equally near to both.
+    vectors = circle(30, 20, 10, -10, 0)
+    found = select(vectors, best_earlier(vectors), TWELVE_DEGREES, "greedy")
+    assert found.keep.tolist() == [True, False, True, True, False]
+    assert found.twin.tolist() == [-1, 0, -1, -1, 2]
+
+
+def test_a_pair_at_the_threshold_links_no_components():
+    vectors = np.array([[1, 0], [3, 4], [3, 4]], np.float16)
+    found = select(vectors, best_earlier(vectors), 1 - 0.6, "components")
+    assert found.twin.tolist() == [-1, -1, 1]
+
+
 @pytest.mark.parametrize("semantics", SEMANTICS)
 @pytest.mark.parametrize("n", [0, 1])
 def test_small_clusters(n, semantics):

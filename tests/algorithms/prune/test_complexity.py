@@ -110,6 +110,15 @@ def test_equal_clusters_tie_to_the_lower_id():
     assert counts.tolist() == [4, 4, 4, 3, 3, 3, 3]
 
 
+@pytest.mark.parametrize(
+    ("weights", "counts"),
+    [((1.5, 2.5, 3.5, 4.5), (2, 3, 3, 4)), ((4.5, 1.5, 3.5, 2.5), (5, 2, 3, 2))],
+)
+def test_remainders_equal_but_for_rounding_tie_to_the_lower_id(weights, counts):
+    complexities = 0.1 * np.log(weights)
+    assert tuple(allocate_budget([100] * 4, complexities, 12)) == counts
+
+
 def test_fewer_rows_than_clusters_go_to_the_most_complex():
     sizes, complexities = [5, 5, 5, 5], [0.1, 0.9, 0.2, 0.8]
     assert allocate_budget(sizes, complexities, 2).tolist() == [0, 1, 0, 1]
