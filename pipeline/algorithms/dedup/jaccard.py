@@ -83,14 +83,14 @@ def jaccard(
     out = np.empty(len(left))
     table, mask = cleared(np.empty(64, dtype=np.uint64), 0)
     for i in range(len(left)):
-        centre = hashes[bounds[right[i]] : bounds[right[i] + 1]]
+        first, last = bounds[right[i]], bounds[right[i] + 1]
         if i == 0 or right[i] != right[i - 1]:
-            table, mask = cleared(table, len(centre))
-            for j in range(len(centre)):
-                insert(table, mask, centre[j])
-        shared = 0
+            table, mask = cleared(table, last - first)
+            for j in range(first, last):
+                insert(table, mask, hashes[j])
+        size, shared = last - first, 0
         for j in range(bounds[left[i]], bounds[left[i] + 1]):
             shared += 1 if contains(table, mask, hashes[j]) else 0
-        size = len(centre) + bounds[left[i] + 1] - bounds[left[i]] - shared
+        size += bounds[left[i] + 1] - bounds[left[i]] - shared
         out[i] = shared / size if size else 1.0
     return out

@@ -86,6 +86,14 @@ class Lanes:
         """Return a mask of the lanes whose signed value is not below `other`."""
         return self.builder.icmp_signed(">=", self.value, self._right(other))
 
+    def below(self, other: Lanes | int) -> Any:
+        """Return a mask of the lanes whose unsigned value is below `other`."""
+        return self.builder.icmp_unsigned("<", self.value, self._right(other))
+
+    def equals(self, other: Lanes | int) -> Any:
+        """Return a mask of the lanes that equal `other`."""
+        return self.builder.icmp_signed("==", self.value, self._right(other))
+
     def where(self, mask: Any, other: Lanes) -> Lanes:
         """Take `self` in the lanes of `mask` and `other` elsewhere."""
         return Lanes(self.builder, self.builder.select(mask, self.value, other.value))
@@ -118,9 +126,11 @@ def spans_of(context: Any, builder: Any, signature: Any, values: Any) -> list[An
     ]
 
 
-def load(builder: Any, data: Any, index: Any, width: int = 32) -> Lanes:
-    """Read sixteen integers of `width` bits from element `index` of `data` on."""
-    vector = ir.VectorType(ir.IntType(width), LANES)
+def load(
+    builder: Any, data: Any, index: Any, width: int = 32, count: int = LANES
+) -> Lanes:
+    """Read `count` integers of `width` bits from element `index` of `data` on."""
+    vector = ir.VectorType(ir.IntType(width), count)
     pointer = builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
     value = builder.load(pointer)
     value.align = width // 8
@@ -128,7 +138,7 @@ def load(builder: Any, data: Any, index: Any, width: int = 32) -> Lanes:
 
 
 def store(lanes: Lanes, data: Any, index: Any) -> None:
-    """Write sixteen integers from element `index` of `data` on."""
+    """Write all lanes from element `index` of `data` on."""
     kind = lanes.value.type
     pointer = lanes.builder.bitcast(lanes.builder.gep(data, [index]), kind.as_pointer())
     lanes.builder.store(lanes.value, pointer).align = kind.element.width // 8

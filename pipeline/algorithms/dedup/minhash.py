@@ -146,8 +146,15 @@ def _plan(
     if ngram < 1:
         raise ValueError(f"ngram must be at least 1, not {ngram}")
     squeeze = unit == "word" or "whitespace" in rules
-    table = byte_table(rules, squeeze)
-    return Plan(table, unit == "word", squeeze, ngram, HASH_CODES[token_hash], low_half)
+    size = ngram, 1 if unit == "word" else 0
+    return Plan(
+        byte_table(rules),
+        unit == "word",
+        squeeze,
+        size,
+        HASH_CODES[token_hash],
+        low_half,
+    )
 
 
 def _over_ranges(

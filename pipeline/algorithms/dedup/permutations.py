@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint32, uint64
+from numba import njit, uint32, uint64, uintp
 
 Scheme = Literal["affine32", "legacy", "affine64"]
 
@@ -24,9 +24,8 @@ STORED: dict[str, tuple[type[np.unsignedinteger[Any]], int]] = {
     "affine64": (np.uint64, 2**64 - 1),
 }
 
-# Hashes taken per pass over the permutations: the running minima stay in a register
-# for eight of them instead of being loaded and stored for each.
-_PASS = 8
+# The kernels take eight (or four 64-bit) hashes per pass over the permutations: the
+# running minima then stay in a register instead of being loaded and stored for each.
 
 
 def parameters(
@@ -58,77 +57,92 @@ def parameters(
 @njit(nogil=True, cache=True)
 def affine32(
     hashes: npt.NDArray[np.uint64],
-    a: npt.NDArray[np.uint32],
-    b: npt.NDArray[np.uint32],
-    minima: npt.NDArray[np.uint32],
+    bounds: npt.NDArray[np.int64],
+    factors: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]],
+    out: npt.NDArray[np.uint32],
+    first: int,
+    last: int,
 ) -> None:
-    """Lower `minima` (K,) to the least a·fmix32(h) + b mod 2³², h the low halves.
+    """Lower rows of `out` (n, K) to the least a·fmix32(h) + b mod 2³² of their hashes.
 
-    Here and below `hashes` is not empty and is used up (overwritten).
+    Row `first + i` has `hashes[bounds[i] : bounds[i + 1]]`, low halves, and so on to
+    row `last - 1`; here and below. The hashes are used up (overwritten).
     """
-    count = len(hashes)
-    for i in range(count):
+    a, b = factors
+    for i in range(uintp(bounds[last - first])):
         h = uint32(hashes[i])
         h = uint32(uint32(h ^ (h >> uint32(16))) * uint32(0x85EBCA6B))
         h = uint32(uint32(h ^ (h >> uint32(13))) * uint32(0xC2B2AE35))
         hashes[i] = h ^ (h >> uint32(16))
-    for i in range(0, count, _PASS):
-        # A minimum takes no harm from seeing the last hash again.
-        h0, h1 = uint32(hashes[i]), uint32(hashes[min(i + 1, count - 1)])
-        h2 = uint32(hashes[min(i + 2, count - 1)])
-        h3 = uint32(hashes[min(i + 3, count - 1)])
-        h4 = uint32(hashes[min(i + 4, count - 1)])
-        h5 = uint32(hashes[min(i + 5, count - 1)])
-        h6 = uint32(hashes[min(i + 6, count - 1)])
-        h7 = uint32(hashes[min(i + 7, count - 1)])
-        for k in range(len(minima)):
-            # Every sum is wrapped: Numba widens uint32 + uint32 to 64 bits.
-            x0, x1 = uint32(a[k] * h0 + b[k]), uint32(a[k] * h1 + b[k])
-            x2, x3 = uint32(a[k] * h2 + b[k]), uint32(a[k] * h3 + b[k])
-            x4, x5 = uint32(a[k] * h4 + b[k]), uint32(a[k] * h5 + b[k])
-            x6, x7 = uint32(a[k] * h6 + b[k]), uint32(a[k] * h7 + b[k])
-            minima[k] = min(minima[k], x0, x1, x2, x3, x4, x5, x6, x7)
+    for row in range(uintp(first), uintp(last)):
+        end = uintp(bounds[row - uintp(first) + uintp(1)]) - uintp(1)
+        for i in range(uintp(bounds[row - uintp(first)]), end + uintp(1), uintp(8)):
+            # A minimum takes no harm from seeing the last hash again.
+            h0, h1 = uint32(hashes[i]), uint32(hashes[min(i + uintp(1), end)])
+            h2 = uint32(hashes[min(i + uintp(2), end)])
+            h3 = uint32(hashes[min(i + uintp(3), end)])
+            h4 = uint32(hashes[min(i + uintp(4), end)])
+            h5 = uint32(hashes[min(i + uintp(5), end)])
+            h6 = uint32(hashes[min(i + uintp(6), end)])
+            h7 = uint32(hashes[min(i + uintp(7), end)])
+            for k in range(out.shape[1]):
+                # Every sum is wrapped: Numba widens uint32 + uint32 to 64 bits.
+                x0, x1 = uint32(a[k] * h0 + b[k]), uint32(a[k] * h1 + b[k])
+                x2, x3 = uint32(a[k] * h2 + b[k]), uint32(a[k] * h3 + b[k])
+                x4, x5 = uint32(a[k] * h4 + b[k]), uint32(a[k] * h5 + b[k])
+                x6, x7 = uint32(a[k] * h6 + b[k]), uint32(a[k] * h7 + b[k])
+                out[row, k] = min(out[row, k], x0, x1, x2, x3, x4, x5, x6, x7)
 
 
 @njit(nogil=True, cache=True)
 def affine64(
     hashes: npt.NDArray[np.uint64],
-    a: npt.NDArray[np.uint64],
-    b: npt.NDArray[np.uint64],
-    minima: npt.NDArray[np.uint64],
+    bounds: npt.NDArray[np.int64],
+    factors: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
+    out: npt.NDArray[np.uint64],
+    first: int,
+    last: int,
 ) -> None:
-    """Lower `minima` (K,) to the least a·fmix64(h) + b mod 2⁶⁴."""
-    count = len(hashes)
-    for i in range(count):
+    """Lower rows of `out` (n, K) to the least a·fmix64(h) + b mod 2⁶⁴."""
+    a, b = factors
+    for i in range(uintp(bounds[last - first])):
         h = hashes[i]
         h = (h ^ (h >> uint64(33))) * uint64(0xFF51AFD7ED558CCD)
         h = (h ^ (h >> uint64(33))) * uint64(0xC4CEB9FE1A85EC53)
         hashes[i] = h ^ (h >> uint64(33))
-    for i in range(0, count, 4):
-        h0, h1 = hashes[i], hashes[min(i + 1, count - 1)]
-        h2, h3 = hashes[min(i + 2, count - 1)], hashes[min(i + 3, count - 1)]
-        for k in range(len(minima)):
-            x0, x1 = a[k] * h0 + b[k], a[k] * h1 + b[k]
-            x2, x3 = a[k] * h2 + b[k], a[k] * h3 + b[k]
-            minima[k] = min(minima[k], x0, x1, x2, x3)
+    for row in range(uintp(first), uintp(last)):
+        end = uintp(bounds[row - uintp(first) + uintp(1)]) - uintp(1)
+        for i in range(uintp(bounds[row - uintp(first)]), end + uintp(1), uintp(4)):
+            h0, h1 = hashes[i], hashes[min(i + uintp(1), end)]
+            h2 = hashes[min(i + uintp(2), end)]
+            h3 = hashes[min(i + uintp(3), end)]
+            for k in range(out.shape[1]):
+                x0, x1 = a[k] * h0 + b[k], a[k] * h1 + b[k]
+                x2, x3 = a[k] * h2 + b[k], a[k] * h3 + b[k]
+                out[row, k] = min(out[row, k], x0, x1, x2, x3)
 
 
 @njit(nogil=True, cache=True)
 def legacy(
     hashes: npt.NDArray[np.uint64],
-    a: npt.NDArray[np.uint64],
-    b: npt.NDArray[np.uint64],
-    minima: npt.NDArray[np.uint64],
+    bounds: npt.NDArray[np.int64],
+    factors: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
+    out: npt.NDArray[np.uint64],
+    first: int,
+    last: int,
 ) -> None:
-    """Lower `minima` (K,) to the least ((a·h + b) mod 2⁶⁴) mod (2⁶¹ − 1) mod 2³²."""
-    count = len(hashes)
-    for i in range(0, count, 4):
-        h0, h1 = hashes[i], hashes[min(i + 1, count - 1)]
-        h2, h3 = hashes[min(i + 2, count - 1)], hashes[min(i + 3, count - 1)]
-        for k in range(len(minima)):
-            x0, x1 = _reduced(a[k] * h0 + b[k]), _reduced(a[k] * h1 + b[k])
-            x2, x3 = _reduced(a[k] * h2 + b[k]), _reduced(a[k] * h3 + b[k])
-            minima[k] = min(minima[k], x0, x1, x2, x3)
+    """Lower rows of `out` to the least ((a·h + b) mod 2⁶⁴) mod (2⁶¹ − 1) mod 2³²."""
+    a, b = factors
+    for row in range(uintp(first), uintp(last)):
+        end = uintp(bounds[row - uintp(first) + uintp(1)]) - uintp(1)
+        for i in range(uintp(bounds[row - uintp(first)]), end + uintp(1), uintp(4)):
+            h0, h1 = hashes[i], hashes[min(i + uintp(1), end)]
+            h2 = hashes[min(i + uintp(2), end)]
+            h3 = hashes[min(i + uintp(3), end)]
+            for k in range(out.shape[1]):
+                x0, x1 = _reduced(a[k] * h0 + b[k]), _reduced(a[k] * h1 + b[k])
+                x2, x3 = _reduced(a[k] * h2 + b[k]), _reduced(a[k] * h3 + b[k])
+                out[row, k] = min(out[row, k], x0, x1, x2, x3)
 
 
 @njit(nogil=True, cache=True, inline="always")

@@ -13,7 +13,15 @@ from pipeline.algorithms.dedup import permutations
 from pipeline.algorithms.dedup.hash_sets import cleared, insert
 from pipeline.algorithms.dedup.lanes import BLOCK, LANES
 from pipeline.algorithms.dedup.sha1 import sha1
-from pipeline.algorithms.dedup.shingling import code_points, copy, spans, squeeze
+from pipeline.algorithms.dedup.shingling import (
+    code_points,
+    copy,
+    is_ascii,
+    spans,
+    translate,
+    whiten,
+)
+from pipeline.algorithms.dedup.whitespace import squeeze
 from pipeline.algorithms.dedup.xxhash import xxh32, xxh64
 
 TokenHash = Literal["sha1", "xxh32", "xxh64"]
@@ -28,17 +36,23 @@ _BLOCK_ROWS = 1 << 12
 
 
 class Plan(NamedTuple):
-    """How rows become hashes: what every kernel here is told."""
+    """How rows become hashes: what every kernel here is told.
+
+    `table` is what each byte becomes, empty where that is itself; `size` is the units
+    per shingle and the bytes between units.
+    """
 
     table: npt.NDArray[np.uint8]
     words: bool
     squeeze: bool
-    ngram: int
+    size: tuple[int, int]
     token_hash: int
     low_half: bool
 
 
 class _Scratch(NamedTuple):
+    raw: npt.NDArray[np.uint8]
+    raw_bounds: npt.NDArray[np.int64]
     text: npt.NDArray[np.uint8]
     units: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int32]
@@ -48,19 +62,22 @@ class _Scratch(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _scratch(rows: Any, first: int, last: int) -> _Scratch:
+def _scratch(rows: Any, first: int, last: int, squeeze: bool) -> _Scratch:
     size = _BLOCK_BYTES
     for i in range(first, last):
         size = max(size, rows.end[i] - rows.start[i])
-    # The shortest shingle has one byte; rows of a block add one unit each at their end.
+    # The shortest shingle has one byte.
     shingles = size + LANES
+    raw = np.zeros(size + BLOCK, dtype=np.uint8)
     return _Scratch(
-        np.zeros(size + _BLOCK_ROWS + BLOCK, dtype=np.uint8),
+        raw,
+        np.zeros(_BLOCK_ROWS + 1, dtype=np.int64),
+        np.zeros(size + BLOCK, dtype=np.uint8) if squeeze else raw,
         np.empty(size + 2, dtype=np.int32),
         np.empty(shingles, dtype=np.int32),
         np.empty(shingles, dtype=np.int32),
         np.empty(shingles, dtype=np.uint64),
-        np.empty(_BLOCK_ROWS + 1, dtype=np.int64),
+        np.zeros(_BLOCK_ROWS + 1, dtype=np.int64),
     )
 
 
@@ -77,32 +94,54 @@ def _block_end(rows: Any, first: int, last: int) -> int:
 
 
 @njit(nogil=True, cache=True)
+def _gather(rows: Any, first: int, last: int, plan: Any, scratch: Any) -> None:
+    """Bring the bytes of rows `first` … `last` to `scratch.raw`, by its bounds."""
+    at, base = 0, len(rows.data)
+    for i in range(first, last):
+        start, size = rows.start[i], rows.end[i] - rows.start[i]
+        if start < base:
+            copy(rows.data, start, size, scratch.raw, at)
+        else:
+            copy(rows.extra, start - base, size, scratch.raw, at)
+        at += size
+        scratch.raw_bounds[i - first + 1] = at
+    if len(plan.table):
+        translate(scratch.raw, at, plan.table)
+
+
+@njit(nogil=True, cache=True)
+def _cut(count: int, plan: Any, scratch: Any) -> int:
+    """Cut `count` gathered rows into shingles; return how many there are.
+
+    The shingles of row i are from `scratch.bounds[i]` to the next.
+    """
+    raw, text, units = scratch.raw, scratch.text, scratch.units
+    at = shingles = 0
+    for i in range(count):
+        start, end = scratch.raw_bounds[i], scratch.raw_bounds[i + 1]
+        found = 0
+        if plan.squeeze:
+            if not is_ascii(raw, start, end):
+                whiten(raw, start, end)
+            begin = at
+            at, found = squeeze(raw, start, end, text, at, units)
+            start, end = begin, at
+        if not plan.words:
+            found = code_points(text, start, end, units)
+        shingles = spans(
+            units, found, plan.size, scratch.offsets, scratch.lengths, shingles
+        )
+        scratch.bounds[i + 1] = shingles
+    return shingles
+
+
+@njit(nogil=True, cache=True)
 def _hash_block(rows: Any, first: int, last: int, plan: Any, scratch: Any) -> None:
     """Leave the hashes of rows `first` … in `scratch.hashes`, by `scratch.bounds`."""
-    at = count = 0
-    scratch.bounds[0] = 0
-    base = len(rows.data)
-    for i in range(first, last):
-        if rows.start[i] < base:
-            row = rows.data[rows.start[i] : rows.end[i]]
-        else:
-            row = rows.extra[rows.start[i] - base : rows.end[i] - base]
-        begin, units = at, 0
-        if plan.squeeze:
-            at, units = squeeze(row, plan.table, scratch.text, at, scratch.units)
-        else:
-            at = copy(row, plan.table, scratch.text, at)
-        if not plan.words:
-            units = code_points(scratch.text, begin, at, scratch.units)
-        count += spans(
-            scratch.units,
-            units,
-            plan.ngram,
-            1 if plan.words else 0,
-            scratch.offsets[count:],
-            scratch.lengths[count:],
-        )
-        scratch.bounds[i - first + 1] = count
+    # All rows are copied before the first is read again: reading what is still in the
+    # processor's store queue would stall it.
+    _gather(rows, first, last, plan, scratch)
+    count = _cut(last - first, plan, scratch)
     for i in range(count, count + -count % LANES):
         scratch.offsets[i] = scratch.lengths[i] = 0
     if plan.token_hash == 0:
@@ -116,23 +155,35 @@ def _hash_block(rows: Any, first: int, last: int, plan: Any, scratch: Any) -> No
             scratch.hashes[i] &= np.uint64(0xFFFFFFFF)
 
 
-def _lower(hashes: Any, a: Any, b: Any, minima: Any, legacy: Any) -> None:
-    """Lower the minima by the scheme that fits their type."""
+def _lower(
+    scratch: Any, factors: Any, out: Any, first: Any, last: Any, legacy: Any
+) -> None:
+    """Lower rows of `out` by the scheme that fits their type."""
     raise NotImplementedError("compiled code only")
 
 
 @overload(_lower)
-def _lower_compiled(hashes: Any, a: Any, b: Any, minima: Any, legacy: Any) -> Any:
-    def narrow(hashes: Any, a: Any, b: Any, minima: Any, legacy: Any) -> None:
-        permutations.affine32(hashes, a, b, minima)
+def _lower_compiled(
+    scratch: Any, factors: Any, out: Any, first: Any, last: Any, legacy: Any
+) -> Any:
+    def narrow(
+        scratch: Any, factors: Any, out: Any, first: Any, last: Any, legacy: Any
+    ) -> None:
+        permutations.affine32(scratch.hashes, scratch.bounds, factors, out, first, last)
 
-    def wide(hashes: Any, a: Any, b: Any, minima: Any, legacy: Any) -> None:
+    def wide(
+        scratch: Any, factors: Any, out: Any, first: Any, last: Any, legacy: Any
+    ) -> None:
         if legacy:
-            permutations.legacy(hashes, a, b, minima)
+            permutations.legacy(
+                scratch.hashes, scratch.bounds, factors, out, first, last
+            )
         else:
-            permutations.affine64(hashes, a, b, minima)
+            permutations.affine64(
+                scratch.hashes, scratch.bounds, factors, out, first, last
+            )
 
-    return narrow if minima.dtype.bitwidth == 32 else wide
+    return narrow if out.dtype.bitwidth == 32 else wide
 
 
 @njit(nogil=True, cache=True)
@@ -144,14 +195,11 @@ def sketch_rows(
     `scheme` is (multipliers, summands, whether they are those of `legacy`).
     """
     a, b, legacy = scheme
-    scratch = _scratch(rows, first, last)
+    scratch = _scratch(rows, first, last, plan.squeeze)
     while first < last:
         end = _block_end(rows, first, last)
         _hash_block(rows, first, end, plan, scratch)
-        for i in range(end - first):
-            hashes = scratch.hashes[scratch.bounds[i] : scratch.bounds[i + 1]]
-            if len(hashes):
-                _lower(hashes, a, b, out[first + i], legacy)
+        _lower(scratch, (a, b), out, first, end, legacy)
         first = end
 
 
@@ -163,24 +211,24 @@ def distinct_hashes(
 
     Writes their sizes to `counts[first:last]`.
     """
-    scratch = _scratch(rows, first, last)
+    scratch = _scratch(rows, first, last, plan.squeeze)
     table = np.zeros(64, dtype=np.uint64)
     out = np.empty(1024, dtype=np.uint64)
     size = 0
     while first < last:
         end = _block_end(rows, first, last)
         _hash_block(rows, first, end, plan, scratch)
-        added = scratch.bounds[end - first]
+        bounds, hashes = scratch.bounds, scratch.hashes
         # One more: a repeated hash is written before it is found to be one.
-        if size + added >= len(out):
-            larger = np.empty(2 * (size + added) + 1, dtype=np.uint64)
+        room = size + bounds[end - first] + 1
+        if room > len(out):
+            larger = np.empty(2 * room, dtype=np.uint64)
             larger[:size] = out[:size]
             out = larger
         for i in range(end - first):
-            hashes = scratch.hashes[scratch.bounds[i] : scratch.bounds[i + 1]]
-            table, mask = cleared(table, len(hashes))
+            table, mask = cleared(table, bounds[i + 1] - bounds[i])
             before = size
-            for j in range(len(hashes)):
+            for j in range(bounds[i], bounds[i + 1]):
                 out[size] = hashes[j]
                 size += 1 if insert(table, mask, hashes[j]) else 0
             counts[first + i] = size - before

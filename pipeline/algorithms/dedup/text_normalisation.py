@@ -26,7 +26,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
 
-from pipeline.algorithms.dedup.shingling import SPACE, is_ascii
+from pipeline.algorithms.dedup.shingling import is_ascii
+from pipeline.algorithms.dedup.whitespace import SPACE
 
 RULES = ("nfkc", "case", "punctuation", "digits", "whitespace")
 
@@ -82,14 +83,15 @@ class _Substitutes(dict[int, int]):
 _substitutes = cache(_Substitutes)
 
 
-def byte_table(rules: tuple[str, ...], squeeze: bool) -> npt.NDArray[np.uint8]:
-    """Return what each byte becomes; `squeeze` maps ASCII whitespace to a space."""
+def byte_table(rules: tuple[str, ...]) -> npt.NDArray[np.uint8]:
+    """Return what each byte becomes, `(256,)`; empty where every byte stays itself.
+
+    Whitespace is left to the kernels.
+    """
     ascii_ = _beyond_ascii("".join(map(chr, range(128))), rules)
     table = np.arange(256, dtype=np.uint8)
     table[:128] = np.frombuffer(ascii_.encode(), dtype=np.uint8)
-    if squeeze:
-        table[[code for code in range(128) if chr(code).isspace()]] = SPACE
-    return table
+    return table if (table != np.arange(256)).any() else table[:0]
 
 
 class Rows(NamedTuple):
@@ -173,5 +175,5 @@ def _beyond(
 ) -> npt.NDArray[np.bool_]:
     found = np.zeros(len(start), dtype=np.bool_)
     for i in range(len(start)):
-        found[i] = not is_ascii(data[start[i] : end[i]])
+        found[i] = not is_ascii(data, start[i], end[i])
     return found
