@@ -17,7 +17,7 @@ from pipeline.core import schemas
 from pipeline.core.engine import Frame
 from pipeline.steps.registry import INDEX
 from pipeline.store.outputs import WRITTEN, write_quarantine
-from pipeline.store.run_folder import replace, write_text
+from pipeline.store.run_folder import remove, replace, write_text
 
 if TYPE_CHECKING:
     from pipeline.flows.runner import Session
@@ -34,16 +34,22 @@ _PACKAGES = (
 )
 
 
-def close_run(session: Session, *, changed: bool) -> None:
-    """Write what sums the run up, unless it all stands and nothing has changed."""
+def close_run(session: Session) -> None:
+    """Write what sums the run up, unless it all stands and nothing has changed.
+
+    The manifest goes first and comes back last: while it stands, so do the others.
+    """
     folder = session.folder
-    files = ("quarantine", "steps.parquet", "manifest.json")
-    if not changed and all(folder.file(name).exists() for name in files):
+    manifest = json.dumps(_manifest(session), indent=1, sort_keys=True) + "\n"
+    file = folder.file("manifest.json")
+    others = (folder.file("quarantine"), folder.file("steps.parquet"))
+    stands = file.is_file() and file.read_text() == manifest
+    if stands and not session.ran and all(other.exists() for other in others):
         return
+    remove(file)
     _write_quarantine(session)
     _write_steps(session)
-    manifest = json.dumps(_manifest(session), indent=1, sort_keys=True)
-    write_text(folder.file("manifest.json"), manifest + "\n")
+    write_text(file, manifest)
 
 
 def _write_quarantine(session: Session) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.config.run import RunConfig, kind_of
 from pipeline.core.errors import ConfigError, InputError, did_you_mean
+from pipeline.models.checkpoint import LOCAL_DIR
 from pipeline.steps.registry import INDEX, STEPS
 from pipeline.steps.step import Contract, Step
+from pipeline.store.reader import is_binary
 from pipeline.store.shards import require_column
 
 _PROVIDERS = {
@@ -44,12 +47,24 @@ def ordered_steps(config: RunConfig) -> list[Planned]:
     planned = [_planned(INDEX, config.input)]
     planned += [_planned(name, config.section(name)) for name in config.steps]
     _check_order(planned)
+    for step in planned:
+        _check_model(step, config)
     return planned
 
 
 def _planned(name: str, section: Any) -> Planned:
     kind = kind_of(name)
     return Planned(name, kind, section, STEPS[kind].contract(section))
+
+
+def _check_model(step: Planned, config: RunConfig) -> None:
+    """Refuse a local model that is not there before hours of work lead up to it."""
+    shared = config.model if "model" in step.contract.depends_on else None
+    model = getattr(step.config, "model", None) or shared
+    if model is not None and model.name.startswith(LOCAL_DIR):
+        folder = Path(model.name.removeprefix(LOCAL_DIR))
+        if not folder.is_dir():
+            raise ConfigError(f"{step.name}: model.name: there is no folder {folder}")
 
 
 def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:
@@ -60,8 +75,13 @@ def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) ->
     """
     columns = config.input.columns
     if columns.uid is not None:
-        field = require_column(schema, columns.uid, "uid")
-        _check_uid(field)
+        if columns.uid not in schema.names:
+            raise InputError(
+                f"input.columns.uid: the shards have no column '{columns.uid}'; "
+                f"{did_you_mean(columns.uid, schema.names)} Set it to null to name "
+                "rows by a hash of their content"
+            )
+        _check_uid(schema.field(columns.uid))
     elif not (columns.image or columns.text):
         raise ConfigError("input.columns: without uid, name image or text to hash")
     names = {"image": columns.image, "text": columns.text}
@@ -81,6 +101,8 @@ def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) ->
                     f"{step.name}: the shards have no column '{column}'; "
                     + did_you_mean(column, schema.names)
                 )
+        for column in step.contract.vectors:
+            _check_vectors(step.name, schema.field(column))
 
 
 def _check_uid(field: pa.Field) -> None:
@@ -101,8 +123,7 @@ def _check_uid(field: pa.Field) -> None:
 def _check_image(field: pa.Field) -> None:
     kind = field.type
     struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-    binary = "binary" in str(kind)
-    if not (struct or binary or _is_string(kind)):
+    if not (struct or is_binary(kind) or _is_string(kind)):
         raise InputError(
             f"input.columns.image: the column '{field.name}' holds {kind}; images are "
             "bytes, a struct of bytes and path, or paths relative to the shard"
@@ -114,6 +135,18 @@ def _check_text(field: pa.Field) -> None:
         raise InputError(
             f"input.columns.text: the column '{field.name}' holds {field.type}, not "
             "strings; a step that wants lists takes one caption per row"
+        )
+
+
+def _check_vectors(step: str, field: pa.Field) -> None:
+    kind = field.type
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    fixed = pa.types.is_fixed_size_list(kind)
+    inner = kind.value_type if lists or fixed else kind
+    if inner is kind or not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+        raise InputError(
+            f"{step}: the column '{field.name}' holds {kind}, not vectors; name a "
+            "column of lists of numbers"
         )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pipeline.config.run import RunConfig
 from pipeline.flows import fingerprints
 from pipeline.flows.image_text import Planned, check_columns, ordered_steps
-from pipeline.flows.runner import Pool, open_pool
+from pipeline.flows.pool import Pool, open_pool
 from pipeline.steps.registry import INDEX
 from pipeline.store.run_folder import RunFolder
 
@@ -67,8 +68,9 @@ def _after(step: Planned, rows: int, pool_rows: int) -> int:
     fraction = getattr(step.config, "keep_fraction", None)
     count = getattr(step.config, "keep_count", None)
     if fraction is not None:
-        base = pool_rows if step.config.of == "pool" else rows
-        return min(rows, int(base * fraction))
+        base: int = pool_rows if step.config.of == "pool" else rows
+        # Rounded up: the exact budget is a decimal product, not a binary one.
+        return min(rows, math.ceil(base * float(fraction)))
     return rows if count is None else min(rows, int(count))
 
 

@@ -7,11 +7,9 @@ depends on it; a finished run is left alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
 
 from pipeline.config.recipes import dump
 from pipeline.config.run import RunConfig
@@ -22,30 +20,22 @@ from pipeline.flows import fingerprints
 from pipeline.flows.closing import close_run
 from pipeline.flows.image_text import Planned, check_columns, ordered_steps
 from pipeline.flows.meter import Meter
+from pipeline.flows.pool import Pool, open_pool
 from pipeline.flows.progress import Progress, Silent
 from pipeline.steps.registry import INDEX
 from pipeline.steps.step import Context, Outcome
 from pipeline.store.reader import SampleReader
-from pipeline.store.run_folder import Marker, RunFolder, remove, replace, write_text
-from pipeline.store.shards import Shard, common_root, find_shards, read_footers
+from pipeline.store.run_folder import (
+    RESULTS,
+    Marker,
+    RunFolder,
+    remove,
+    replace,
+    write_text,
+)
 
 #: Makes the engine, given a folder for its scratch files.
 EngineFactory = Callable[[RunConfig, Path], Engine]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """The input of a run: shards, their one schema, files that cannot be read."""
-
-    shards: list[Shard]
-    schema: pa.Schema
-    bad: list[tuple[str, str]]
-    root: str
-
-    @property
-    def rows(self) -> int:
-        """Rows of all readable shards."""
-        return sum(shard.rows for shard in self.shards)
 
 
 @dataclass(frozen=True)
@@ -59,14 +49,6 @@ class RunResult:
     quarantined: int
     steps: list[Marker]
     ran: list[str]
-
-
-def open_pool(config: RunConfig) -> Pool:
-    """Find the shards and check their footers."""
-    paths = find_shards(config.input.path)
-    skip = config.input.on_bad_shard == "skip"
-    shards, schema, bad = read_footers(paths, skip_bad=skip)
-    return Pool(shards, schema, bad, common_root(paths))
 
 
 def run(
@@ -83,13 +65,15 @@ def run(
     folder = RunFolder(config.output.path)
     with folder.locked():
         folder.set_order([step.name for step in planned])
+        if not any(step.kind == "apply" for step in planned):
+            _remove_results(folder, besides=())
         write_text(folder.file("config.lock.yaml"), dump(config))
         engine = make_engine(config, folder.scratch("engine"))
         session = Session(config, pool, folder, engine, progress or Silent())
         for step in planned:
             session.run(step)
         markers = session.markers
-        close_run(session, changed=bool(session.ran))
+        close_run(session)
         remove(folder.file(".work"))
     last = markers[-1]
     quarantined = sum(marker.quarantined for marker in markers)
@@ -102,6 +86,13 @@ def run(
     return RunResult(
         folder.path, pool.rows, last.kept, dropped, quarantined, markers, session.ran
     )
+
+
+def _remove_results(folder: RunFolder, besides: Collection[str]) -> None:
+    """Remove what an earlier `apply` left and this run does not write."""
+    for name in RESULTS:
+        if name not in besides:
+            remove(folder.file(name))
 
 
 @dataclass
@@ -124,7 +115,12 @@ class Session:
         """Reader of this pool's samples."""
         columns = self.config.input.columns
         paths = {shard.name: shard.path for shard in self.pool.shards}
-        return SampleReader(self.pool.root, paths, columns.image, columns.text)
+        # A modality that no step reads may be named in the recipe and absent here.
+        image, text = (
+            name if name in self.pool.schema.names else None
+            for name in (columns.image, columns.text)
+        )
+        return SampleReader(self.pool.root, paths, image, text)
 
     @property
     def rows(self) -> int:
@@ -179,6 +175,8 @@ class Session:
             replace(work / "ledger", self.folder.ledger(step.name))
         for name, place in outcome.outputs.items():
             replace(work / place, self.folder.file(name))
+        if step.kind == "apply":
+            _remove_results(self.folder, besides=outcome.outputs)
         self.engine.clear()
         self.folder.commit(work, marker)
         remove(self.folder.scratch(step.name))

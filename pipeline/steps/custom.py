@@ -8,6 +8,7 @@ aesthetics, NSFW or watermark models come in.
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,6 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.config.steps import CustomConfig
 from pipeline.core.errors import ConfigError, WinnowError
+from pipeline.core.hashing import digest
 from pipeline.steps.selection import Words, budget_rows, keep_best
 from pipeline.steps.step import (
     JUDGED,
@@ -47,8 +49,17 @@ def contract(config: CustomConfig) -> Contract:
 
     Raises ConfigError if the function cannot be imported.
     """
-    load_function(config.function)
-    return Contract(columns=config.columns)
+    function = load_function(config.function)
+    return Contract(columns=config.columns, version=_source(function))
+
+
+def _source(function: Callable[..., Any]) -> str:
+    """Return the digest of the file that the function stands in."""
+    try:
+        file = inspect.getsourcefile(inspect.unwrap(function))
+    except TypeError:  # built in, or an object that is called
+        file = None
+    return digest(Path(file).read_bytes()).hex() if file else ""
 
 
 def load_function(name: str) -> Callable[[pa.RecordBatch], Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,7 @@ from pipeline.models.embed import embed_batches, output_schema
 from pipeline.models.encoder import ModelSpec, load_encoder
 from pipeline.steps.ready_vectors import ready_vectors
 from pipeline.steps.step import Context, Contract, Outcome, Reuse, model_spec
+from pipeline.store.clip_retrieval import ClipRetrieval, state_of
 from pipeline.store.reader import SampleReader
 
 _PART_ROWS = 4_000
@@ -31,12 +33,18 @@ def contract(config: EmbedConfig) -> Contract:
     """Return what is read: samples, vector columns, or nothing of the shards."""
     given = {"image": config.image_column, "text": config.text_column}
     columns = tuple(given[m] or "" for m in config.modalities if given[m])
+    if config.clip_retrieval:
+        # What is wrong with the files is told before anything runs.
+        folder = Path(config.clip_retrieval)
+        ClipRetrieval.find(folder, config.clip_retrieval_uid, config.modalities)
     return Contract(
         modalities=frozenset() if config.ready_made else frozenset(config.modalities),
         columns=columns,
+        vectors=columns,
         provides=frozenset(f"{m}_vectors" for m in config.modalities),
         depends_on=frozenset() if config.ready_made else frozenset({"model"}),
         decides=False,
+        version=state_of(config.clip_retrieval) if config.clip_retrieval else "",
     )
 
 

@@ -32,7 +32,11 @@ _MODALITY = {"image_bytes": "image", "image_pixels": "image", "caption": "text"}
 def contract(config: ExactConfig) -> Contract:
     """Return which modality the chosen criteria read."""
     modalities = frozenset(_MODALITY[criterion] for criterion in config.by)
-    return Contract(modalities)
+    decodes = "image_pixels" in config.by
+    return Contract(
+        modalities,
+        depends_on=frozenset({"model.max_pixels"}) if decodes else frozenset(),
+    )
 
 
 def run(context: Context) -> Outcome:

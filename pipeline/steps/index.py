@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.hashing import digest, keys
 from pipeline.core.schemas import REJECTS, SAMPLES
 from pipeline.steps.step import Context, Contract, Outcome
-from pipeline.store.reader import SampleReader
+from pipeline.store.reader import SampleReader, utf8
 
 _CHUNK = 65_536
 
@@ -160,16 +161,33 @@ def _content_uids(part: pa.RecordBatch) -> list[str]:
     ]
 
 
-def _framed(value: bytes | str | None) -> bytes:
+def _contents(part: pa.RecordBatch) -> list[str]:
+    """Return the digests of all that a row holds."""
+    columns = [_values(part.column(n)) for n in part.schema.names if n != "uid"]
+    return [
+        digest(*(_framed(v) for v in row)).hex() for row in zip(*columns, strict=True)
+    ]
+
+
+def _values(column: pa.Array) -> list[Any]:
+    # Text is not known to be valid UTF-8 here.
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    values: list[Any] = (column.cast(pa.binary()) if text else column).to_pylist()
+    return values
+
+
+def _framed(value: Any) -> bytes:
     if value is None:
         return b"0"
-    return b"1" + (value.encode() if isinstance(value, str) else value)
+    if isinstance(value, bytes):
+        return b"1" + value
+    return b"1" + (value if isinstance(value, str) else repr(value)).encode()
 
 
 def _as_strings(column: pa.Array) -> list[str | None]:
     if pa.types.is_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
         return [None if v is None else v.hex() for v in column.to_pylist()]
-    strings: list[str | None] = column.cast(pa.string()).to_pylist()
+    strings: list[str | None] = utf8(column)[0].to_pylist()
     return strings
 
 
@@ -177,7 +195,7 @@ def _further_rows(context: Context, named: Frame) -> Frame | None:
     """Return (uid, place) of every row whose uid another row holds already.
 
     Of rows with one uid the one with the smallest content digest stays, so that the
-    choice does not depend on shards or order; equal contents fall back to the place.
+    choice does not depend on shards or order; wholly equal rows fall back to the place.
     """
     engine = context.engine
     counts = engine.aggregate(named, "uid", {"rows": ("row", "count")})
@@ -193,11 +211,14 @@ def _further_rows(context: Context, named: Frame) -> Frame | None:
             "input.on_duplicate_uid=quarantine to keep one row of each"
         )
     rows = engine.join(named, repeated, "uid", "semi")
-    columns = context.config.columns
-    modalities = tuple(
-        n for n, c in (("image", columns.image), ("text", columns.text)) if c
+    reader = context.reader
+    given = {"image": reader.image, "text": reader.text}
+    kernel = partial(
+        rank_places,
+        reader=reader,
+        modalities=tuple(name for name, column in given.items() if column),
+        others=tuple(n for n in context.schema.names if n not in given.values()),
     )
-    kernel = partial(rank_places, reader=context.reader, modalities=modalities)
     ranked = engine.map_batches(rows, kernel, _RANKED, order_by=("source", "row"))
     first = engine.aggregate(ranked, "uid", {"first": ("place", "min")})
     both = engine.join(ranked, first, "uid", "inner")
@@ -215,14 +236,15 @@ def rank_places(
     *,
     reader: SampleReader,
     modalities: tuple[str, ...],
+    others: tuple[str, ...],
 ) -> Iterator[pa.RecordBatch]:
     """Yield (uid, 'content digest source#row'): the smallest place stays."""
     for batch in batches:
         row = 0
-        for part in reader.read(iter([batch]), modalities):
+        for part in reader.read(iter([batch]), modalities, others):
             places = batch.column("place").slice(row, len(part)).to_pylist()
             row += len(part)
-            contents = _content_uids(part)
+            contents = _contents(part)
             ranked = [f"{c} {p}" for c, p in zip(contents, places, strict=True)]
             yield pa.RecordBatch.from_arrays(
                 [part.column("uid").cast(pa.string()), pa.array(ranked, pa.string())],

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from pipeline.config.steps import EmbedConfig
 from pipeline.core import schemas
 from pipeline.core.engine import Frame
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.vectors import unit_vectors
+from pipeline.steps.index import repeated_uids
 from pipeline.steps.step import Context
 from pipeline.store.clip_retrieval import ClipRetrieval
 from pipeline.store.reader import SampleReader, first_vector_length
@@ -31,7 +32,14 @@ def ready_vectors(context: Context) -> tuple[Frame, Mapping[str, Any]]:
         return _from_clip_retrieval(context, Path(config.clip_retrieval))
     given = {"image": config.image_column, "text": config.text_column}
     columns = tuple(given[m] or "" for m in config.modalities)
-    dim = _dimension(context, columns[0])
+    dims = {column: _dimension(context, column) for column in columns}
+    if len(set(dims.values())) > 1:
+        lengths = " and ".join(f"'{c}' of length {dim}" for c, dim in dims.items())
+        raise ConfigError(
+            f"{context.step}: the vectors of {lengths} do not fit together; name "
+            "columns of one model, or set modalities to one of the two"
+        )
+    dim = dims[columns[0]]
     schema = _schema(dim, config.modalities)
     kernel = partial(
         normalise_columns,
@@ -78,11 +86,6 @@ def _dimension(context: Context, column: str) -> int:
     kind = context.schema.field(column).type
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        raise ConfigError(
-            f"{context.step}: the column '{column}' holds {kind}, not vectors; name a "
-            "column of lists of numbers"
-        )
     for path in context.reader.paths.values():
         length = first_vector_length(path, column)
         if length:
@@ -103,9 +106,22 @@ def _from_clip_retrieval(
     )
     uids = engine.select(context.samples, {"uid": "uid"})
     found = engine.join(stored, uids, "uid", "semi")
+    _refuse_repeated(context, found, folder)
     absent = engine.join(uids, engine.select(stored, {"uid": "uid"}), "uid", "anti")
     lacking = engine.map_batches(absent, partial(reject_absent, schema=schema), schema)
     return engine.union([found, lacking]), {"vectors_from": str(folder)}
+
+
+def _refuse_repeated(context: Context, found: Frame, folder: Path) -> None:
+    engine = context.engine
+    counts = engine.aggregate(found, "uid", {"rows": ("uid", "count")})
+    repeated = engine.map_batches(counts, repeated_uids, pa.schema([schemas.UID]))
+    if engine.count(repeated):
+        example = engine.collect(repeated, context.rows)["uid"][0]
+        raise InputError(
+            f"{folder}: the uid '{example}' stands there twice or more; keep one "
+            "vector of each sample"
+        )
 
 
 def read_layout(

@@ -35,7 +35,11 @@ def contract(config: RulesConfig) -> Contract:
     if config.checks_image and not by_columns:
         modalities.add("image")
     columns = (config.width_column, config.height_column) if by_columns else ()
-    return Contract(frozenset(modalities), columns=tuple(c for c in columns if c))
+    return Contract(
+        frozenset(modalities),
+        columns=tuple(c for c in columns if c),
+        depends_on=frozenset({"model.max_pixels"} if "image" in modalities else ()),
+    )
 
 
 def run(context: Context) -> Outcome:

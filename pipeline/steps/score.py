@@ -36,10 +36,12 @@ _SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])
 
 def contract(config: ScoreConfig) -> Contract:
     """Return that the pairs' vectors come in, or the pairs for the filter's model."""
+    draws = config.method == "neg_clip_loss"
+    depends_on = frozenset({"seed"}) if draws else frozenset()
     if config.model is None:
         needs = frozenset(f"{modality}_vectors" for modality in _BOTH)
-        return Contract(needs=needs, depends_on=frozenset({"seed"}))
-    return Contract(frozenset(_BOTH), depends_on=frozenset({"seed"}))
+        return Contract(needs=needs, depends_on=depends_on)
+    return Contract(frozenset(_BOTH), depends_on=depends_on)
 
 
 def reuse(config: ScoreConfig) -> Reuse | None:

@@ -26,11 +26,15 @@ class Contract:
 
     modalities: frozenset[str] = frozenset()
     columns: tuple[str, ...] = ()
+    #: Those of `columns` that have to hold lists of numbers.
+    vectors: tuple[str, ...] = ()
     needs: frozenset[str] = frozenset()
     provides: frozenset[str] = frozenset()
     #: Sections of the recipe besides the step's own that its result depends on.
     depends_on: frozenset[str] = frozenset()
     decides: bool = True
+    #: Fingerprint of files outside the pool that the result depends on.
+    version: str = ""
 
 
 @dataclass(frozen=True)

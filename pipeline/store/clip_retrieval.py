@@ -6,15 +6,39 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.errors import InputError, did_you_mean
+from pipeline.core.hashing import fingerprint
+from pipeline.store.shards import open_shard
 
 _FOLDERS = {"image": "img_emb", "text": "text_emb"}
 _BATCH_ROWS = 8_192
+
+
+def state_of(folder: str) -> str:
+    """Return a fingerprint of the folder's files: names, sizes and times."""
+    files = sorted(file for file in Path(folder).rglob("*") if file.is_file())
+    states = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return fingerprint(repr([*zip(map(str, files), states, strict=True)]))
+
+
+def _numbers(file: Path) -> npt.NDArray[Any]:
+    """Map a file of numbers; raises InputError that names it if it is none."""
+    try:
+        # Untrusted input: np.load's default refuses pickled objects.
+        matrix: npt.NDArray[Any] = np.load(file, "r")
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{file}: not a whole NumPy file of numbers ({error}); write it again"
+        ) from error
+    if matrix.dtype.kind not in "fiu":
+        raise InputError(f"{file}: holds {matrix.dtype}, not numbers")
+    return matrix
 
 
 @dataclass(frozen=True)
@@ -53,9 +77,9 @@ class ClipRetrieval:
 
     def read(self, part: int) -> Iterator[tuple[pa.Array, dict[str, pa.Array]]]:
         """Yield uids and one list column for each modality of a numbered part."""
-        matrices = {m: np.load(self._vectors(m, part), "r") for m in self.modalities}
+        matrices = {m: _numbers(self._vectors(m, part)) for m in self.modalities}
         first = 0
-        metadata = pq.ParquetFile(self._metadata(part))
+        metadata = open_shard(str(self._metadata(part)))
         for batch in metadata.iter_batches(_BATCH_ROWS, columns=[self.uid_column]):
             rows = slice(first, first + len(batch))
             first += len(batch)
@@ -69,7 +93,7 @@ class ClipRetrieval:
 
     def _check(self, part: int) -> int:
         """Return the vectors' length after checking one numbered part."""
-        footer = pq.ParquetFile(self._metadata(part))
+        footer = open_shard(str(self._metadata(part)))
         if self.uid_column not in footer.schema_arrow.names:
             raise InputError(
                 f"{self._metadata(part)}: no column '{self.uid_column}' "
@@ -81,8 +105,7 @@ class ClipRetrieval:
             file = self._vectors(modality, part)
             if not file.is_file():
                 raise InputError(f"{file} is missing beside metadata_{part}.parquet")
-            # Untrusted input: np.load's default refuses pickled objects.
-            shape = np.load(file, "r").shape
+            shape = _numbers(file).shape
             if len(shape) != 2 or shape[0] != footer.metadata.num_rows:
                 raise InputError(
                     f"{file}: {shape} vectors for {footer.metadata.num_rows} rows of "

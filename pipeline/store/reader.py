@@ -119,7 +119,7 @@ class SampleReader:
     def _images(self, source: str, column: pa.Array) -> tuple[pa.Array, pa.Array]:
         """Return image bytes and, for files that cannot be read, the reason."""
         none = pa.nulls(len(column), pa.string())
-        if _is_binary(column.type):
+        if is_binary(column.type):
             return column.cast(pa.binary()), none
         if pa.types.is_struct(column.type):
             inline = pc.struct_field(column, "bytes").cast(pa.binary())
@@ -247,7 +247,8 @@ def single(column: pa.ChunkedArray) -> pa.Array:
     return combined
 
 
-def _is_binary(kind: pa.DataType) -> bool:
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds bytes."""
     return bool(
         pa.types.is_binary(kind)
         or pa.types.is_large_binary(kind)

@@ -23,6 +23,8 @@ from typing import Any
 from pipeline.core.errors import RunError
 
 _MARKER = "done.json"
+#: What `apply` leaves in the run's folder.
+RESULTS = ("kept", "subset.npy")
 _OWNED = ("config.lock.yaml", "artifacts", ".lock")
 
 
