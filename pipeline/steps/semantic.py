@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.algorithms.dedup.cluster import Cluster
 from pipeline.algorithms.dedup.semantic import (
     Neighbours,
     Selection,
@@ -100,13 +101,13 @@ def deduplicate_cluster(
     )
     (batch,) = cluster.combine_chunks().to_batches()
     visited = take(batch, order)
-    vectors = to_matrix(visited.column("vector"))
+    members = Cluster(to_matrix(visited.column("vector")))
     names = np.array(visited.column("uid").to_pylist(), object)
     if "twin" in visited.schema.names:
         neighbours = _stored(visited, names)
     else:
-        neighbours = best_earlier(vectors)
-    chosen = select(vectors, neighbours, config.epsilon, config.semantics)
+        neighbours = best_earlier(members)
+    chosen = select(members, neighbours, config.epsilon, config.semantics)
     return _decided(names, neighbours, chosen, config)
 
 
