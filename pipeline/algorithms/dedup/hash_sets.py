@@ -20,10 +20,10 @@ Hashes = npt.NDArray[np.uint64]
 def cleared(table: Hashes, count: int) -> tuple[Hashes, int]:
     """Return an empty table that takes `count` hashes, and the mask of its slots.
 
-    `table` itself where it is large enough. At most half of the slots will be filled.
+    `table` itself where it is large enough. At most a quarter of the slots will be filled.
     """
     size = 8
-    while size < 2 * count:
+    while size < 4 * count:
         size *= 2
     if size > len(table):
         table = np.empty(size, dtype=np.uint64)
@@ -31,7 +31,7 @@ def cleared(table: Hashes, count: int) -> tuple[Hashes, int]:
     return table, size - 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def slot_of(table: Hashes, mask: int, value: np.uint64) -> Any:
     """Return the slot that holds `value`, or the empty one where it belongs.
 
@@ -44,26 +44,24 @@ def slot_of(table: Hashes, mask: int, value: np.uint64) -> Any:
     return slot
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def insert(table: Hashes, mask: int, value: np.uint64) -> bool:
     """Add `value`; say whether it was new."""
-    value = max(value, uint64(1))
-    slot = value & uint64(mask)
-    while table[slot] != 0:
-        if table[slot] == value:
-            return False
+    filed = max(value, uint64(1))
+    slot = filed & uint64(mask)
+    while table[slot] != 0 and table[slot] != filed:
         slot = (slot + uint64(1)) & uint64(mask)
-    table[slot] = value
-    return True
+    new = bool(table[slot] == 0)
+    # Written either way: a branch would be mispredicted.
+    table[slot] = filed
+    return new
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def contains(table: Hashes, mask: int, value: np.uint64) -> bool:
     """Say whether `value` is in the table."""
-    value = max(value, uint64(1))
-    slot = value & uint64(mask)
-    while table[slot] != 0:
-        if table[slot] == value:
-            return True
+    filed = max(value, uint64(1))
+    slot = filed & uint64(mask)
+    while table[slot] != 0 and table[slot] != filed:
         slot = (slot + uint64(1)) & uint64(mask)
-    return False
+    return bool(table[slot] != 0)

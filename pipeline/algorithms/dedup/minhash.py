@@ -115,7 +115,8 @@ def shingle_sets(
     """
     rules = checked_rules(normalise)
     plan = _plan(token_hash, ngram, unit, rules, False)
-    counts, hashes = [np.zeros(1, dtype=np.int64)], [np.zeros(0, dtype=np.uint64)]
+    counts = [np.zeros(1, dtype=np.int64)]
+    hashes: list[npt.NDArray[np.uint64]] = []
     for rows in rows_of(texts, rules):
         count = np.zeros(len(rows.start), dtype=np.int64)
 
@@ -128,7 +129,10 @@ def shingle_sets(
 
         hashes += _over_ranges(collect, rows, threads)
         counts.append(count)
-    return np.cumsum(np.concatenate(counts)), np.concatenate(hashes)
+    bounds = np.cumsum(np.concatenate(counts))
+    if len(hashes) == 1:
+        return bounds, hashes[0]
+    return bounds, np.concatenate([np.zeros(0, dtype=np.uint64), *hashes])
 
 
 def _plan(

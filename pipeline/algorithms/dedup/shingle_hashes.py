@@ -213,7 +213,9 @@ def distinct_hashes(
     """
     scratch = _scratch(rows, first, last, plan.squeeze)
     table = np.zeros(64, dtype=np.uint64)
-    out = np.empty(1024, dtype=np.uint64)
+    size = (rows.end[first:last] - rows.start[first:last]).sum()
+    # A guess: few words are shorter than four letters and a space.
+    out = np.empty(size // 5 + 1 if plan.words else size + 1, dtype=np.uint64)
     size = 0
     while first < last:
         end = _block_end(rows, first, last)

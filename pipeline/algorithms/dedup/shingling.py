@@ -101,7 +101,7 @@ def code_points(
         first = i == uintp(start) or (text[i] & 0xC0) != 0x80
         count += uintp(1) if first else uintp(0)
     points[count] = end
-    return np.int64(count)
+    return int(count)
 
 
 @njit(nogil=True, cache=True)
@@ -127,4 +127,4 @@ def spans(
     for i in range(shingles):
         offsets[uintp(at) + i] = starts[i]
         lengths[uintp(at) + i] = starts[i + uintp(ngram)] - gap - starts[i]
-    return at + np.int64(shingles)
+    return at + int(shingles)

@@ -129,6 +129,6 @@ def squeeze(
         return at, 0
     if white:
         # The space at the end has noted the start of the word after the last.
-        return at - 1, np.int64(count) - 1
+        return at - 1, int(count) - 1
     words[count] = at + 1
-    return at, np.int64(count)
+    return at, int(count)
