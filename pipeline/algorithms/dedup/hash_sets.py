@@ -20,7 +20,7 @@ Hashes = npt.NDArray[np.uint64]
 def cleared(table: Hashes, count: int) -> tuple[Hashes, int]:
     """Return an empty table that takes `count` hashes, and the mask of its slots.
 
-    `table` itself where it is large enough. At most a quarter of the slots will be filled.
+    `table` itself where it is large enough. At most a quarter of the slots gets filled.
     """
     size = 8
     while size < 4 * count:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.algorithms.dedup import permutations, shingle_hashes
 from pipeline.algorithms.dedup.permutations import STORED, Scheme
@@ -85,6 +87,41 @@ def signatures(  # noqa: PLR0913 - the settings that must agree before any compa
     if len(outs) == 1:
         return outs[0]
     return np.concatenate(outs) if outs else np.empty((0, num_perm), dtype=kind)
+
+
+def set_signatures(
+    lists: pa.Array,
+    *,
+    num_perm: int = 128,
+    seed: int = 1,
+    scheme: Scheme = "affine32",
+    token_hash: TokenHash = "sha1",
+    threads: int = 1,
+) -> npt.NDArray[Any]:
+    """Return the signatures `(n, num_perm)` of sets, the rows of a list column.
+
+    Elements are strings, or are cast to strings (integers in decimal, say the vertices
+    of a graph), and their UTF-8 is what is hashed; null and empty elements are left
+    out. Otherwise as `signatures`.
+    """
+    a, b = permutations.parameters(scheme, num_perm, seed)
+    kind, empty = STORED[scheme]
+    out = np.full((len(lists), num_perm), empty, dtype=kind)
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    # One shingle of everything there is of an element.
+    counts, hashes = shingle_sets(
+        pc.list_flatten(lists).cast(pa.large_string()),
+        token_hash=token_hash,
+        ngram=2**31 - 1,
+        unit="char",
+        threads=threads,
+    )
+    if token_hash == "sha1" and scheme != "affine64":
+        hashes &= np.uint64(0xFFFFFFFF)
+    kernel = getattr(permutations, scheme)
+    kernel(hashes, counts[ends], (a, b), out, 0, len(lists))
+    return out
 
 
 def is_empty(

@@ -31,6 +31,9 @@ from pipeline.algorithms.dedup.whitespace import SPACE
 
 RULES = ("nfkc", "case", "punctuation", "digits", "whitespace")
 
+# Places in a row's text are 32-bit numbers in the kernels.
+_LONGEST = 2**31 - 256
+
 Texts: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str | None]
 
 
@@ -108,7 +111,8 @@ def rows_of(texts: Texts, rules: tuple[str, ...]) -> list[Rows]:
 
     Null rows come out empty. Rows that a rule may change beyond ASCII lie in `extra`,
     normalised but for ASCII and whitespace; invalid UTF-8 in them is replaced by
-    U+FFFD. Raises TypeError for a column that is not text.
+    U+FFFD. Raises TypeError for a column that is not text, ValueError for a text of
+    more than 2 GiB.
     """
     if not isinstance(texts, pa.Array | pa.ChunkedArray):
         texts = pa.array(texts, pa.large_string())
@@ -140,6 +144,8 @@ def _addressed(chunk: pa.Array) -> Rows:
         # Arrow lets a null row own bytes.
         null = chunk.is_null().to_numpy(zero_copy_only=False)
         end[null] = start[null]
+    if len(chunk) and int((end - start).max()) > _LONGEST:
+        raise ValueError(f"a text has more than {_LONGEST:,} bytes; split it")
     empty = np.zeros(0, dtype=np.uint8)
     shared = empty if data is None else np.frombuffer(data, dtype=np.uint8)
     return Rows(shared, empty, start, end)

@@ -335,3 +335,28 @@ def test_real_texts_equal_datasketch(shared, unit, token_hash):
     found = minhash.signatures(column, unit=unit, token_hash=token_hash)
     sets = [shingles(text, 5, unit) for text in column.to_pylist()]
     np.testing.assert_array_equal(found, by_datasketch(sets, "affine32", token_hash))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "token_hash"), list(itertools.product(SCHEMES, HASHES))
+)
+def test_sets_of_a_list_column_equal_datasketch(scheme, token_hash):
+    rows = [
+        ["a", "日本 x", "a"],
+        [],
+        None,
+        ["b" * 100, None, ""],
+        list(map(str, range(99))),
+    ]
+    wanted = by_datasketch(
+        [[e.encode() for e in row or [] if e] for row in rows], scheme, token_hash, 16
+    )
+    for kind in (pa.list_(pa.string()), pa.large_list(pa.large_string())):
+        column = pa.array([["before"], *rows], kind)[1:]
+        found = minhash.set_signatures(
+            column, num_perm=16, scheme=scheme, token_hash=token_hash
+        )
+        np.testing.assert_array_equal(found, wanted)
+    numbers = minhash.set_signatures(pa.array([[3, 1, 4], [10**12]]), num_perm=16)
+    words = minhash.signatures(["3 1 4", "1000000000000"], num_perm=16, ngram=1)
+    np.testing.assert_array_equal(numbers, words)
