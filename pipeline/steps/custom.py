@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pipeline.config.steps import CustomConfig
 from pipeline.core.errors import ConfigError, WinnowError
 from pipeline.core.hashing import digest
-from pipeline.steps.selection import Words, budget_rows, keep_best
+from pipeline.steps.selection import Words, budget_rows, count_unscored, keep_best
 from pipeline.steps.step import (
     JUDGED,
     Context,
@@ -77,6 +77,8 @@ def load_function(name: str) -> Callable[[pa.RecordBatch], Any]:
             f"custom.function: cannot import '{name}' ({error}); the module has to be "
             "installed or lie in the working directory"
         ) from error
+    if not callable(function):
+        raise ConfigError(f"custom.function: '{name}' is no function but {function!r}")
     return function
 
 
@@ -106,6 +108,7 @@ def run(context: Context) -> Outcome:
     return Outcome(
         decisions_of(engine, engine.union([followed, decided])),
         rejects=engine.select(unread, {"uid": "uid", "reason": "reason"}),
+        facts={"not_scored": count_unscored(engine, scored)},
     )
 
 
@@ -154,11 +157,15 @@ def _answer(
         values = raw if isinstance(raw, pa.Array) else pa.array(np.asarray(raw))
     except Exception as error:
         raise WinnowError(f"custom: {name} failed: {error!r}") from error
-    rows = len(given)
+    rows, kind = len(given), values.type
     if len(values) != rows:
         raise WinnowError(f"custom: {name} returned {len(values)} values for {rows}")
-    if pa.types.is_boolean(values.type):
+    if pa.types.is_boolean(kind):
         return pa.nulls(rows, pa.float64()), pc.fill_null(values, False)
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        raise WinnowError(
+            f"custom: {name} returned {kind}; return one number or boolean per row"
+        )
     numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
     scores = pa.array(numbers, pa.float64(), from_pandas=True)
     return scores, pa.nulls(rows, pa.bool_())

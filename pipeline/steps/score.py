@@ -19,7 +19,13 @@ from pipeline.config.steps import ScoreConfig
 from pipeline.core.engine import Frame
 from pipeline.core.vectors import to_matrix
 from pipeline.steps.embed import embed, store_vectors
-from pipeline.steps.selection import Words, budget_rows, keep_best, uniform
+from pipeline.steps.selection import (
+    Words,
+    budget_rows,
+    count_unscored,
+    keep_best,
+    uniform,
+)
 from pipeline.steps.step import (
     Context,
     Contract,
@@ -72,7 +78,11 @@ def run(context: Context) -> Outcome:
         decisions_of(engine, decided),
         rejects=own.rejects,
         artifacts=own.artifacts,
-        facts={**own.facts, "budget": count},
+        facts={
+            **own.facts,
+            "budget": count,
+            "not_scored": count_unscored(engine, scored),
+        },
     )
 
 

@@ -128,6 +128,18 @@ def judge_by_score(
         yield judged(uid, keep=keep, reason=reason, score=score, threshold=strictest)
 
 
+def count_unscored(engine: Engine, scored: Frame) -> int:
+    """Return how many rows of a (uid, score) frame have no score."""
+    schema = engine.schema(scored)
+    return engine.count(engine.map_batches(scored, without_score, schema))
+
+
+def without_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Keep the rows that have no score."""
+    for batch in batches:
+        yield batch.filter(pc.is_null(batch.column("score")))
+
+
 def rank_in_clusters(context: Context, keep: Keep) -> Frame:
     """Rank the entering rows within their clusters: rank 0 is the first to keep.
 

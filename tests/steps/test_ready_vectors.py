@@ -67,9 +67,7 @@ def test_faulty_vectors_are_quarantined_and_good_ones_have_unit_length(
     assert {row["uid"]: row["reason"] for row in run.quarantine()} == expected
     given = dict(zip(uids, values, strict=True))
     for uid, vector in vectors(run).items():
-        np.testing.assert_array_equal(
-            vector, unit(given[uid])
-        )
+        np.testing.assert_array_equal(vector, unit(given[uid]))
     assert run.result.quarantined == len(expected)
 
 
