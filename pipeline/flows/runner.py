@@ -160,6 +160,8 @@ class Session:
     def _execute(self, step: Planned, wanted: str, reuse_key: str) -> Marker:
         # 1. Run; 2. write decisions and rejects beside; 3. check that rows add up;
         # 4. void the old result; 5. move everything to its place, marker last.
+        # Without a manifest the run is not whole: what `kept/` holds may be of before.
+        remove(self.folder.file("manifest.json"))
         meter = Meter()
         work = self.folder.scratch(step.name) / "out"
         remove(work)
