@@ -43,7 +43,7 @@ def text_similarity(
         ends = np.concatenate([left[block], right[block]])
         rows, local = np.unique(ends, return_inverse=True)
         bounds, hashes = shingle_sets(
-            texts.take(pa.array(rows)), ngram=ngram, unit=unit, normalise=rules
+            _taken(texts, rows), ngram=ngram, unit=unit, normalise=rules
         )
         out: npt.NDArray[np.float64]
         out = jaccard(bounds, hashes, local[: len(block)], local[len(block) :])
@@ -66,6 +66,24 @@ def text_similarity(
         return out
 
     return similarity
+
+
+def _taken(
+    texts: pa.Array | pa.ChunkedArray, rows: npt.NDArray[np.int64]
+) -> pa.Array | pa.ChunkedArray:
+    """Return `texts` at the ascending `rows`."""
+    if isinstance(texts, pa.Array):
+        return texts.take(pa.array(rows))
+    # Arrow's own `take` concatenates all chunks first: as much memory again.
+    edges = np.cumsum([0, *map(len, texts.chunks)])
+    cuts = np.searchsorted(rows, edges)
+    parts = [
+        chunk.take(pa.array(rows[first:last] - edge))
+        for chunk, edge, first, last in zip(
+            texts.chunks, edges[:-1], cuts[:-1], cuts[1:], strict=True
+        )
+    ]
+    return pa.chunked_array(parts, texts.type)
 
 
 @njit(nogil=True, cache=True)

@@ -207,6 +207,18 @@ def test_exact_similarity_equals_sets(sets, threads):
         assert value == (len(sets[a] & sets[b]) / union if union else 1.0)
 
 
+def test_similarity_of_texts_in_chunks():
+    texts = [f"{i % 4} a b {'c d e' * (i % 3)}" for i in range(40)]
+    column = pa.array(texts)
+    chunks = pa.chunked_array([column[:3], column[3:3], column[3:30], column[30:]])
+    left, right = np.array(list(itertools.permutations(range(40), 2)), np.uint32).T
+    sets = [frozenset(text.split()) for text in texts]
+    wanted = of_sets(sets)(left, right)
+    for rows, threads in ((column, 1), (chunks, 1), (chunks, 3)):
+        similarity = text_similarity(rows, ngram=1, threads=threads)
+        np.testing.assert_array_equal(similarity(left, right), wanted)
+
+
 def test_impossible_requests_are_refused():
     with pytest.raises(ValueError, match="unknown semantics"):
         decide(one_bucket(2), 2, of_sets([]), 0.8, semantics="clusters")
