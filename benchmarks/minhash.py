@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,12 +144,12 @@ def compare_signatures(texts: pa.Array, rounds: int, sample: int) -> None:
         counts = {"datasketch, SHA-1": sample}
         if peers["xxhash"]:
             digest = peers["xxhash"].xxh32_intdigest
-            works["datasketch, xxh32"] = lambda: by_datasketch(hashfunc=digest)
+            works["datasketch, xxh32"] = partial(by_datasketch, hashfunc=digest)
             counts["datasketch, xxh32"] = sample
         works |= peer_works(peers, strings, unit, shingles)
         for token_hash in ("sha1", "xxh32", "xxh64"):
-            works[f"Winnow, {token_hash}"] = lambda hashed=token_hash: (
-                minhash.signatures(texts, unit=unit, token_hash=hashed)
+            works[f"Winnow, {token_hash}"] = partial(
+                minhash.signatures, texts, unit=unit, token_hash=token_hash
             )
         seconds = best(works, rounds)
         speeds = {n: counts.get(n, len(strings)) / s for n, s in seconds.items()}
