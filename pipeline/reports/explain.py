@@ -18,10 +18,13 @@ from pipeline.store.run_folder import Marker
 def explain(run: RunView, uid: str) -> dict[str, Any]:
     """Return the story of a row: fate, place in the input, and one entry per step.
 
+    The fate is kept, dropped or quarantined; undecided if the run is not finished and
+    no step has ended the row so far.
+
     Raises InputError if the run has no such uid.
     """
     place = _place(run, uid)
-    fate, last = "kept", None
+    fate, last = ("kept" if run.finished else "undecided"), None
     story: list[dict[str, Any]] = []
     for marker in run.markers:
         entry = _chapter(run, marker, uid)
@@ -67,7 +70,7 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
     if decision["kept_twin"] is not None:
         entry["twin_fate"] = _fate_after(run, decision["kept_twin"])
     if not keep:
-        entry["would_be_kept"] = remedy(run, marker, entry)
+        entry["would_be_kept"] = remedy(run, marker, {**entry, "uid": uid})
     return entry
 
 

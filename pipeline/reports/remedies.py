@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,14 @@ def remedy(run: RunView, marker: Marker, entry: Entry) -> str | None:
 
 def _exact(run: RunView, marker: Marker, entry: Entry) -> str:
     criterion = entry["reason"].removeprefix("duplicate_")
-    return f"'{criterion}' taken out of {marker.step}.by"
+    given = run.config[marker.step]["by"]
+    # Images of equal bytes have equal pixels too.
+    implied = ["image_pixels"] if criterion == "image_bytes" else []
+    out = [name for name in given if name in (criterion, *implied)]
+    if len(out) == len(given):
+        return f"{marker.step} taken out of steps"
+    names = " and ".join(f"'{name}'" for name in out)
+    return f"{names} taken out of {marker.step}.by"
 
 
 _RULES = {
@@ -34,43 +42,84 @@ _RULES = {
 }
 
 
-def _rules(run: RunView, marker: Marker, entry: Entry) -> str:
+def _rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    if entry["reason"] == "other_language":
+        return f"{marker.step}.languages widened"
     setting = _RULES.get(entry["reason"])
     if setting is None:
-        return f"{marker.step}.languages widened"
-    at = "at most" if setting.startswith("min") else "at least"
-    return f"{marker.step}.{setting} {at} {entry['score']:g}"
+        return None
+    bound = _at_most if setting.startswith("min") else _at_least
+    return f"{marker.step}.{setting} {bound(entry['score'])}"
 
 
-def _semantic(run: RunView, marker: Marker, entry: Entry) -> str:
-    # A similarity of exactly 1 − ε is kept.
-    epsilon = max(0.0, 1.0 - entry["score"])
-    if epsilon == 0.0:
+def _semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    if run.config[marker.step]["semantics"] == "components":
+        # A chain of later rows may link it to an earlier one at any epsilon.
+        return None
+    # A smaller epsilon keeps rows that are nearer than the twin of today; none is
+    # nearer than the most similar earlier row, and exactly 1 − ε is kept.
+    stored = run.artifact(marker.step, "neighbours").filter(
+        pl.col("uid") == entry["uid"]
+    )
+    similarity = stored.collect()["similarity"].item()
+    epsilon = _floor(1.0 - similarity)
+    if epsilon <= 0.0:
         return f"{marker.step} taken out: the two are identical to the model"
-    return f"{marker.step}.epsilon at most {epsilon:.6f}"
+    return f"{marker.step}.epsilon {_at_most(epsilon)}"
 
 
 def _best(run: RunView, marker: Marker, entry: Entry) -> str | None:
-    settings = run.config[marker.step]
-    if entry["score"] is None:
+    settings, score = run.config[marker.step], entry["score"]
+    if score is None:
         return None
     options = []
-    if settings.get("threshold") is not None:
-        options.append(f"{marker.step}.threshold at or beyond {entry['score']:.6f}")
-    if settings.get("keep_fraction") is not None or settings.get("keep_count"):
-        options.append(f"a budget of {_place(run, marker, entry)} rows")
+    threshold, budget = settings.get("threshold"), marker.facts.get("budget")
+    high = _high_first(marker, settings)
+    if threshold is not None and (score < threshold if high else score > threshold):
+        bound = _at_most if high else _at_least
+        options.append(f"{marker.step}.threshold {bound(score)}")
+    needed = _budget(run, marker, entry)
+    if budget is not None and needed > budget:
+        options.append(f"a budget of {needed} rows")
     return " and ".join(options) or None
 
 
-def _place(run: RunView, marker: Marker, entry: Entry) -> int:
-    """Return the row's place in the order (score, uid) of its step, from 1."""
+def _high_first(marker: Marker, settings: dict[str, Any]) -> bool:
+    """Whether a step keeps high scores."""
+    if marker.kind == "prototypes":
+        return bool(settings["keep"] == "hard")
+    return marker.kind == "score" or bool(settings.get("keep_high", False))
+
+
+def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
+    """Return a budget that reaches the row: its place in the order (score, uid).
+
+    With a balance between clusters, up to that share of the budget goes to rows that
+    stand behind it.
+    """
     settings = run.config[marker.step]
-    high_first = marker.kind == "score" or settings.get("keep_high", False)
     score = pl.col("score")
-    better = score > entry["score"] if high_first else score < entry["score"]
+    if _high_first(marker, settings):
+        better = score > entry["score"]
+    else:
+        better = score < entry["score"]
     tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
-    found = run.ledger(marker.step).select((better | tied).sum()).collect().item()
-    return int(found)
+    ledger = run.ledger(marker.step)
+    place, rows = ledger.select((better | tied).sum(), pl.len()).collect().row(0)
+    free = 1.0 - settings.get("balance", 0.0)
+    return min(rows, math.ceil(place / free)) if free > 0 else int(rows)
+
+
+def _floor(value: float) -> float:
+    return math.floor(value * 1e6) / 1e6
+
+
+def _at_most(value: float) -> str:
+    return f"at most {_floor(value):.12g}"
+
+
+def _at_least(value: float) -> str:
+    return f"at least {-_floor(-value):.12g}"
 
 
 def _quota(run: RunView, marker: Marker, entry: Entry) -> str | None:

@@ -22,6 +22,11 @@ class RunView:
         self.markers: list[Marker] = self.folder.markers()
 
     @cached_property
+    def finished(self) -> bool:
+        """Whether the run has come to its end; its manifest is written last."""
+        return self.folder.file("manifest.json").is_file()
+
+    @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved recipe."""
         text = self.folder.file("config.lock.yaml").read_text()

@@ -97,10 +97,11 @@ def run(context: Context) -> Outcome:
     followed = engine.map_batches(engine.union([yes, no]), judge_decisions, JUDGED)
     scores = engine.where(valid, "decision", None)
     scored = engine.select(scores, {"uid": "uid", "score": "score"})
+    count = _count(context, engine.count(scored))
     decided = keep_best(
         engine,
         scored,
-        _count(context, engine.count(scored)),
+        count,
         descending=config.keep_high,
         words=Words("custom_passed", "custom_rejected", "score_nan"),
         bound=config.threshold,
@@ -108,7 +109,7 @@ def run(context: Context) -> Outcome:
     return Outcome(
         decisions_of(engine, engine.union([followed, decided])),
         rejects=engine.select(unread, {"uid": "uid", "reason": "reason"}),
-        facts={"not_scored": count_unscored(engine, scored)},
+        facts={"budget": count, "not_scored": count_unscored(engine, scored)},
     )
 
 
