@@ -96,6 +96,82 @@ class RulesConfig(StepConfig):
         return self.languages is not None or any(b is not None for b in bounds)
 
 
+class SketchConfig(StepConfig):
+    """How texts become MinHash sketches; only equal settings may be compared."""
+
+    #: What a text is a set of: n words, n characters, or the elements of a list.
+    unit: Literal["word", "char", "element"] = "word"
+    ngram: Positive = 5
+    normalise: tuple[
+        Literal["nfkc", "case", "punctuation", "digits", "whitespace"], ...
+    ] = ()
+    scheme: Literal["affine32", "legacy", "affine64"] = "affine32"
+    token_hash: Literal["sha1", "xxh32", "xxh64"] = "sha1"
+    num_perm: Annotated[int, Field(gt=1)] = 128
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    #: Both, or neither: then they follow from `weights` or `recall`.
+    bands: Positive | None = None
+    rows: Positive | None = None
+    #: Of false positives and false negatives: bands as datasketch chooses them.
+    weights: tuple[Fraction, Fraction] | None = None
+    #: Share of the pairs at the threshold that have to meet in a band.
+    recall: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.94
+    #: The threshold that bands are chosen for. None: the step's own, rounded down to
+    #: tenths and at most 0.8, so that it may be raised without hashing again.
+    bands_for: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> SketchConfig:
+        if (self.bands is None) != (self.rows is None):
+            raise ValueError("give both bands and rows, or neither")
+        if self.bands is not None and self.rows is not None:
+            if self.bands * self.rows > self.num_perm:
+                raise ValueError(
+                    f"{self.bands} bands of {self.rows} rows need num_perm of at least "
+                    f"{self.bands * self.rows}"
+                )
+            if self.weights is not None:
+                raise ValueError("give bands and rows, or weights, not both")
+        if self.weights is not None and sum(self.weights) != 1.0:
+            raise ValueError("weights have to sum to 1")
+        return self
+
+
+class MinhashConfig(SketchConfig):
+    """Near-duplicate text by MinHash; every removal is verified by exact Jaccard."""
+
+    #: Input column of strings, or of lists (`unit: element`). None: the text column.
+    column: str | None = None
+    threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    #: Without it, whatever shares a band counts as a duplicate.
+    verify: bool = True
+    #: representatives: a dropped row is within the threshold of the row kept for it;
+    #: components: chains of such pairs go together.
+    mode: Literal["representatives", "components"] = "representatives"
+    #: Which row stays: the smallest uid, the longest text (`length`), or the smallest
+    #: value of an input column; ties by uid, rows without a value last.
+    keeper: str = "uid"
+    #: Whether the largest value of a keeper column stays instead.
+    keeper_descending: bool = False
+    #: Texts of fewer distinct shingles are kept and compared with nothing.
+    min_shingles: Positive = 1
+    #: Input column of strings that the guard counts by. None: the pool is one source.
+    source: str | None = None
+    #: A cluster that takes a larger share of a source stops the run …
+    max_share: Fraction = 0.2
+    #: … if it takes at least so many rows.
+    guard_from: Positive = 100
+    allow_large_clusters: bool = False
+    #: Folder of an index: what is near one of its texts is dropped.
+    index: str | None = None
+
+    @model_validator(mode="after")
+    def _keeper_order(self) -> MinhashConfig:
+        if self.keeper_descending and self.keeper in ("uid", "length"):
+            raise ValueError("keeper_descending goes with a keeper column")
+        return self
+
+
 class EmbedConfig(StepConfig):
     """Vectors from the recipe's model, or ready-made ones in its place."""
 
@@ -221,6 +297,7 @@ class ApplyConfig(StepConfig):
 SECTIONS: dict[str, type[StepConfig]] = {
     "exact": ExactConfig,
     "rules": RulesConfig,
+    "minhash": MinhashConfig,
     "embed": EmbedConfig,
     "cluster": ClusterConfig,
     "semantic": SemanticConfig,

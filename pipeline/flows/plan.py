@@ -18,6 +18,7 @@ _RATES = {
     "index": 100_000,
     "exact": 50_000,
     "rules": 20_000,
+    "minhash": 50_000,
     "embed": 100,
     "cluster": 30_000,
     "semantic": 40_000,

@@ -11,6 +11,7 @@ from pipeline.steps import (
     embed,
     exact,
     index,
+    minhash,
     prototypes,
     rules,
     score,
@@ -24,6 +25,7 @@ INDEX = "index"
 STEPS: dict[str, Step] = {
     INDEX: Step(index.contract, index.run),
     "exact": Step(exact.contract, exact.run),
+    "minhash": Step(minhash.contract, minhash.run, minhash.reuse),
     "rules": Step(rules.contract, rules.run),
     "embed": Step(embed.contract, embed.run, embed.reuse),
     "cluster": Step(cluster.contract, cluster.run),

@@ -1,0 +1,303 @@
+"""Rows in order of preference and the buckets that they share, made or read back.
+
+Texts are sketched where they are read; band by band, the digests come to the driver (8
+bytes a row) and go again. What stays is a uid and a place per row, and the members of
+buckets of two or more.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.algorithms.dedup import banding
+from pipeline.algorithms.dedup.banding import Buckets
+from pipeline.algorithms.dedup.verification import NO_PAIRS, Pairs
+from pipeline.config.steps import MinhashConfig
+from pipeline.core.engine import Engine, Frame
+from pipeline.core.errors import RunError
+from pipeline.steps.sketching import Sketching, TextColumn, jaccard_threads
+from pipeline.steps.step import Context
+from pipeline.store.reader import single
+
+#: Memberships of rows in buckets that one driver holds, 4 bytes each.
+MAX_MEMBERSHIPS = 1_000_000_000
+
+_SOURCE = pa.dictionary(pa.int32(), pa.string())
+#: Rows by preference as keeper. `state` is empty for rows that take part, `origin` what
+#: the guard counts by.
+ROWS = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("source", _SOURCE),
+        ("row", pa.int64()),
+        ("origin", _SOURCE),
+        ("state", _SOURCE),
+        ("rejected", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows, their buckets, similarities known from an earlier run; digests if asked."""
+
+    rows: pa.Table
+    buckets: Buckets
+    known: Pairs = NO_PAIRS
+    reused: bool = False
+    #: Frame with a column `band_i` for each band, and each row's position in `rows`.
+    sketches: Frame = None
+    position: npt.NDArray[np.int64] | None = None
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which rows take part."""
+        empty = pc.equal(self.rows["state"].cast(pa.string()), "")
+        return np.asarray(empty.to_numpy(), dtype=np.bool_)
+
+    def without(self, gone: npt.NDArray[Any]) -> Candidates:
+        """Return the candidates with some rows taken out of their buckets."""
+        stays = np.ones(len(self.rows), dtype=np.bool_)
+        stays[gone] = False
+        kept = stays[self.buckets.members]
+        bucket = np.repeat(
+            np.arange(len(self.buckets.band)), np.diff(self.buckets.bounds)
+        )
+        sizes = np.bincount(bucket[kept], minlength=len(self.buckets.band))
+        kept &= (sizes > 1)[bucket]
+        buckets = Buckets(
+            np.concatenate([[0], np.cumsum(sizes[sizes > 1])]).astype(np.int64),
+            self.buckets.members[kept],
+            self.buckets.band[sizes > 1],
+        )
+        return replace(self, buckets=buckets)
+
+
+def fresh_candidates(
+    context: Context, column: TextColumn, settings: Sketching
+) -> Candidates:
+    """Sketch every row's text and group the rows by their bands."""
+    engine, config = context.engine, context.config
+    schema = _sketch_schema(context, settings.bands)
+    texts = replace(column, extra=_extra(config))
+    kernel = partial(sketch_rows, texts=texts, settings=settings, config=config)
+    sketches = engine.map_batches(
+        context.samples, partial(kernel, schema=schema), schema, order_by=_PLACE
+    )
+    rows, position = _ordered(engine, sketches, config, context.rows)
+    found = Candidates(rows, _NONE, sketches=sketches, position=position)
+    return replace(found, buckets=_buckets(engine, found, settings.bands))
+
+
+_PLACE = ("source", "row")
+_NONE = Buckets(np.zeros(1, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.int16))
+
+
+def _extra(config: MinhashConfig) -> tuple[str, ...]:
+    keeper = () if config.keeper in ("uid", "length") else (config.keeper,)
+    return (*keeper, *((config.source,) if config.source else ()))
+
+
+def _sketch_schema(context: Context, bands: int) -> pa.Schema:
+    config: MinhashConfig = context.config
+    fields = [("number", pa.int64()), ("uid", pa.string()), ("source", pa.string())]
+    fields += [("row", pa.int64()), ("origin", pa.string()), ("state", pa.string())]
+    fields += [("rejected", pa.bool_())]
+    if config.keeper == "length":
+        fields.append(("preference", pa.int64()))
+    elif config.keeper != "uid":
+        fields.append(("preference", context.schema.field(config.keeper).type))
+    return pa.schema([*fields, *((f"band_{i}", pa.uint64()) for i in range(bands))])
+
+
+def sketch_rows(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    texts: TextColumn,
+    settings: Sketching,
+    config: MinhashConfig,
+    schema: pa.Schema,
+) -> Iterator[pa.RecordBatch]:
+    """Yield each sample's place, state, what orders it, and its band digests."""
+    passed: deque[pa.RecordBatch] = deque()
+    number = 0
+    for uid, text, reason, extra in texts.blocks(_recorded(batches, passed)):
+        digests, empty = settings.digests(text)
+        few = _few_shingles(text, settings, config.min_shingles)
+        state = pc.if_else(pa.array(few), "too_few_shingles", "")
+        state = pc.if_else(pa.array(empty), "no_text", state)
+        place = _popped(passed, len(uid))
+        columns = {
+            "number": pa.array(np.arange(number, number + len(uid))),
+            "uid": uid,
+            "source": place["source"],
+            "row": place["row"],
+            "origin": extra[config.source] if config.source else pa.nulls(len(uid)),
+            "state": pc.coalesce(reason, state),
+            "rejected": pc.is_valid(reason),
+        }
+        if config.keeper == "length":
+            columns["preference"] = pc.utf8_length(text)
+        elif config.keeper != "uid":
+            columns["preference"] = extra[config.keeper]
+        bands = zip(schema.names[len(columns) :], digests.T, strict=True)
+        columns |= {name: pa.array(digest) for name, digest in bands}
+        number += len(uid)
+        arrays = [columns[field.name].cast(field.type) for field in schema]
+        yield from pa.table(arrays, schema=schema).combine_chunks().to_batches()
+
+
+def _few_shingles(
+    text: pa.Array, settings: Sketching, least: int
+) -> npt.NDArray[np.bool_]:
+    if least == 1:
+        return np.zeros(len(text), dtype=np.bool_)
+    few: npt.NDArray[np.bool_] = np.diff(settings.sets(text)[0]) < least
+    return few
+
+
+def _recorded(
+    batches: Iterator[pa.RecordBatch], passed: deque[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        passed.append(batch.select(list(_PLACE)))
+        yield batch
+
+
+def _popped(passed: deque[pa.RecordBatch], rows: int) -> pa.Table:
+    taken = []
+    while rows:
+        batch = passed.popleft()
+        taken.append(batch.slice(0, rows))
+        if len(batch) > rows:
+            passed.appendleft(batch.slice(rows))
+        rows -= len(taken[-1])
+    return pa.Table.from_batches(taken)
+
+
+def _ordered(
+    engine: Engine, sketches: Frame, config: MinhashConfig, rows: int
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Return the rows by preference, and each sketch's position among them."""
+    by_column = config.keeper != "uid"
+    names = ["number", *ROWS.names, *(["preference"] if by_column else [])]
+    columns = {name: name for name in names}
+    table = engine.collect(engine.select(sketches, columns), rows)
+    keys = [("uid", "ascending")]
+    if by_column:
+        down = config.keeper == "length" or config.keeper_descending
+        keys.insert(0, ("preference", "descending" if down else "ascending"))
+    # Rows without a value come last by default.
+    order = pc.sort_indices(table, sort_keys=keys)
+    number = single(table["number"]).take(order).to_numpy()
+    position = np.empty(len(order), dtype=np.int64)
+    position[number] = np.arange(len(order))
+    arrays = [_taken(table[field.name], order, field.type) for field in ROWS]
+    return pa.table(arrays, schema=ROWS), position
+
+
+def _taken(column: pa.ChunkedArray, order: pa.Array, kind: pa.DataType) -> pa.Array:
+    array = single(column)
+    if pa.types.is_dictionary(kind):
+        array = pc.coalesce(array, pa.scalar("", pa.string())).dictionary_encode()
+    return array.take(order).cast(kind)
+
+
+def _buckets(engine: Engine, found: Candidates, bands: int) -> Buckets:
+    """Group the rows band by band, as many bands at a time as there are threads."""
+    assert found.position is not None
+    present, threads = found.present, jaccard_threads()
+    parts = []
+    for first in range(0, bands, threads):
+        some = range(first, min(bands, first + threads))
+        digests = collect_digests(engine, found, some)
+        part = banding.buckets(digests, present, threads)
+        parts.append(part._replace(band=part.band + np.int16(first)))
+        if sum(len(p.members) for p in parts) > MAX_MEMBERSHIPS:
+            raise RunError(
+                f"minhash: more than {MAX_MEMBERSHIPS:,} memberships in buckets; set "
+                "minhash.rows higher or minhash.bands lower"
+            )
+    starts = np.cumsum([0, *(len(p.members) for p in parts)])
+    pairs = zip(parts, starts, strict=False)
+    bounds = [p.bounds[1:] + start for p, start in pairs]
+    return Buckets(
+        np.concatenate([np.zeros(1, np.int64), *bounds]),
+        np.concatenate([p.members for p in parts]),
+        np.concatenate([p.band for p in parts]).astype(np.int16),
+    )
+
+
+def collect_digests(
+    engine: Engine, found: Candidates, bands: range
+) -> npt.NDArray[np.uint64]:
+    """Return the digests of some bands, `(rows, len(bands))`, by preference."""
+    assert found.position is not None
+    out = np.empty((len(found.rows), len(bands)), dtype=np.uint64)
+    for i, band in enumerate(bands):
+        columns = {"number": "number", "digest": f"band_{band}"}
+        table = engine.collect(engine.select(found.sketches, columns), len(found.rows))
+        out[found.position[table["number"].to_numpy()], i] = table["digest"].to_numpy()
+    return out
+
+
+def store_candidates(context: Context, found: Candidates, pairs: Pairs | None) -> None:
+    """Write rows, buckets and compared pairs for a run with another threshold."""
+    buckets, compared = found.buckets, NO_PAIRS if pairs is None else pairs
+    sizes = np.diff(buckets.bounds)
+    tables = {
+        "rows": found.rows.cast(_undictionaried(ROWS)),
+        "buckets": pa.table({"band": buckets.band, "size": sizes}),
+        "members": pa.table({"row": buckets.members}),
+        "pairs": pa.table(compared._asdict()),
+    }
+    for name, table in tables.items():
+        frame = context.engine.from_table(table)
+        context.engine.write(frame, os.fspath(context.folder / name), [])
+
+
+def _undictionaried(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f
+        for f in schema
+    )
+
+
+def stored_candidates(context: Context) -> Candidates | None:
+    """Return what an earlier run with the same sketches stored, or None."""
+    folder, engine = context.reusable, context.engine
+    if folder is None or not (folder / "pairs").is_dir():
+        return None
+
+    def read(name: str) -> pa.Table:
+        frame = engine.scan(os.fspath(folder / name))
+        return engine.collect(frame, max(context.rows, MAX_MEMBERSHIPS))
+
+    rows, buckets, pairs = read("rows"), read("buckets"), read("pairs")
+    encoded = [
+        single(rows[f.name]).dictionary_encode()
+        if pa.types.is_dictionary(f.type)
+        else single(rows[f.name])
+        for f in ROWS
+    ]
+    sizes = buckets["size"].to_numpy()
+    return Candidates(
+        pa.table(encoded, schema=ROWS),
+        Buckets(
+            np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+            read("members")["row"].to_numpy(),
+            buckets["band"].to_numpy(),
+        ),
+        Pairs(*(np.array(pairs[name].to_numpy()) for name in Pairs._fields)),
+        reused=True,
+    )

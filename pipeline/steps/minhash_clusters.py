@@ -1,0 +1,123 @@
+"""Clusters of near-duplicates: the largest ones for the report, and the guard."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.algorithms.dedup.verification import Verdict
+from pipeline.config.steps import MinhashConfig
+from pipeline.core.errors import InputError
+from pipeline.steps.candidate_sets import CandidateSets
+from pipeline.store.reader import single
+
+#: Clusters that are described with their texts.
+LARGEST = 20
+_TEXT_CHARS = 200
+
+#: `size` counts the keeper; the least similar row is the one farthest from it.
+CLUSTERS = pa.schema(
+    [
+        ("keeper", pa.string()),
+        ("size", pa.int64()),
+        ("least_similar", pa.string()),
+        ("similarity", pa.float64()),
+        ("keeper_text", pa.string()),
+        ("least_similar_text", pa.string()),
+    ]
+)
+
+
+def _removed(verdict: Verdict) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(verdict.keeper != np.arange(len(verdict.keeper)))
+
+
+def _least_similar(verdict: Verdict, members: npt.NDArray[np.int64]) -> int:
+    similarity = verdict.jaccard[members]
+    # NaN, where pairs were not compared at all, sorts last.
+    return int(members[np.lexsort((members, similarity))[0]])
+
+
+def largest_clusters(
+    verdict: Verdict, rows: pa.Table, sets: CandidateSets, *, verified: bool
+) -> pa.Table:
+    """Return the LARGEST clusters, largest first, as CLUSTERS."""
+    dropped = _removed(verdict)
+    keepers, counts = np.unique(verdict.keeper[dropped], return_counts=True)
+    largest = np.lexsort((keepers, -counts))[:LARGEST]
+    chosen = keepers[largest]
+    least = np.array(
+        [
+            _least_similar(verdict, dropped[verdict.keeper[dropped] == k])
+            for k in chosen
+        ],
+        dtype=np.int64,
+    )
+    texts = [text[:_TEXT_CHARS] for text in sets.texts(np.append(chosen, least))]
+    similarity = verdict.jaccard[least]
+    uid = single(rows["uid"])
+    return pa.table(
+        {
+            "keeper": uid.take(pa.array(chosen)),
+            "size": counts[largest] + 1,
+            "least_similar": uid.take(pa.array(least)),
+            "similarity": pa.array(
+                similarity, mask=np.isnan(similarity) | (not verified)
+            ),
+            "keeper_text": texts[: len(chosen)],
+            "least_similar_text": texts[len(chosen) :],
+        },
+        schema=CLUSTERS,
+    )
+
+
+def refuse_large_clusters(
+    verdict: Verdict, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
+) -> None:
+    """Raise InputError if a cluster removes more than `max_share` of one source."""
+    if config.allow_large_clusters:
+        return
+    dropped = _removed(verdict)
+    origin = single(rows["origin"])
+    codes = origin.indices.to_numpy()
+    totals = np.bincount(codes, minlength=len(origin.dictionary))
+    sources = max(len(totals), 1)
+    group = verdict.keeper[dropped] * sources + codes[dropped]
+    groups, counts = np.unique(group, return_counts=True)
+    share = counts / np.maximum(totals[groups % sources], 1)
+    large = (share > config.max_share) & (counts >= config.guard_from)
+    if not large.any():
+        return
+    worst = int(np.argmax(np.where(large, share, -1.0)))
+    keeper = int(groups[worst] // sources)
+    source = origin.dictionary[int(groups[worst] % sources)].as_py()
+    members = dropped[verdict.keeper[dropped] == keeper]
+    first = single(rows["uid"])[keeper].as_py()
+    where = f"the source '{source}'" if config.source else "the pool"
+    raise InputError(
+        f"minhash: one cluster of {len(members) + 1:,} near-duplicates would remove "
+        f"{int(counts[worst]):,} rows, {share[worst]:.1%} of {where}, more than "
+        f"minhash.max_share ({config.max_share:g}); its keeper is '{first}'. "
+        f"{_pair(verdict, rows, sets, members)} If these are duplicates, set "
+        "minhash.allow_large_clusters=true or raise max_share; if not, raise "
+        "minhash.threshold, or set mode=representatives and verify=true"
+    )
+
+
+def _pair(
+    verdict: Verdict,
+    rows: pa.Table,
+    sets: CandidateSets,
+    members: npt.NDArray[np.int64],
+) -> str:
+    """Describe the least similar pair of a cluster."""
+    least = _least_similar(verdict, members)
+    pair = np.array([verdict.keeper[least], least])
+    similarity = sets.similarity(pair[1:].astype("u4"), pair[:1].astype("u4"))[0]
+    kept, gone = (text[:_TEXT_CHARS] for text in sets.texts(pair))
+    uid = single(rows["uid"])[least].as_py()
+    return (
+        f"Least similar to it is '{uid}' with a Jaccard similarity of "
+        f"{similarity:.3f}: {kept!r} against {gone!r}."
+    )
