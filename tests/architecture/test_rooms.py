@@ -1,0 +1,81 @@
+"""The shape of the source that a reader relies on."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "pipeline"
+ROOMS = sorted(p.parent for p in PACKAGE.glob("*/__init__.py"))
+MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=name)
+def test_a_room_opens_with_its_purpose_and_what_it_may_import(room: Path):
+    purpose = ast.get_docstring(ast.parse((room / "__init__.py").read_text()))
+    assert purpose
+    assert re.search(r"^May import[: ]", purpose, re.MULTILINE), purpose
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_a_module_says_what_it_is_for(module: Path):
+    assert ast.get_docstring(ast.parse(module.read_text()))
+
+
+def test_nothing_is_called_by_a_name_that_means_anything():
+    forbidden = {"util", "utils", "common", "helper", "helpers", "misc"}
+    folders = [ROOT / f for f in ("pipeline", "jobs", "tests", "benchmarks", "conf")]
+    found = [
+        name(path)
+        for folder in folders
+        for path in folder.rglob("*")
+        if path.stem in forbidden
+    ]
+    assert found == []
+
+
+def test_every_step_has_one_name_everywhere():
+    from pipeline.config.steps import SECTIONS
+    from pipeline.steps.registry import INDEX, STEPS
+
+    assert set(STEPS) - {INDEX} == set(SECTIONS)
+
+
+def test_no_file_of_the_library_writes_to_the_terminal():
+    allowed = {"pipeline/cli.py"}
+    printing = [
+        name(module)
+        for module in MODULES
+        if any(
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id == "print"
+            for node in ast.walk(ast.parse(module.read_text()))
+        )
+    ]
+    assert set(printing) <= allowed
+
+
+def test_no_pickle_is_ever_loaded():
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                names = [alias.name for alias in node.names]
+                names.append(getattr(node, "module", None) or "")
+                assert not {"pickle", "dill", "joblib", "cloudpickle"} & set(names)
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert isinstance(node.value, ast.Constant)
+                assert node.value.value is False, name(module)
+
+
+def test_jobs_are_short():
+    for job in (ROOT / "jobs").glob("*.py"):
+        assert len(job.read_text().splitlines()) < 40, name(job)
