@@ -286,10 +286,9 @@ HELP = "from pipeline.cli import main\ntry: main({})\nexcept SystemExit: pass"
     ids=["import", "help", "run help"],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(code: str):
-    loaded = python(f"{code}\nimport sys; print('LOADED', *sys.modules)").split(
-        "LOADED"
-    )
-    assert not HEAVY & {name.split(".")[0] for name in loaded[1].split()}
+    told = python(f"{code}\nimport sys; print('LOADED', *sys.modules)")
+    loaded = told.split("LOADED")[1].split()
+    assert not HEAVY & {name.split(".")[0] for name in loaded}
 
 
 @pytest.mark.parametrize("command_line", ["plan", "steps"])
@@ -307,9 +306,13 @@ def test_reading_commands_need_neither_torch_nor_faiss(
 
 def run_outside(
     site: Path, folder: Path, *arguments: str
-) -> subprocess.CompletedProcess:
+) -> subprocess.CompletedProcess[str]:
+    code = (
+        f"import sys, pipeline.cli as c; assert c.__file__.startswith({str(site)!r}); "
+        "sys.exit(c.main())"
+    )
     return subprocess.run(
-        [sys.executable, "-m", "pipeline.cli", *arguments],
+        [sys.executable, "-c", code, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -325,16 +328,10 @@ def assert_works_outside(site: Path, tmp_path: Path) -> None:
     pq.write_table(pa.table({"uid": ["a"], "text": ["b"]}), user / "pool.parquet")
     done = run_outside(site, user, "init", "recipes", "--json")
     assert done.returncode == 0, done.stderr
-    where = python("import pipeline; print(pipeline.__file__)", PYTHONPATH=str(site))
-    assert where.startswith(str(site))
-    setting = ("--set", "input.path=pool.parquet", "--set", "steps=[apply]")
-    done = run_outside(
-        site, user, "run", "image_text", *setting, "--out", "r", "--json"
-    )
+    setting = ("--set", "input.path=pool.parquet", "--set", "steps=[apply]", "--json")
+    done = run_outside(site, user, "run", "image_text", "--out", "r", *setting)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["kept"] == 1
-    trace = run_outside(site, user, "run", "image_text", "--set", "x")
-    assert trace.returncode == 2
 
 
 def test_recipes_are_found_by_name_outside_the_repository(tmp_path: Path):
