@@ -31,6 +31,7 @@ from numba import njit, uint64
 from pipeline.algorithms.dedup.banding import Buckets
 from pipeline.algorithms.dedup.components import flatten, join
 from pipeline.algorithms.dedup.hash_sets import cleared, slot_of
+from pipeline.algorithms.dedup.stars import elect, stars
 
 Semantics = Literal["representatives", "components"]
 
@@ -103,8 +104,8 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
     was_centre = np.zeros(len(buckets.members), dtype=np.bool_)
     pairs = NO_PAIRS
     for _ in range(rounds):
-        active, centres, count = _elect(buckets, active, labels, was_centre, rounds)
-        keys, band = _stars(buckets, active, centres, labels, count)
+        active, centres, count = elect(buckets, active, labels, was_centre, rounds)
+        keys, band = stars(buckets, active, centres, labels, count)
         if semantics == "representatives":
             orphans = _orphans(*_proven(pairs, threshold)[:2], keeper)
             keys = np.concatenate([keys, orphans])
@@ -208,98 +209,6 @@ def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verdict:
     dropped, at = dropped[at >= 0], at[at >= 0]
     jaccard[dropped], band[dropped] = pairs.jaccard[at], pairs.band[at]
     return Verdict(keeper, jaccard, band, pairs)
-
-
-@njit(nogil=True, cache=True)
-def _centre(
-    members: npt.NDArray[np.uint32],
-    first: int,
-    last: int,
-    labels: npt.NDArray[np.int64],
-    was_centre: npt.NDArray[np.bool_],
-    used: npt.NDArray[np.int64],
-) -> int:
-    """Return where in `first` … `last` the first member without a centre's label is.
-
-    With no such label left, the first member that was no centre; without one, -1.
-    Negative labels are rows that were dropped. `used` has room for all centres.
-    """
-    count = 0
-    for i in range(first, last):
-        if was_centre[i]:
-            used[count] = labels[members[i]]
-            count += 1
-    second_choice = -1
-    for i in range(first, last):
-        label = labels[members[i]]
-        if label < 0 or was_centre[i]:
-            continue
-        fresh = True
-        for j in range(count):
-            fresh = fresh and used[j] != label
-        if fresh:
-            return i
-        if second_choice < 0:
-            second_choice = i
-    return second_choice
-
-
-@njit(nogil=True, cache=True)
-def _elect(
-    buckets: Any,
-    active: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    was_centre: npt.NDArray[np.bool_],
-    rounds: int,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """Return the active buckets with a pair to compare, their centres, and the pairs.
-
-    A centre is paired with every other standing row of another label.
-    """
-    bounds, members, _ = buckets
-    used = np.empty(rounds, dtype=np.int64)
-    kept, pairs = 0, 0
-    centres = np.empty(len(active), dtype=np.int64)
-    for bucket in active:
-        first, last = bounds[bucket], bounds[bucket + 1]
-        at = _centre(members, first, last, labels, was_centre, used)
-        if at < 0:
-            continue
-        was_centre[at] = True
-        before, own = pairs, labels[members[at]]
-        for i in range(first, last):
-            label = labels[members[i]]
-            pairs += 1 if label >= 0 and label != own else 0
-        if pairs > before:
-            # In place: never ahead of the bucket that is being read.
-            active[kept], centres[kept] = bucket, members[at]
-            kept += 1
-    return active[:kept], centres[:kept], pairs
-
-
-@njit(nogil=True, cache=True)
-def _stars(
-    buckets: Any,
-    active: npt.NDArray[np.int64],
-    centres: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
-    pairs: int,
-) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
-    """Return the keys of the elected buckets' pairs, and their bands."""
-    bounds, members, bands = buckets
-    keys = np.empty(pairs, dtype=np.uint64)
-    band = np.empty(pairs, dtype=np.int16)
-    count = 0
-    for i in range(len(active)):
-        bucket, centre = active[i], centres[i]
-        for j in range(bounds[bucket], bounds[bucket + 1]):
-            row = np.int64(members[j])
-            if labels[row] >= 0 and labels[row] != labels[centre]:
-                keys[count] = uint64(max(row, centre)) << uint64(32)
-                keys[count] |= uint64(min(row, centre))
-                band[count] = bands[bucket]
-                count += 1
-    return keys, band
 
 
 @njit(nogil=True, cache=True)
