@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline import __version__
+from pipeline.cli_text import add_commands
 from pipeline.core.errors import WinnowError
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("uid", metavar="UID", help="uid of a row")
     _json_argument(explain)
     explain.set_defaults(command=_explain)
+
+    add_commands(commands, _json_argument)
 
     init = commands.add_parser("init", help="copy the shipped recipes for editing")
     init.add_argument("folder", metavar="DIR")

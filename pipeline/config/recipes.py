@@ -99,6 +99,14 @@ def load(
     return parse(values)
 
 
+def settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` settings of one section, values read as YAML."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _override(values, override)
+    return values
+
+
 def _override(values: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key:

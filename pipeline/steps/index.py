@@ -101,14 +101,15 @@ def index_rows(
     for batch in batches:
         for shard in batch.to_pylist():
             extra = (uid_column,) if uid_column else ()
-            references = _references(shard["source"], shard["rows"])
+            places = references(shard["source"], shard["rows"])
             row = 0
-            for part in reader.read(references, modalities, extra):
+            for part in reader.read(places, modalities, extra):
                 yield _indexed(part, shard["source"], row, uid_column)
                 row += len(part)
 
 
-def _references(source: str, rows: int) -> Iterator[pa.RecordBatch]:
+def references(source: str, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield references to all rows of a shard, as yet without uids."""
     for start in range(0, rows, _CHUNK):
         numbers = np.arange(start, min(rows, start + _CHUNK))
         size = len(numbers)
@@ -130,7 +131,7 @@ def _indexed(
     if uid_column is None:
         uids = _content_uids(part)
     else:
-        uids = _as_strings(part.column(f"extra.{uid_column}"))
+        uids = uid_strings(part.column(f"extra.{uid_column}"))
     places = [f"{source}#{number}" for number in numbers]
     names: list[str] = []
     for i, uid in enumerate(uids):
@@ -184,7 +185,8 @@ def _framed(value: Any) -> bytes:
     return b"1" + (value if isinstance(value, str) else repr(value)).encode()
 
 
-def _as_strings(column: pa.Array) -> list[str | None]:
+def uid_strings(column: pa.Array) -> list[str | None]:
+    """Return uids as strings; bytes as hexadecimal digits."""
     if pa.types.is_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
         return [None if v is None else v.hex() for v in column.to_pylist()]
     strings: list[str | None] = utf8(column)[0].to_pylist()

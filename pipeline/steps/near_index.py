@@ -30,7 +30,7 @@ SEGMENT_ROWS = 1_000_000
 _SEGMENT_DIGESTS = 64 * 2**20
 _SEGMENT_BYTES = 512 * 2**20
 # Rows of a bucket of the index that one entering row is compared with.
-_MOST_IN_BUCKET = 8
+_MOST_IN_BUCKET = 64
 _PAIRS_AT_ONCE = 1 << 16
 
 HITS = pa.schema(
