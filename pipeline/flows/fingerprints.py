@@ -15,7 +15,7 @@ from pipeline.config.model import ModelConfig
 from pipeline.config.run import RunConfig
 from pipeline.core.hashing import digest, fingerprint
 from pipeline.flows.image_text import Planned
-from pipeline.models.checkpoint import LOCAL_DIR, sha256
+from pipeline.models.checkpoint import local_files
 from pipeline.store.shards import Shard
 
 #: Rooms whose code a result depends on.
@@ -82,28 +82,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, ModelConfig):
         # How many threads decode changes no vector; other weights do.
         settings = value.model_dump(mode="json", exclude={"decode_threads"})
-        return [settings, _weights(value)]
+        return [settings, local_files(value.name, value.pretrained)]
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-
-
-def _weights(model: ModelConfig) -> list[str]:
-    """Return the digests of a local model's files; those of a tag never change."""
-    if model.name.startswith(LOCAL_DIR):
-        folder = Path(model.name.removeprefix(LOCAL_DIR))
-        files = sorted(file for file in folder.glob("*") if file.is_file())
-    else:
-        files = [Path(model.pretrained)] if model.pretrained else []
-    return [f"{file.name}:{_sha256(file)}" for file in files if file.is_file()]
-
-
-def _sha256(file: Path) -> str:
-    status = file.stat()
-    return _sha256_of(file, status.st_size, status.st_mtime_ns)
-
-
-@functools.cache
-def _sha256_of(file: Path, size: int, changed: int) -> str:
-    return sha256(file)
 
 
 def _digest(value: Any) -> str:

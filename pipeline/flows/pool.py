@@ -41,7 +41,7 @@ def open_pool(config: RunConfig) -> Pool:
 
 
 def _refuse_output_among_shards(config: RunConfig) -> None:
-    out = Path(config.output.path).resolve()
+    out = Path(config.output.path).expanduser().resolve()
     for item in config.input.path:
         place = Path(item).expanduser()
         if place.is_dir() and place.resolve() in (out, *out.parents):

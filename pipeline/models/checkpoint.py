@@ -10,6 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,28 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file as hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def local_files(name: str, pretrained: str | None) -> list[str]:
+    """Return `name:sha256` of each local file that a model consists of.
+
+    Empty for a model that is fetched: what a tag stands for never changes.
+    """
+    if name.startswith(LOCAL_DIR):
+        files = sorted(Path(name.removeprefix(LOCAL_DIR)).glob("*"))
+    else:
+        files = [Path(pretrained)] if pretrained else []
+    return [f"{file.name}:{_known_sha256(file)}" for file in files if file.is_file()]
+
+
+def _known_sha256(file: Path) -> str:
+    status = file.stat()
+    return _sha256_at(file, status.st_size, status.st_mtime_ns)
+
+
+@cache
+def _sha256_at(file: Path, size: int, changed: int) -> str:
+    return sha256(file)
 
 
 def _check(name: str, pretrained: str | None) -> None:

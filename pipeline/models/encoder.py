@@ -49,6 +49,8 @@ class ModelSpec:
     precision: str = "auto"
     batch_size: int = 64
     max_pixels: int = DEFAULT_MAX_PIXELS
+    #: State of the model's local files; with another one it is loaded again.
+    files: str = ""
 
 
 @lru_cache(maxsize=2)

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipeline.config.model import ModelConfig
 from pipeline.core.engine import Engine, Frame
 from pipeline.core.schemas import DECISIONS, REJECTS
+from pipeline.models.checkpoint import local_files
 from pipeline.models.encoder import ModelSpec
 from pipeline.store.reader import SampleReader
 
@@ -152,4 +153,5 @@ def model_spec(model: ModelConfig) -> ModelSpec:
         precision=model.precision,
         batch_size=model.batch_size,
         max_pixels=model.max_pixels,
+        files=" ".join(local_files(model.name, model.pretrained)),
     )

@@ -55,7 +55,7 @@ class RunFolder:
     """Paths and atomic commits below one run's folder."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
 
     def file(self, name: str) -> Path:
         """Return the path of a file or folder of the run."""
@@ -105,11 +105,18 @@ class RunFolder:
             )
 
     def marker(self, step: str) -> Marker | None:
-        """Return the marker of a finished step, or None."""
+        """Return the marker of a finished step, or None.
+
+        None too for a marker that is damaged or of another version of Winnow: the step
+        is then run again.
+        """
         file = self.artifacts(step) / _MARKER
         if not file.is_file():
             return None
-        return Marker(**json.loads(file.read_text()))
+        try:
+            return Marker(**json.loads(file.read_text()))
+        except (TypeError, ValueError):
+            return None
 
     def markers(self) -> list[Marker]:
         """Return the markers of all finished steps, in the order of the run.

@@ -116,3 +116,16 @@ def test_a_file_with_the_same_text_is_not_written_again(tmp_path: Path):
     assert file.stat().st_mtime_ns == before
     write_text(file, "two")
     assert file.read_text() == "two"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"step": "a"}', '{"new": 1}'])
+def test_a_marker_of_another_version_or_damaged_is_none(tmp_path: Path, text: str):
+    run = RunFolder(tmp_path)
+    commit(run, "rules")
+    (run.artifacts("rules") / "done.json").write_text(text)
+    assert run.marker("rules") is None
+
+
+def test_a_run_may_lie_below_the_home_folder(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert RunFolder("~/runs/a").path == tmp_path / "runs" / "a"
