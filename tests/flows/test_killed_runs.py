@@ -89,7 +89,6 @@ def assert_resumes(
     assert not before & set(result.ran), "a finished step was run again"
     assert results(run) == expected
     assert not (run / ".work").exists()
-    assert pipeline.run(recipe).ran == []
 
 
 BEFORE = pytest.param(False, id="before")
