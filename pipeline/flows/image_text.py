@@ -151,6 +151,8 @@ def _check_vectors(step: str, field: pa.Field) -> None:
 
 
 def _is_string(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_string(kind.value_type)
     return bool(
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)

@@ -34,12 +34,13 @@ def names(run: Any) -> dict[str, tuple[str, int]]:
     [
         (pa.array(["b", "a"]), ["b", "a"]),
         (pa.array(["b", "a"], pa.large_string()), ["b", "a"]),
+        (pa.array(["b", "a"]).dictionary_encode(), ["b", "a"]),
         (pa.array([7, -3], pa.int32()), ["7", "-3"]),
         (pa.array([2**64 - 1, 0], pa.uint64()), ["18446744073709551615", "0"]),
         (pa.array([b"\x00\xff", b"a"], pa.binary()), ["00ff", "61"]),
         (pa.array([b"\x00\xff", b"ab"], pa.binary(2)), ["00ff", "6162"]),
     ],
-    ids=["string", "large_string", "int32", "uint64", "binary", "fixed"],
+    ids=["string", "large_string", "dictionary", "int32", "uint64", "binary", "fixed"],
 )
 def test_uids_of_any_type_become_strings(
     winnow: Winnow,
