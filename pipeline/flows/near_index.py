@@ -161,9 +161,8 @@ def _text_column(pool: Pool, columns: Columns, unit: str) -> TextColumn:
     if columns.text is None:
         raise ConfigError("index: name the column of the texts with --column")
     require_text(pool.schema, columns.text, unit, "index")
-    reader = SampleReader(
-        pool.root, {s.name: s.path for s in pool.shards}, None, columns.text
-    )
+    paths = {shard.name: shard.path for shard in pool.shards}
+    reader = SampleReader(pool.root, paths, None, columns.text, pool.schema)
     return TextColumn(reader, columns.text, (columns.uid,) if columns.uid else ())
 
 

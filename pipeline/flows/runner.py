@@ -120,7 +120,7 @@ class Session:
             name if name in self.pool.schema.names else None
             for name in (columns.image, columns.text)
         )
-        return SampleReader(self.pool.root, paths, image, text)
+        return SampleReader(self.pool.root, paths, image, text, self.pool.schema)
 
     @property
     def rows(self) -> int:

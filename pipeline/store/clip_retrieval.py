@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.core.errors import InputError, did_you_mean
 from pipeline.core.hashing import fingerprint
-from pipeline.store.shards import open_shard
+from pipeline.store.parquet_shards import open_shard
 
 _FOLDERS = {"image": "img_emb", "text": "text_emb"}
 _BATCH_ROWS = 8_192

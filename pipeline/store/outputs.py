@@ -15,7 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.store.reader import SampleReader, Unreadable, by_source, read_rows, single
+from pipeline.store.reader import SampleReader, by_source, single
+from pipeline.store.shard_format import Sink, Unreadable
+from pipeline.store.shards import format_of
 
 _ROW_GROUP_BYTES = 32 * 2**20
 _ROW_GROUP_ROWS = 10_000
@@ -44,18 +46,19 @@ def write_kept(
     folder: str,
     size: ShardSize,
 ) -> Iterator[pa.RecordBatch]:
-    """Copy the referenced rows, all columns, to `folder`/part-*.parquet.
+    """Copy the referenced rows, whole, to shards of the input's format in `folder`.
 
     Yields one (file, rows) batch per shard. Raises OSError if a row that an earlier
     step could read no longer can be.
     """
-    writer = _ShardWriter(Path(folder), schema, size)
+    like = next(iter(reader.paths.values()))
+    whole = format_of(like).whole(schema)
+    columns = pa.schema([schema.field(name) for name in whole], schema.metadata)
+    writer = _ShardWriter(Path(folder), like, columns, size)
     for source, wanted in by_source(references):
-        path = reader.paths[source]
-        rows = wanted["row"].to_numpy()
-        for _, table in read_rows(path, rows, schema.names):
+        for _, table in reader.rows(source, wanted["row"].to_numpy(), whole):
             if isinstance(table, Unreadable):
-                raise OSError(f"{path}: {table.reason}")
+                raise OSError(f"{reader.paths[source]}: {table.reason}")
             writer.add(table)
     writer.close()
     for file, rows in writer.written:
@@ -63,16 +66,19 @@ def write_kept(
 
 
 class _ShardWriter:
-    """Fills one shard after the other, in row groups of a bounded size."""
+    """Fills one shard like `like` after the other, in batches of a bounded size."""
 
-    def __init__(self, folder: Path, schema: pa.Schema, size: ShardSize) -> None:
+    def __init__(
+        self, folder: Path, like: str, schema: pa.Schema, size: ShardSize
+    ) -> None:
         self.written: list[tuple[str, int]] = []
+        self._format, self._suffix = format_of(like), format_of(like).suffix(like)
         self._folder, self._schema, self._size = folder, schema, size
         self._held: list[pa.Table] = []
         self._held_rows = self._held_bytes = 0
         self._rows = self._bytes = 0
         self._file = folder
-        self._writer: pq.ParquetWriter | None = None
+        self._sink: Sink | None = None
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, table: pa.Table) -> None:
@@ -97,23 +103,21 @@ class _ShardWriter:
             self._finish_shard()
 
     def _flush(self) -> None:
-        if self._writer is None:
-            self._file = self._folder / f"part-{len(self.written):05d}.parquet"
-            self._writer = pq.ParquetWriter(
-                self._file, self._schema, compression="zstd"
-            )
+        if self._sink is None:
+            self._file = self._folder / f"part-{len(self.written):05d}{self._suffix}"
+            self._sink = self._format.sink(self._file, self._schema)
         if self._held:
-            self._writer.write_table(pa.concat_tables(self._held).cast(self._schema))
+            self._sink.write(pa.concat_tables(self._held))
         self._rows += self._held_rows
         self._bytes += self._held_bytes
         self._held, self._held_rows, self._held_bytes = [], 0, 0
 
     def _finish_shard(self) -> None:
         self._flush()
-        if self._writer is not None:
-            self._writer.close()
+        if self._sink is not None:
+            self._sink.close()
         self.written.append((self._file.name, self._rows))
-        self._writer, self._rows, self._bytes = None, 0, 0
+        self._sink, self._rows, self._bytes = None, 0, 0
 
 
 def quarantine_schema(schema: pa.Schema) -> pa.Schema:
@@ -150,6 +154,9 @@ def write_quarantine(
     The raw row is null where it cannot be read; a file that cannot be read at all
     takes one row without a number. Yields one (file, rows) batch.
     """
+    shards = iter(reader.paths.values())
+    whole = format_of(next(shards)).whole(schema) if reader.paths else schema.names
+    schema = pa.schema([schema.field(name) for name in whole])
     target = quarantine_schema(schema)
     file = Path(folder) / "part-00000.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +166,7 @@ def write_quarantine(
             row = {"source": path, "reason": reason, "step": "index"}
             writer.write_batch(pa.RecordBatch.from_pylist([row], target))
         for source, wanted in by_source(references):
-            for batch in _with_raw_rows(reader.paths[source], wanted, schema, target):
+            for batch in _with_raw_rows(reader, source, wanted, target):
                 # A row group each: Arrow reads no more than 2 GiB of nested images.
                 writer.write_table(pa.Table.from_batches([batch]))
                 rows += len(batch)
@@ -167,10 +174,11 @@ def write_quarantine(
 
 
 def _with_raw_rows(
-    path: str, wanted: pa.Table, schema: pa.Schema, target: pa.Schema
+    reader: SampleReader, source: str, wanted: pa.Table, target: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     rows = wanted["row"].to_numpy()
-    for start, table in read_rows(path, rows, schema.names):
+    names = [field.name for field in target.field("raw").type]
+    for start, table in reader.rows(source, rows, names):
         if isinstance(table, Unreadable):
             part = wanted.slice(start, table.rows)
             raw = pa.nulls(table.rows, target.field("raw").type)

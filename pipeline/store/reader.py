@@ -15,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.core.errors import InputError
 from pipeline.store.image_files import read_image
-from pipeline.store.shards import open_shard
+from pipeline.store.parquet_shards import open_shard
+from pipeline.store.shard_format import Unreadable
+from pipeline.store.shards import format_of
 
 _BATCH_ROWS = 256
 
@@ -40,6 +41,8 @@ class SampleReader:
     paths: Mapping[str, str]
     image: str | None = None
     text: str | None = None
+    #: The pool's columns, where its shards do not say their own.
+    schema: pa.Schema | None = None
 
     def read(
         self,
@@ -55,6 +58,12 @@ class SampleReader:
         """
         for source, table in by_source(references):
             yield from self._read_source(source, table, modalities, extra)
+
+    def rows(
+        self, source: str, rows: npt.NDArray[np.int64], columns: Sequence[str]
+    ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
+        """Yield (position in `rows`, table) for sorted row numbers of one shard."""
+        return read_rows(self.paths[source], rows, columns, self.schema)
 
     def _read_source(
         self,
@@ -73,7 +82,7 @@ class SampleReader:
             nothing = pa.nulls(len(uids), pa.string())
             yield pa.RecordBatch.from_pydict({"uid": uids, "reason": nothing})
             return
-        for start, table in read_rows(self.paths[source], rows, wanted):
+        for start, table in self.rows(source, rows, wanted):
             if isinstance(table, Unreadable):
                 part = uids.slice(start, table.rows)
                 yield self._unreadable(part, table, modalities, extra)
@@ -144,61 +153,17 @@ class SampleReader:
         return pa.array(images, pa.binary()), pa.array(reasons, pa.string())
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """A stretch of rows whose pages are damaged."""
-
-    rows: int
-    reason: str
-    types: Mapping[str, pa.DataType]
-
-
 def read_rows(
-    path: str, rows: npt.NDArray[np.int64], columns: Sequence[str]
+    path: str,
+    rows: npt.NDArray[np.int64],
+    columns: Sequence[str],
+    schema: pa.Schema | None = None,
 ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
     """Yield (position in `rows`, table) for the sorted row numbers of one shard.
 
-    Reads only row groups that hold a wanted row. A row group that fails to decode
-    yields an Unreadable for those of its rows that have not come out yet.
+    Every row comes out once, in order: what cannot be read as an Unreadable.
     """
-    with open_shard(path) as file:
-        first, position = 0, 0
-        for group in range(file.num_row_groups):
-            size = file.metadata.row_group(group).num_rows
-            end = int(np.searchsorted(rows, first + size))
-            inner = rows[position:end] - first
-            yielded = 0
-            try:
-                for table in _read_group(file, group, inner, columns):
-                    yield position + yielded, table
-                    yielded += len(table)
-            except (pa.ArrowInvalid, OSError) as error:
-                reason = f"unreadable_row_group: {group} ({str(error)[:120]})"
-                types = {n: file.schema_arrow.field(n).type for n in columns}
-                left = len(inner) - yielded
-                yield position + yielded, Unreadable(left, reason, types)
-            first, position = first + size, end
-
-
-def _read_group(
-    file: pq.ParquetFile,
-    group: int,
-    wanted: npt.NDArray[np.int64],
-    columns: Sequence[str],
-) -> Iterator[pa.Table]:
-    if not len(wanted):
-        return
-    seen, taken = 0, 0
-    batches = file.iter_batches(
-        batch_size=_BATCH_ROWS, row_groups=[group], columns=list(columns)
-    )
-    for batch in batches:
-        end = int(np.searchsorted(wanted, seen + len(batch)))
-        picked = wanted[taken:end] - seen
-        seen, taken = seen + len(batch), end
-        if len(picked):
-            table = pa.Table.from_batches([batch])
-            yield table if len(picked) == len(batch) else table.take(picked)
+    return format_of(path).read_rows(path, rows, columns, schema)
 
 
 def by_source(

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import InputError
+from pipeline.store.parquet_shards import open_shard
 from pipeline.store.reader import SampleReader, Unreadable, read_rows
-from pipeline.store.shards import open_shard
 
 SLOW_DISK = settings(
     max_examples=40,
@@ -107,7 +107,15 @@ def test_images_as_bytes_of_any_binary_type(tmp_path: Path, kind: pa.DataType):
     assert [row["reason"] for row in found] == [None, None, None]
 
 
-@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+TEXTS = [
+    pa.string(),
+    pa.large_string(),
+    pa.string_view(),
+    pa.dictionary(pa.int32(), pa.string()),
+]
+
+
+@pytest.mark.parametrize("kind", TEXTS, ids=str)
 def test_captions_of_any_string_type(tmp_path: Path, kind: pa.DataType):
     column = pa.array(["é", None, "", "x" * 100_000], kind)
     reader = shard(tmp_path, pa.table({"text": column}))

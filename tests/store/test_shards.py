@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.store.shards import common_root, find_shards, open_shard, read_footers
+from pipeline.store.parquet_shards import open_shard
+from pipeline.store.shards import common_root, find_shards, read_footers
 
 
 def write(path: Path, **columns: object) -> str:
@@ -69,7 +70,9 @@ def test_relative_and_home_paths_become_absolute(tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize("item", ["nowhere", "*.parquet", "empty"])
 def test_nothing_found_names_what_was_looked_for(tmp_path: Path, item: str):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no Parquet file at .*" + item.strip("*")):
+    with pytest.raises(
+        InputError, match=r"no Parquet file and .* at .*" + item.strip("*")
+    ):
         find_shards(str(tmp_path / item))
 
 
