@@ -8,8 +8,7 @@ One process, alternating rounds, ratios within a round, medians over rounds:
 (b) the same model, precision and batch size on tensors that lie ready in memory;
 (c) the loop people write: eager float32 open_clip, Pillow transform, no threads.
 
-On a machine that is busy with other work, set OMP_WAIT_POLICY=PASSIVE and read the
-ratios by processor time.
+On a machine that is busy with other work, read the ratios by processor time.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=data if data.is_dir() else None)
     default = f"local-dir:{model}" if model.is_dir() else None
     parser.add_argument("--model", default=default)
-    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     return parser.parse_args()
