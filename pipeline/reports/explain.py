@@ -69,6 +69,9 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
     entry |= _standing(run, marker, decision)
     if decision["kept_twin"] is not None:
         entry["twin_fate"] = _fate_after(run, decision["kept_twin"])
+    if marker.kind == "minhash" and run.has_artifact(marker.step, "duplicates"):
+        stored = _row(run.artifact(marker.step, "duplicates"), uid)
+        entry |= {"shared_band": stored["band"]} if stored else {}
     if not keep:
         entry["would_be_kept"] = remedy(run, marker, {**entry, "uid": uid})
     return entry
@@ -151,6 +154,8 @@ def _sentence(entry: dict[str, Any]) -> str:
         )
     if entry.get("kept_twin"):
         text += f"; its twin {entry['kept_twin']} is {entry['twin_fate']}"
+    if entry.get("shared_band") is not None:
+        text += f"; they share band {entry['shared_band']}"
     if entry.get("would_be_kept"):
         text += f"; would be kept with {entry['would_be_kept']}"
     return text

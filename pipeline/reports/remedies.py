@@ -68,6 +68,30 @@ def _semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
     return f"{marker.step}.epsilon {_at_most(epsilon)}"
 
 
+def _minhash(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    settings = run.config[marker.step]
+    if not settings["verify"]:
+        return f"{marker.step}.verify=true, unless the two prove to be alike"
+    if settings["mode"] == "components":
+        # A chain of other rows may link it to an earlier one at any threshold.
+        return None
+    most = entry["score"]
+    if run.has_artifact(marker.step, "pairs"):
+        most = max(most, _most_similar(run, marker, entry["uid"]))
+    if most >= 1.0:
+        return f"{marker.step} taken out: the two have the same shingles"
+    return f"{marker.step}.threshold above {-_floor(-most):.12g}"
+
+
+def _most_similar(run: RunView, marker: Marker, uid: str) -> float:
+    """Return a row's largest similarity to a preferred row, of the pairs compared."""
+    rows = run.artifact(marker.step, "rows").select("uid").with_row_index("member")
+    own = rows.filter(pl.col("uid") == uid).select(pl.col("member").cast(pl.UInt32))
+    pairs = run.artifact(marker.step, "pairs").select("member", "jaccard")
+    found = pairs.join(own, on="member").select(pl.col("jaccard").max())
+    return float(found.collect().item() or 0.0)
+
+
 def _best(run: RunView, marker: Marker, entry: Entry) -> str | None:
     settings, score = run.config[marker.step], entry["score"]
     if score is None:
@@ -151,6 +175,7 @@ def _quota(run: RunView, marker: Marker, entry: Entry) -> str | None:
 _REMEDIES: dict[str, Callable[[RunView, Marker, Entry], str | None]] = {
     "exact": _exact,
     "rules": _rules,
+    "minhash": _minhash,
     "semantic": _semantic,
     "score": _best,
     "custom": _best,
