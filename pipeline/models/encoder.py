@@ -210,9 +210,9 @@ def _let_idle_threads_sleep() -> None:
     """Ask OpenMP, where nobody has said otherwise, not to wait in busy loops.
 
     By default, torch's threads burn processor time at every barrier, time that the
-    decoding threads beside them need. Measured with 2 cores and other work on the
-    machine: 4 times as fast, and no slower on an idle one. OpenMP reads the variable
-    once, when torch is first imported.
+    decoding threads beside them need. Measured on 2 cores that were busy with other
+    work: more than 3 times as fast. OpenMP reads the variable once, when torch is
+    first imported.
     """
     if "torch" not in sys.modules:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
