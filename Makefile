@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 .PHONY: help setup demo test test-all check bench bench-minhash clean
 
 help: ## show the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(READY) ## create .venv with the pinned versions
 

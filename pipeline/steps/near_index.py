@@ -156,13 +156,15 @@ def hits_in_index(
 ) -> pa.Table:
     """Return HITS: rows within the threshold of an indexed text, and the nearest one.
 
-    `row` is a position in `found.rows`. Raises ConfigError if the index was built with
-    other settings.
+    An indexed row of the same uid is the row itself: a run whose kept rows have joined
+    the index may be repeated. `row` is a position in `found.rows`. Raises ConfigError
+    if the index was built with other settings.
     """
     assert config.index is not None
     index = NearIndex(config.index)
     index.require(asdict(settings))
     best: dict[int, tuple[float, str]] = {}
+    uids = found.rows["uid"]
     pairs = _proposed(index, settings, found, engine)
     for segment, keys in zip(index.segments, pairs, strict=True):
         for first in range(0, len(keys), _PAIRS_AT_ONCE):
@@ -171,8 +173,10 @@ def hits_in_index(
             similarity = _across(segment, row, other, settings, sets)
             names = segment.table.column("uid")
             for i in np.flatnonzero(similarity >= config.threshold):
-                hit = (-float(similarity[i]), names[int(other[i])].as_py())
-                best[int(row[i])] = min(hit, best.get(int(row[i]), hit))
+                at, name = int(row[i]), names[int(other[i])].as_py()
+                if name != uids[at].as_py():
+                    hit = (-float(similarity[i]), name)
+                    best[at] = min(hit, best.get(at, hit))
     rows = sorted(best)
     return pa.table(
         {
