@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from pipeline.algorithms.dedup.verification import NO_BAND, Verdict, decide
 from pipeline.config.steps import MinhashConfig
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.schemas import REJECTS
 from pipeline.steps.candidate_sets import CandidateSets
 from pipeline.steps.minhash_candidates import (
@@ -28,7 +28,11 @@ from pipeline.steps.minhash_candidates import (
     store_candidates,
     stored_candidates,
 )
-from pipeline.steps.minhash_clusters import largest_clusters, refuse_large_clusters
+from pipeline.steps.minhash_clusters import (
+    largest_clusters,
+    refuse_large_clusters,
+    refuse_large_hits,
+)
 from pipeline.steps.near_index import hits_in_index, index_version
 from pipeline.steps.sketching import TextColumn, require_text, sketching
 from pipeline.steps.step import (
@@ -96,12 +100,14 @@ def run(context: Context) -> Outcome:
     # duplicates, smallest row first; 4. the guard; 5. artifacts and decisions.
     config: MinhashConfig = context.config
     column = _text_column(context)
+    _require_order(context)
     settings = sketching(config, config.threshold)
     found = stored_candidates(context) or fresh_candidates(context, column, settings)
     sets = CandidateSets(found.rows, column, settings, context.parts)
     marks = [_unread(found)]
     if config.index:
         hits = hits_in_index(config, settings, found, sets, context.engine)
+        refuse_large_hits(hits, found.rows, sets, config)
         marks.append(_marks_of_hits(hits, found))
         found = found.without(hits["row"].to_numpy())
     verdict = _decided(found, sets, config)
@@ -131,6 +137,19 @@ def _text_column(context: Context) -> TextColumn:
         raise ConfigError(f"{context.step}: input.columns.text is null; name a column")
     require_text(context.schema, column, config.unit, context.step)
     return TextColumn(context.reader, column)
+
+
+def _require_order(context: Context) -> None:
+    """Raise InputError for a keeper column whose values have no order."""
+    keeper = context.config.keeper
+    if keeper in ("uid", "length"):
+        return
+    kind = context.schema.field(keeper).type
+    if pa.types.is_nested(kind) or pa.types.is_dictionary(kind):
+        raise InputError(
+            f"{context.step}: keeper: the column '{keeper}' holds {kind}; rows are "
+            "ordered by numbers, strings, dates or booleans"
+        )
 
 
 def _decided(found: Candidates, sets: CandidateSets, config: MinhashConfig) -> Verdict:

@@ -253,7 +253,7 @@ def collect_digests(
 
 def store_candidates(context: Context, found: Candidates, pairs: Pairs | None) -> None:
     """Write rows, buckets and compared pairs for a run with another threshold."""
-    buckets, compared = found.buckets, NO_PAIRS if pairs is None else pairs
+    buckets, compared = found.buckets, _united(found.known, pairs)
     sizes = np.diff(buckets.bounds)
     tables = {
         "rows": found.rows.cast(_undictionaried(ROWS)),
@@ -264,6 +264,22 @@ def store_candidates(context: Context, found: Candidates, pairs: Pairs | None) -
     for name, table in tables.items():
         frame = context.engine.from_table(table)
         context.engine.write(frame, os.fspath(context.folder / name), [])
+
+
+def _united(known: Pairs, pairs: Pairs | None) -> Pairs:
+    """Return every pair once, sorted by (member, keeper)."""
+    if pairs is None or not len(known.member):
+        return known if pairs is None else pairs
+    member = np.concatenate([pairs.member, known.member])
+    keeper = np.concatenate([pairs.keeper, known.keeper])
+    key = member.astype(np.uint64) << np.uint64(32) | keeper
+    first = np.unique(key, return_index=True)[1]
+    return Pairs(
+        member[first],
+        keeper[first],
+        np.concatenate([pairs.band, known.band])[first],
+        np.concatenate([pairs.jaccard, known.jaccard])[first],
+    )
 
 
 def _undictionaried(schema: pa.Schema) -> pa.Schema:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -79,45 +81,80 @@ def refuse_large_clusters(
     if config.allow_large_clusters:
         return
     dropped = _removed(verdict)
+    large = _too_large(verdict.keeper[dropped], dropped, rows, config)
+    if large is None:
+        return
+    members = dropped[verdict.keeper[dropped] == large.cluster]
+    first = single(rows["uid"])[large.cluster].as_py()
+    least = _least_similar(verdict, members)
+    pair = np.array([large.cluster, least])
+    similarity = sets.similarity(pair[1:].astype("u4"), pair[:1].astype("u4"))[0]
+    kept, gone = (text[:_TEXT_CHARS] for text in sets.texts(pair))
+    uid = single(rows["uid"])[least].as_py()
+    raise InputError(
+        f"minhash: one cluster of {len(members) + 1:,} near-duplicates would remove "
+        f"{large.words}; its keeper is '{first}'. Least similar to it is '{uid}' with "
+        f"a Jaccard similarity of {similarity:.3f}: {kept!r} against {gone!r}. {_WAYS}"
+    )
+
+
+def refuse_large_hits(
+    hits: pa.Table, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
+) -> None:
+    """Raise InputError if one text of the index removes that much of a source."""
+    if config.allow_large_clusters or not len(hits):
+        return
+    twins = single(hits["uid"]).dictionary_encode()
+    cluster = twins.indices.to_numpy().astype(np.int64)
+    large = _too_large(cluster, hits["row"].to_numpy(), rows, config)
+    if large is None:
+        return
+    own = hits.filter(pa.array(cluster == large.cluster)).sort_by("similarity")
+    least, similarity = own["row"][0].as_py(), own["similarity"][0].as_py()
+    (gone,) = sets.texts(np.array([least]))
+    raise InputError(
+        f"minhash: '{own['uid'][0]}' of the index would remove {large.words}. Least "
+        f"similar to it is '{rows['uid'][least]}' with a Jaccard similarity of "
+        f"{similarity:.3f}: {gone[:_TEXT_CHARS]!r}. {_WAYS}"
+    )
+
+
+_WAYS = (
+    "If these are duplicates, set minhash.allow_large_clusters=true or raise "
+    "max_share; if not, raise minhash.threshold, or set mode=representatives and "
+    "verify=true"
+)
+
+
+@dataclass(frozen=True)
+class _Large:
+    """A cluster that takes too much of a source, and how much in words."""
+
+    cluster: int
+    words: str
+
+
+def _too_large(
+    cluster: npt.NDArray[np.int64],
+    dropped: npt.NDArray[np.int64],
+    rows: pa.Table,
+    config: MinhashConfig,
+) -> _Large | None:
+    """Return the worst of the dropped rows' clusters, if it is too large."""
     origin = single(rows["origin"])
     codes = origin.indices.to_numpy()
     totals = np.bincount(codes, minlength=len(origin.dictionary))
     sources = max(len(totals), 1)
-    group = verdict.keeper[dropped] * sources + codes[dropped]
-    groups, counts = np.unique(group, return_counts=True)
+    groups, counts = np.unique(cluster * sources + codes[dropped], return_counts=True)
     share = counts / np.maximum(totals[groups % sources], 1)
     large = (share > config.max_share) & (counts >= config.guard_from)
     if not large.any():
-        return
+        return None
     worst = int(np.argmax(np.where(large, share, -1.0)))
-    keeper = int(groups[worst] // sources)
     source = origin.dictionary[int(groups[worst] % sources)].as_py()
-    members = dropped[verdict.keeper[dropped] == keeper]
-    first = single(rows["uid"])[keeper].as_py()
     where = f"the source '{source}'" if config.source else "the pool"
-    raise InputError(
-        f"minhash: one cluster of {len(members) + 1:,} near-duplicates would remove "
+    return _Large(
+        int(groups[worst] // sources),
         f"{int(counts[worst]):,} rows, {share[worst]:.1%} of {where}, more than "
-        f"minhash.max_share ({config.max_share:g}); its keeper is '{first}'. "
-        f"{_pair(verdict, rows, sets, members)} If these are duplicates, set "
-        "minhash.allow_large_clusters=true or raise max_share; if not, raise "
-        "minhash.threshold, or set mode=representatives and verify=true"
-    )
-
-
-def _pair(
-    verdict: Verdict,
-    rows: pa.Table,
-    sets: CandidateSets,
-    members: npt.NDArray[np.int64],
-) -> str:
-    """Describe the least similar pair of a cluster."""
-    least = _least_similar(verdict, members)
-    pair = np.array([verdict.keeper[least], least])
-    similarity = sets.similarity(pair[1:].astype("u4"), pair[:1].astype("u4"))[0]
-    kept, gone = (text[:_TEXT_CHARS] for text in sets.texts(pair))
-    uid = single(rows["uid"])[least].as_py()
-    return (
-        f"Least similar to it is '{uid}' with a Jaccard similarity of "
-        f"{similarity:.3f}: {kept!r} against {gone!r}."
+        f"minhash.max_share ({config.max_share:g})",
     )

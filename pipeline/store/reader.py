@@ -18,11 +18,8 @@ import pyarrow.compute as pc
 
 from pipeline.core.errors import InputError
 from pipeline.store.image_files import read_image
-from pipeline.store.parquet_shards import open_shard
 from pipeline.store.shard_format import Unreadable
 from pipeline.store.shards import format_of
-
-_BATCH_ROWS = 256
 
 #: `reason` is set where the row could not be read at all.
 READ = {
@@ -249,9 +246,10 @@ def _decodes(value: bytes) -> bool:
 
 def first_vector_length(path: str, column: str) -> int | None:
     """Return the length of the first non-null list in a column of one shard."""
-    with open_shard(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[column]):
-            lengths = pc.list_value_length(batch.column(0)).drop_null()
+    rows = np.arange(format_of(path).footer(path).rows)
+    for _, part in read_rows(path, rows, [column]):
+        if not isinstance(part, Unreadable):
+            lengths = pc.list_value_length(part[column]).drop_null()
             if len(lengths):
                 return int(lengths[0].as_py())
     return None

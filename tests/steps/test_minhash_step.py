@@ -244,6 +244,31 @@ def test_the_keeper_is_the_first_by_the_stated_order(
     assert run.kept("minhash") == {stays}
 
 
+def test_a_keeper_column_needs_an_order(
+    winnow: Winnow, write_shards: Write, tmp_path: Path
+):
+    table = pa.table({"uid": ["a"], "text": ["x"], "rank": [[1, 2]]})
+    pool = write_shards(tmp_path / "p", table)
+    with pytest.raises(InputError, match="'rank' holds list"):
+        minhash(winnow, pool, tmp_path / "r", keeper="rank")
+
+
+def test_pairs_of_all_thresholds_are_remembered(
+    winnow: Winnow, write_shards: Write, tmp_path: Path
+):
+    pool = write_shards(tmp_path / "p", corpus(300, 13, edits=0.6))
+    ledgers, compared = [], []
+    for threshold in (0.8, 0.95, 0.8, 0.95):
+        run = minhash(winnow, pool, tmp_path / "r", threshold=threshold)
+        ledgers.append(run.ledger_table("minhash"))
+        facts = {m.step: m.facts for m in run.result.steps}["minhash"]
+        compared.append(facts["pairs_compared"])
+    assert compared[0] > compared[1] > 0
+    assert compared[2:] == [0, 0]
+    assert ledgers[0].equals(ledgers[2])
+    assert ledgers[1].equals(ledgers[3])
+
+
 def test_words_may_be_the_elements_of_a_list_column(
     winnow: Winnow, write_shards: Write, tmp_path: Path
 ):

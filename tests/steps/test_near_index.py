@@ -304,6 +304,33 @@ def test_a_grown_index_makes_the_step_run_again(
     assert grown.result.kept == 0
 
 
+def test_the_guard_holds_for_texts_of_the_index(
+    tmp_path: Path, write_shards: Write, winnow: Winnow
+):
+    old = next(iter(documents(1).values()))
+    index = str(tmp_path / "i")
+    build(str(write_shards(tmp_path / "old", table_of({"old": old}))), index)
+    new = {f"new{i}": f"head {old}" if i == 3 else old for i in range(30)}
+    new |= documents(10, 5)
+    pool = write_shards(tmp_path / "new", table_of(new))
+    given = {
+        "path": str(pool),
+        "columns": {"uid": "uid", "image": None, "text": "text"},
+    }
+    settings = {"index": index, "guard_from": 10}
+
+    def run(**more: Any) -> Any:
+        given_now = {**settings, **more}
+        return winnow(pool, tmp_path / "r", ["minhash"], input=given, minhash=given_now)
+
+    with pytest.raises(InputError, match=r"'old' of the index .* 30 rows, 75.0%") as no:
+        run()
+    assert "'new3' with a Jaccard similarity of 0.982" in str(no.value)
+    assert "'head w" in str(no.value)
+    ledger = run(allow_large_clusters=True).ledger("minhash")
+    assert {ledger[uid]["kept_twin"] for uid in new if uid.startswith("new")} == {"old"}
+
+
 def test_an_index_is_not_built_over_something_else(pool: Path, tmp_path: Path):
     (tmp_path / "precious").write_text("mine")
     with pytest.raises(ConfigError, match="not empty"):
