@@ -119,7 +119,7 @@ def run(context: Context) -> Outcome:
     return Outcome(
         decisions=decisions_of(context.engine, frame),
         rejects=rejects_of(context.engine, frame),
-        artifacts={"duplicates": "duplicates", "clusters": "duplicate_clusters"},
+        artifacts={name: name for name in ("duplicates", "duplicate_clusters")},
         facts={
             "bands": settings.bands,
             "rows_per_band": settings.rows,

@@ -269,6 +269,24 @@ def test_pairs_of_all_thresholds_are_remembered(
     assert ledgers[1].equals(ledgers[3])
 
 
+def test_steps_after_it_find_the_clusters_of_the_step_before_it(
+    winnow: Winnow,
+    write_shards: Write,
+    planted_table: Callable[..., pa.Table],
+    tmp_path: Path,
+):
+    pool = write_shards(tmp_path / "p", planted_table())
+    steps = ["embed", "cluster", "minhash", "semantic"]
+    run = winnow(pool, tmp_path / "r", steps, minhash={"max_share": 1.0})
+    captions = dict(zip(*planted_table().select(["uid", "text"]).columns, strict=True))
+    captions = {str(uid): str(text) for uid, text in captions.items()}
+    first: dict[str, str] = {}
+    for uid in sorted(captions):
+        first.setdefault(captions[uid], uid)
+    assert run.kept("minhash") == set(first.values())
+    assert set(run.ledger("semantic")) == set(first.values())
+
+
 def test_words_may_be_the_elements_of_a_list_column(
     winnow: Winnow, write_shards: Write, tmp_path: Path
 ):
