@@ -24,6 +24,7 @@ from pipeline.steps.candidate_sets import CandidateSets
 from pipeline.steps.minhash_candidates import Candidates, collect_digests
 from pipeline.steps.sketching import BLOCK_ROWS, Sketching
 from pipeline.store.near_index import TEXTS, NearIndex, Segment
+from pipeline.store.reader import single
 
 #: A segment's digests and texts are in memory while it is written.
 SEGMENT_ROWS = 1_000_000
@@ -64,11 +65,9 @@ def add_rows(
         batch = pa.RecordBatch.from_arrays(
             [uid.cast(pa.large_string()), text.cast(pa.large_string())], schema=TEXTS
         )
-        fresh = ~empty & ~index.known(batch.column("uid"))
         counts["without_text"] += int(empty.sum())
-        counts["already_there"] += int((~empty & ~fresh).sum())
-        held.append(batch.filter(pa.array(fresh)))
-        digests.append(found[fresh])
+        held.append(batch.filter(pa.array(~empty)))
+        digests.append(found[~empty])
         rows, size = rows + len(held[-1]), size + held[-1].nbytes
         if rows + BLOCK_ROWS > most or size >= _SEGMENT_BYTES:
             _write(index, held, digests, counts)
@@ -84,15 +83,19 @@ def _write(
     digests: list[npt.NDArray[np.uint64]],
     counts: dict[str, int],
 ) -> None:
-    table = pa.Table.from_batches(held).combine_chunks()
+    table = pa.Table.from_batches(held)
     order = pc.sort_indices(table["uid"])
-    named = table["uid"].take(order).combine_chunks().to_numpy(zero_copy_only=False)
-    first = np.append(True, named[1:] != named[:-1])
-    chosen = order.filter(pa.array(first))
-    (texts,) = table.take(chosen).combine_chunks().to_batches()
-    index.add(texts, *sorted_bands(np.concatenate(digests)[chosen.to_numpy()]))
-    counts["added"] += len(texts)
-    counts["already_there"] += len(table) - len(texts)
+    uids = single(table["uid"]).take(order)
+    # Of equal uids the first one counts, in the index or here.
+    repeats = pc.equal(uids[1:], uids[:-1]).to_numpy(zero_copy_only=False)
+    fresh = ~index.known(uids)
+    fresh[1:] &= ~repeats
+    chosen = order.filter(pa.array(fresh))
+    counts["added"] += len(chosen)
+    counts["already_there"] += len(table) - len(chosen)
+    if len(chosen):
+        (texts,) = table.take(chosen).combine_chunks().to_batches()
+        index.add(texts, *sorted_bands(np.concatenate(digests)[chosen.to_numpy()]))
 
 
 def near(
