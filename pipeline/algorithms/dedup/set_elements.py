@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -27,16 +28,16 @@ def as_words(lists: pa.Array) -> pa.Array:
     """
     if not is_list(lists.type):
         raise TypeError(f"sets need a column of lists, not of {lists.type}")
-    lists = lists.cast(pa.large_list(lists.type.value_type))
     try:
-        values = lists.values.cast(pa.large_string())
+        # Without the elements that a slice or a null leaves behind.
+        values = lists.flatten().cast(pa.large_string())
     except pa.ArrowNotImplementedError as error:
         raise TypeError(f"sets need plain elements, not {lists.type}") from error
     words = pc.if_else(pc.equal(values, ""), r"\e", _escaped(values))
-    named = pa.LargeListArray.from_arrays(
-        lists.offsets, words, type=pa.large_list(words.type), mask=pc.is_null(lists)
-    )
-    return _joined(named)
+    sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy()
+    ends = pa.array(np.append(0, np.cumsum(sizes)), pa.int64())
+    null = pc.is_null(lists)
+    return _joined(pa.LargeListArray.from_arrays(ends, words, mask=null))
 
 
 def is_list(kind: pa.DataType) -> bool:
