@@ -244,6 +244,37 @@ def test_the_keeper_is_the_first_by_the_stated_order(
     assert run.kept("minhash") == {stays}
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"unit": "char", "token_hash": "xxh64", "scheme": "affine64"},
+        {"unit": "char", "ngram": 3, "token_hash": "xxh32"},
+        {"ngram": 2, "token_hash": "xxh32", "scheme": "legacy", "seed": 9},
+        {"num_perm": 256, "weights": [0.1, 0.9]},
+    ],
+    ids=str,
+)
+def test_other_sketches_are_proven_just_the_same(
+    winnow: Winnow, write_shards: Write, tmp_path: Path, settings: dict
+):
+    table = corpus(200, 17)
+    pool = write_shards(tmp_path / "p", table)
+    run = minhash(winnow, pool, tmp_path / "r", **settings)
+    n, texts = settings.get("ngram", 5), texts_of(table)
+
+    def cut(text: str) -> frozenset[str]:
+        if settings.get("unit") != "char":
+            return shingles(text, n)
+        return frozenset(text[i : i + n] for i in range(max(len(text) - n, 0) + 1))
+
+    gone = dropped(run)
+    assert len(gone) > 20
+    for uid, (twin, score) in gone.items():
+        one, other = cut(texts[uid]), cut(texts[twin])
+        assert score == len(one & other) / len(one | other) >= 0.8
+        assert twin in run.kept("minhash")
+
+
 def test_a_keeper_column_needs_an_order(
     winnow: Winnow, write_shards: Write, tmp_path: Path
 ):
