@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -55,7 +55,7 @@ class Candidates:
     buckets: Buckets
     known: Pairs = NO_PAIRS
     reused: bool = False
-    #: Frame with a column `band_i` for each band, and each row's position in `rows`.
+    #: Frame with a column `band_i` for each band, and where its numbers are in `rows`.
     sketches: Frame = None
     position: npt.NDArray[np.int64] | None = None
 
@@ -90,11 +90,17 @@ def fresh_candidates(
     engine, config = context.engine, context.config
     schema = _sketch_schema(context, settings.bands)
     texts = replace(column, extra=_extra(config))
-    kernel = partial(sketch_rows, texts=texts, settings=settings, config=config)
-    sketches = engine.map_batches(
-        context.samples, partial(kernel, schema=schema), schema, order_by=_PLACE
+    ends = np.cumsum([0, *context.shard_rows.values()]).tolist()
+    kernel = partial(
+        sketch_rows,
+        texts=texts,
+        settings=settings,
+        config=config,
+        schema=schema,
+        first_of=dict(zip(context.shard_rows, ends[:-1], strict=True)),
     )
-    rows, position = _ordered(engine, sketches, config, context.rows)
+    sketches = engine.map_batches(context.samples, kernel, schema, order_by=_PLACE)
+    rows, position = _ordered(engine, sketches, context, pool_rows=ends[-1])
     found = Candidates(rows, _NONE, sketches=sketches, position=position)
     return replace(found, buckets=_buckets(engine, found, settings.bands))
 
@@ -127,10 +133,14 @@ def sketch_rows(
     settings: Sketching,
     config: MinhashConfig,
     schema: pa.Schema,
+    first_of: Mapping[str, int],
 ) -> Iterator[pa.RecordBatch]:
-    """Yield each sample's place, state, what orders it, and its band digests."""
+    """Yield each sample's place, state, what orders it, and its band digests.
+
+    `number` is the row's in the whole pool, the same however the pool is divided;
+    `first_of` is that of each shard's first row.
+    """
     passed: deque[pa.RecordBatch] = deque()
-    number = 0
     for uid, text, reason, extra in texts.blocks(_recorded(batches, passed)):
         digests, empty = settings.digests(text)
         few = _few_shingles(text, settings, config.min_shingles)
@@ -138,7 +148,7 @@ def sketch_rows(
         state = pc.if_else(pa.array(empty), "no_text", state)
         place = _popped(passed, len(uid))
         columns = {
-            "number": pa.array(np.arange(number, number + len(uid))),
+            "number": _numbers(place, first_of),
             "uid": uid,
             "source": place["source"],
             "row": place["row"],
@@ -152,7 +162,6 @@ def sketch_rows(
             columns["preference"] = extra[config.keeper]
         bands = zip(schema.names[len(columns) :], digests.T, strict=True)
         columns |= {name: pa.array(digest) for name, digest in bands}
-        number += len(uid)
         arrays = [columns[field.name].cast(field.type) for field in schema]
         yield from pa.table(arrays, schema=schema).combine_chunks().to_batches()
 
@@ -164,6 +173,13 @@ def _few_shingles(
         return np.zeros(len(text), dtype=np.bool_)
     few: npt.NDArray[np.bool_] = np.diff(settings.sets(text)[0]) < least
     return few
+
+
+def _numbers(place: pa.Table, first_of: Mapping[str, int]) -> pa.Array:
+    source = single(place["source"]).dictionary_encode()
+    names = source.dictionary.to_pylist()
+    first = np.array([first_of[name] for name in names], dtype=np.int64)
+    return pa.array(first[source.indices.to_numpy()] + place["row"].to_numpy())
 
 
 def _recorded(
@@ -186,13 +202,14 @@ def _popped(passed: deque[pa.RecordBatch], rows: int) -> pa.Table:
 
 
 def _ordered(
-    engine: Engine, sketches: Frame, config: MinhashConfig, rows: int
+    engine: Engine, sketches: Frame, context: Context, pool_rows: int
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Return the rows by preference, and each sketch's position among them."""
+    """Return the rows by preference, and the position of each number among them."""
+    config: MinhashConfig = context.config
     by_column = config.keeper != "uid"
     names = ["number", *ROWS.names, *(["preference"] if by_column else [])]
     columns = {name: name for name in names}
-    table = engine.collect(engine.select(sketches, columns), rows)
+    table = engine.collect(engine.select(sketches, columns), context.rows)
     keys = [("uid", "ascending")]
     if by_column:
         down = config.keeper == "length" or config.keeper_descending
@@ -200,7 +217,7 @@ def _ordered(
     # Rows without a value come last by default.
     order = pc.sort_indices(table, sort_keys=keys)
     number = single(table["number"]).take(order).to_numpy()
-    position = np.empty(len(order), dtype=np.int64)
+    position = np.full(pool_rows, -1, dtype=np.int64)
     position[number] = np.arange(len(order))
     arrays = [_taken(table[field.name], order, field.type) for field in ROWS]
     return pa.table(arrays, schema=ROWS), position
