@@ -22,17 +22,13 @@ from pipeline.config.steps import MinhashConfig
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.schemas import REJECTS
 from pipeline.steps.candidate_sets import CandidateSets
-from pipeline.steps.minhash_candidates import (
-    Candidates,
-    fresh_candidates,
-    store_candidates,
-    stored_candidates,
-)
+from pipeline.steps.minhash_candidates import Candidates, fresh_candidates
 from pipeline.steps.minhash_clusters import (
     largest_clusters,
     refuse_large_clusters,
     refuse_large_hits,
 )
+from pipeline.steps.minhash_memory import store_candidates, stored_candidates
 from pipeline.steps.near_index import hits_in_index, index_version
 from pipeline.steps.sketching import TextColumn, require_text, sketching
 from pipeline.steps.step import (

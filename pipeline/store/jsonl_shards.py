@@ -20,10 +20,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.core.errors import InputError
+from pipeline.store.jsonl_fields import (
+    FAULTS,
+    LINE,
+    either_type,
+    parse_object,
+    schema_of,
+)
 from pipeline.store.shard_format import Footer, Unreadable
-
-#: The column that holds a row's whole line, without its line feed.
-LINE = "__line__"
 
 COMPRESSIONS = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 
@@ -31,8 +35,6 @@ _READ_BYTES = 4 * 2**20
 _BATCH_ROWS = 1024
 #: Lines at a shard's beginning that its fields and their types are taken from.
 _SAMPLE_LINES = 1000
-
-_FAULTS = (pa.ArrowException, ValueError, TypeError, OverflowError)
 
 
 class JsonLinesFormat:
@@ -59,14 +61,14 @@ class JsonLinesFormat:
                 f"{path}: cannot be read to its end ({error}); it is probably "
                 "truncated: copy it again, delete it, or set input.on_bad_shard=skip"
             ) from error
-        return Footer(rows, _schema_of(sample), "")
+        return Footer(rows, schema_of(sample), "")
 
     def merged(
         self, schema: pa.Schema, first: str, other: pa.Schema, path: str
     ) -> pa.Schema:
         """Return all fields of both; a field of two types is JSON text."""
         names = dict.fromkeys([*schema.names, *other.names])
-        return pa.schema([_either(name, schema, other) for name in names])
+        return pa.schema([either_type(name, schema, other) for name in names])
 
     def read_rows(
         self,
@@ -179,7 +181,7 @@ def _parsed(
     try:
         yield _table(lines, fields)
         return
-    except (*_FAULTS, RecursionError) as error:
+    except (*FAULTS, RecursionError) as error:
         if len(lines) == 1:
             types = {field.name: field.type for field in fields}
             yield Unreadable(1, f"broken_line: {str(error)[:120]}", types)
@@ -192,7 +194,7 @@ def _parsed(
 
 def _table(lines: list[bytes], fields: list[pa.Field]) -> pa.Table:
     objects = (
-        [_object(line) for line in lines]
+        [parse_object(line) for line in lines]
         if any(field.name != LINE for field in fields)
         else []
     )
@@ -212,7 +214,7 @@ def _column(values: list[Any], field: pa.Field) -> pa.Array:
         values = [_as_text(value) for value in values]
     try:
         return pa.array(values, field.type)
-    except _FAULTS as error:
+    except FAULTS as error:
         raise ValueError(f"{field.name}: {error}") from error
 
 
@@ -220,86 +222,3 @@ def _as_text(value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value, ensure_ascii=False)
-
-
-def _object(line: bytes) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"not JSON ({error})") from error
-    if not isinstance(found, dict):
-        raise ValueError("not a JSON object")
-    return found
-
-
-def _schema_of(sample: Sequence[bytes]) -> pa.Schema:
-    kinds: dict[str, pa.Field] = {LINE: pa.field(LINE, pa.binary())}
-    for line in sample:
-        try:
-            entries = _object(line).items()
-        except (ValueError, RecursionError):
-            continue
-        for name, value in entries:
-            own = _field(name, value)
-            known = kinds.get(name)
-            kinds[name] = own if known is None else _common(known, own)
-    return pa.schema([_settled(field) for field in kinds.values()])
-
-
-def _settled(field: pa.Field) -> pa.Field:
-    """Return a field that has a type; one of nulls alone may be anything."""
-    if pa.types.is_null(field.type):
-        return _json(field.name)
-    if pa.types.is_list(field.type) and pa.types.is_null(field.type.value_type):
-        return pa.field(field.name, pa.list_(pa.string()))
-    return field
-
-
-def _json(name: str) -> pa.Field:
-    return pa.field(name, pa.string())
-
-
-def _field(name: str, value: Any) -> pa.Field:
-    try:
-        kind = pa.infer_type([value])
-    except _FAULTS:
-        return _json(name)
-    inner = kind.value_type if pa.types.is_list(kind) else kind
-    return _json(name) if pa.types.is_nested(inner) else pa.field(name, kind)
-
-
-def _common(one: pa.Field, other: pa.Field) -> pa.Field:
-    if one.type == other.type or pa.types.is_null(other.type):
-        return one
-    if pa.types.is_null(one.type):
-        return other
-    try:
-        kind = pa.infer_type([_example(one.type), _example(other.type)])
-    except _FAULTS:
-        return _json(one.name)
-    known = _example(one.type) is not None and _example(other.type) is not None
-    return pa.field(one.name, kind) if known else _json(one.name)
-
-
-_EXAMPLES: dict[pa.DataType, Any] = {
-    pa.int64(): 1,
-    pa.float64(): 0.5,
-    pa.list_(pa.int64()): [1],
-    pa.list_(pa.float64()): [0.5],
-    pa.list_(pa.string()): [""],
-    pa.list_(pa.null()): [],
-}
-
-
-def _example(kind: pa.DataType) -> Any:
-    return _EXAMPLES.get(kind)
-
-
-def _either(name: str, schema: pa.Schema, other: pa.Schema) -> pa.Field:
-    if name not in schema.names:
-        return other.field(name)
-    return (
-        schema.field(name)
-        if name not in other.names
-        else _common(schema.field(name), other.field(name))
-    )

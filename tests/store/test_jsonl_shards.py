@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.store.jsonl_shards import LINE, JsonLinesFormat
+from pipeline.store.jsonl_fields import LINE
+from pipeline.store.jsonl_shards import JsonLinesFormat
 from pipeline.store.reader import Unreadable, read_rows
 from pipeline.store.shards import find_shards, format_of, read_footers
 

@@ -1,0 +1,101 @@
+"""Fields of JSON Lines as columns: which there are, and of which types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+#: The column that holds a row's whole line, without its line feed.
+LINE = "__line__"
+
+#: What a value may raise that is no JSON, or does not fit its column.
+FAULTS = (pa.ArrowException, ValueError, TypeError, OverflowError)
+
+
+def parse_object(line: bytes) -> dict[str, Any]:
+    """Return a line's object; raises ValueError if it is none."""
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"not JSON ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
+def schema_of(sample: Sequence[bytes]) -> pa.Schema:
+    """Return LINE and the fields of a shard's first lines; broken ones do not count."""
+    kinds: dict[str, pa.Field] = {LINE: pa.field(LINE, pa.binary())}
+    for line in sample:
+        try:
+            entries = parse_object(line).items()
+        except (ValueError, RecursionError):
+            continue
+        for name, value in entries:
+            own = _field(name, value)
+            known = kinds.get(name)
+            kinds[name] = own if known is None else _common(known, own)
+    return pa.schema([_settled(field) for field in kinds.values()])
+
+
+def _settled(field: pa.Field) -> pa.Field:
+    """Return a field that has a type; one of nulls alone may be anything."""
+    if pa.types.is_null(field.type):
+        return _json(field.name)
+    if pa.types.is_list(field.type) and pa.types.is_null(field.type.value_type):
+        return pa.field(field.name, pa.list_(pa.string()))
+    return field
+
+
+def _json(name: str) -> pa.Field:
+    return pa.field(name, pa.string())
+
+
+def _field(name: str, value: Any) -> pa.Field:
+    try:
+        kind = pa.infer_type([value])
+    except FAULTS:
+        return _json(name)
+    inner = kind.value_type if pa.types.is_list(kind) else kind
+    return _json(name) if pa.types.is_nested(inner) else pa.field(name, kind)
+
+
+def _common(one: pa.Field, other: pa.Field) -> pa.Field:
+    if one.type == other.type or pa.types.is_null(other.type):
+        return one
+    if pa.types.is_null(one.type):
+        return other
+    try:
+        kind = pa.infer_type([_example(one.type), _example(other.type)])
+    except FAULTS:
+        return _json(one.name)
+    known = _example(one.type) is not None and _example(other.type) is not None
+    return pa.field(one.name, kind) if known else _json(one.name)
+
+
+_EXAMPLES: dict[pa.DataType, Any] = {
+    pa.int64(): 1,
+    pa.float64(): 0.5,
+    pa.list_(pa.int64()): [1],
+    pa.list_(pa.float64()): [0.5],
+    pa.list_(pa.string()): [""],
+    pa.list_(pa.null()): [],
+}
+
+
+def _example(kind: pa.DataType) -> Any:
+    return _EXAMPLES.get(kind)
+
+
+def either_type(name: str, schema: pa.Schema, other: pa.Schema) -> pa.Field:
+    """Return a field that takes the values of two shards; JSON text if need be."""
+    if name not in schema.names:
+        return other.field(name)
+    return (
+        schema.field(name)
+        if name not in other.names
+        else _common(schema.field(name), other.field(name))
+    )
