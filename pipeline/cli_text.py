@@ -12,6 +12,9 @@ from typing import Any
 
 Commands = Any
 
+# Below this share of rows found, `near` says what it misses.
+_SURE = 0.9
+
 
 def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
     """Register the commands of this file."""
@@ -113,7 +116,7 @@ def _tell_counts(found: dict[str, Any], parsed: argparse.Namespace) -> None:
 
 
 def _near(parsed: argparse.Namespace) -> None:
-    from pipeline.flows.near_index import ask
+    from pipeline.flows.near_index import ask, chance
 
     found = ask(
         parsed.index,
@@ -129,8 +132,14 @@ def _near(parsed: argparse.Namespace) -> None:
     for row in found:
         beginning = " ".join(row["text"].split())[:100]
         print(f"{row['jaccard']:.3f}  {row['uid']}  {beginning}")
+    least = parsed.min_jaccard
     if not found:
-        print(f"nothing of at least {parsed.min_jaccard:g}")
+        print(f"nothing of at least {least:g}")
+    share = chance(parsed.index, least)
+    if share < _SURE:
+        print(
+            f"(this index finds {share:.0%} of the rows of a similarity of {least:g})"
+        )
 
 
 def _duplicates(parsed: argparse.Namespace) -> None:

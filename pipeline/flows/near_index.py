@@ -20,7 +20,7 @@ from pipeline.config.steps import MinhashConfig, SketchConfig
 from pipeline.core.errors import ConfigError, InputError, did_you_mean
 from pipeline.flows.pool import Pool, open_pool
 from pipeline.steps.index import references, uid_strings
-from pipeline.steps.near_index import add_rows, near, settings_of
+from pipeline.steps.near_index import add_rows, found_with, near, settings_of
 from pipeline.steps.sketching import TextColumn, require_text, sketching
 from pipeline.store.near_index import NearIndex
 from pipeline.store.reader import SampleReader, single
@@ -110,6 +110,11 @@ def ask(
     wanted = index.text_of(uid) if uid is not None else text
     assert wanted is not None
     return near(index, wanted, k, min_jaccard, besides=uid)
+
+
+def chance(path: str | os.PathLike[str], similarity: float) -> float:
+    """Return the probability that an index finds a row of this similarity."""
+    return found_with(NearIndex(path), similarity)
 
 
 def refuse_other_settings(index: NearIndex, settings: Mapping[str, Any]) -> None:

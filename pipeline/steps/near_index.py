@@ -131,6 +131,12 @@ def near(
     return [_told(entry, settings) for entry in found[:k]]
 
 
+def found_with(index: NearIndex, similarity: float) -> float:
+    """Return the probability that a row of this similarity shares a band."""
+    settings = settings_of(index)
+    return collision_probability(similarity, settings.bands, settings.rows)
+
+
 def _told(entry: dict[str, Any], settings: Sketching) -> dict[str, Any]:
     segment, row = entry.pop("place")
     chance = collision_probability(entry["jaccard"], settings.bands, settings.rows)

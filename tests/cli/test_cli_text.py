@@ -58,6 +58,21 @@ def test_build_add_and_ask(
     assert winnow(capsys, "near", index, "--text", words(7))[0]["uid"] == "z"
 
 
+def test_an_answer_says_what_its_bands_miss(
+    pool: Path, tmp_path: Path, capsys: Capture
+):
+    index = str(tmp_path / "index")
+    winnow(capsys, "index", "build", str(pool), "--out", index)
+    assert main(["near", index, "--text", "no such words", "--min-jaccard", "0.6"]) == 0
+    # 1 − (1 − 0.6⁸)¹⁶
+    assert capsys.readouterr().out == (
+        "nothing of at least 0.6\n"
+        "(this index finds 24% of the rows of a similarity of 0.6)\n"
+    )
+    assert main(["near", index, "--text", words(0), "--min-jaccard", "0.9"]) == 0
+    assert capsys.readouterr().out.count("\n") == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
