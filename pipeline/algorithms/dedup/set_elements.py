@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# Superset of `str.isspace`, and the sign that escapes are made with.
-_SPECIAL = r"[\\\s\x{1c}-\x{1f}\x{85}\p{Z}]"
+# Superset of `str.isspace`, and the sign that escapes are made with. RE2's \s lacks
+# the vertical tab.
+_SPECIAL = r"[\\\s\x0b\x{1c}-\x{1f}\x{85}\p{Z}]"
 
 
 def as_words(lists: pa.Array) -> pa.Array:

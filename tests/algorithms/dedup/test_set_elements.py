@@ -6,7 +6,7 @@ import datasketch
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.algorithms.dedup.minhash import shingle_sets, signatures
@@ -24,6 +24,7 @@ ROWS = st.lists(st.none() | st.lists(st.none() | ELEMENTS, max_size=6), max_size
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS)
+@example([["0\x0b0"]])
 def test_each_element_is_one_word_of_its_own(rows: list):
     texts = as_words(pa.array(rows, pa.list_(pa.string()))).to_pylist()
     words_of: dict[str, str] = {}
