@@ -20,16 +20,17 @@ _RATES = {
     "rules": 20_000,
     "minhash": 50_000,
     "embed": 100,
-    "cluster": 30_000,
-    "semantic": 40_000,
-    "prototypes": 300_000,
-    "complexity": 300_000,
+    "cluster": 50_000,
+    "semantic": 100_000,
+    "prototypes": 500_000,
+    "complexity": 500_000,
     "score": 200_000,
     "random": 300_000,
     "uniform": 300_000,
     "custom": 10_000,
     "apply": 20_000,
 }
+_READY_MADE = 50_000
 _LEDGER_BYTES = 30
 _VECTOR_BYTES = 2 * 512
 
@@ -90,11 +91,15 @@ def _entry(
 
 
 def _rate(step: Planned) -> int:
-    embeds = getattr(step.config, "model", None) is not None
-    ready = getattr(step.config, "ready_made", False)
-    if step.kind == "embed" and ready:
-        return 50_000
-    return _RATES["embed"] if embeds else _RATES[step.kind]
+    if not _stores_vectors(step):
+        return _RATES[step.kind]
+    ready_made = getattr(step.config, "ready_made", False)
+    return _READY_MADE if ready_made else _RATES["embed"]
+
+
+def _stores_vectors(step: Planned) -> bool:
+    own_model = getattr(step.config, "model", None) is not None
+    return step.kind == "embed" or own_model
 
 
 def _reads(step: Planned, config: RunConfig) -> list[str]:
@@ -122,7 +127,7 @@ def _bytes(step: Planned, pool: Pool, rows: int) -> int:
     if step.kind == "apply":
         whole = sum(shard.bytes for shard in pool.shards)
         return whole * rows // max(pool.rows, 1)
-    if _rate(step) in (_RATES["embed"], 50_000):
+    if _stores_vectors(step):
         modalities = getattr(step.config, "modalities", ("image", "text"))
         return rows * _VECTOR_BYTES * len(modalities)
     return rows * _LEDGER_BYTES
