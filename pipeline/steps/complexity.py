@@ -36,42 +36,54 @@ def run(context: Context) -> Outcome:
     engine, config = context.engine, context.config
     count = budget_rows(context, config)
     ranked = rank_in_clusters(context, config.keep)
-    table = cluster_statistics(engine, ranked)
-    centroids = np.load(context.artifacts["centroids"])[table["cluster"].to_numpy()]
+    statistics = cluster_statistics(engine, ranked)
     neighbours = config.neighbours
     if neighbours == "auto":
-        neighbours = min(_NEIGHBOURS, len(table) - 1)
-    d_intra = table["mean"].to_numpy()
+        neighbours = min(_NEIGHBOURS, len(statistics) - 1)
     try:
-        # A single cluster has no neighbour and gets the whole budget anyway.
-        d_inter = inter_distances(centroids, neighbours) if neighbours else np.ones(1)
-        complexities = d_intra * d_inter
-        quotas = allocate_budget(
-            table["size"].to_numpy(),
-            complexities,
-            count,
-            temperature=config.temperature,
-            balance=config.balance,
-        )
+        quotas = _quotas(context, statistics, neighbours, count)
     except ValueError as error:
         raise ConfigError(f"{context.step}: {error}") from error
-    columns = {
-        "cluster": table["cluster"],
-        "size": table["size"],
-        "d_intra": d_intra,
-        "d_inter": d_inter,
-        "complexity": complexities,
-        "quota": quotas,
-    }
-    engine.write(
-        engine.from_table(pa.table(columns)),
-        os.fspath(context.folder / "complexity"),
-        ["cluster"],
+    folder = os.fspath(context.folder / "complexity")
+    engine.write(engine.from_table(quotas), folder, ["cluster"])
+    decided = keep_quotas(
+        engine,
+        ranked,
+        quotas["cluster"],
+        quotas["quota"].to_numpy(),
+        Words("within_cluster_quota", "over_cluster_quota"),
     )
-    words = Words("within_cluster_quota", "over_cluster_quota")
-    decided = keep_quotas(engine, ranked, table["cluster"], quotas, words)
     return Outcome(
         decisions_of(engine, decided),
         artifacts={"complexity": "complexity"},
-        facts={"budget": count, "neighbours": neighbours, "clusters": len(table)},
+        facts={"budget": count, "neighbours": neighbours, "clusters": len(quotas)},
+    )
+
+
+def _quotas(
+    context: Context, statistics: pa.Table, neighbours: int, count: int
+) -> pa.Table:
+    """Return each cluster's size, d_intra, d_inter, complexity and quota."""
+    clusters = statistics["cluster"]
+    centroids = np.load(context.artifacts["centroids"])[clusters.to_numpy()]
+    d_intra = statistics["mean"].to_numpy()
+    # A single cluster has no neighbour and gets the whole budget anyway.
+    d_inter = inter_distances(centroids, neighbours) if neighbours else np.ones(1)
+    complexities = d_intra * d_inter
+    quotas = allocate_budget(
+        statistics["size"].to_numpy(),
+        complexities,
+        count,
+        temperature=context.config.temperature,
+        balance=context.config.balance,
+    )
+    return pa.table(
+        {
+            "cluster": clusters,
+            "size": statistics["size"],
+            "d_intra": d_intra,
+            "d_inter": d_inter,
+            "complexity": complexities,
+            "quota": quotas,
+        }
     )
