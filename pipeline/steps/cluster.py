@@ -43,9 +43,9 @@ def run(context: Context) -> Outcome:
     """Train, assign, and write centroids, assignments and sizes."""
     engine, config = context.engine, context.config
     k = default_k(context.rows) if config.k == "auto" else config.k
-    wanted = (
-        k * _TRAIN_PER_CLUSTER if config.train_rows == "auto" else (config.train_rows)
-    )
+    wanted = config.train_rows
+    if wanted == "auto":
+        wanted = k * _TRAIN_PER_CLUSTER
     keyed = engine.select(context.samples, {"uid": "uid", "key": "key"})
     vectors = engine.join(context.vectors(config.modality), keyed, "uid", "inner")
     sample = _training_sample(context, vectors, wanted)
