@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from pipeline.config import lake
+from pipeline.config.lake import LakeConfig
 from pipeline.config.run import RunConfig, parse
 from pipeline.core.errors import ConfigError, did_you_mean
 
 # `conf/` lies beside the package in a checkout and inside it in a wheel.
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
+
+#: Which command takes the recipes of a flow.
+_COMMANDS = {"image_text": "winnow run", "table_lake": "winnow lake scan"}
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -36,7 +41,7 @@ class _UniqueKeys(yaml.SafeLoader):
 
 
 def shipped() -> dict[str, Path]:
-    """Return the recipes that come with the package, by name."""
+    """Return the recipes of every flow that come with the package, by name."""
     for folder in _FOLDERS:
         found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
         if found:
@@ -87,16 +92,42 @@ def read(path: Path) -> dict[str, Any]:
     return values
 
 
+def flow_of(values: Mapping[str, Any]) -> str:
+    """Return the flow that a recipe is for (its key `flow`); samples by default."""
+    return str(values.get("flow", "image_text"))
+
+
 def load(
     recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
 ) -> RunConfig:
-    """Read, override (`section.key=value`) and validate a recipe."""
+    """Read, override (`section.key=value`) and validate a recipe of samples."""
+    return parse(load_values(recipe, overrides, out, "image_text"))
+
+
+def load_lake(
+    recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
+) -> LakeConfig:
+    """Read, override and validate a recipe of tables."""
+    return lake.parse(load_values(recipe, overrides, out, "table_lake"))
+
+
+def load_values(
+    recipe: str | Path, overrides: Sequence[str], out: str | None, flow: str
+) -> dict[str, Any]:
+    """Read and override a recipe that must be of the given flow."""
     values = read(find(str(recipe)))
+    if flow_of(values) != flow:
+        command = _COMMANDS.get(flow_of(values))
+        raise ConfigError(
+            f"{recipe}: is a recipe for `{command}`"
+            if command
+            else f"{recipe}: flow: {did_you_mean(flow_of(values), _COMMANDS)}"
+        )
     for override in overrides:
         _override(values, override)
     if out is not None:
         values["output"] = {**(values.get("output") or {}), "path": out}
-    return parse(values)
+    return values
 
 
 def settings(overrides: Sequence[str]) -> dict[str, Any]:
@@ -126,6 +157,6 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: not a YAML value") from error
 
 
-def dump(config: RunConfig) -> str:
+def dump(config: RunConfig | LakeConfig) -> str:
     """Return the resolved recipe as YAML; running it again gives the same run."""
     return yaml.safe_dump(config.as_recipe(), sort_keys=False, allow_unicode=True)

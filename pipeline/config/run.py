@@ -66,6 +66,8 @@ class OutputConfig(_Frozen):
 class RunConfig(_Frozen):
     """A validated recipe."""
 
+    #: What kind of recipe this is.
+    flow: Literal["image_text"] = "image_text"
     input: InputConfig
     model: ModelConfig = ModelConfig()
     engine: EngineConfig = EngineConfig()
@@ -116,7 +118,7 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
     try:
         return RunConfig.model_validate(raw)
     except ValidationError as error:
-        raise _as_config_error(error, RunConfig, "") from error
+        raise as_config_error(error, RunConfig) from error
 
 
 def _known_keys(raw: Mapping[str, Any]) -> None:
@@ -153,12 +155,13 @@ def _section(name: str, values: Any) -> StepConfig:
     try:
         return model.model_validate(dict(values or {}))
     except ValidationError as error:
-        raise _as_config_error(error, model, f"{name}.") from error
+        raise as_config_error(error, model, f"{name}.") from error
 
 
-def _as_config_error(
-    error: ValidationError, model: type[BaseModel], prefix: str
+def as_config_error(
+    error: ValidationError, model: type[BaseModel], prefix: str = ""
 ) -> ConfigError:
+    """Name each faulty key and the nearest valid one; `prefix` is its section."""
     lines = []
     for fault in error.errors():
         path = [str(part) for part in fault["loc"]]

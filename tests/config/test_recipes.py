@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from pipeline.config import recipes
+from pipeline.config.lake import LakeConfig
 from pipeline.config.run import RunConfig, kind_of, parse
 from pipeline.core.errors import ConfigError
 
@@ -242,25 +244,45 @@ def test_out_replaces_the_path_and_keeps_the_rest(tmp_path: Path):
 
 
 SHIPPED = recipes.shipped()
+LOADERS = {"image_text": recipes.load, "table_lake": recipes.load_lake}
+
+
+def loader(recipe: Path) -> Callable[..., RunConfig | LakeConfig]:
+    return LOADERS[recipes.flow_of(recipes.read(recipe))]
 
 
 def test_the_promised_recipes_are_shipped():
-    assert {"image_text", "dbp", "prototypes", "dfn"} <= set(SHIPPED)
+    assert {"image_text", "dbp", "prototypes", "dfn", "table_lake"} <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_recipe_is_valid_and_found_by_name(name: str):
-    config = recipes.load(name)
-    assert config.steps[-1] == "apply"
+    config = loader(SHIPPED[name])(name)
+    if isinstance(config, RunConfig):
+        assert config.steps[-1] == "apply"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_lock_of_a_recipe_gives_the_same_recipe(tmp_path: Path, name: str):
-    config = recipes.load(name)
+    load = loader(SHIPPED[name])
+    config = load(name)
     lock = tmp_path / "config.lock.yaml"
     lock.write_text(recipes.dump(config))
-    assert recipes.load(lock) == config
-    assert recipes.dump(recipes.load(lock)) == recipes.dump(config)
+    assert load(lock) == config
+    assert recipes.dump(load(lock)) == recipes.dump(config)
+
+
+def test_a_recipe_of_another_flow_names_its_command():
+    with pytest.raises(ConfigError, match="is a recipe for `winnow lake scan`"):
+        recipes.load("table_lake")
+    with pytest.raises(ConfigError, match="is a recipe for `winnow run`"):
+        recipes.load_lake("image_text")
+
+
+def test_an_unknown_key_of_a_lake_names_the_nearest():
+    override = ["plan.storage_per_tb=20"]
+    with pytest.raises(ConfigError, match="did you mean 'storage_per_gb'"):
+        recipes.load_lake("table_lake", override)
 
 
 def test_every_default_stands_in_the_lock():
@@ -283,7 +305,7 @@ def test_a_local_folder_drops_the_tag_of_the_recipe():
 def test_copies_never_replace_a_file(tmp_path: Path):
     copies = recipes.copy_shipped(tmp_path / "mine")
     assert {copy.stem for copy in copies} == set(SHIPPED)
-    assert all(recipes.load(copy).steps for copy in copies)
+    assert all(loader(copy)(copy) for copy in copies)
     copies[0].write_text("edited")
     with pytest.raises(ConfigError, match="exists; choose another folder"):
         recipes.copy_shipped(tmp_path / "mine")
