@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
 import pyarrow as pa
 
@@ -56,6 +60,8 @@ class Part:
     row_groups: tuple[int, ...]
     constants: tuple[tuple[str, pa.Scalar], ...] = ()
     column_bytes: dict[str, int] = field(default_factory=dict)
+    #: How a text file is read (delimiter, quote, …), as found once by the catalogue.
+    dialect: tuple[tuple[str, str], ...] = ()
 
     @property
     def rows(self) -> int:
@@ -102,6 +108,110 @@ class Table:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+
+#: Ordered within a family: numbers by value (int, float, Decimal), text and binary by
+#: their bytes, instants as whole nanoseconds (dates: since 1970, times: since
+#: midnight), booleans. NaN never occurs here.
+Value = bool | int | float | Decimal | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnStatistics:
+    """Bounds of a leaf column, and what certainly occurs in it; None is "unknown".
+
+    Writers cut long strings, leave NaN out and drop what they cannot order, so a bound
+    need not be a value of the column. `low` and `high` bound every value that is
+    neither null nor NaN. `low_certain` and `high_certain` are the least and greatest of
+    the values that are known to occur; they may be known where the bounds are not (one
+    row group without statistics), and the other way about.
+    """
+
+    rows: int
+    nulls: int | None = None
+    low: Value | None = None
+    high: Value | None = None
+    low_certain: Value | None = None
+    high_certain: Value | None = None
+    #: A value that is neither null nor NaN is certain to occur.
+    has_value: bool = False
+
+    @property
+    def vacant(self) -> bool:
+        """Whether there certainly is no value but null."""
+        return self.nulls == self.rows
+
+    def merged(self, other: ColumnStatistics) -> ColumnStatistics:
+        """Return the statistics of both row sets together (row groups, parts)."""
+        known = None not in (self.nulls, other.nulls)
+        return ColumnStatistics(
+            rows=self.rows + other.rows,
+            nulls=(self.nulls or 0) + (other.nulls or 0) if known else None,
+            low=self._outer(other, "low", min),
+            high=self._outer(other, "high", max),
+            low_certain=_of_known(min, self.low_certain, other.low_certain),
+            high_certain=_of_known(max, self.high_certain, other.high_certain),
+            has_value=self.has_value or other.has_value,
+        )
+
+    def _outer(
+        self, other: ColumnStatistics, side: str, choose: Callable[..., Value]
+    ) -> Value | None:
+        if self.vacant or other.vacant:
+            bounded = other if self.vacant else self
+            return None if bounded.vacant else getattr(bounded, side)
+        both = getattr(self, side), getattr(other, side)
+        return None if None in both else choose(*both)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values that `from_json` turns back without loss."""
+        plain: dict[str, Any] = {"rows": self.rows, "has_value": self.has_value}
+        if self.nulls is not None:
+            plain["nulls"] = self.nulls
+        for name in _VALUES:
+            value = getattr(self, name)
+            if value is not None:
+                plain[name] = _plain(value)
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> ColumnStatistics:
+        """Return the statistics that `to_json` made plain."""
+        values = {n: _value(*plain[n]) for n in _VALUES if n in plain}
+        return cls(
+            rows=plain["rows"],
+            nulls=plain.get("nulls"),
+            has_value=plain["has_value"],
+            **values,
+        )
+
+
+_VALUES = ("low", "high", "low_certain", "high_certain")
+
+
+def _of_known(
+    choose: Callable[..., Value], one: Value | None, other: Value | None
+) -> Value | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return choose(one, other)
+
+
+def _plain(value: Value) -> tuple[str, str]:
+    if isinstance(value, bytes):
+        return "bytes", base64.b64encode(value).decode()
+    return type(value).__name__, repr(value) if isinstance(value, float) else str(value)
+
+
+def _value(kind: str, text: str) -> Value:
+    read: dict[str, Callable[[str], Value]] = {
+        "bytes": base64.b64decode,
+        "bool": lambda t: t == "True",
+        "int": int,
+        "float": float,
+        "Decimal": Decimal,
+    }
+    return read[kind](text)
 
 
 #: `RUN/tables.parquet`: one row per table that was found.
