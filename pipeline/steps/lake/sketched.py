@@ -1,0 +1,210 @@
+"""The sketches of a lake on the driver: merged, compared, kept for the next scan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.algorithms.lake import kmv
+from pipeline.algorithms.lake.kmv import Kmv, Stack
+from pipeline.algorithms.lake.table_sketch import Sizes, Sketch, merge
+from pipeline.core.tables import ColumnStatistics
+from pipeline.steps.lake.hashed_tables import Edges, HashedTables
+
+_HASHES = pa.list_(pa.uint64())
+_NUMBERS = pa.list_(pa.int64())
+#: One row per column that was read, and one (`column` null) for a table's rows.
+SKETCHES = pa.schema(
+    [
+        ("table", pa.int32()),
+        # The compared name.
+        ("column", pa.string()),
+        ("rows", pa.int64()),
+        ("nulls", pa.int64()),
+        ("hi", _HASHES),
+        ("lo", _HASHES),
+        ("position", _NUMBERS),
+        ("repeats", _NUMBERS),
+        ("complete", pa.bool_()),
+        ("minhash", pa.list_(pa.uint32())),
+        # JSON of a ColumnStatistics, where it was asked for.
+        ("statistics", pa.string()),
+        # Why the table's rows cannot be read; nothing else is filled then.
+        ("reason", pa.string()),
+    ]
+)
+_LISTS = ("hi", "lo", "position", "repeats")
+
+
+class Refuted(NamedTuple):
+    """What sketches say of edges, all `(n,)`."""
+
+    #: Columns (or the rows) of which the parent certainly lacks a value; 0: kept.
+    missing: npt.NDArray[np.int64]
+    #: Position of a row of the child that the parent lacks; −1 where the edge stays.
+    witness: npt.NDArray[np.int64]
+    #: The column whose value is missing; None where it is the row as a whole.
+    column: Sequence[str | None]
+    #: Least share of a column's distinct values (or of the distinct rows) that was
+    #: found again, among those that could be looked up.
+    found: npt.NDArray[np.float64]
+
+
+class Sketches:
+    """Sketches by table and compared column name, or None for the table's rows."""
+
+    def __init__(self, table: pa.Table, sizes: Sizes) -> None:
+        """Take SKETCHES rows; those of parts of a table are merged."""
+        self.table = table = _whole(table, sizes)
+        tables, columns = table["table"].to_pylist(), table["column"].to_pylist()
+        reasons = table["reason"].to_pylist()
+        #: Tables whose rows cannot be read, with the reason.
+        self.unreadable = {
+            t: reason for t, reason in zip(tables, reasons, strict=True) if reason
+        }
+        keys = zip(tables, columns, strict=True)
+        self._place = {
+            key: i for i, key in enumerate(keys) if key[0] not in self.unreadable
+        }
+        self._stack = _stacked(table)
+
+    def __contains__(self, key: tuple[int, str | None]) -> bool:
+        return key in self._place
+
+    def kmv(self, table: int, column: str | None) -> Kmv:
+        """Return the hashes kept of a column, or of the rows; KeyError if none are."""
+        i = self._place[table, column]
+        return kmv.one_of(self._stack, i)
+
+    def distinct(self, table: int, column: str | None) -> int:
+        """Return the number of distinct values (null is one), estimated if need be."""
+        return self.kmv(table, column).distinct
+
+    def minhash(self, table: int, column: str | None) -> npt.NDArray[np.uint32]:
+        """Return the MinHash values `(num_perm,)` of a column, or of the rows."""
+        row = self.table["minhash"][self._place[table, column]]
+        return np.asarray(row.values)
+
+    def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
+        """Return the bounds that were found, by table and compared name."""
+        found: dict[int, dict[str, ColumnStatistics]] = {}
+        texts = self.table["statistics"].to_pylist()
+        for (table, column), i in self._place.items():
+            if texts[i] and column is not None:
+                plain = json.loads(texts[i])
+                found.setdefault(table, {})[column] = ColumnStatistics.from_json(plain)
+        return found
+
+    def refute(self, tables: HashedTables, edges: Edges, bag: bool = False) -> Refuted:
+        """Look the children's hashes up in the parents' sketches, column by column.
+
+        Where both have the same columns their rows are looked up, too. An edge with an
+        unreadable table is kept: it is not refuted.
+        """
+        owner, names, pairs = self._pairs(tables, edges)
+        compared = kmv.compare(self._stack, pairs[0], pairs[1], bag)
+        count = len(edges.child)
+        missing, witness = np.zeros(count, np.int64), np.full(count, -1)
+        share = 1 - compared.missing / np.maximum(compared.looked_up, 1)
+        found = np.ones(count)
+        np.minimum.at(found, owner, share)
+        column: list[str | None] = [None] * count
+        # The last to be written is the pair in which least is found again.
+        for i in np.argsort(-compared.missing, kind="stable")[::-1].tolist():
+            if compared.missing[i]:
+                missing[owner[i]] += 1
+                witness[owner[i]] = compared.witness[i]
+                column[owner[i]] = names[i]
+        return Refuted(missing, witness, column, found)
+
+    def _pairs(
+        self, tables: HashedTables, edges: Edges
+    ) -> tuple[npt.NDArray[np.int64], list[str | None], npt.NDArray[np.int64]]:
+        """Return which sketches to compare: (edge, column name, places (2, n))."""
+        owner, names, children, parents = [], [], [], []
+        for i, (child, parent) in enumerate(zip(*edges, strict=True)):
+            own: list[str | None] = list(tables.names_of(child))
+            if len(own) == len(tables.names[parent]):
+                own.append(None)
+            for name in own:
+                a = self._place.get((int(child), name))
+                b = self._place.get((int(parent), name))
+                if a is not None and b is not None:
+                    owner.append(i)
+                    names.append(name)
+                    children.append(a)
+                    parents.append(b)
+        places = np.array([children, parents], np.int64).reshape(2, -1)
+        return np.array(owner, np.int64), names, places
+
+
+def as_table(sketches: Iterable[tuple[int, Sketch]]) -> pa.Table:
+    """Return the sketches of tables as SKETCHES."""
+    return pa.Table.from_pylist([_as_row(*item) for item in sketches], SKETCHES)
+
+
+def as_unreadable(table: int, reason: str) -> pa.Table:
+    """Return what stands for a table whose rows cannot be read, as SKETCHES."""
+    return pa.Table.from_pylist([{"table": table, "reason": reason}], SKETCHES)
+
+
+def _as_row(table: int, sketch: Sketch) -> dict[str, Any]:
+    statistics = sketch.statistics
+    return {
+        "table": table,
+        "column": sketch.column,
+        "rows": sketch.rows,
+        "nulls": sketch.nulls,
+        **sketch.kmv._asdict(),
+        "minhash": sketch.minhash,
+        "statistics": json.dumps(statistics.to_json()) if statistics else None,
+    }
+
+
+def _sketch(row: Mapping[str, Any]) -> Sketch:
+    hi, lo = (np.array(row[name], np.uint64) for name in ("hi", "lo"))
+    position, repeats = (np.array(row[n], np.int64) for n in ("position", "repeats"))
+    text = row["statistics"]
+    return Sketch(
+        row["column"],
+        row["rows"],
+        row["nulls"],
+        Kmv(hi, lo, position, repeats, row["complete"]),
+        np.array(row["minhash"], np.uint32),
+        ColumnStatistics.from_json(json.loads(text)) if text else None,
+    )
+
+
+def _whole(table: pa.Table, sizes: Sizes) -> pa.Table:
+    """Merge the sketches of parts of one table, as a cluster makes them."""
+    places: dict[tuple[int, str | None], list[int]] = {}
+    keys = zip(table["table"].to_pylist(), table["column"].to_pylist(), strict=True)
+    for i, key in enumerate(keys):
+        places.setdefault(key, []).append(i)
+    if len(places) == len(table):
+        return table
+    failed = {
+        r["table"] for r in table.select(["table", "reason"]).to_pylist() if r["reason"]
+    }
+    merged = [
+        (key[0], merge([_sketch(row) for row in table.take(at).to_pylist()], sizes))
+        for key, at in places.items()
+        if len(at) > 1 and key[0] not in failed
+    ]
+    single = [at[0] for key, at in places.items() if len(at) == 1 or key[0] in failed]
+    return pa.concat_tables([table.take(single), as_table(merged)])
+
+
+def _stacked(table: pa.Table) -> Stack:
+    lists = [table[name].combine_chunks() for name in _LISTS]
+    sizes = pc.fill_null(pc.list_value_length(lists[0]), 0).to_numpy()
+    hi, lo, position, repeats = (pc.list_flatten(v).to_numpy() for v in lists)
+    complete = table["complete"].fill_null(True).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    return Stack(ends, hi, lo, position, repeats, complete)

@@ -1,0 +1,116 @@
+"""Sketch pass: every table that an edge still names is read once.
+
+Sketches come to the driver: at most `kmv` hashes a column, whatever the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.algorithms.lake.table_sketch import Sizes, TableSketcher
+from pipeline.core.engine import Engine
+from pipeline.steps.lake.hashed_tables import (
+    ORDER,
+    Edges,
+    HashedTables,
+    Names,
+    by_table,
+)
+from pipeline.steps.lake.sketched import (
+    SKETCHES,
+    Sketches,
+    as_table,
+    as_unreadable,
+)
+from pipeline.store.lake.reader import UnreadableTable
+
+_MAX_SKETCHES = 10_000_000
+
+
+class Wanted(NamedTuple):
+    """What to read of a table, in compared names."""
+
+    table: int
+    columns: Names
+    #: Columns whose rows are sketched; empty for none.
+    rows: Names
+    #: Columns whose bounds no footer knows.
+    bounded: Names = ()
+
+
+def wanted_of(
+    tables: HashedTables,
+    edges: Edges,
+    unknown: Mapping[int, Sequence[str]] | None = None,
+) -> list[Wanted]:
+    """Return what the sketches of these edges need, by table.
+
+    A child is read whole, a parent as far as a child has the column. Rows are sketched
+    of children and of parents with the same columns as a child. `unknown` names the
+    columns of a table, as it calls them, whose bounds are to be found.
+    """
+    columns: dict[int, set[str]] = {}
+    whole: set[int] = set(edges.child.tolist())
+    for child, parent in zip(*map(np.ndarray.tolist, edges), strict=True):
+        names = tables.names[child]
+        columns.setdefault(parent, set()).update(names)
+        columns.setdefault(child, set()).update(names)
+        if len(names) == len(tables.names[parent]):
+            whole.add(parent)
+    found = []
+    for table in sorted(columns):
+        missing = set((unknown or {}).get(table, ()))
+        own = tables.names[table]
+        found.append(
+            Wanted(
+                table,
+                tuple(sorted(columns[table])),
+                tables.names_of(table) if table in whole else (),
+                tuple(sorted(n for n in columns[table] if own[n] in missing)),
+            )
+        )
+    return found
+
+
+def sketch_tables(
+    engine: Engine, tables: HashedTables, wanted: Sequence[Wanted], sizes: Sizes
+) -> Sketches:
+    """Read and sketch tables; one whose rows cannot be read has a reason instead."""
+    tasks = tables.tasks([item.table for item in wanted])
+    kernel = partial(
+        sketch_batches,
+        tables=tables,
+        wanted={item.table: item for item in wanted},
+        sizes=sizes,
+    )
+    frame = engine.map_batches(
+        engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER
+    )
+    return Sketches(engine.collect(frame, _MAX_SKETCHES), sizes)
+
+
+def sketch_batches(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    tables: HashedTables,
+    wanted: Mapping[int, Wanted],
+    sizes: Sizes,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
+    for table, tasks in by_table(batches):
+        item = wanted[table]
+        sketcher = TableSketcher(item.columns, item.rows, item.bounded, sizes)
+        try:
+            for task in tasks:
+                for block in tables.blocks(task, item.columns):
+                    sketcher.add(block.first, block.batch, block.families)
+        except UnreadableTable as error:
+            found = as_unreadable(table, error.reason)
+        else:
+            found = as_table((table, sketch) for sketch in sketcher.sketches())
+        yield from found.to_batches()
