@@ -62,6 +62,7 @@ class Sketches:
     def __init__(self, table: pa.Table, sizes: Sizes) -> None:
         """Take SKETCHES rows; those of parts of a table are merged."""
         self.table = table = _whole(table, sizes)
+        self.sizes = sizes
         tables, columns = table["table"].to_pylist(), table["column"].to_pylist()
         reasons = table["reason"].to_pylist()
         #: Tables whose rows cannot be read, with the reason.
@@ -122,6 +123,18 @@ class Sketches:
                 witness[owner[i]] = compared.witness[i]
                 column[owner[i]] = names[i]
         return Refuted(missing, witness, column, found)
+
+    def shares(
+        self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Estimate how much of one sketch's values another has: (share, sample size).
+
+        The sample are the hashes of the first that the second would have to keep.
+        """
+        places = [[self._place[key] for key in pair] for pair in pairs]
+        one, other = np.array(places, np.int64).reshape(-1, 2).T.copy()
+        found = kmv.compare(self._stack, one, other)
+        return 1 - found.missing / np.maximum(found.looked_up, 1), found.looked_up
 
     def _pairs(
         self, tables: HashedTables, edges: Edges

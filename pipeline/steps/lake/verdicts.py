@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,7 @@ def gather(engine: Engine, frame: Frame, start: Verdicts) -> Verdicts:
     """Add what a frame of VERDICTS holds to `start`, verdicts on all edges."""
     table = engine.collect(frame, _MAX_VERDICTS)
     edge = table["edge"].to_numpy()
-    found: dict[str, _Counts] = {}
+    found: dict[str, Any] = {}
     for name in Verdict._fields:
         values, before = table[name].to_numpy(), getattr(start, name)
         if name.startswith("first"):

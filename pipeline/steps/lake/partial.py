@@ -1,0 +1,165 @@
+"""Tables that are not contained, but nearly: which to measure, and how much they share.
+
+Candidates are suggested, never certified: an edge that nothing suggests stays refuted
+without a fraction. What is suggested is then counted exactly.
+
+- Tables with the same columns: MinHash LSH over their rows.
+- A child with fewer columns: LSH Ensemble (Zhu et al., VLDB 2016) over the child's most
+  distinctive column, weighted towards recall, since with datasketch's own weights it
+  misses even full containments when the parent is larger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.algorithms.dedup.minhash import to_datasketch
+from pipeline.config.lake import PartialConfig
+from pipeline.core.engine import Engine
+from pipeline.steps.lake.content import verify_edges
+from pipeline.steps.lake.hashed_tables import Edges, HashedTables
+from pipeline.steps.lake.sample import sample_edges
+from pipeline.steps.lake.sketched import Sketches
+from pipeline.steps.lake.verdicts import Verdicts
+
+#: Weights of false positives and false negatives when LSH chooses its bands.
+_WEIGHTS = (0.1, 0.9)
+#: An estimate this many standard deviations below a threshold rules an edge out.
+_DEVIATIONS = 4
+# Fewer than datasketch's 16: building them is what takes the time.
+_PARTITIONS = 8
+
+_Mask = npt.NDArray[np.bool_]
+#: A table's column, or its rows.
+_Key = tuple[int, str | None]
+
+
+def candidates(
+    tables: HashedTables, sketches: Sketches, edges: Edges, config: PartialConfig
+) -> _Mask:
+    """Return which refuted edges are worth an exact fraction, `(n,)`.
+
+    Edges whose tables are not sketched as needed are none.
+    """
+    keys = _compared_keys(tables, sketches, edges)
+    chosen = np.zeros(len(keys), np.bool_)
+    for rows, suggest in ((True, _similar), (False, _containing)):
+        some = [i for i, key in enumerate(keys) if key and (key[0][1] is None) == rows]
+        pairs = [key for i in some if (key := keys[i])]
+        chosen[some] = suggest(sketches, pairs, config)
+    at = np.flatnonzero(chosen)
+    shares, looked_up = sketches.shares([key for i in at if (key := keys[i])])
+    chosen[at] = ~_ruled_out(shares, looked_up, config.min_containment)
+    return chosen
+
+
+def measure(
+    engine: Engine,
+    tables: HashedTables,
+    sketches: Sketches,
+    edges: Edges,
+    min_containment: float,
+) -> Verdicts:
+    """Count how much of each child its parent holds.
+
+    Verdicts are exact but where a sample says that less than `min_containment` is held.
+    """
+    found = sample_edges(engine, tables, sketches, edges)
+    low = _ruled_out(found.containment(False), found.distinct, min_containment)
+    rest = np.flatnonzero(~found.exact & ~low)
+    if len(rest):
+        exact = verify_edges(engine, tables, edges.take(rest))
+        for column, values in zip(found, exact, strict=True):
+            column[rest] = values
+    return found
+
+
+def _ruled_out(
+    share: npt.NDArray[np.float64], size: npt.NDArray[np.int64], threshold: float
+) -> _Mask:
+    """Say which shares of samples are too low for a whole at the threshold."""
+    deviation = math.sqrt(threshold * (1 - threshold)) / np.sqrt(np.maximum(size, 1))
+    return np.asarray(share < threshold - _DEVIATIONS * deviation, np.bool_)
+
+
+def _compared_keys(
+    tables: HashedTables, sketches: Sketches, edges: Edges
+) -> list[tuple[_Key, _Key] | None]:
+    """Return by which sketches each edge is judged: rows, or a telling column."""
+    telling: dict[int, str | None] = {}
+    found: list[tuple[_Key, _Key] | None] = []
+    for child, parent in zip(edges.child.tolist(), edges.parent.tolist(), strict=True):
+        names = tables.names_of(child)
+        name = None
+        if len(names) < len(tables.names[parent]):
+            if child not in telling:
+                telling[child] = _telling(sketches, child, names)
+            name = telling[child]
+        keys = (child, name), (parent, name)
+        needed = (*keys, (child, None))
+        found.append(keys if all(key in sketches for key in needed) else None)
+    return found
+
+
+def _telling(sketches: Sketches, table: int, names: Iterable[str]) -> str | None:
+    """Return the column with the most distinct values, by name if there are several."""
+    known = [name for name in names if (table, name) in sketches]
+    return min(known, key=lambda n: (-sketches.distinct(table, n), n), default=None)
+
+
+def _similar(
+    sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
+) -> _Mask:
+    """Return which pairs share a bucket of an LSH over MinHash values of rows."""
+    from datasketch import MinHashLSH  # type: ignore[import-untyped]
+
+    held = _minhashes(sketches, {key for pair in pairs for key in pair})
+    if not held:
+        return np.zeros(0, np.bool_)
+    index = MinHashLSH(
+        threshold=config.min_similarity,
+        num_perm=sketches.sizes.num_perm,
+        weights=_WEIGHTS,
+    )
+    for key, value in held.items():
+        index.insert(key, value)
+    near = {key: set(index.query(held[key])) for key in {child for child, _ in pairs}}
+    return np.array([parent in near[child] for child, parent in pairs])
+
+
+def _containing(
+    sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
+) -> _Mask:
+    """Return which pairs an LSH Ensemble over MinHash values of columns suggests."""
+    from datasketch import MinHashLSHEnsemble
+
+    held = _minhashes(sketches, {key for pair in pairs for key in pair})
+    if not held:
+        return np.zeros(0, np.bool_)
+    index = MinHashLSHEnsemble(
+        threshold=config.min_containment,
+        num_perm=sketches.sizes.num_perm,
+        num_part=_PARTITIONS,
+        weights=_WEIGHTS,
+    )
+    parents = sorted({parent for _, parent in pairs})
+    index.index([(key, held[key], sketches.distinct(*key)) for key in parents])
+    near = {
+        key: set(index.query(held[key], sketches.distinct(*key)))
+        for key in {child for child, _ in pairs}
+    }
+    return np.array([parent in near[child] for child, parent in pairs])
+
+
+def _minhashes(sketches: Sketches, keys: set[_Key]) -> dict[_Key, Any]:
+    """Return datasketch's objects for sketches that hold a value."""
+    ordered = sorted(keys, key=lambda key: (key[0], key[1] or ""))
+    if not ordered:
+        return {}
+    values = np.stack([sketches.minhash(*key) for key in ordered])
+    return dict(zip(ordered, to_datasketch(values), strict=True))
