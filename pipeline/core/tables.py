@@ -29,7 +29,7 @@ class Family(StrEnum):
     ZONED = "zoned timestamp"
     TIME = "time"
     DURATION = "duration"
-    #: Lists, maps and the like below a leaf path: equal by canonical JSON.
+    #: Lists, maps and the like below a leaf path: equal element by element.
     NESTED = "nested"
     #: A column of nulls only; comparable with every other family.
     NULL = "null"
