@@ -74,9 +74,8 @@ class Matches:
         n = len(self.child)
         if n == 0:
             return None
-        starts = np.flatnonzero(
-            self.numbers[: len(self.numbers) - n + 1] == self.child[0]
-        )
+        last = max(0, len(self.numbers) - n + 1)
+        starts = np.flatnonzero(self.numbers[:last] == self.child[0])
         for start in starts[:_MOST_VALUES]:
             run = slice(start, start + n)
             first = int(self.positions[start])

@@ -57,13 +57,20 @@ def test_every_row_of_the_child_gets_an_equal_row_of_the_parent(child, parent):
         assert len(set(sources)) == len(sources)
 
 
-@given(few, st.integers(0, 12), st.integers(0, 12))
-def test_a_run_of_rows_is_found(parent, start, stop):
-    child = parent[start:stop]
+@given(few, few, few)
+def test_a_run_of_rows_is_found(before, child, after):
+    parent = before + child + after
     block = matches(child, parent).block()
     assert (block is None) == (not child)
     if block:
         assert parent[slice(*block)] == child
+
+
+@given(few, few)
+def test_what_is_no_run_is_not_taken_for_one(child, parent):
+    block = matches(child, parent).block()
+    runs = [parent[i : i + len(child)] for i in range(len(parent))]
+    assert (block is not None) == (bool(child) and child in runs)
 
 
 def holds(rule: Condition, value: object) -> bool:
