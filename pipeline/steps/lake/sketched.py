@@ -111,17 +111,21 @@ class Sketches:
         owner, names, pairs = self._pairs(tables, edges)
         compared = kmv.compare(self._stack, pairs[0], pairs[1], bag)
         count = len(edges.child)
-        missing, witness = np.zeros(count, np.int64), np.full(count, -1)
         share = 1 - compared.missing / np.maximum(compared.looked_up, 1)
         found = np.ones(count)
         np.minimum.at(found, owner, share)
+        lacking = np.flatnonzero(compared.missing)
+        missing = np.bincount(owner[lacking], minlength=count)
+        # A column says more than the row as a whole, the one with most missing most.
+        of_rows = np.array([name is None for name in names], np.bool_)[lacking]
+        order = np.lexsort((lacking, -compared.missing[lacking], of_rows))
+        ordered = lacking[order]
+        refuted, first = np.unique(owner[ordered], return_index=True)
+        witness = np.full(count, -1)
         column: list[str | None] = [None] * count
-        # The last to be written is the pair in which least is found again.
-        for i in np.argsort(-compared.missing, kind="stable")[::-1].tolist():
-            if compared.missing[i]:
-                missing[owner[i]] += 1
-                witness[owner[i]] = compared.witness[i]
-                column[owner[i]] = names[i]
+        witness[refuted] = compared.witness[ordered[first]]
+        for edge, at in zip(refuted.tolist(), ordered[first].tolist(), strict=True):
+            column[edge] = names[at]
         return Refuted(missing, witness, column, found)
 
     def shares(
@@ -196,22 +200,23 @@ def _sketch(row: Mapping[str, Any]) -> Sketch:
 
 def _whole(table: pa.Table, sizes: Sizes) -> pa.Table:
     """Merge the sketches of parts of one table, as a cluster makes them."""
+    tables, columns = table["table"].to_pylist(), table["column"].to_pylist()
+    reasons = table["reason"].to_pylist()
+    unreadable = {t for t, reason in zip(tables, reasons, strict=True) if reason}
     places: dict[tuple[int, str | None], list[int]] = {}
-    keys = zip(table["table"].to_pylist(), table["column"].to_pylist(), strict=True)
-    for i, key in enumerate(keys):
-        places.setdefault(key, []).append(i)
+    for i, key in enumerate(zip(tables, columns, strict=True)):
+        if reasons[i] or key[0] not in unreadable:
+            places.setdefault(key, []).append(i)
     if len(places) == len(table):
         return table
-    failed = {
-        r["table"] for r in table.select(["table", "reason"]).to_pylist() if r["reason"]
-    }
+    split = [at for at in places.values() if len(at) > 1 and not reasons[at[0]]]
     merged = [
-        (key[0], merge([_sketch(row) for row in table.take(at).to_pylist()], sizes))
-        for key, at in places.items()
-        if len(at) > 1 and key[0] not in failed
+        (tables[at[0]], merge([_sketch(r) for r in table.take(at).to_pylist()], sizes))
+        for at in split
     ]
-    single = [at[0] for key, at in places.items() if len(at) == 1 or key[0] in failed]
-    return pa.concat_tables([table.take(single), as_table(merged)])
+    single = [at[0] for at in places.values() if len(at) == 1 or reasons[at[0]]]
+    rest = table.take(pa.array(single, pa.int64()))
+    return pa.concat_tables([rest, as_table(merged)])
 
 
 def _stacked(table: pa.Table) -> Stack:

@@ -1,0 +1,156 @@
+"""The sketch pass: what is read, merged, found of bounds, and cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.algorithms.lake.table_sketch import Sizes
+from pipeline.core.tables import ColumnStatistics
+from pipeline.steps.lake import hashed_tables
+from pipeline.steps.lake.sketched import Sketches
+from pipeline.steps.lake.sketches import sketch_batches, sketch_tables, wanted_of
+
+SIZES = Sizes(column=32, row=64, num_perm=16)
+Lake = Any
+Open = Callable[..., Lake]
+Write = Callable[..., Path]
+
+
+def numbers(rows: int, start: int = 0) -> pa.Table:
+    keys = np.arange(start, start + rows)
+    return pa.table({"id": keys, "kind": keys % 3, "name": [f"n{k}" for k in keys]})
+
+
+def test_only_what_an_edge_compares_is_read(
+    tmp_path: Path, open_lake: Open, write_lake: Write
+) -> None:
+    whole = numbers(50)
+    tables = {
+        "child": whole.select(["id", "kind"]),
+        "parent": whole,
+        "apart": pa.table({"z": [1]}),
+    }
+    write_lake(tmp_path / "lake", tables)
+    lake = open_lake(tmp_path / "lake")
+    wanted = wanted_of(lake.tables, lake.edges, {2: ["id", "name"]})
+    found = {lake.names[item.table]: item[1:] for item in wanted}
+    both = ("id", "kind")
+    assert found == {
+        "child.parquet": (both, both, ()),
+        "parent.parquet": (both, (), ("id",)),
+    }
+
+
+def test_ignored_and_folded_names_are_compared_names(
+    tmp_path: Path, open_lake: Open, write_lake: Write
+) -> None:
+    upper = pa.table({"ID": [1, 2], "Name": ["a", "b"], "row": [0, 1]})
+    lower = pa.table({"name": ["b", "a"], "id": [2, 1], "row": [8, 9]})
+    write_lake(tmp_path / "lake", {"upper": upper, "lower": lower})
+    lake = open_lake(tmp_path / "lake", ignored=["ROW"], folded=True)
+    refuted = lake.sketches(SIZES).refute(lake.tables, lake.edges)
+    assert refuted.missing.tolist() == [0, 0]
+    assert lake.tables.names_of(0) == ("id", "name")
+
+
+def test_a_refuted_edge_names_a_column_and_a_row(
+    tmp_path: Path, open_lake: Open, write_lake: Write
+) -> None:
+    child = numbers(20).set_column(1, "kind", pa.array([0] * 7 + [5] + [1] * 12))
+    write_lake(tmp_path / "lake", {"child": child, "parent": numbers(30)})
+    lake = open_lake(tmp_path / "lake")
+    sketches = lake.sketches(SIZES)
+    edge = lake.edge("child.parquet", "parent.parquet")
+    refuted = sketches.refute(lake.tables, edge)
+    # Rows are compared, too, since the columns are the same; the column tells more.
+    assert refuted.column == ["kind"]
+    assert refuted.witness.tolist() == [7]
+    assert refuted.missing.tolist() == [2]
+
+
+def test_sketches_do_not_depend_on_how_a_table_is_divided(
+    tmp_path: Path,
+    open_lake: Open,
+    write_lake: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = numbers(3000)
+    parts = [table.slice(0, 1100), table.slice(1100, 900), table.slice(2000)]
+    write_lake(tmp_path / "one", {"a": table, "b": table}, rows=5000)
+    write_lake(tmp_path / "two", {"a": parts, "b": table}, rows=300)
+    found = []
+    for name in ("one", "two"):
+        monkeypatch.setattr(hashed_tables, "_TASK_BYTES", 0 if name == "two" else 1e9)
+        lake = open_lake(tmp_path / name)
+        wanted = {w.table: w for w in wanted_of(lake.tables, lake.edges, {0: ["id"]})}
+        tasks = lake.tables.tasks([0])
+        # As on a cluster: every task in a worker of its own, and in any order.
+        batches = tasks.to_batches(max_chunksize=1)[::-1]
+        pieces = [
+            piece
+            for batch in batches
+            for piece in sketch_batches(
+                iter([batch]), tables=lake.tables, wanted=wanted, sizes=SIZES
+            )
+        ]
+        assert len(pieces) == {"one": 1, "two": 11}[name]
+        found.append(Sketches(pa.Table.from_batches(pieces), SIZES))
+    one, two = (
+        sorted(s.table.to_pylist(), key=lambda r: str(r["column"])) for s in found
+    )
+    assert one == two
+    bounds = ColumnStatistics(3000, 0, 0, 2999, 0, 2999, has_value=True)
+    assert found[1].statistics() == {0: {"id": bounds}}
+    assert found[1].kmv(0, "kind").complete
+    assert found[1].distinct(0, "kind") == 3
+    assert not found[1].kmv(0, None).complete
+
+
+def test_minhash_values_estimate_the_similarity_of_tables(
+    tmp_path: Path, open_lake: Open, write_lake: Write
+) -> None:
+    tables = {"a": numbers(900), "b": numbers(900, start=300)}
+    write_lake(tmp_path / "lake", tables)
+    lake = open_lake(tmp_path / "lake")
+    sketches = lake.sketches(SIZES._replace(num_perm=512))
+    one, other = (sketches.minhash(table, None) for table in (0, 1))
+    # 600 of 1,200 distinct rows are in both; the deviation of 512 values is 0.022.
+    assert np.mean(one == other) == pytest.approx(0.5, abs=0.1)
+    named = sketches.minhash(0, "id"), sketches.minhash(0, "kind")
+    assert np.mean(named[0] == named[1]) == 0
+
+
+def test_rows_that_cannot_be_read_are_a_reason_and_stop_nothing(
+    tmp_path: Path, open_lake: Open, write_lake: Write
+) -> None:
+    folder = write_lake(
+        tmp_path / "lake", {n: numbers(500) for n in ("broken", "one", "two")}
+    )
+    place = folder / "broken.parquet"
+    column = pq.ParquetFile(place).metadata.row_group(0).column(0)
+    content = bytearray(place.read_bytes())
+    start = column.dictionary_page_offset or column.data_page_offset
+    content[start : start + 40] = b"\xff" * 40
+    place.write_bytes(content)
+    lake = open_lake(folder)
+    wanted = wanted_of(lake.tables, lake.edges)
+    sketches = sketch_tables(lake.engine, lake.tables, wanted, SIZES)
+    assert list(sketches.unreadable) == [0]
+    assert "cannot be read" in sketches.unreadable[0]
+    assert (1, "id") in sketches
+    assert (0, "id") not in sketches
+    assert sketches.refute(lake.tables, lake.edges).missing.tolist() == [0] * 6
+    # On a cluster, another worker may have read some of it.
+    one = sketches.table.filter(pc.equal(sketches.table["table"], 1))
+    some = one.set_column(0, "table", pa.array([0] * len(one), pa.int32()))
+    both = Sketches(pa.concat_tables([some, sketches.table, sketches.table]), SIZES)
+    assert both.unreadable == sketches.unreadable
+    assert (0, "id") not in both
