@@ -13,8 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline import __version__
-from pipeline.cli_text import add_commands
+from pipeline import __version__, cli_lake, cli_text
 from pipeline.core.errors import WinnowError
 
 if TYPE_CHECKING:
@@ -64,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     _json_argument(explain)
     explain.set_defaults(command=_explain)
 
-    add_commands(commands, _json_argument)
+    cli_text.add_commands(commands, _json_argument)
+    cli_lake.add_commands(commands, _json_argument)
 
     init = commands.add_parser("init", help="copy the shipped recipes for editing")
     init.add_argument("folder", metavar="DIR")

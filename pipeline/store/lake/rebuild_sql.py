@@ -130,7 +130,11 @@ def _nested(paths: Mapping[str, LeafPath], leaves: Mapping[str, str]) -> list[st
     tops: dict[str, dict[LeafPath, str]] = {}
     for name, path in paths.items():
         tops.setdefault(path[0], {})[path[1:]] = leaves[name]
-    return [f"{_struct(inner)} AS {quoted(name)}" for name, inner in tops.items()]
+    named = {name: _struct(inner) for name, inner in tops.items()}
+    return [
+        sql if sql.endswith(f".{quoted(name)}") else f"{sql} AS {quoted(name)}"
+        for name, sql in named.items()
+    ]
 
 
 def _struct(inner: Mapping[LeafPath, str]) -> str:

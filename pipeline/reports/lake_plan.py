@@ -1,0 +1,61 @@
+"""A deletion plan, and what was done of it, in words."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+
+def tell_plan(found: Mapping[str, Any]) -> str:
+    """Return a plan as text."""
+    lines = []
+    for row in found["plan"]:
+        if row["action"] == "delete":
+            lines.append(
+                f"delete  {row['table']}  {_size(row['bytes_saved'])}, "
+                f"from {row['parent']} in {row['rebuild_seconds']:,.3g} s"
+            )
+        else:
+            lines.append(f"keep    {row['table']}  {row['reason']}")
+    lines.append(
+        f"{found['deleted']:,} of {found['tables']:,} tables can go: "
+        f"{_size(found['bytes_saved'])} and {found['cost_saved']:,.4g} per period saved"
+    )
+    if found["gap"]:
+        lines.append(
+            f"the solver ran out of time; a plan up to {found['gap']:.2%} cheaper may "
+            "exist"
+        )
+    if found["deleted"]:
+        lines.append(f"next: winnow lake apply {shlex.quote(found['run'])} --dry-run")
+    return "\n".join(lines)
+
+
+def tell_commands(found: list[dict[str, Any]]) -> str:
+    """Return what `apply` would do as text."""
+    lines = []
+    for entry in found:
+        lines.append(f"# {entry['table']} is had back by: {entry['rebuild_sql']}")
+        lines.append(entry["command"])
+    return "\n".join(lines) or "nothing to move"
+
+
+def tell_moved(found: Mapping[str, Any], done: str) -> str:
+    """Return what `apply` (`moved`) or `restore` (`restored`) did as text."""
+    lines = [f"{done}  {table}" for table in found[done]]
+    lines += [f"left  {kept['table']}: {kept['reason']}" for kept in found["kept"]]
+    where = f" to {found['trash']}" if "trash" in found else ""
+    lines.append(
+        f"{len(found[done]):,} tables {done}{where}, {len(found['kept']):,} left"
+    )
+    return "\n".join(lines)
+
+
+def _size(count: int) -> str:
+    value, unit = float(count), "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if abs(value) < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:,.3g} {unit}"
