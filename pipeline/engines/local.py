@@ -326,10 +326,13 @@ def _scatter(
 
 def _groups(table: pa.Table, key: str) -> Iterator[pa.Table]:
     """Split a table by its integer key."""
-    whole = table.combine_chunks().to_batches()
-    if not whole:
+    if not table.num_rows:
         return
+    whole = table.combine_chunks().to_batches()
     values = whole[0].column(key).to_numpy()
+    if int(values.max()) - int(values.min()) < 2**16:
+        # NumPy sorts these by radix, several times faster.
+        values = (values - values.min()).astype(np.uint16)
     order = np.argsort(values, kind="stable")
     borders = np.flatnonzero(np.diff(values[order])) + 1
     for rows in np.split(order, borders):

@@ -49,7 +49,7 @@ class Verdict(NamedTuple):
 def row_set(
     hashes: Hashes,
     position: npt.NDArray[np.int64],
-    repeats: npt.NDArray[np.int64] | None = None,
+    repeats: npt.NDArray[Any] | None = None,
 ) -> RowSet:
     """Return the distinct rows among rows that stand for `repeats` (or one) each."""
     count = len(position)
@@ -60,7 +60,9 @@ def row_set(
         np.empty(count, np.int64),
     )
     times = np.ones(count, np.int64) if repeats is None else repeats
-    kept = _distinct(hashes, (position, times), np.argsort(hashes.hi), rows)
+    kept = _distinct(
+        hashes, (position, times.astype(np.int64)), np.argsort(hashes.hi), rows
+    )
     return RowSet(*(column[:kept].copy() for column in rows))  # type: ignore[arg-type]
 
 

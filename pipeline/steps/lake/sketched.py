@@ -145,20 +145,32 @@ class Sketches:
     ) -> tuple[npt.NDArray[np.int64], list[str | None], npt.NDArray[np.int64]]:
         """Return which sketches to compare: (edge, column name, places (2, n))."""
         owner, names, children, parents = [], [], [], []
-        for i, (child, parent) in enumerate(zip(*edges, strict=True)):
-            own: list[str | None] = list(tables.names_of(child))
-            if len(own) == len(tables.names[parent]):
-                own.append(None)
-            for name in own:
-                a = self._place.get((int(child), name))
-                b = self._place.get((int(parent), name))
-                if a is not None and b is not None:
+        known: dict[int, list[tuple[str | None, int]]] = {}
+        for i, (child, parent) in enumerate(zip(*map(_plain, edges), strict=True)):
+            if child not in known:
+                known[child] = self._of_child(tables, child)
+            same = len(tables.names[child]) == len(tables.names[parent])
+            for name, a in known[child]:
+                b = self._place.get((parent, name))
+                if b is not None and (same or name is not None):
                     owner.append(i)
                     names.append(name)
                     children.append(a)
                     parents.append(b)
         places = np.array([children, parents], np.int64).reshape(2, -1)
         return np.array(owner, np.int64), names, places
+
+    def _of_child(
+        self, tables: HashedTables, child: int
+    ) -> list[tuple[str | None, int]]:
+        """Return the sketches of a table with their places: columns, then the rows."""
+        names: list[str | None] = [*tables.names_of(child), None]
+        return [(n, self._place[child, n]) for n in names if (child, n) in self._place]
+
+
+def _plain(numbers: npt.NDArray[np.int64]) -> list[int]:
+    plain: list[int] = numbers.tolist()
+    return plain
 
 
 def as_table(sketches: Iterable[tuple[int, Sketch]]) -> pa.Table:
