@@ -14,7 +14,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from pipeline.store.lake.files import Files
 from pipeline.store.lake.journal import Journal
 
 _BLOCK = 1 << 22
+_UNFINISHED = ".winnow-part"
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,10 @@ class Trash:
         trash. A restoration that was cut off goes on.
         """
         if move.state == "moving" and self._exists(move.source):
-            # It never left; a copy of it may be unfinished.
+            # It never left; what there is of a copy was not finished.
+            if self._is_whole(move.source, move):
+                self._remove(move.target, move.files)
+                self._remove(move.target, [n + _UNFINISHED for n in move.files])
             self._record(move, "restored")
             return
         if not self._exists(move.target):
@@ -116,7 +120,7 @@ class Trash:
         if not self._renamed(move.target, move.source):
             self._refuse_other_files(move)
             self._copy(move.target, move.source, move)
-            self._remove(move.target, move)
+            self._remove(move.target, move.files)
         self._record(move, "restored")
 
     def _left(self, move: Move) -> bool:
@@ -125,10 +129,23 @@ class Trash:
     def _refuse_other_files(self, move: Move) -> None:
         for name, size in move.files.items():
             path = _below(move.source, name)
-            if self._size(path) not in (None, size):
-                raise RunError(
-                    f"{path} has changed; move it away, {move.table} would overwrite it"
-                )
+            there = self._size(path)
+            if there in (None, size) or (
+                there < size and self._begins(_below(move.target, name), path, there)
+            ):
+                continue
+            raise RunError(
+                f"{path} has changed; move it away, {move.table} would overwrite it"
+            )
+
+    def _begins(self, whole: str, beginning: str, size: int) -> bool:
+        """Whether a file is what a copy that was cut off leaves of another."""
+        one, other = self._files.filesystem(whole), self._files.filesystem(beginning)
+        with one[0].open(one[1], "rb") as long, other[0].open(other[1], "rb") as short:
+            return all(
+                long.read(min(_BLOCK, size - start)) == short.read(_BLOCK)
+                for start in range(0, size, _BLOCK)
+            )
 
     def _carry_out(self, move: Move) -> Move:
         if self._renamed(move.source, move.target):
@@ -145,8 +162,9 @@ class Trash:
 
     def _listed(self, location: str) -> dict[str, int]:
         found = {}
+        _, inner = self._files.filesystem(location)
         for entry in self._files.listed(location):
-            if entry.path == location:
+            if self._files.filesystem(entry.path)[1] == inner:
                 return {"": entry.bytes}
             if entry.reason is not None:
                 raise RunError(f"{entry.path}: {entry.reason}; it cannot be moved")
@@ -154,8 +172,9 @@ class Trash:
         return found
 
     def _exists(self, path: str) -> bool:
+        """Whether a file is there; folders without any may be left over."""
         fs, inner = self._files.filesystem(path)
-        return bool(fs.exists(inner))
+        return bool(fs.isfile(inner) or fs.find(inner))
 
     def _renamed(self, source: str, target: str) -> bool:
         """Rename on one local disk; False where that cannot be done."""
@@ -187,8 +206,8 @@ class Trash:
         if self._files.is_local(source) and self._files.is_local(target):
             os.makedirs(os.path.dirname(outer), exist_ok=True)
             # Under another name until it is whole; with its time of change.
-            shutil.copy2(inner, f"{outer}.part")
-            os.replace(f"{outer}.part", outer)
+            shutil.copy2(inner, outer + _UNFINISHED)
+            os.replace(outer + _UNFINISHED, outer)
             return
         other.makedirs(other._parent(outer), exist_ok=True)
         with one.open(inner, "rb") as read, other.open(outer, "wb") as write:
@@ -199,14 +218,18 @@ class Trash:
             raise RunError(
                 f"{move.target} is not whole; {move.table} stays where it is"
             )
-        self._remove(move.source, move)
+        unchanged = [
+            name
+            for name, size in move.files.items()
+            if self._size(_below(move.source, name)) == size
+        ]
+        self._remove(move.source, unchanged)
 
-    def _remove(self, root: str, move: Move) -> None:
-        """Remove files that were copied, and folders that become empty by it."""
-        for name, size in move.files.items():
-            path = _below(root, name)
-            if self._size(path) == size:
-                fs, inner = self._files.filesystem(path)
+    def _remove(self, root: str, names: Iterable[str]) -> None:
+        """Remove files that stand elsewhere, and folders that become empty by it."""
+        for name in names:
+            fs, inner = self._files.filesystem(_below(root, name))
+            if fs.isfile(inner):
                 fs.rm_file(inner)
         fs, inner = self._files.filesystem(root)
         if self._files.is_local(root) and os.path.isdir(inner):
@@ -228,4 +251,5 @@ class Trash:
 
 
 def _below(root: str, name: str) -> str:
-    return f"{root}/{name}" if name else root
+    """Return a file's path; what goes on without a name goes on the file's own."""
+    return root + name if name in ("", _UNFINISHED) else f"{root}/{name}"
