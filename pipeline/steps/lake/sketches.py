@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from pipeline.algorithms.lake.table_sketch import Sizes, TableSketcher
 from pipeline.core.engine import Engine
+from pipeline.core.tables import ColumnStatistics
 from pipeline.steps.lake.hashed_tables import (
     ORDER,
     Edges,
@@ -51,8 +52,8 @@ def wanted_of(
     """Return what the sketches of these edges need, by table.
 
     A child is read whole, a parent as far as a child has the column. Rows are sketched
-    of children and of parents with the same columns as a child. `unknown` names the
-    columns of a table, as it calls them, whose bounds are to be found.
+    of children and of parents with the same columns as a child. `unknown` are columns
+    whose bounds are to be found, see `unknown_bounds`.
     """
     columns: dict[int, set[str]] = {}
     whole: set[int] = set(edges.child.tolist())
@@ -64,17 +65,36 @@ def wanted_of(
             whole.add(parent)
     found = []
     for table in sorted(columns):
-        missing = set((unknown or {}).get(table, ()))
-        own = tables.names[table]
+        missing = columns[table].intersection((unknown or {}).get(table, ()))
         found.append(
             Wanted(
                 table,
                 tuple(sorted(columns[table])),
                 tables.names_of(table) if table in whole else (),
-                tuple(sorted(n for n in columns[table] if own[n] in missing)),
+                tuple(sorted(missing)),
             )
         )
     return found
+
+
+def unknown_bounds(
+    statistics: Sequence[Mapping[str, ColumnStatistics]],
+) -> dict[int, list[str]]:
+    """Return the columns, by table and compared name, that footers say too little of.
+
+    `statistics[i]` are those of table i by compared name.
+    """
+    return {
+        table: [name for name, column in columns.items() if _vague(column)]
+        for table, columns in enumerate(statistics)
+    }
+
+
+def _vague(column: ColumnStatistics) -> bool:
+    if column.vacant:
+        return False
+    bounds = column.low, column.high, column.low_certain, column.high_certain
+    return None in (column.nulls, *bounds)
 
 
 def sketch_tables(
