@@ -1,7 +1,8 @@
 """CSV and JSONL tables: types from every row, and rows as those types.
 
-A type is inferred from the whole file and only where no digit is lost by it: `007`,
-numbers of more than 17 digits and `+1` stay text. In CSV an empty field is null and a
+A type is inferred from the whole file, and only where every value is written as
+programs write that type: `007`, `+1`, numbers that a double cannot hold and those of
+more than 17 digits stay text. In CSV an empty field is null and a
 quoted empty field (`""`) is empty text; the first line names the columns; the delimiter
 is that of comma, semicolon, tab and bar which splits the first line into most columns
 (always tab in `.tsv`); a row with more or fewer fields makes the file unreadable. JSON
@@ -31,16 +32,14 @@ ERRORS = (duckdb.Error,)
 _BATCH_ROWS = 1 << 16
 _DELIMITERS = ",;\t|"
 _INTEGER = r"0|-?[1-9][0-9]*"
-_DECIMAL = (
-    r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
-    r"|[nN]a[nN]|-?[iI]nf(inity)?"
-)
+_FINITE = r"-?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
+_NOT_FINITE = "[nN]a[nN]|-?[iI]nf(inity)?"
 _DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _INSTANT = _DAY + "[ T][0-9]{2}:[0-9]{2}:[0-9]{2}"
 _ZONE = "(Z|[-+][0-9]{2}(:?[0-9]{2})?)"
-_DIGITS = (
-    "ltrim(replace(replace(split_part(lower({c}), 'e', 1), '.', ''), '-', ''), '0')"
-)
+_MANTISSA = "replace(replace(split_part(lower({c}), 'e', 1), '.', ''), '-', '')"
+_DIGITS = f"length(ltrim({_MANTISSA}, '0'))"
+_DOUBLE = "TRY_CAST({c} AS DOUBLE)"
 
 # The first type of which every value is an exact notation.
 _RULES = (
@@ -50,7 +49,9 @@ _RULES = (
     (
         "DOUBLE",
         pa.float64(),
-        f"regexp_full_match({{c}}, '{_DECIMAL}') AND length({_DIGITS}) <= 17",
+        f"(regexp_full_match({{c}}, '{_NOT_FINITE}')"
+        f" OR regexp_full_match({{c}}, '{_FINITE}') AND {_DIGITS} <= 17"
+        f" AND isfinite({_DOUBLE}) AND ({_DOUBLE} = 0) = ({_DIGITS} = 0))",
     ),
     ("DATE", pa.date32(), f"regexp_full_match({{c}}, '{_DAY}')"),
     (
