@@ -23,6 +23,7 @@ from pipeline.algorithms.lake.containment import (
     of_sketch,
     row_set,
 )
+from pipeline.algorithms.lake.kmv import Kmv
 from pipeline.algorithms.lake.murmur3 import Hashes
 from pipeline.algorithms.lake.row_hash import hash_rows
 from pipeline.core.engine import Engine
@@ -63,12 +64,14 @@ class Projection(NamedTuple):
     children: tuple[int, ...]
 
 
-def projections_of(tables: HashedTables, edges: Edges) -> list[Projection]:
-    """Return what has to be hashed of the parents: once per column set."""
+def projections_of(
+    tables: HashedTables, edges: Edges, chosen: Sequence[int]
+) -> list[Projection]:
+    """Return what is hashed of the chosen edges' parents: once per column set."""
     members: dict[tuple[int, Names], list[int]] = defaultdict(list)
-    names = {child: tables.names_of(child) for child in np.unique(edges.child).tolist()}
-    for i, (child, parent) in enumerate(zip(*edges, strict=True)):
-        members[int(parent), names[int(child)]].append(i)
+    names = {child: tables.names_of(child) for child in edges.child[chosen].tolist()}
+    for i in chosen:
+        members[int(edges.parent[i]), names[int(edges.child[i])]].append(i)
     return [
         Projection(n, *key, tuple(at), tuple(edges.child[at].tolist()))
         for n, (key, at) in enumerate(members.items())
@@ -80,23 +83,44 @@ def sample_edges(
 ) -> Verdicts:
     """Look up the rows that the children's sketches keep in their parents.
 
-    Verdicts are exact where a sketch keeps every distinct row of the child.
+    Verdicts are exact where a sketch keeps every distinct row of the child. A parent of
+    the same columns whose sketch keeps all of its rows is not read again.
     """
-    projections = projections_of(tables, edges)
     samples = {
         child: sketches.kmv(child, None) for child in np.unique(edges.child).tolist()
     }
     rows = {child: of_sketch(kmv) for child, kmv in samples.items()}
+    held = {
+        i: of_sketch(parent)
+        for i, pair in enumerate(zip(*edges, strict=True))
+        if (parent := _whole(tables, sketches, *map(int, pair))) is not None
+    }
+    known = as_table((i, compare(rows[int(edges.child[i])], held[i])) for i in held)
+    rest = [i for i in range(len(edges.child)) if i not in held]
+    projections = projections_of(tables, edges, rest)
     tasks = tables.tasks(sorted({p.parent for p in projections}))
     kernel = partial(
         look_up, tables=tables, projections=_by_parent(projections), samples=rows
     )
     found = engine.map_batches(engine.from_table(tasks), kernel, _FOUND, order_by=ORDER)
     judge = partial(judge_projection, projections=projections, samples=rows)
-    verdicts = engine.map_groups(found, "projection", judge, VERDICTS)
+    judged = engine.map_groups(found, "projection", judge, VERDICTS)
     exact = [samples[child].complete for child in edges.child.tolist()]
-    start = nothing_looked_up(len(edges.child))._replace(exact=np.array(exact, bool))
+    start = nothing_looked_up(len(exact))._replace(exact=np.array(exact, np.bool_))
+    verdicts = engine.union([engine.from_table(known), judged])
     return gather(engine, verdicts, start)
+
+
+def _whole(
+    tables: HashedTables, sketches: Sketches, child: int, parent: int
+) -> Kmv | None:
+    """Return the parent's sketch if it holds all of its rows on the child's columns."""
+    if len(tables.names[child]) < len(tables.names[parent]):
+        return None
+    if (parent, None) not in sketches:
+        return None
+    kmv = sketches.kmv(parent, None)
+    return kmv if kmv.complete else None
 
 
 def _by_parent(projections: Sequence[Projection]) -> dict[int, list[Projection]]:

@@ -306,6 +306,21 @@ def test_an_empty_table_is_contained_and_contains_nothing(
         assert verdicts.contained(True).tolist() == [True]
 
 
+def test_no_edges_are_no_verdicts(
+    tmp_path: Path, open_lake: Callable[..., Lake], write_lake: Callable[..., Path]
+) -> None:
+    write_lake(
+        tmp_path / "lake", {"a": pa.table({"a": [1]}), "b": pa.table({"b": [1]})}
+    )
+    lake = open_lake(tmp_path / "lake")
+    sketches = lake.sketches(SIZES)
+    assert not sketches.refute(lake.tables, lake.edges).missing.size
+    sampled = sample_edges(lake.engine, lake.tables, sketches, lake.edges)
+    verified = verify_edges(lake.engine, lake.tables, lake.edges)
+    assert not sampled.contained(False).size
+    assert not verified.contained(True).size
+
+
 def test_against_duckdb_on_a_larger_lake(
     tmp_path: Path, open_lake: Callable[..., Lake], write_lake: Callable[..., Path]
 ) -> None:
