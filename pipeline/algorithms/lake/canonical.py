@@ -72,7 +72,7 @@ def hash_values(array: pa.Array, family: Family) -> Hashes:
         return _taken(hash_values(array.dictionary, family), array.indices)
     if pt.is_run_end_encoded(kind):
         return hash_values(pc.run_end_decode(array), family)
-    if pt.is_null(kind):
+    if array.null_count == len(array):
         return nulls(len(array))
     return _null_filled(_hashed(array, family), array)
 

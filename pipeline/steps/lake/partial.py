@@ -94,11 +94,10 @@ def _compared_keys(
     telling: dict[int, str | None] = {}
     found: list[tuple[_Key, _Key] | None] = []
     for child, parent in zip(edges.child.tolist(), edges.parent.tolist(), strict=True):
-        names = tables.names_of(child)
         name = None
-        if len(names) < len(tables.names[parent]):
+        if len(tables.names[child]) < len(tables.names[parent]):
             if child not in telling:
-                telling[child] = _telling(sketches, child, names)
+                telling[child] = _telling(sketches, child, tables.names[child])
             name = telling[child]
         keys = (child, name), (parent, name)
         needed = (*keys, (child, None))

@@ -14,6 +14,7 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -285,6 +286,34 @@ def test_text_that_is_no_utf8_is_compared_by_its_bytes(
     assert contained == {("part.parquet", "whole.parquet")}
     some = lake.edge("valid.parquet", "whole.parquet")
     assert verify_edges(lake.engine, lake.tables, some).missing.tolist() == [1]
+
+
+def test_formats_do_not_matter(
+    tmp_path: Path, open_lake: Callable[..., Lake], write_lake: Callable[..., Path]
+) -> None:
+    table = pa.table(
+        {
+            "id": [1, 2, 3],
+            "price": [0.5, 1.25, -3.0],
+            "shop": ["a", "b, c", "é"],
+            "day": [date(2024, 1, n) for n in (1, 2, 3)],
+            "open": [True, False, True],
+        }
+    )
+    folder = write_lake(tmp_path / "lake", {"parquet": table})
+    pl.DataFrame(table).write_csv(folder / "csv.csv")
+    # JSON has no dates: they would be text, which no date equals.
+    pl.DataFrame(table.drop_columns("day")).write_ndjson(folder / "json.jsonl")
+    lake = open_lake(folder)
+    found = verify_edges(lake.engine, lake.tables, lake.edges)
+    pairs = zip(*lake.edges, found.contained(True), strict=True)
+    held = {(lake.names[c], lake.names[p]): bool(h) for c, p, h in pairs}
+    assert held == {
+        ("csv.csv", "parquet.parquet"): True,
+        ("parquet.parquet", "csv.csv"): True,
+        ("json.jsonl", "csv.csv"): True,
+        ("json.jsonl", "parquet.parquet"): True,
+    }
 
 
 def test_an_empty_table_is_contained_and_contains_nothing(
