@@ -210,7 +210,7 @@ class _Bounds:
     def _refuted(self, a: _Indices, b: _Indices, bag: bool) -> npt.NDArray[np.bool_]:
         """Whether column slot a[i] cannot be contained in slot b[i]."""
         low, high = self._low[b], self._high[b]
-        refuted = (self._rows[a] > 0) & (self._rows[b] == 0)
+        refuted: npt.NDArray[np.bool_] = (self._rows[a] > 0) & (self._rows[b] == 0)
         refuted |= (self._nulls[a] > 0) & (self._nulls[b] == 0)
         vacant = self._nulls[b] == self._rows[b]
         apart = vacant | (self._low[a] > high) | (self._high[a] < low)

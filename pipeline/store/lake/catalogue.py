@@ -125,13 +125,15 @@ class _Survey:
         tables = [found]
         if found.supposed and found.name not in self._known:
             tables = [single(entry) for entry in found.files]
-        same = [
-            self._known[table.name]
-            for table in tables
-            if table.name in self._known
-            and self._known[table.name][0].fingerprint == _fingerprint_of(table)
-        ]
+        same = [self._known[table.name] for table in tables if self._is_known(table)]
         return same if len(same) == len(tables) else None
+
+    def _is_known(self, found: Candidate) -> bool:
+        if found.name not in self._known:
+            return False
+        table, _ = self._known[found.name]
+        # What could not be read may be readable now: a server was away.
+        return table.reason is None and table.fingerprint == _fingerprint_of(found)
 
     def _opened(self, found: Candidate) -> list[Surveyed]:
         """Return the table that these files are, or each file as one."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,10 +58,12 @@ def decodable(array: pa.Array) -> pa.Array:
     """Return the column as it is, or as bytes if its text is no UTF-8.
 
     Parquet files hold whatever bytes their writer took for text, and Arrow reads them
-    unchecked; decoding one later would end the run.
+    unchecked; decoding one later would end the run. Views, which few functions take,
+    come as large text or bytes.
     """
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    array = _cast(array, _VIEWS)
     if not _has_text(array.type):
         return array
     try:
@@ -69,8 +71,16 @@ def decodable(array: pa.Array) -> pa.Array:
     except pa.ArrowInvalid:
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
-        return array.cast(_bytes_for_text(array.type))
+        return _cast(array, _TEXTS)
     return array
+
+
+_Types = Mapping[pa.DataType, pa.DataType]
+_VIEWS: _Types = {
+    pa.string_view(): pa.large_string(),
+    pa.binary_view(): pa.large_binary(),
+}
+_TEXTS: _Types = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 
 
 def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
@@ -97,22 +107,25 @@ def _has_text(kind: pa.DataType) -> bool:
     return is_text(kind) or any(map(_has_text, children))
 
 
-def _bytes_for_text(kind: pa.DataType) -> pa.DataType:
-    if is_text(kind):
-        return pa.large_binary() if pa.types.is_large_string(kind) else pa.binary()
+def _cast(array: pa.Array, types: _Types) -> pa.Array:
+    kind = _replaced(array.type, types)
+    return array if kind == array.type else array.cast(kind)
+
+
+def _replaced(kind: pa.DataType, types: _Types) -> pa.DataType:
+    """Return the type with some types, at any depth, replaced by others."""
+
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(_replaced(field.type, types))
+
     if pa.types.is_struct(kind):
-        return pa.struct([_bytes_field(kind.field(i)) for i in range(kind.num_fields)])
+        return pa.struct([inner(kind.field(i)) for i in range(kind.num_fields)])
     if pa.types.is_map(kind):
-        return pa.map_(_bytes_field(kind.key_field), _bytes_field(kind.item_field))
-    lists = (
-        (pa.types.is_fixed_size_list, lambda f: pa.list_(f, kind.list_size)),
-        (pa.types.is_large_list, pa.large_list),
-        (pa.types.is_list, pa.list_),
-    )
-    made = (make for belongs, make in lists if belongs(kind))
-    make = next(made, None)
-    return kind if make is None else make(_bytes_field(kind.value_field))
-
-
-def _bytes_field(field: pa.Field) -> pa.Field:
-    return field.with_type(_bytes_for_text(field.type))
+        return pa.map_(inner(kind.key_field), inner(kind.item_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(inner(kind.value_field), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(inner(kind.value_field))
+    if pa.types.is_list(kind):
+        return pa.list_(inner(kind.value_field))
+    return types.get(kind, kind)

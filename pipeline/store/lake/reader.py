@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.core.errors import InputError
-from pipeline.core.families import value_type
+from pipeline.core.families import family, value_type
 from pipeline.core.tables import Family, Part, Table
 from pipeline.store.lake import text_tables
 from pipeline.store.lake.files import Files
@@ -84,12 +84,9 @@ class TableReader:
         found: list[pa.RecordBatch] = []
         for part, group, first, size in _groups(whole):
             left, right = np.searchsorted(ordered, [first, first + size])
-            inner = ordered[left:right]
-            for start, batch in (
-                self.batches(table, part, group, columns) if len(inner) else ()
-            ):
-                low, high = np.searchsorted(inner, [start, start + len(batch)])
-                found.append(batch.take(pa.array(inner[low:high] - start)))
+            if left < right:
+                read = self.batches(table, part, group, columns)
+                found += _picked(read, ordered[left:right])
         back = np.empty(len(wanted), np.int64)
         back[order] = np.arange(len(wanted))
         return _one_table(whole, found, columns).take(pa.array(back))
@@ -147,7 +144,10 @@ class TableReader:
         self, part: Part, groups: Sequence[int], columns: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
         with self._files.parquet(part.path) as file:
-            if file.metadata.num_row_groups != len(part.row_groups):
+            sizes = (
+                file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)
+            )
+            if tuple(sizes) != part.row_groups:
                 raise OSError("it changed since the scan")
             read = file.iter_batches(
                 batch_size=_BATCH_ROWS, row_groups=list(groups), columns=list(columns)
@@ -175,6 +175,18 @@ def _groups(table: Table) -> Iterator[tuple[int, int | None, int, int]]:
             first += rows
 
 
+def _picked(
+    batches: Iterator[tuple[int, pa.RecordBatch]], positions: npt.NDArray[np.int64]
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows at sorted positions, reading no further than the last."""
+    for start, batch in batches:
+        low, high = np.searchsorted(positions, [start, start + len(batch)])
+        if low < high:
+            yield batch.take(pa.array(positions[low:high] - start))
+        if high == len(positions):
+            return
+
+
 def _constant(table: Table, value: pa.Scalar | None, name: str, rows: int) -> pa.Array:
     if value is None:
         return pa.nulls(rows, value_type(table.column(name).type))
@@ -188,8 +200,23 @@ def _one_table(
     if not batches:
         fields = [(name, value_type(table.column(name).type)) for name in columns]
         return pa.schema(fields).empty_table()
-    tables = [pa.Table.from_batches([batch]) for batch in batches]
+    raw = {
+        name
+        for batch in batches
+        for name in columns
+        if family(batch.schema.field(name).type) is Family.BINARY
+    }
+    tables = [pa.Table.from_batches([_as_bytes(batch, raw)]) for batch in batches]
     return pa.concat_tables(tables, promote_options="permissive")
+
+
+def _as_bytes(batch: pa.RecordBatch, columns: Collection[str]) -> pa.RecordBatch:
+    """Return a batch with these columns as bytes, as other batches hold them."""
+    for name in columns:
+        place = batch.schema.get_field_index(name)
+        array = batch.column(place).cast(pa.large_binary())
+        batch = batch.set_column(place, name, array)
+    return batch
 
 
 @contextmanager
