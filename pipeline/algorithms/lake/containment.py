@@ -66,6 +66,12 @@ def row_set(
     return RowSet(*(column[:kept].copy() for column in rows))  # type: ignore[arg-type]
 
 
+def no_rows() -> RowSet:
+    """Return the rows of an empty table."""
+    hashes, numbers = np.empty(0, np.uint64), np.empty(0, np.int64)
+    return RowSet(hashes, hashes, numbers, numbers)
+
+
 def of_sketch(kmv: Kmv) -> RowSet:
     """Return the rows that a sketch keeps."""
     return RowSet(kmv.hi, kmv.lo, kmv.position, kmv.repeats)

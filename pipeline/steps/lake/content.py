@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.algorithms.lake.containment import RowSet, compare, row_set
+from pipeline.algorithms.lake.containment import RowSet, compare, no_rows, row_set
 from pipeline.algorithms.lake.murmur3 import Hashes
 from pipeline.algorithms.lake.row_hash import hash_rows
 from pipeline.core.engine import Engine
@@ -143,7 +143,7 @@ def compare_group(group: pa.Table, *, sets: Sequence[ColumnSet]) -> pa.Table:
     rows: dict[int, RowSet] = {}
     for held, at in _places(table):
         rows[held] = row_set(Hashes(hi[at], lo[at]), position[at], repeats[at])
-    nothing = _none()
+    nothing = no_rows()
     return as_table(
         (edge, compare(rows[child], rows.get(parent, nothing)))
         for edge, child, parent in item.edges
@@ -159,9 +159,3 @@ def _places(
     ends = np.flatnonzero(np.diff(table[order])) + 1
     for at in np.split(order, ends):
         yield int(table[at[0]]), at
-
-
-def _none() -> RowSet:
-    hashes = np.empty(0, np.uint64)
-    numbers = np.empty(0, np.int64)
-    return RowSet(hashes, hashes, numbers, numbers)

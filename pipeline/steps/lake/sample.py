@@ -20,10 +20,10 @@ from pipeline.algorithms.lake.containment import (
     Index,
     RowSet,
     compare,
+    no_rows,
     of_sketch,
     row_set,
 )
-from pipeline.algorithms.lake.kmv import Kmv
 from pipeline.algorithms.lake.murmur3 import Hashes
 from pipeline.algorithms.lake.row_hash import hash_rows
 from pipeline.core.engine import Engine
@@ -91,7 +91,7 @@ def sample_edges(
     }
     rows = {child: of_sketch(kmv) for child, kmv in samples.items()}
     held = {
-        i: of_sketch(parent)
+        i: parent
         for i, pair in enumerate(zip(*edges, strict=True))
         if (parent := _whole(tables, sketches, *map(int, pair))) is not None
     }
@@ -113,14 +113,15 @@ def sample_edges(
 
 def _whole(
     tables: HashedTables, sketches: Sketches, child: int, parent: int
-) -> Kmv | None:
-    """Return the parent's sketch if it holds all of its rows on the child's columns."""
-    if len(tables.names[child]) < len(tables.names[parent]):
-        return None
-    if (parent, None) not in sketches:
+) -> RowSet | None:
+    """Return all of the parent's rows on the child's columns, if they are at hand."""
+    if not tables.reader.tables[parent].parts:
+        return no_rows()
+    same = len(tables.names[child]) == len(tables.names[parent])
+    if not (same and (parent, None) in sketches):
         return None
     kmv = sketches.kmv(parent, None)
-    return kmv if kmv.complete else None
+    return of_sketch(kmv) if kmv.complete else None
 
 
 def _by_parent(projections: Sequence[Projection]) -> dict[int, list[Projection]]:

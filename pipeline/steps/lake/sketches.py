@@ -111,7 +111,25 @@ def sketch_tables(
     frame = engine.map_batches(
         engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER
     )
-    return Sketches(engine.collect(frame, _MAX_SKETCHES), sizes)
+    read = engine.collect(frame, _MAX_SKETCHES)
+    return Sketches(
+        pa.concat_tables([read, *_without_parts(tables, wanted, sizes)]), sizes
+    )
+
+
+def _without_parts(
+    tables: HashedTables, wanted: Sequence[Wanted], sizes: Sizes
+) -> list[pa.Table]:
+    """Return the sketches of tables that no file belongs to."""
+    return [
+        as_table((item.table, sketch) for sketch in _sketcher(item, sizes).sketches())
+        for item in wanted
+        if not tables.reader.tables[item.table].parts
+    ]
+
+
+def _sketcher(item: Wanted, sizes: Sizes) -> TableSketcher:
+    return TableSketcher(item.columns, item.rows, item.bounded, sizes)
 
 
 def sketch_batches(
@@ -124,7 +142,7 @@ def sketch_batches(
     """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
     for table, tasks in by_table(batches):
         item = wanted[table]
-        sketcher = TableSketcher(item.columns, item.rows, item.bounded, sizes)
+        sketcher = _sketcher(item, sizes)
         try:
             for task in tasks:
                 for block in tables.blocks(task, item.columns):

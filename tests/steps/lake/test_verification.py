@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -25,6 +26,7 @@ from pipeline.algorithms.lake.table_sketch import Sizes
 from pipeline.steps.lake.content import verify_edges
 from pipeline.steps.lake.sample import sample_edges
 from pipeline.steps.lake.verdicts import Verdicts
+from pipeline.store.lake.reader import TableReader
 
 SIZES = Sizes(column=16, row=16, num_perm=0)
 WRITERS = ("pyarrow", "polars", "duckdb")
@@ -322,6 +324,14 @@ def test_an_empty_table_is_contained_and_contains_nothing(
     full = pa.table({"a": [1, 2], "b": ["x", None]})
     write_lake(tmp_path / "lake", {"empty": full.slice(0, 0), "full": full})
     lake = open_lake(tmp_path / "lake")
+    _check_empty(lake)
+    # A Delta table without active files has no parts at all.
+    empty, *rest = lake.tables.reader.tables
+    reader = TableReader([replace(empty, parts=()), *rest])
+    _check_empty(replace(lake, tables=replace(lake.tables, reader=reader)))
+
+
+def _check_empty(lake: Lake) -> None:
     inside = lake.edge("empty.parquet", "full.parquet")
     outside = lake.edge("full.parquet", "empty.parquet")
     sketches = lake.sketches(SIZES)
@@ -333,6 +343,12 @@ def test_an_empty_table_is_contained_and_contains_nothing(
     ):
         assert verdicts.containment(False).tolist() == [1.0]
         assert verdicts.contained(True).tolist() == [True]
+    for verdicts in (
+        sample_edges(lake.engine, lake.tables, sketches, outside),
+        verify_edges(lake.engine, lake.tables, outside),
+    ):
+        assert verdicts.containment(False).tolist() == [0.0]
+        assert verdicts.first_missing.tolist() == [0]
 
 
 def test_no_edges_are_no_verdicts(
