@@ -256,15 +256,13 @@ class _Planner:
             tables = "1 table is" if children == 1 else f"{children} tables are"
             reasons.append(f"{tables} rebuilt from it")
         own = [edge for edge in self.edges.values() if edge.child == name]
+        least = min(map(self._rebuild_cost, own), default=0.0)
         if not own:
             reasons.append(self.kept.get(name, "no other table holds its rows"))
+        elif least >= keep:
+            reasons.append(f"keeping it costs {keep:.3g}, rebuilding it {least:.3g}")
         elif not reasons:
-            least = min(map(self._rebuild_cost, own))
-            reasons.append(
-                f"keeping it costs {keep:.3g}, rebuilding it {least:.3g}"
-                if least >= keep
-                else "to keep it costs less in all"
-            )
+            reasons.append("to keep it costs less in all")
         return "; ".join(reasons)
 
 
