@@ -88,6 +88,15 @@ def verify_edges(
     return gather(engine, verdicts, nothing_looked_up(len(edges.child)))
 
 
+def content_reads(tables: HashedTables, edges: Edges) -> dict[int, set[str]]:
+    """Return which columns of which tables `verify_edges` reads."""
+    reads: dict[int, set[str]] = defaultdict(set)
+    for child, parent in zip(*edges, strict=True):
+        for table in (int(child), int(parent)):
+            reads[table].update(tables.names[child])
+    return dict(reads)
+
+
 def _column_sets(
     tables: HashedTables, edges: Edges, group_rows: int
 ) -> list[ColumnSet]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -98,11 +98,11 @@ class HashedTables:
         for first, batch in read:
             yield Block(first, batch, families)
 
-    def bytes_of(self, tasks: pa.Table, compared: Mapping[int, Sequence[str]]) -> int:
-        """Return the stored bytes that these tasks read of each table's columns."""
+    def bytes_of(self, columns: Mapping[int, Iterable[str]]) -> int:
+        """Return the stored bytes that reading these columns of each table reads."""
         total = 0
-        for table, part, group in rows_of(tasks):
-            own = [self.names[table][name] for name in compared[table]]
+        for table, part, group in rows_of(self.tasks(sorted(columns))):
+            own = [self.names[table][name] for name in columns[table]]
             chosen = None if group < 0 else group
             total += self.reader.bytes_of(table, part, chosen, own)
         return total

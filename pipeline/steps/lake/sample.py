@@ -90,14 +90,8 @@ def sample_edges(
         child: sketches.kmv(child, None) for child in np.unique(edges.child).tolist()
     }
     rows = {child: of_sketch(kmv) for child, kmv in samples.items()}
-    held = {
-        i: parent
-        for i, pair in enumerate(zip(*edges, strict=True))
-        if (parent := _whole(tables, sketches, *map(int, pair))) is not None
-    }
+    held, projections = _divided(tables, sketches, edges)
     known = as_table((i, compare(rows[int(edges.child[i])], held[i])) for i in held)
-    rest = [i for i in range(len(edges.child)) if i not in held]
-    projections = projections_of(tables, edges, rest)
     tasks = tables.tasks(sorted({p.parent for p in projections}))
     kernel = partial(
         look_up, tables=tables, projections=_by_parent(projections), samples=rows
@@ -109,6 +103,29 @@ def sample_edges(
     start = nothing_looked_up(len(exact))._replace(exact=np.array(exact, np.bool_))
     verdicts = engine.union([engine.from_table(known), judged])
     return gather(engine, verdicts, start)
+
+
+def sample_reads(
+    tables: HashedTables, sketches: Sketches, edges: Edges
+) -> dict[int, set[str]]:
+    """Return which columns of which parents `sample_edges` reads."""
+    reads: dict[int, set[str]] = defaultdict(set)
+    for projection in _divided(tables, sketches, edges)[1]:
+        reads[projection.parent].update(projection.names)
+    return dict(reads)
+
+
+def _divided(
+    tables: HashedTables, sketches: Sketches, edges: Edges
+) -> tuple[dict[int, RowSet], list[Projection]]:
+    """Return the parents' rows of edges where they are at hand, and what to read."""
+    held = {
+        i: parent
+        for i, pair in enumerate(zip(*edges, strict=True))
+        if (parent := _whole(tables, sketches, *map(int, pair))) is not None
+    }
+    rest = [i for i in range(len(edges.child)) if i not in held]
+    return held, projections_of(tables, edges, rest)
 
 
 def _whole(

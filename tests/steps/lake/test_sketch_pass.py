@@ -15,6 +15,8 @@ import pytest
 from pipeline.algorithms.lake.table_sketch import Sizes
 from pipeline.core.tables import ColumnStatistics
 from pipeline.steps.lake import hashed_tables
+from pipeline.steps.lake.content import content_reads
+from pipeline.steps.lake.sample import sample_reads
 from pipeline.steps.lake.sketched import Sketches
 from pipeline.steps.lake.sketches import sketch_batches, sketch_tables, wanted_of
 
@@ -154,3 +156,32 @@ def test_rows_that_cannot_be_read_are_a_reason_and_stop_nothing(
     both = Sketches(pa.concat_tables([some, sketches.table, sketches.table]), SIZES)
     assert both.unreadable == sketches.unreadable
     assert (0, "id") not in both
+
+
+def test_each_stage_says_which_columns_it_reads(
+    tmp_path: Path, open_lake: Open, write_lake: Write
+) -> None:
+    whole = numbers(5000)
+    tables = {
+        "child": whole.select(["id", "kind"]).slice(0, 50),
+        "parent": whole,
+        "copy": whole.slice(0, 40),
+    }
+    folder = write_lake(tmp_path / "lake", tables)
+    lake = open_lake(folder)
+    sketches = lake.sketches(SIZES)
+    copied = lake.edge("copy.parquet", "parent.parquet")
+    backwards = lake.edge("parent.parquet", "copy.parquet")
+    child = lake.edge("child.parquet", "parent.parquet")
+    assert content_reads(lake.tables, child) == {0: {"id", "kind"}, 2: {"id", "kind"}}
+    assert sample_reads(lake.tables, sketches, child) == {2: {"id", "kind"}}
+    assert sample_reads(lake.tables, sketches, copied) == {2: {"id", "kind", "name"}}
+    # The copy's rows are all in its sketch.
+    assert sample_reads(lake.tables, sketches, backwards) == {}
+    stored = pq.ParquetFile(folder / "parent.parquet").metadata
+    sizes = [
+        stored.row_group(g).column(c).total_compressed_size
+        for g in range(stored.num_row_groups)
+        for c in (0, 1)
+    ]
+    assert lake.tables.bytes_of({2: ["id", "kind"]}) == sum(sizes)
