@@ -132,7 +132,8 @@ def hash_tables(
 
 def _addressed(rows: RowSet, table: int, item: ColumnSet) -> pa.RecordBatch:
     """Send each row to its group: equal hashes meet, whatever the table."""
-    part = rows.lo % np.uint64(item.groups)
+    # By range, so that a block's rows, ascending as they are, stay together.
+    part = (rows.hi >> np.uint64(32)) * np.uint64(item.groups) >> np.uint64(32)
     columns = {
         "group": item.first + part.astype(np.int32),
         "table": np.full(len(rows.hi), table, np.int32),
