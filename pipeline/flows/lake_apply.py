@@ -17,7 +17,8 @@ from pipeline.flows.lake_run import (
     run_config,
     trash_of,
 )
-from pipeline.steps.lake.rebuild import Rebuild, difference
+from pipeline.steps.lake.rebuild import Rebuild
+from pipeline.steps.lake.replayed import difference
 from pipeline.store.lake.catalogue import fingerprint
 from pipeline.store.lake.reader import UnreadableTable
 from pipeline.store.lake.trash import Trash

@@ -28,7 +28,8 @@ from pipeline.algorithms.lake.facility_location import (
 from pipeline.core.errors import WinnowError
 from pipeline.core.tables import PLAN
 from pipeline.flows.lake_run import LakeRun, open_run
-from pipeline.steps.lake.rebuild import Rebuild, describe, difference
+from pipeline.steps.lake.rebuild import Rebuild, describe
+from pipeline.steps.lake.replayed import difference
 from pipeline.store.run_folder import replace
 
 _GB = 1e9

@@ -163,9 +163,9 @@ def _one_of_several(
 ) -> Condition | None:
     """Return the value whose rows are the child's, where other rows equal some too."""
     n = len(matches.child)
-    for counted in pc.value_counts(chosen):
-        value = counted["values"]
-        if counted["counts"].as_py() != n or not value.is_valid:
+    counted = pc.value_counts(chosen)
+    for value in counted.field("values").filter(pc.equal(counted.field("counts"), n)):
+        if not value.is_valid:
             continue
         rows = pc.fill_null(pc.equal(chosen, value), False)
         same = np.array_equal(matches.numbers[rows.to_numpy()], matches.child)

@@ -1,4 +1,4 @@
-"""How a contained table is had back from its parent: found, run and compared.
+"""How a contained table is had back from its parent.
 
 Rows are matched by their 128-bit hashes, so what is held in memory is hashes of the
 child's rows (16 bytes a row), positions of the parent's rows that equal one of them,
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from pipeline.algorithms.lake.canonical import hash_values
 from pipeline.algorithms.lake.murmur3 import Hashes
-from pipeline.algorithms.lake.row_hash import hash_batch, hash_rows
+from pipeline.algorithms.lake.row_hash import hash_rows
 from pipeline.algorithms.lake.row_selection import ChildRows, Matches, condition
 from pipeline.core.families import comparable, value_type
 from pipeline.core.tables import Family, Table
@@ -32,7 +32,6 @@ from pipeline.store.lake.rebuild_sql import (
     Where,
     rebuild_query,
 )
-from pipeline.store.lake.replay import Replay, ReplayError
 from pipeline.store.run_folder import replace
 
 Ints = npt.NDArray[np.int64]
@@ -64,7 +63,7 @@ def query_by_side_file(
     side = [c.name for c in own[child].columns if c.name not in matched]
     selection = Selection(side_file=side_file)
     origins = Origins(matched, side=side)
-    return rebuild_query(_files(tables), own[child], own[parent], origins, selection)
+    return rebuild_query(files_of(tables), own[child], own[parent], origins, selection)
 
 
 def describe(
@@ -81,29 +80,6 @@ def describe(
     cannot be read, and what `rebuild_query` raises.
     """
     return _Search(tables, child, parent).result(Path(side_file))
-
-
-def difference(
-    tables: HashedTables, child: int, parent: int, rebuild: Rebuild
-) -> str | None:
-    """Run the query; return how its rows differ from the child's, None if equal.
-
-    Compared are all columns, ignored ones too, by value, in the order of the rows.
-    Raises UnreadableTable if the child cannot be read.
-    """
-    table = tables.reader.tables[child]
-    families = [column.family for column in table.columns]
-    replay = Replay(_files(tables))
-    found = replay.batches(
-        rebuild.sql, table, tables.reader.tables[parent], rebuild.side_file
-    )
-    rebuilt = (hash_batch(batch, families) for batch in found)
-    stored = (hash_batch(batch, families) for batch in _batches(tables, child))
-    try:
-        row = _first_difference(stored, rebuilt)
-    except ReplayError as error:
-        return f"the rebuild query fails: {error}"
-    return None if row is None else f"the rebuild query gives another row {row:,}"
 
 
 @dataclass
@@ -127,7 +103,7 @@ class _Search:
         if selection is None or origins.side:
             selection = Selection(side_file=os.path.abspath(side_file))
         sql = rebuild_query(
-            _files(self.tables), self._child, self._parent, origins, selection
+            files_of(self.tables), self._child, self._parent, origins, selection
         )
         if selection.side_file is None:
             return Rebuild(sql)
@@ -187,7 +163,7 @@ class _Search:
         return best
 
     def _columns(self, names: list[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
-        batches = list(_batches(self.tables, self.parent, names))
+        batches = list(leaf_batches(self.tables, self.parent, names))
         for place, name in enumerate(names):
             chunks = [batch.column(place) for batch in batches]
             # A part whose text is no UTF-8, or of another width: no condition on it.
@@ -219,7 +195,7 @@ class _Search:
 
     def _child_column(self, name: str) -> pa.ChunkedArray:
         kind = value_type(self._child.column(name).type)
-        batches = _batches(self.tables, self.child, [name])
+        batches = leaf_batches(self.tables, self.child, [name])
         tables = [pa.Table.from_batches([batch]) for batch in batches]
         empty = pa.schema([(name, kind)]).empty_table()
         whole = pa.concat_tables(tables or [empty], promote_options="permissive")
@@ -247,7 +223,8 @@ def _matched(tables: HashedTables, child: int, parent: int) -> dict[str, str]:
     return {name: held[compared] for compared, name in own.items()}
 
 
-def _files(tables: HashedTables) -> Files:
+def files_of(tables: HashedTables) -> Files:
+    """Return what opens the tables' files."""
     return Files(tables.reader.storage_options)
 
 
@@ -260,7 +237,7 @@ def _row_hashes(
             yield block.first, hash_rows(block.hashes())
 
 
-def _batches(
+def leaf_batches(
     tables: HashedTables, table: int, names: list[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Yield leaf columns of a table, all of them by default, in the order of rows."""
@@ -303,22 +280,3 @@ def _first_number(values: pa.ChunkedArray) -> int | None:
     expected = pa.chunked_array([counted.cast(pa.string()) if text else counted])
     family = Family.TEXT if text else Family.NUMBER
     return first if _equal(_hashes(values, family), _hashes(expected, family)) else None
-
-
-def _first_difference(
-    stored: Iterator[Hashes], rebuilt: Iterator[Hashes]
-) -> int | None:
-    """Return the first row in which two streams differ, one being shorter included."""
-    row, one, other = 0, _joined([]), _joined([])
-    while True:
-        one = one if len(one.hi) else next(stored, one)
-        other = other if len(other.hi) else next(rebuilt, other)
-        n = min(len(one.hi), len(other.hi))
-        if n == 0:
-            return row if len(one.hi) or len(other.hi) else None
-        differs = (one.hi[:n] != other.hi[:n]) | (one.lo[:n] != other.lo[:n])
-        if differs.any():
-            return row + int(differs.argmax())
-        row += n
-        one = Hashes(one.hi[n:], one.lo[n:])
-        other = Hashes(other.hi[n:], other.lo[n:])

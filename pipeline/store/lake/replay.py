@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,7 +41,10 @@ class Replay:
         if side_file is not None:
             opened.append(side_file)
         try:
-            with self._closed(opened) as connection:
+            with (
+                tempfile.TemporaryDirectory() as spill,
+                self._closed(opened, spill) as connection,
+            ):
                 _require_one_select(connection, sql)
                 reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
                 _require_columns(leaf_columns(reader.schema), child.columns)
@@ -50,11 +54,13 @@ class Replay:
             reason = " ".join(str(error).split())[:300]
             raise ReplayError(reason) from error
 
-    def _closed(self, paths: Sequence[str]) -> duckdb.DuckDBPyConnection:
+    def _closed(self, paths: Sequence[str], spill: str) -> duckdb.DuckDBPyConnection:
+        """Return a connection that opens these paths only, and sorts in `spill`."""
         connection = duckdb.connect(
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
+                "temp_directory": spill,
             }
         )
         connection.execute("SET TimeZone = 'UTC'")

@@ -24,12 +24,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.steps.lake.rebuild import (
-    Rebuild,
-    describe,
-    difference,
-    query_by_side_file,
-)
+from pipeline.steps.lake.rebuild import Rebuild, describe, query_by_side_file
+from pipeline.steps.lake.replayed import difference
 
 Lake = Any
 
