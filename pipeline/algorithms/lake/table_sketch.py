@@ -89,7 +89,7 @@ class TableSketcher:
     def add(
         self, first: int, batch: pa.RecordBatch, families: Sequence[Family]
     ) -> None:
-        """Take a block whose first row has position `first`; in their order."""
+        """Take a block: the position of its first row, its columns and families."""
         hashes = []
         parts = zip(self._columns, batch.columns, families, strict=True)
         for running, (name, array, family) in zip(self._of_column, parts, strict=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,9 +52,6 @@ class Refuted(NamedTuple):
     witness: npt.NDArray[np.int64]
     #: The column whose value is missing; None where it is the row as a whole.
     column: Sequence[str | None]
-    #: Least share of a column's distinct values (or of the distinct rows) that was
-    #: found again, among those that could be looked up.
-    found: npt.NDArray[np.float64]
 
 
 class Sketches:
@@ -75,6 +73,31 @@ class Sketches:
         }
         self._stack = _stacked(table)
 
+    @classmethod
+    def from_named(
+        cls, table: pa.Table, numbers: Mapping[str, int], sizes: Sizes
+    ) -> Sketches:
+        """Return what `named` made of another scan's; tables without a number are out.
+
+        `sizes` must be the same in both scans.
+        """
+        known = table.filter(pc.is_in(table["table"], pa.array(list(numbers), pa.string())))
+        number = [numbers[name] for name in known["table"].to_pylist()]
+        place = SKETCHES.get_field_index("table")
+        own = known.set_column(place, "table", pa.array(number, pa.int32()))
+        return cls(own.cast(SKETCHES), sizes)
+
+    def named(self, names: Sequence[str]) -> pa.Table:
+        """Return the sketches with the tables' names instead of their numbers."""
+        own = [names[number] for number in self.table["table"].to_pylist()]
+        place = SKETCHES.get_field_index("table")
+        return self.table.set_column(place, "table", pa.array(own, pa.string()))
+
+    def of_tables(self, chosen: Collection[int]) -> pa.Table:
+        """Return the sketches of some tables, SKETCHES."""
+        some = pa.array(sorted(chosen), pa.int32())
+        return self.table.filter(pc.is_in(self.table["table"], some))
+
     def __contains__(self, key: tuple[int, str | None]) -> bool:
         return key in self._place
 
@@ -92,8 +115,9 @@ class Sketches:
         row = self.table["minhash"][self._place[table, column]]
         return np.asarray(row.values)
 
+    @cached_property
     def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
-        """Return the bounds that were found, by table and compared name."""
+        """The bounds that were found, by table and compared name."""
         found: dict[int, dict[str, ColumnStatistics]] = {}
         texts = self.table["statistics"].to_pylist()
         for (table, column), i in self._place.items():
@@ -111,9 +135,6 @@ class Sketches:
         owner, names, pairs = self._pairs(tables, edges)
         compared = kmv.compare(self._stack, pairs[0], pairs[1], bag)
         count = len(edges.child)
-        share = 1 - compared.missing / np.maximum(compared.looked_up, 1)
-        found = np.ones(count)
-        np.minimum.at(found, owner, share)
         lacking = np.flatnonzero(compared.missing)
         missing = np.bincount(owner[lacking], minlength=count)
         # A column says more than the row as a whole, the one with most missing most.
@@ -126,7 +147,7 @@ class Sketches:
         witness[refuted] = compared.witness[ordered[first]]
         for edge, at in zip(refuted.tolist(), ordered[first].tolist(), strict=True):
             column[edge] = names[at]
-        return Refuted(missing, witness, column, found)
+        return Refuted(missing, witness, column)
 
     def shares(
         self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]

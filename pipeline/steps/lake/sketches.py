@@ -98,22 +98,56 @@ def _vague(column: ColumnStatistics) -> bool:
 
 
 def sketch_tables(
-    engine: Engine, tables: HashedTables, wanted: Sequence[Wanted], sizes: Sizes
+    engine: Engine,
+    tables: HashedTables,
+    wanted: Sequence[Wanted],
+    sizes: Sizes,
+    known: Sketches | None = None,
 ) -> Sketches:
-    """Read and sketch tables; one whose rows cannot be read has a reason instead."""
-    tasks = tables.tasks([item.table for item in wanted])
+    """Read and sketch tables; one whose rows cannot be read has a reason instead.
+
+    Tables of which an earlier scan's sketches hold everything wanted are not read:
+    `known` must be of unchanged tables, of the same sizes and compared names.
+    """
+    read = [item for item in wanted if known is None or not _covers(known, item)]
+    tasks = tables.tasks([item.table for item in read])
     kernel = partial(
         sketch_batches,
         tables=tables,
-        wanted={item.table: item for item in wanted},
+        wanted={item.table: item for item in read},
         sizes=sizes,
     )
     frame = engine.map_batches(
         engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER
     )
-    read = engine.collect(frame, _MAX_SKETCHES)
-    return Sketches(
-        pa.concat_tables([read, *_without_parts(tables, wanted, sizes)]), sizes
+    found = [
+        engine.collect(frame, _MAX_SKETCHES),
+        *_without_parts(tables, read, sizes),
+    ]
+    if known is not None:
+        new = {item.table for item in read}
+        found.append(known.of_tables({item.table for item in wanted} - new))
+    return Sketches(pa.concat_tables(found), sizes)
+
+
+def sketch_reads(
+    wanted: Sequence[Wanted], known: Sketches | None = None
+) -> dict[int, Names]:
+    """Return which columns of which tables `sketch_tables` reads."""
+    return {
+        item.table: item.columns
+        for item in wanted
+        if known is None or not _covers(known, item)
+    }
+
+
+def _covers(known: Sketches, item: Wanted) -> bool:
+    if item.table in known.unreadable:
+        return True
+    rows = (None,) if item.rows else ()
+    bounds = known.statistics.get(item.table, {})
+    return all((item.table, name) in known for name in (*item.columns, *rows)) and all(
+        name in bounds for name in item.bounded
     )
 
 

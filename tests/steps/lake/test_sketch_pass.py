@@ -18,7 +18,12 @@ from pipeline.steps.lake import hashed_tables
 from pipeline.steps.lake.content import content_reads
 from pipeline.steps.lake.sample import sample_reads
 from pipeline.steps.lake.sketched import Sketches
-from pipeline.steps.lake.sketches import sketch_batches, sketch_tables, wanted_of
+from pipeline.steps.lake.sketches import (
+    sketch_batches,
+    sketch_reads,
+    sketch_tables,
+    wanted_of,
+)
 
 SIZES = Sizes(column=32, row=64, num_perm=16)
 Lake = Any
@@ -110,7 +115,7 @@ def test_sketches_do_not_depend_on_how_a_table_is_divided(
     )
     assert one == two
     bounds = ColumnStatistics(3000, 0, 0, 2999, 0, 2999, has_value=True)
-    assert found[1].statistics() == {0: {"id": bounds}}
+    assert found[1].statistics == {0: {"id": bounds}}
     assert found[1].kmv(0, "kind").complete
     assert found[1].distinct(0, "kind") == 3
     assert not found[1].kmv(0, None).complete
@@ -185,3 +190,32 @@ def test_each_stage_says_which_columns_it_reads(
         for c in (0, 1)
     ]
     assert lake.tables.bytes_of({2: ["id", "kind"]}) == sum(sizes)
+
+
+def test_an_earlier_scan_is_used_for_what_did_not_change(
+    tmp_path: Path, open_lake: Open, write_lake: Write
+) -> None:
+    tables = {"b": numbers(90), "c": numbers(70), "d": numbers(50).select(["id"])}
+    folder = write_lake(tmp_path / "lake", tables)
+    lake = open_lake(folder)
+    sizes = SIZES._replace(num_perm=0)
+    wanted = wanted_of(lake.tables, lake.edges, {0: ["id"]})
+    first = sketch_tables(lake.engine, lake.tables, wanted, sizes)
+    # A new table comes before the others, one is changed, one is gone.
+    (folder / "d.parquet").unlink()
+    write_lake(folder, {"a": numbers(60), "c": numbers(80)})
+    lake = open_lake(folder)
+    numbers_of = {name: n for n, name in enumerate(lake.names) if name[0] == "b"}
+    named = first.named(["b.parquet", "c.parquet", "d.parquet"])
+    known = Sketches.from_named(named, numbers_of, sizes)
+    wanted = wanted_of(lake.tables, lake.edges, {1: ["id"]})
+    assert sorted(sketch_reads(wanted, known)) == [0, 2]
+    (folder / "b.parquet").write_bytes(b"must not be opened")
+    second = sketch_tables(lake.engine, lake.tables, wanted, sizes, known)
+    write_lake(folder, {"b": numbers(90)})
+    whole = sketch_tables(lake.engine, lake.tables, wanted, sizes)
+    order = [("table", "ascending"), ("column", "ascending")]
+    assert second.table.sort_by(order) == whole.table.sort_by(order)
+    # What was not asked for then is read now.
+    more = [item._replace(bounded=("id", "kind")) for item in wanted]
+    assert sorted(sketch_reads(more, known)) == [0, 1, 2]
