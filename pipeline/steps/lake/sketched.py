@@ -81,7 +81,9 @@ class Sketches:
 
         `sizes` must be the same in both scans.
         """
-        known = table.filter(pc.is_in(table["table"], pa.array(list(numbers), pa.string())))
+        known = table.filter(
+            pc.is_in(table["table"], pa.array(list(numbers), pa.string()))
+        )
         number = [numbers[name] for name in known["table"].to_pylist()]
         place = SKETCHES.get_field_index("table")
         own = known.set_column(place, "table", pa.array(number, pa.int32()))
