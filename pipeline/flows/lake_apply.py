@@ -59,14 +59,15 @@ def apply_plan(run: str, trash: str | None = None) -> dict[str, Any]:
     reasons, `kept`. What an earlier call was cut off in is completed first. Raises what
     `dry_run` does, and RunError if another process writes the run.
     """
-    opened_folder = RunFolder(run)
-    config = run_config(opened_folder)
-    root = _trash_root(opened_folder, config.input.path, trash)
-    deletions = _deletions(opened_folder)
-    with opened_folder.locked():
-        bin_ = trash_of(opened_folder, config)
-        moved = [m.table for m in bin_.moves().values() if bin_.finish(m)]
-        applier = _Applier(open_run(run), bin_, root, {r["table"] for r in deletions})
+    folder = RunFolder(run)
+    config = run_config(folder)
+    root = _trash_root(folder, config.input.path, trash)
+    deletions = _deletions(folder)
+    with folder.locked():
+        away = trash_of(folder, config)
+        moved = [m.table for m in away.moves().values() if away.finish(m)]
+        planned = {row["table"] for row in deletions}
+        applier = _Applier(open_run(run), away, root, planned)
         kept = []
         for row in deletions:
             if row["table"] in moved:
@@ -86,9 +87,9 @@ def restore(run: str, tables: Sequence[str] = ()) -> dict[str, Any]:
     ConfigError for a table that is not in the trash.
     """
     folder = RunFolder(run)
-    bin_ = trash_of(folder, run_config(folder))
+    away = trash_of(folder, run_config(folder))
     with folder.locked():
-        moves = bin_.moves()
+        moves = away.moves()
         for name in tables:
             if name not in moves:
                 raise ConfigError(
@@ -97,7 +98,7 @@ def restore(run: str, tables: Sequence[str] = ()) -> dict[str, Any]:
         restored, kept = [], []
         for name in sorted(tables or moves):
             try:
-                bin_.restore(moves[name])
+                away.restore(moves[name])
                 restored.append(name)
             except RunError as error:
                 kept.append({"table": name, "reason": str(error)})

@@ -123,10 +123,14 @@ class _Planner:
         """Return the rows of `plan.parquet`, sorted by table."""
         chosen = {edge.child: edge for edge in self._chosen(found)}
         parents = Counter(edge.parent for edge in chosen.values())
+        least: dict[str, float] = {}
+        for edge in self.edges.values():
+            cost = self._rebuild_cost(edge)
+            least[edge.child] = min(cost, least.get(edge.child, cost))
         return [
             self._deleted(chosen[name])
             if name in chosen
-            else self._retained(name, parents[name])
+            else self._retained(name, parents[name], least.get(name))
             for name in self.names
             if name in self.run.number
         ]
@@ -235,30 +239,29 @@ class _Planner:
             "gives them back",
         }
 
-    def _retained(self, name: str, children: int) -> dict[str, Any]:
+    def _retained(
+        self, name: str, children: int, least: float | None
+    ) -> dict[str, Any]:
         keep = self._keep_cost(name)
         return {
+            **dict.fromkeys(PLAN.names),
             "table": name,
             "action": "keep",
-            "parent": None,
             "bytes": self.run.table(name).bytes,
             "bytes_saved": 0,
             "keep_cost": keep,
-            "rebuild_cost": None,
             "cost_saved": 0.0,
-            "rebuild_seconds": None,
-            "rebuild_sql": None,
-            "reason": self._why_kept(name, children, keep),
+            "reason": self._why_kept(name, children, keep, least),
         }
 
-    def _why_kept(self, name: str, children: int, keep: float) -> str:
+    def _why_kept(
+        self, name: str, children: int, keep: float, least: float | None
+    ) -> str:
         reasons = [self.protected[name]] if name in self.protected else []
         if children:
             tables = "1 table is" if children == 1 else f"{children} tables are"
             reasons.append(f"{tables} rebuilt from it")
-        own = [edge for edge in self.edges.values() if edge.child == name]
-        least = min(map(self._rebuild_cost, own), default=0.0)
-        if not own:
+        if least is None:
             reasons.append(self.kept.get(name, "no other table holds its rows"))
         elif least >= keep:
             reasons.append(f"keeping it costs {keep:.3g}, rebuilding it {least:.3g}")

@@ -340,6 +340,14 @@ def test_a_lake_behind_a_url(tmp_path: Path, table: pa.Table) -> None:
     fs.rm(root, recursive=True)
 
 
+def test_a_lake_without_containments_loses_nothing(lake: Path, tmp_path: Path) -> None:
+    run = scanned(str(lake), tmp_path / "run", [], CHEAP)
+    found = plan_lake(run)
+    assert (found["tables"], found["deleted"], found["plan"]) == (5, 0, [])
+    assert dry_run(run) == []
+    assert apply_plan(run)["moved"] == []
+
+
 def test_a_run_without_scan_or_plan_says_what_to_do(run: str, tmp_path: Path) -> None:
     with pytest.raises(RunError, match="winnow lake plan"):
         apply_plan(run)

@@ -49,15 +49,17 @@ class Trash:
     def __init__(self, journal: Journal, files: Files) -> None:
         self._journal = journal
         self._files = files
+        self._latest: dict[str, Move] = {}
+        for event in journal.events():
+            known = {name: event[name] for name in Move.__dataclass_fields__}
+            self._latest[event["table"]] = Move(**known)
 
     def moves(self) -> dict[str, Move]:
         """Return the tables that were moved or about to be, and not restored."""
-        found: dict[str, Move] = {}
-        for event in self._journal.events():
-            known = {name: event[name] for name in Move.__dataclass_fields__}
-            found[event["table"]] = Move(**known)
         return {
-            table: move for table, move in found.items() if move.state != "restored"
+            table: move
+            for table, move in self._latest.items()
+            if move.state != "restored"
         }
 
     def move(
@@ -158,6 +160,7 @@ class Trash:
     def _record(self, move: Move, state: str) -> Move:
         found = Move(**{**asdict(move), "state": state})
         self._journal.add(asdict(found))
+        self._latest[found.table] = found
         return found
 
     def _listed(self, location: str) -> dict[str, int]:
