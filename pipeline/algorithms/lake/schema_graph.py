@@ -36,6 +36,12 @@ class SchemaEdges:
     def __len__(self) -> int:
         return len(self.child)
 
+    def take(self, rows: _Indices) -> SchemaEdges:
+        """Return these edges."""
+        return SchemaEdges(
+            self.child[rows], self.parent[rows], self.incomparable[rows], self.keys
+        )
+
 
 def matching_names(
     columns: Iterable[str], folded: bool = False, ignored: Collection[str] = ()

@@ -50,7 +50,7 @@ _NEVER_CUT = 1 << 62
 # A cut falls between two characters, so it may leave up to three bytes less.
 _WRITERS = (
     ("parquet-cpp", _Writer(True, _NEVER_CUT, _NEVER_CUT, float16=True)),
-    ("polars", _Writer(True, low_bytes=60)),
+    ("polars", _Writer(True, low_bytes=60, float16=True)),
     ("duckdb", _Writer(True, low_bytes=252)),
     ("parquet-mr", _Writer(True)),
     ("parquet-rs", _Writer(True)),

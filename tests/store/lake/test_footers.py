@@ -6,6 +6,7 @@ compared with the values themselves, and every child is a subset of its parent.
 
 from __future__ import annotations
 
+import csv
 import struct
 from collections.abc import Callable
 from datetime import date, datetime
@@ -17,18 +18,23 @@ import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.algorithms.lake.min_max import refute
+from pipeline.algorithms.lake.min_max import refute_edge, refuting_keys
+from pipeline.algorithms.lake.schema_graph import candidate_edges, matching_names
 from pipeline.core.families import comparable
 from pipeline.core.tables import ColumnStatistics, Family
+from pipeline.store.lake.catalogue import Lake, survey
 from pipeline.store.lake.files import Files
 from pipeline.store.lake.footers import Footer, read_footer
+from pipeline.store.lake.reader import TableReader
 
 DAY = 86_400 * 10**9
+HALF = pa.float16()
 
 
 def by_pyarrow(table: pa.Table, path: Path, rows: int) -> None:
@@ -40,8 +46,11 @@ def by_polars(table: pa.Table, path: Path, rows: int) -> None:
 
 
 def by_duckdb(table: pa.Table, path: Path, rows: int) -> None:
+    # It knows no float16.
+    wide = [pa.float32() if f.type == HALF else f.type for f in table.schema]
     with duckdb.connect() as connection:
-        connection.register("source", table)
+        source = table.cast(pa.schema(list(zip(table.column_names, wide, strict=True))))
+        connection.register("source", source)
         connection.execute(
             f"COPY source TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE {rows})"
         )
@@ -69,7 +78,7 @@ TEXTS = [
         for length in LENGTHS
         for end in ENDS[:2]
     ],
-    *["a" + end * 70 for end in ENDS],
+    *["a" + end * count for end in ENDS for count in (70, 300)],
     *["b" * 60 + end * 4 for end in ENDS],
 ]
 ZONED = pa.timestamp("ms", "UTC")
@@ -78,6 +87,7 @@ TRAPS: dict[str, tuple[pa.DataType, list[Any]]] = {
     "bytes": (pa.binary(), [b"", b"a" + b"\xff" * 300, b"\xff" * 300, b"m" * 64]),
     "double": (pa.float64(), [float("nan"), -0.0, 0.0, 1.5, -np.inf, 1e300]),
     "single": (pa.float32(), [float("nan"), -0.0, 0.0, 0.1, np.inf]),
+    "half": (HALF, [np.float16(v) for v in (np.nan, -1.5, -0.0, 0.5, 65504)]),
     "long": (pa.int64(), [-(2**63), -1, 0, 2**53, 2**53 + 1, 2**63 - 1]),
     "unsigned": (pa.uint64(), [0, 1, 2**63 - 1, 2**63, 2**64 - 1]),
     "word": (pa.uint32(), [0, 2**31, 2**32 - 1]),
@@ -107,7 +117,7 @@ def as_values(name: str, values: list) -> list:
     found = [v for v in values if v is not None and v == v]  # noqa: PLR0124
     if name == "text":
         return [v.encode() for v in found]
-    if name == "single":
+    if name in {"single", "half"}:
         return [float(np.float32(v)) for v in found]
     return found if unit is None else [v * unit for v in found]
 
@@ -152,30 +162,102 @@ def test_bounds_hold_every_value_and_certain_values_occur(
         assert present or not stated.has_value
 
 
+@pytest.mark.parametrize("writer", WRITERS)
+def test_the_bounds_of_one_value_are_that_value_or_no_value(folder: Path, writer: str):
+    path = folder / f"alone-{writer}.parquet"
+    for number in range(max(len(values) for _, values in TRAPS.values())):
+        row = {name: [v[number % len(v)]] for name, (_, v) in TRAPS.items()}
+        WRITERS[writer](pa.table({n: as_array(n, v) for n, v in row.items()}), path, 1)
+        for name, stated in footer_of(path).statistics.items():
+            present = as_values(name, row[name])
+            assert {stated.low_certain, stated.high_certain} <= {None, *present}
+            assert stated.low is None or stated.low <= present[0] <= stated.high
+
+
 @pytest.mark.parametrize("child", WRITERS)
 @pytest.mark.parametrize("parent", WRITERS)
 @settings(deadline=None, max_examples=15)
 @given(columns=columns(), size=st.integers(1, 8), data=st.data())
 def test_no_true_containment_is_refuted(
-    folder: Path, child: str, parent: str, columns: dict, size: int, data: Any
+    tmp_path_factory: pytest.TempPathFactory,
+    child: str,
+    parent: str,
+    columns: dict[str, list],
+    size: int,
+    data: Any,
 ):
+    """Projected, filtered, shuffled, split into parts: A is in B by its footers."""
+    lake = tmp_path_factory.mktemp("lake")
     whole = pa.table({name: as_array(name, v) for name, v in columns.items()})
     rows = data.draw(st.permutations(range(len(whole))))
-    part = whole.take(rows[: data.draw(st.integers(1, len(rows)))])
-    WRITERS[parent](whole, folder / "parent.parquet", size)
-    WRITERS[child](part, folder / "child.parquet", 1 + size // 2)
-    one, other = (
-        footer_of(folder / "child.parquet"),
-        footer_of(folder / "parent.parquet"),
+    kept = data.draw(st.lists(st.sampled_from(list(columns)), min_size=1, unique=True))
+    tables = {
+        "a": (child, whole.take(rows[: data.draw(st.integers(1, len(rows)))])),
+        "b": (parent, whole),
+    }
+    tables["a"] = child, tables["a"][1].select(kept)
+    for name, (writer, table) in tables.items():
+        (lake / name).mkdir()
+        cut = data.draw(st.integers(0, len(table) - 1))
+        parts = [table.slice(0, cut), table.slice(cut)] if cut else [table]
+        for number, part in enumerate(parts):
+            WRITERS[writer](part, lake / name / f"part-{number}.parquet", size)
+    (a, one), (_, other) = survey(Lake(str(lake)))
+    assert a.name == "a"
+    edges = candidate_edges([dict.fromkeys(s, Family.NUMBER) for s in (one, other)])
+    assert (0, 1) in zip(edges.child.tolist(), edges.parent.tolist(), strict=True)
+    kept_edges = refuting_keys(edges, [one, other], bag=True) < 0
+    found = refute_edge(one, other, {c.name: c.family for c in a.columns}, bag=True)
+    assert found is None
+    assert kept_edges[0]
+
+
+@pytest.mark.shared
+def test_bounds_of_a_real_lake_are_true_and_lose_no_containment(shared: Path):
+    folder = shared / "data" / "lake"
+    found = survey(Lake(str(folder), include=["**/*.parquet"]))
+    assert len(found) == 853
+    assert not [table for table, _ in found if table.reason]
+    reader = TableReader([table for table, _ in found])
+    for number, (table, statistics) in enumerate(found):
+        names = [c.name for c in table.columns if c.family in _ORDERED]
+        rows = reader.rows(number, range(table.rows), names)
+        for name in names:
+            stated, column = statistics[name], rows[name].drop_null()
+            assert stated.nulls in (None, table.rows - len(column))
+            if pa.types.is_floating(column.type):
+                column = column.filter(pc.invert(pc.is_nan(column)))
+            if not len(column) or stated.low is None:
+                continue
+            limits = pc.min_max(column.cast(_ORDERED[table.column(name).family]))
+            low, high = limits["min"].as_py(), limits["max"].as_py()
+            assert stated.low <= low <= high <= stated.high
+            assert stated.low_certain in (None, low)
+            assert stated.high_certain in (None, high)
+    names = [matching_names(s, ignored=["rownames"]) for _, s in found]
+    edges = candidate_edges(
+        [{c.name: c.family for c in table.columns} for table, _ in found],
+        ignored=["rownames"],
     )
-    for column in one.columns:
-        found = refute(
-            one.statistics[column.name],
-            other.statistics[column.name],
-            column.family,
-            bag=True,
-        )
-        assert found is None, (column, found)
+    by_key = [
+        {key: s[name] for key, name in keys.items()}
+        for keys, (_, s) in zip(names, found, strict=True)
+    ]
+    edges = edges.take(np.flatnonzero(edges.incomparable < 0))
+    left = edges.take(np.flatnonzero(refuting_keys(edges, by_key) < 0))
+    pairs = {
+        (found[a][0].name, found[b][0].name)
+        for a, b in zip(left.child, left.parent, strict=True)
+    }
+    with open(folder / "gold_edges.csv") as lines:
+        gold = {(row["child"], row["parent"]) for row in csv.DictReader(lines)}
+    assert len(gold) == 105
+    assert gold <= pairs
+    assert len(pairs) < len(edges) / 2
+
+
+#: Bounds are compared with the least and greatest value as this type holds them.
+_ORDERED = {Family.NUMBER: pa.float64(), Family.TEXT: pa.large_binary()}
 
 
 SECOND = 10**9
