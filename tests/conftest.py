@@ -16,6 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+#: Fixtures of pages: `chromium`, `browser`, `visit`.
+pytest_plugins = ("tests.browser",)
+
 DIM = 16
 WORDS = ["red", "blue", "cat", "dog", "house", "tree", "sun", "moon"]
 
