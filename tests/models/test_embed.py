@@ -189,7 +189,8 @@ def decoding_threads() -> int:
 def test_closing_early_leaves_no_threads(spec: ModelSpec) -> None:
     vectors = embed_batches(iter(table().to_batches() * 100), spec=spec, threads=2)
     next(vectors)
-    assert decoding_threads() == 2
+    # The second thread starts only once the first has more than it can do.
+    assert decoding_threads() in {1, 2}
     vectors.close()
     assert decoding_threads() == 0
 
