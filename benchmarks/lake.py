@@ -109,7 +109,7 @@ def generate(folder: Path, how: str) -> dict:
     """Write a lake of `tables:scale`, unless it is there."""
     if folder.is_dir():
         return {}
-    tables, scale = int(how.split(":")[0]), float(how.split(":")[1])
+    tables, scale = int(how.split(":", maxsplit=1)[0]), float(how.split(":")[1])
     beside = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(beside, ignore_errors=True)
     for family in range(tables // _FAMILY):

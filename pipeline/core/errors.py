@@ -32,6 +32,12 @@ class RunError(WinnowError):
     """A run directory is not in the state that the command needs."""
 
 
+class QueryError(WinnowError):
+    """A query that cannot be answered: not allowed, wrong, or beyond its limits."""
+
+    exit_code = 2
+
+
 class ConservationError(WinnowError):
     """Rows in, kept, dropped and quarantined do not add up: a defect in Winnow."""
 

@@ -1,4 +1,4 @@
-"""What a run says of itself: survivors step by step, the story of one row.
+"""What a run says of itself: SQL over it, survivors, the story of one row.
 
-May import: core, store, config, polars, rich. Never steps or algorithms.
+May import: core, store, config, polars, duckdb, jinja2, rich. No steps, no algorithms.
 """
