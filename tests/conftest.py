@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-#: Fixtures of pages: `chromium`, `browser`, `visit`.
-pytest_plugins = ("tests.browser",)
+#: Fixtures of pages: `chromium`, `browser`, `visit`; of a cluster: `java`,
+#: `make_cluster`, `spark_cluster`.
+pytest_plugins = ("tests.browser", "tests.cluster")
 
 DIM = 16
 WORDS = ["red", "blue", "cat", "dog", "house", "tree", "sun", "moon"]

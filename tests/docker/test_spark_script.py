@@ -1,0 +1,83 @@
+"""The cluster of docker/spark.sh: it runs jobs, loses workers, keeps its history."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cluster import START, SparkCluster
+
+COUNT = """
+import sys
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.appName("count").getOrCreate()
+spark.sparkContext.setJobDescription("count the numbers")
+print("sum", spark.range(1000).repartition(4).rdd.map(lambda row: row.id).sum())
+spark.stop()
+"""
+
+
+def submitted(cluster: SparkCluster, script: Path) -> subprocess.CompletedProcess[str]:
+    submit = Path(sys.executable).with_name("spark-submit")
+    settings = {
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"file://{cluster.events}",
+        "spark.ui.enabled": "false",
+    }
+    conf = [f"--conf={key}={value}" for key, value in settings.items()]
+    return cluster.run([str(submit), "--master", cluster.url, *conf, str(script)])
+
+
+def started(
+    arguments: list[str], env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(START), *arguments], env=env, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_job_runs_on_the_workers_and_its_history_is_served(
+    spark_cluster: SparkCluster, tmp_path: Path
+) -> None:
+    script = tmp_path / "count.py"
+    script.write_text(COUNT)
+    done = submitted(spark_cluster, script)
+    assert done.returncode == 0, done.stderr
+    assert "sum 499500" in done.stdout
+    application = next(
+        app for app in spark_cluster.ask("applications") if app["name"] == "count"
+    )
+    jobs = spark_cluster.ask(f"applications/{application['id']}/jobs")
+    assert {job.get("description") for job in jobs} == {"count the numbers"}
+    executors = spark_cluster.ask(f"applications/{application['id']}/allexecutors")
+    assert len(executors) == 3  # the driver and both workers
+
+
+def test_a_killed_worker_can_be_replaced(
+    spark_cluster: SparkCluster, tmp_path: Path
+) -> None:
+    spark_cluster.kill_worker()
+    spark_cluster.add_worker()
+    script = tmp_path / "count.py"
+    script.write_text(COUNT)
+    done = submitted(spark_cluster, script)
+    assert done.returncode == 0, done.stderr
+
+
+def test_without_java_the_script_says_what_to_install(tmp_path: Path) -> None:
+    env = {**os.environ, "JAVA_HOME": str(tmp_path), "WINNOW_PYTHON": sys.executable}
+    done = started(["master"], env)
+    assert done.returncode == 2
+    assert "install a JRE" in done.stderr
+
+
+@pytest.mark.parametrize("role", ["", "slave"])
+def test_an_unknown_role_is_refused(role: str, java: None) -> None:
+    env = {**os.environ, "WINNOW_PYTHON": sys.executable}
+    done = started([role] if role else [], env)
+    assert done.returncode != 0
+    assert "master" in done.stderr
