@@ -163,7 +163,7 @@ def _from_halves(
 
 
 @compiled
-def _dot(left: Vectors, right: Vectors, terms: Floats) -> float:
+def dot(left: Vectors, right: Vectors, terms: Floats) -> float:
     """Sum by halves: vectorised, and the same number on every CPU.
 
     `terms` is overwritten and holds at least one number, and as many as `left`.
@@ -187,7 +187,7 @@ def _normalise(exact: Vectors, unit: Singles, squares: Floats) -> None:
     rows, dim = exact.shape
     terms = np.zeros(dim + 1)
     for r in range(rows):
-        squares[r] = _dot(exact[r], exact[r], terms)
+        squares[r] = dot(exact[r], exact[r], terms)
         scale = 1 / np.sqrt(squares[r]) if squares[r] > 0 else 0.0
         for c in range(dim):
             unit[r, c] = exact[r, c] * scale
@@ -208,7 +208,7 @@ def exact_cosine(
     square = left_square * right_square
     if not 0 < square < np.inf:
         return np.nan
-    cosine: float = _dot(left, right, terms) / np.sqrt(square)
+    cosine: float = dot(left, right, terms) / np.sqrt(square)
     return min(1.0, max(-1.0, cosine))
 
 

@@ -15,10 +15,11 @@ from pydantic import (
 )
 
 from pipeline.config.model import ModelConfig
-from pipeline.config.steps import SECTIONS, StepConfig
+from pipeline.config.section import StepConfig
+from pipeline.config.steps import SECTIONS
 from pipeline.core.errors import ConfigError, did_you_mean
 
-_REPEATED = re.compile(r"^(?P<kind>[a-z]+)_(?P<number>[2-9]|[1-9]\d+)$")
+_REPEATED = re.compile(r"^(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<number>[2-9]|[1-9]\d+)$")
 
 
 class _Frozen(BaseModel):

@@ -4,49 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.config.model import ModelConfig
-
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(gt=0)]
-Modality = Literal["image", "text"]
-
-
-class StepConfig(BaseModel):
-    """Base of every section: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Budget(StepConfig):
-    """How many rows to keep: a fraction or a count, exact to the row."""
-
-    keep_fraction: Fraction | None = None
-    keep_count: Annotated[int, Field(ge=0)] | None = None
-    #: What a fraction refers to: the rows that enter the step, or the whole pool.
-    of: Literal["entering", "pool"] = "entering"
-
-    @model_validator(mode="after")
-    def _one_budget(self) -> Budget:
-        if self.keep_fraction is not None and self.keep_count is not None:
-            raise ValueError("give keep_fraction or keep_count, not both")
-        return self
-
-    @property
-    def has_budget(self) -> bool:
-        """Whether a fraction or a count is set."""
-        return self.keep_fraction is not None or self.keep_count is not None
-
-
-class RequiredBudget(Budget):
-    """A budget that has to be given."""
-
-    @model_validator(mode="after")
-    def _some_budget(self) -> RequiredBudget:
-        if not self.has_budget:
-            raise ValueError("give keep_fraction (0 to 1) or keep_count (rows)")
-        return self
+from pipeline.config.filter_steps import ScoreConfig, SoftCapConfig
+from pipeline.config.section import (
+    Budget,
+    Fraction,
+    Modality,
+    Positive,
+    RequiredBudget,
+    StepConfig,
+)
 
 
 class ExactConfig(StepConfig):
@@ -246,26 +214,6 @@ class ComplexityConfig(RequiredBudget):
     keep: Literal["hard", "easy", "random"] = "hard"
 
 
-class ScoreConfig(Budget):
-    """Image-text alignment, by the recipe's model or by a filtering network."""
-
-    method: Literal["alignment", "neg_clip_loss"] = "alignment"
-    threshold: float | None = None
-    #: The filtering network; without it, the vectors of `embed` are scored.
-    model: ModelConfig | None = None
-    temperature: Annotated[float, Field(gt=0.0)] = 0.01
-    batch: Annotated[int, Field(gt=1)] = 32_768
-    repeats: Positive = 10
-
-    @model_validator(mode="after")
-    def _some_cut(self) -> ScoreConfig:
-        if not self.has_budget and self.threshold is None:
-            raise ValueError(
-                "give keep_fraction, keep_count, threshold, or a budget and a threshold"
-            )
-        return self
-
-
 class RandomConfig(RequiredBudget):
     """Control: rows drawn by uid hash."""
 
@@ -304,6 +252,7 @@ SECTIONS: dict[str, type[StepConfig]] = {
     "prototypes": PrototypesConfig,
     "complexity": ComplexityConfig,
     "score": ScoreConfig,
+    "soft_cap": SoftCapConfig,
     "random": RandomConfig,
     "uniform": UniformConfig,
     "custom": CustomConfig,

@@ -20,6 +20,7 @@ _PROVIDERS = {
     "image_vectors": "embed (with image among its modalities)",
     "text_vectors": "embed (with text among its modalities)",
     "clusters": "cluster",
+    "scores": "score (with keep_fraction: 1.0 to keep all rows)",
 }
 
 

@@ -25,6 +25,7 @@ _RATES = {
     "prototypes": 500_000,
     "complexity": 500_000,
     "score": 200_000,
+    "soft_cap": 100_000,
     "random": 300_000,
     "uniform": 300_000,
     "custom": 10_000,

@@ -45,6 +45,7 @@ def embed_batches(
     spec: ModelSpec,
     modalities: tuple[str, ...] = MODALITIES,
     threads: int | None = None,
+    mirrored: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Embed rows of `uid: string` and `image: binary` and/or `text: string`.
 
@@ -52,7 +53,8 @@ def embed_batches(
     vectors rounded to float16 and a null reason, or null vectors and the reason why
     not (that of the image if both are unusable): "image_missing", one of
     `ImageRejected`, "caption_missing" (null; an empty caption is a caption), or
-    "vector_not_finite" (also for a vector of length zero).
+    "vector_not_finite" (also for a vector of length zero). With `mirrored`, images are
+    flipped left to right, which makes writing in them unreadable.
 
     Holds `threads` + 2 model batches in memory, whatever the size of the input's
     batches. Closing the generator early ends its threads. Raises ConfigError (see
@@ -66,7 +68,7 @@ def embed_batches(
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         for rows in _chunks(batches, ["uid", *columns], spec.batch_size):
-            ahead.append(pool.submit(_prepare, rows, encoder))
+            ahead.append(pool.submit(_prepare, rows, encoder, mirrored))
             if len(ahead) < workers:
                 continue
             if encoder.device == "cpu":
@@ -119,7 +121,7 @@ def _chunks(
         yield pa.Table.from_batches(waiting)
 
 
-def _prepare(rows: pa.Table, encoder: Encoder) -> _Chunk:
+def _prepare(rows: pa.Table, encoder: Encoder, mirrored: bool) -> _Chunk:
     reasons: list[str | None] = [None] * len(rows)
     images: list[Pixels] = []
     texts: list[str] = []
@@ -130,7 +132,7 @@ def _prepare(rows: pa.Table, encoder: Encoder) -> _Chunk:
             reasons[row] = str(rejected)
             continue
         if image is not None:
-            images.append(image)
+            images.append(image[:, ::-1] if mirrored else image)
         if text is not None:
             texts.append(text)
     return _Chunk(

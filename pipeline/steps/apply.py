@@ -1,4 +1,8 @@
-"""Write what survived: kept shards and DataComp's subset file."""
+"""Write what survived: kept shards and DataComp's subset file.
+
+A row that was drawn several times is written once; `repeats/` says how often, and its
+uid stands that often in the subset file, which is how DataComp repeats a sample.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from pipeline.config.steps import ApplyConfig
-from pipeline.core.engine import Engine, Frame
+from pipeline.core.engine import Frame
 from pipeline.steps.step import Context, Contract, Outcome
 from pipeline.store.outputs import WRITTEN, ShardSize, datacomp_subset, write_kept
 from pipeline.store.reader import single
@@ -37,7 +41,11 @@ def run(context: Context) -> Outcome:
     )
     files = engine.count(written)
     outputs = {"kept": "kept"}
-    if _write_subset(engine, context.samples, context):
+    repeats = _repeats(context)
+    if repeats is not None:
+        engine.write(repeats, os.fspath(context.folder / "repeats"), ["uid"])
+        outputs["repeats"] = "repeats"
+    if _write_subset(context, repeats):
         outputs["subset.npy"] = "subset.npy"
     return Outcome(
         outputs=outputs,
@@ -45,9 +53,23 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _write_subset(engine: Engine, samples: Frame, context: Context) -> bool:
-    uids = engine.collect(engine.select(samples, {"uid": "uid"}), context.rows)
-    subset = datacomp_subset(single(uids["uid"]))
+def _repeats(context: Context) -> Frame | None:
+    """Return (uid, count) of the surviving rows, if rows were drawn repeatedly."""
+    if "repeats" not in context.artifacts:
+        return None
+    survivors = context.engine.select(context.samples, {"uid": "uid"})
+    return context.engine.join(context.scan("repeats"), survivors, "uid", "semi")
+
+
+def _write_subset(context: Context, repeats: Frame | None) -> bool:
+    engine = context.engine
+    chosen = context.samples if repeats is None else repeats
+    names = ["uid"] if repeats is None else ["uid", "count"]
+    rows = engine.collect(engine.select(chosen, {n: n for n in names}), context.rows)
+    uids = single(rows["uid"])
+    if repeats is not None:
+        uids = uids.take(np.repeat(np.arange(len(uids)), rows["count"].to_numpy()))
+    subset = datacomp_subset(uids)
     if subset is None:
         return False
     np.save(context.folder / "subset.npy", subset)

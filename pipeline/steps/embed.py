@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,10 @@ from pipeline.store.clip_retrieval import ClipRetrieval, state_of
 from pipeline.store.reader import SampleReader
 
 _PART_ROWS = 4_000
+
+#: What is embedded: the samples as they are, their images flipped left to right, their
+#: captions without digits.
+Variant = Literal["plain", "mirrored", "no_digits"]
 
 
 def contract(config: EmbedConfig) -> Contract:
@@ -94,8 +98,17 @@ def store_vectors(
     )
 
 
+def vectors_folder(variant: Variant) -> str:
+    """Return where a step stores the vectors of a variant."""
+    return "vectors" if variant == "plain" else f"vectors_{variant}"
+
+
 def embed(
-    context: Context, samples: Frame, spec: ModelSpec, modalities: tuple[str, ...]
+    context: Context,
+    samples: Frame,
+    spec: ModelSpec,
+    modalities: tuple[str, ...],
+    variant: Variant = "plain",
 ) -> tuple[Frame, Mapping[str, Any]]:
     """Return (uid, vectors…, reason, valid) of `samples`, and the model's identity."""
     engine = context.engine
@@ -109,16 +122,17 @@ def embed(
         spec=spec,
         modalities=modalities,
         threads=context.model.decode_threads,
+        variant=variant,
     )
     frames, done = [], 0
     todo = samples
-    known = _known_vectors(context, modalities)
+    known = _known_vectors(context, modalities, variant)
     if known is not None:
         old = engine.join(known, engine.select(samples, {"uid": "uid"}), "uid", "semi")
         frames.append(engine.map_batches(old, as_valid, schema))
         todo = engine.join(samples, engine.select(old, {"uid": "uid"}), "uid", "anti")
     for number, sources in enumerate(_parts(context.shard_rows)):
-        path = context.parts / f"part-{number:05d}"
+        path = context.parts / variant / f"part-{number:05d}"
         if not path.is_dir():
             table = pa.table({"source": pa.array(sources, pa.string())})
             part = engine.join(todo, engine.from_table(table), "source", "semi")
@@ -139,6 +153,7 @@ def embed_samples(
     spec: ModelSpec,
     modalities: tuple[str, ...],
     threads: int | None,
+    variant: Variant = "plain",
 ) -> Iterator[pa.RecordBatch]:
     """Read and embed references; unreadable rows keep the reader's own reason."""
     unread: dict[str, str] = {}
@@ -153,10 +168,15 @@ def embed_samples(
                     strict=True,
                 )
             )
-            yield part.drop_columns(["reason"])
+            given = part.drop_columns(["reason"])
+            yield without_digits(given) if variant == "no_digits" else given
 
     for batch in embed_batches(
-        readable(), spec=spec, modalities=modalities, threads=threads
+        readable(),
+        spec=spec,
+        modalities=modalities,
+        threads=threads,
+        mirrored=variant == "mirrored",
     ):
         uids = batch.column("uid").to_pylist()
         reasons = batch.column("reason").to_pylist()
@@ -169,6 +189,13 @@ def embed_samples(
         )
 
 
+def without_digits(part: pa.RecordBatch) -> pa.RecordBatch:
+    """Take every decimal digit (Unicode category Nd) out of the captions."""
+    place = part.schema.get_field_index("text")
+    stripped = pc.replace_substring_regex(part.column("text"), r"\p{Nd}", "")
+    return part.set_column(place, "text", stripped)
+
+
 def as_valid(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Append an empty reason and `valid` to vectors that are known to be good."""
     for batch in batches:
@@ -177,11 +204,13 @@ def as_valid(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         ).append_column("valid", pa.array([True] * len(batch)))
 
 
-def _known_vectors(context: Context, modalities: tuple[str, ...]) -> Frame | None:
+def _known_vectors(
+    context: Context, modalities: tuple[str, ...], variant: Variant
+) -> Frame | None:
     """Return the vectors of an earlier run of this step that still hold."""
     if context.reusable is None:
         return None
-    folder = context.reusable / "vectors"
+    folder = context.reusable / vectors_folder(variant)
     names = ["uid", *(f"{m}_vector" for m in modalities)]
     return context.engine.scan(os.fspath(folder), names) if folder.is_dir() else None
 

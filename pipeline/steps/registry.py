@@ -16,6 +16,7 @@ from pipeline.steps import (
     rules,
     score,
     semantic,
+    soft_cap,
 )
 from pipeline.steps.step import Step
 
@@ -33,6 +34,7 @@ STEPS: dict[str, Step] = {
     "prototypes": Step(prototypes.contract, prototypes.run),
     "complexity": Step(complexity.contract, complexity.run),
     "score": Step(score.contract, score.run, score.reuse),
+    "soft_cap": Step(soft_cap.contract, soft_cap.run),
     "random": Step(controls.random_contract, controls.random_run),
     "uniform": Step(controls.uniform_contract, controls.uniform_run),
     "custom": Step(custom.contract, custom.run),

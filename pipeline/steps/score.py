@@ -1,70 +1,85 @@
-"""Image-text alignment: keep the best pairs by an exact budget, a threshold, or both.
+"""Image-text alignment and its relatives: keep the best by a budget, a threshold, both.
 
 A data filtering network is such a scorer and one cut (Fang et al. 2023, arXiv
-2309.17425): the score is the cosine of the two unit vectors.
+2309.17425): the score is the cosine of the two unit vectors. Several scores are mixed
+by weights once they are on one scale.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.algorithms.filter.alignment import cosine, neg_clip_loss
-from pipeline.config.steps import ScoreConfig
+from pipeline.algorithms.filter.mixture import (
+    MOST_ROWS,
+    Scaling,
+    integer_moments,
+    mix,
+    range_scaling,
+    standard_scaling,
+)
+from pipeline.config.filter_steps import VARIANTS, ScoreConfig
 from pipeline.core.engine import Frame
-from pipeline.core.vectors import to_matrix
 from pipeline.steps.embed import embed, store_vectors
-from pipeline.steps.selection import (
-    Words,
-    budget_rows,
-    count_unscored,
-    keep_best,
-    uniform,
-)
-from pipeline.steps.step import (
-    Context,
-    Contract,
-    Outcome,
-    Reuse,
-    decisions_of,
-    model_spec,
-)
+from pipeline.steps.outside_sets import embeds, state_of
+from pipeline.steps.score_terms import SCORED, own_spec, score_term
+from pipeline.steps.selection import Words, budget_rows, count_unscored, keep_best
+from pipeline.steps.step import Context, Contract, Outcome, Reuse, decisions_of
 
 _BOTH = ("image", "text")
 _PAIR = {"uid": "uid", "image": "image_vector", "text": "text_vector"}
-_SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])
+
+#: Sums over one batch of rows; integers, so that they add up in any order.
+_MOMENTS = pa.schema(
+    [("rows", pa.int64()), ("first", pa.int64()), ("second", pa.int64())]
+)
+#: Batches of a pool, of at least thousands of rows each.
+_MOST_BATCHES = 10_000_000
 
 
 def contract(config: ScoreConfig) -> Contract:
     """Return that the pairs' vectors come in, or the pairs for the filter's model."""
-    draws = config.method == "neg_clip_loss"
-    depends_on = frozenset({"seed"}) if draws else frozenset()
-    if config.model is None:
-        needs = frozenset(f"{modality}_vectors" for modality in _BOTH)
-        return Contract(needs=needs, depends_on=depends_on)
-    return Contract(frozenset(_BOTH), depends_on=depends_on)
+    depends_on, modalities = set(), set()
+    if any(term.method == "neg_clip_loss" for term in config.parts):
+        depends_on.add("seed")
+    targets = [term.target for term in config.parts if term.target is not None]
+    for term in config.parts:
+        if term.method in VARIANTS:
+            modalities.add("image" if term.method == "alignment_mirrored" else "text")
+    if config.model is not None:
+        modalities |= set(_BOTH)
+    elif modalities or any(embeds(target) for target in targets):
+        depends_on.add("model")
+    stored = (f"{modality}_vectors" for modality in _BOTH)
+    return Contract(
+        modalities=frozenset(modalities),
+        needs=frozenset() if config.model is not None else frozenset(stored),
+        provides=frozenset({"scores"}),
+        depends_on=frozenset(depends_on),
+        version=" ".join(state_of(target) for target in targets),
+    )
 
 
 def reuse(config: ScoreConfig) -> Reuse | None:
-    """Return what the vectors of the filter's own model depend on."""
-    if config.model is None:
-        return None
-    return Reuse(config.model.model_dump(mode="json"), same_rows=False)
+    """Return what the vectors that this step makes itself depend on."""
+    if config.model is not None:
+        return Reuse(config.model.model_dump(mode="json"), same_rows=False)
+    if any(term.method in VARIANTS for term in config.parts):
+        return Reuse("variants", same_rows=False)
+    return None
 
 
 def run(context: Context) -> Outcome:
     """Score every pair and cut."""
     engine, config = context.engine, context.config
     pairs, own = _pairs(context)
-    if config.method == "alignment":
-        scored = engine.map_batches(pairs, score_pairs, _SCORED)
-    else:
-        scored = _neg_clip_loss(context, pairs)
+    scored, facts = _mixture(context, pairs) if config.terms else _alone(context, pairs)
     count = budget_rows(context, config) if config.has_budget else None
     decided = keep_best(
         engine,
@@ -77,9 +92,10 @@ def run(context: Context) -> Outcome:
     return Outcome(
         decisions_of(engine, decided),
         rejects=own.rejects,
-        artifacts=own.artifacts,
+        artifacts={**own.artifacts, "scores": "scores"},
         facts={
             **own.facts,
+            **facts,
             "budget": count,
             "not_scored": count_unscored(engine, scored),
         },
@@ -90,8 +106,7 @@ def _pairs(context: Context) -> tuple[Frame, Outcome]:
     """Return (uid, image, text) vectors, and what embedding them here left behind."""
     engine, config = context.engine, context.config
     if config.model is not None:
-        spec = model_spec(config.model)
-        frame, facts = embed(context, context.samples, spec, _BOTH)
+        frame, facts = embed(context, context.samples, own_spec(context), _BOTH)
         own = store_vectors(context, frame, _BOTH, facts)
         pairs = engine.scan(os.fspath(context.folder / "vectors"))
         return engine.select(pairs, _PAIR), own
@@ -109,69 +124,108 @@ def _stored_pairs(context: Context) -> Frame:
     return engine.join(image, text, "uid", "inner")
 
 
-def score_pairs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the cosine of each pair; NaN becomes null and is never kept."""
-    for batch in batches:
-        scores = cosine(
-            to_matrix(batch.column("image")), to_matrix(batch.column("text"))
-        )
-        yield _scored(batch.column("uid"), scores)
-
-
-def _neg_clip_loss(context: Context, pairs: Frame) -> Frame:
-    """Average negCLIPLoss over random batches that are drawn by uid hash.
-
-    Wang et al. 2024 (arXiv 2405.19547), eq. 1 and algorithm 1. A batch is a stretch of
-    the hash's range, so its size is `batch` up to sampling noise on every engine.
-    """
+def _alone(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
+    """Return (uid, score) of every pair by the one method."""
     engine, config = context.engine, context.config
-    batches = max(1, round(context.rows / config.batch))
-    total: Frame | None = None
-    for repeat in range(config.repeats):
-        kernel = partial(
-            draw_batch,
-            batches=batches,
-            salt=f"{context.seed}:{context.step}:{repeat}",
-        )
-        schema = engine.schema(pairs).append(pa.field("batch", pa.int64()))
-        drawn = engine.map_batches(pairs, kernel, schema)
-        loss = partial(score_batch, temperature=config.temperature)
-        scores = engine.map_groups(drawn, "batch", loss, _SCORED)
-        named = engine.select(scores, {"uid": "uid", f"score_{repeat}": "score"})
-        total = named if total is None else engine.join(total, named, "uid", "inner")
-    return engine.map_batches(total, mean_score, _SCORED)
+    found = score_term(context, pairs, config)
+    scored = found.frame
+    if config.method in VARIANTS:
+        # Rows whose changed picture or caption gave no vector have no score.
+        every = engine.select(pairs, {"uid": "uid"})
+        scored = engine.join(every, scored, "uid", "left")
+    return _stored(context, scored), found.facts
 
 
-def draw_batch(
-    rows: Iterator[pa.RecordBatch], *, batches: int, salt: str
-) -> Iterator[pa.RecordBatch]:
-    """Append the random batch that each row belongs to."""
-    for part in rows:
-        place = uniform(part.column("uid").to_pylist(), salt)
-        batch = np.floor(place * batches).astype(np.int64)
-        yield part.append_column("batch", pa.array(batch))
-
-
-def score_batch(batch: pa.Table, *, temperature: float) -> pa.Table:
-    """Return the negCLIPLoss of one batch, its rows in uid order."""
-    batch = batch.sort_by("uid")
-    scores = neg_clip_loss(
-        to_matrix(batch["image"]), to_matrix(batch["text"]), temperature
+def _mixture(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
+    """Return (uid, score) of every pair: the weighted sum of its normalised terms."""
+    engine, config = context.engine, context.config
+    table, facts = engine.select(pairs, {"uid": "uid"}), {}
+    for term in config.terms:
+        found = score_term(context, pairs, term)
+        named = engine.select(found.frame, {"uid": "uid", term.title: "score"})
+        table = engine.join(table, named, "uid", "left")
+        facts[term.title] = dict(found.facts)
+    names = tuple(term.title for term in config.terms)
+    scalings = _scalings(context, table, names)
+    kernel = partial(
+        mix_terms,
+        names=names,
+        weights=tuple(term.weight for term in config.terms),
+        scalings=scalings,
     )
-    return pa.Table.from_batches([_scored(batch["uid"].combine_chunks(), scores)])
+    schema = engine.schema(table).append(pa.field("score", pa.float64()))
+    for name, scaling in zip(names, scalings, strict=True):
+        facts[name] |= {"shift": scaling.shift, "factor": scaling.factor}
+    return _stored(context, engine.map_batches(table, kernel, schema)), {"terms": facts}
 
 
-def mean_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Average the repeats, in their order."""
+def _stored(context: Context, scores: Frame) -> Frame:
+    """Write uid, terms and score as an artifact; return its (uid, score)."""
+    place = os.fspath(context.folder / "scores")
+    context.engine.write(scores, place, ["uid"])
+    return context.engine.scan(place, SCORED.names)
+
+
+def _scalings(
+    context: Context, table: Frame, names: tuple[str, ...]
+) -> tuple[Scaling, ...]:
+    """Return how each term is scaled, over the rows that have all terms."""
+    engine, config = context.engine, context.config
+    if config.normalise == "none":
+        return tuple(Scaling(0.0, 1.0) for _ in names)
+    whole = engine.map_batches(table, whole_rows, engine.schema(table))
+    bounds = engine.aggregate(
+        whole,
+        None,
+        {f"{end}_{name}": (name, end) for name in names for end in ("min", "max")},
+    )
+    (found,) = engine.collect(bounds, 1).to_pylist()
+    scalings = []
+    for name in names:
+        least, most = found[f"min_{name}"], found[f"max_{name}"]
+        to_unit = range_scaling(least or 0.0, most or 0.0)
+        if config.normalise == "range":
+            scalings.append(to_unit)
+            continue
+        kernel = partial(sum_moments, name=name, scaling=to_unit)
+        sums = engine.collect(
+            engine.map_batches(whole, kernel, _MOMENTS), _MOST_BATCHES
+        )
+        rows, first, second = (sum(sums[n].to_pylist()) for n in _MOMENTS.names)
+        scalings.append(standard_scaling(rows, first, second, to_unit))
+    return tuple(scalings)
+
+
+def whole_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Keep the rows that have every term."""
     for batch in batches:
-        repeats = [
-            batch.column(n).to_numpy(zero_copy_only=False)
-            for n in batch.schema.names
-            if n != "uid"
+        yield batch.drop_null()
+
+
+def sum_moments(
+    batches: Iterator[pa.RecordBatch], *, name: str, scaling: Scaling
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row of integer sums for each batch."""
+    for batch in batches:
+        for start in range(0, len(batch), MOST_ROWS):
+            values = batch.column(name).slice(start, MOST_ROWS).to_numpy()
+            first, second = integer_moments(values, scaling)
+            row = {"rows": len(values), "first": first, "second": second}
+            yield pa.RecordBatch.from_pylist([row], _MOMENTS)
+
+
+def mix_terms(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    names: tuple[str, ...],
+    weights: tuple[float, ...],
+    scalings: tuple[Scaling, ...],
+) -> Iterator[pa.RecordBatch]:
+    """Append the mixture; it is null where a term is."""
+    for batch in batches:
+        terms = [
+            pc.cast(batch.column(name), pa.float64()).to_numpy(zero_copy_only=False)
+            for name in names
         ]
-        yield _scored(batch.column("uid"), np.mean(repeats, axis=0))
-
-
-def _scored(uid: pa.Array, scores: npt.NDArray[np.float64]) -> pa.RecordBatch:
-    values = pa.array(scores, pa.float64(), from_pandas=True)
-    return pa.RecordBatch.from_arrays([uid.cast(pa.string()), values], schema=_SCORED)
+        mixed = mix([np.asarray(t, np.float64) for t in terms], weights, scalings)
+        yield batch.append_column("score", pa.array(mixed, from_pandas=True))

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.algorithms.prune.budget import budget_count
 from pipeline.algorithms.prune.ranking import rank
-from pipeline.config.steps import Budget
+from pipeline.config.section import Budget
 from pipeline.core.engine import Engine, Frame
 from pipeline.core.errors import ConfigError
 from pipeline.core.hashing import keys

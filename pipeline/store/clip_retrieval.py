@@ -27,7 +27,7 @@ def state_of(folder: str) -> str:
     return fingerprint(repr([*zip(map(str, files), states, strict=True)]))
 
 
-def _numbers(file: Path) -> npt.NDArray[Any]:
+def map_numbers(file: Path) -> npt.NDArray[Any]:
     """Map a file of numbers; raises InputError that names it if it is none."""
     try:
         # Untrusted input: np.load's default refuses pickled objects.
@@ -77,7 +77,7 @@ class ClipRetrieval:
 
     def read(self, part: int) -> Iterator[tuple[pa.Array, dict[str, pa.Array]]]:
         """Yield uids and one list column for each modality of a numbered part."""
-        matrices = {m: _numbers(self._vectors(m, part)) for m in self.modalities}
+        matrices = {m: map_numbers(self._vectors(m, part)) for m in self.modalities}
         first = 0
         metadata = open_shard(str(self._metadata(part)))
         for batch in metadata.iter_batches(_BATCH_ROWS, columns=[self.uid_column]):
@@ -105,7 +105,7 @@ class ClipRetrieval:
             file = self._vectors(modality, part)
             if not file.is_file():
                 raise InputError(f"{file} is missing beside metadata_{part}.parquet")
-            shape = _numbers(file).shape
+            shape = map_numbers(file).shape
             if len(shape) != 2 or shape[0] != footer.metadata.num_rows:
                 raise InputError(
                     f"{file}: {shape} vectors for {footer.metadata.num_rows} rows of "

@@ -24,7 +24,7 @@ from pipeline.core.errors import RunError
 
 _MARKER = "done.json"
 #: What `apply` leaves in the run's folder.
-RESULTS = ("kept", "subset.npy")
+RESULTS = ("kept", "subset.npy", "repeats")
 _OWNED = ("config.lock.yaml", "artifacts", ".lock")
 
 

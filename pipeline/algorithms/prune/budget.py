@@ -24,6 +24,17 @@ def exact_fraction(value: float) -> Fraction:
     return fraction
 
 
+def exact_multiple(rows: int, factor: float) -> int:
+    """Return `factor` times as many as `rows`, rounded down in decimal arithmetic.
+
+    Raises ValueError if `factor` is negative or not finite.
+    """
+    if not 0 <= factor < float("inf"):
+        raise ValueError(f"{factor} is no multiple: give a finite number above 0")
+    exact = Fraction(Decimal(str(factor)))
+    return rows * exact.numerator // exact.denominator
+
+
 def budget_count(
     rows: int, *, fraction: float | None = None, count: int | None = None
 ) -> int:

@@ -1,0 +1,47 @@
+"""What every section of a recipe is built from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+Modality = Literal["image", "text"]
+
+
+class StepConfig(BaseModel):
+    """Base of every section: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Budget(StepConfig):
+    """How many rows to keep: a fraction or a count, exact to the row."""
+
+    keep_fraction: Fraction | None = None
+    keep_count: Annotated[int, Field(ge=0)] | None = None
+    #: What a fraction refers to: the rows that enter the step, or the whole pool.
+    of: Literal["entering", "pool"] = "entering"
+
+    @model_validator(mode="after")
+    def _one_budget(self) -> Budget:
+        if self.keep_fraction is not None and self.keep_count is not None:
+            raise ValueError("give keep_fraction or keep_count, not both")
+        return self
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a fraction or a count is set."""
+        return self.keep_fraction is not None or self.keep_count is not None
+
+
+class RequiredBudget(Budget):
+    """A budget that has to be given."""
+
+    @model_validator(mode="after")
+    def _some_budget(self) -> RequiredBudget:
+        if not self.has_budget:
+            raise ValueError("give keep_fraction (0 to 1) or keep_count (rows)")
+        return self
