@@ -181,7 +181,7 @@ def vector_recipe() -> Callable[..., dict[str, Any]]:
     ) -> dict[str, Any]:
         recipe: dict[str, Any] = {
             "input": {"path": str(pool)},
-            "output": {"path": str(out)},
+            "output": {"path": str(out), "report": False},
             "steps": list(steps),
         }
         for step in steps:

@@ -62,6 +62,8 @@ class OutputConfig(_Frozen):
     """Where the run goes."""
 
     path: str = "runs/winnow"
+    #: Whether the run ends with a page, `report.html`.
+    report: bool = True
 
 
 class RunConfig(_Frozen):

@@ -162,6 +162,7 @@ class Session:
         # 4. void the old result; 5. move everything to its place, marker last.
         # Without a manifest the run is not whole: what `kept/` holds may be of before.
         remove(self.folder.file("manifest.json"))
+        remove(self.folder.file("report.html"))
         meter = Meter()
         work = self.folder.scratch(step.name) / "out"
         remove(work)

@@ -50,6 +50,12 @@ _STEPS = {
     "seconds": "DOUBLE",
     "peak_rss_mb": "DOUBLE",
 }
+_MEASURED = {
+    "uid": "VARCHAR",
+    "language": "VARCHAR",
+    "width": "BIGINT",
+    "height": "BIGINT",
+}
 _REJECTS = {"uid": "VARCHAR", "reason": "VARCHAR", "step": "VARCHAR"}
 
 
@@ -86,7 +92,14 @@ class RunSql:
             "duplicates": self._duplicates(),
             "clusters": self._clusters(),
             "index_places": self.places(),
+            "measured": self._measured(),
         }
+
+    def _measured(self) -> str:
+        """Return what the page has measured on samples; see reports.page.measured."""
+        if self.has("index", "measured"):
+            return f"SELECT * FROM {self.artifact('index', 'measured')}"
+        return _values(_MEASURED, [])
 
     def scan(self, folder: Path) -> str:
         """Return a scan of a folder's Parquet files, which the engine may then open.

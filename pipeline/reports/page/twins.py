@@ -1,0 +1,138 @@
+"""Duplicates beside the row they went for, and captions that differ by a few words."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.reports.closed_sql import identifier, literal
+from pipeline.reports.page.answers import Answer
+from pipeline.reports.page.context import Section, Source
+from pipeline.reports.page.pictures import Picture
+
+_GROUPS, _COPIES, _PAIRS, _TEXTS = 4, 5, 9, 12
+_CAPTION = 1_200
+_WORDS = re.compile(r"\s+|\S+")
+
+
+@dataclass(frozen=True)
+class Group:
+    """A kept row, the first of those that went for it, and where they stand."""
+
+    row: int
+    keeper: Picture
+    copies: list[Picture]
+    answer: Answer
+    #: Row of `answer` that the first copy is.
+    first: int
+
+
+def twins(source: Source) -> list[Section]:
+    """Return the duplicates of each step that has any."""
+    steps = source.ask(
+        "SELECT d.step, count(*) AS rows, count(DISTINCT d.kept_twin) AS groups, "
+        "min(d.similarity) AS least FROM duplicates d JOIN steps s USING (step) "
+        "GROUP BY d.step, s.position ORDER BY s.position"
+    )
+    return [_step(source, steps, place) for place in range(len(steps))]
+
+
+def _step(source: Source, steps: Answer, place: int) -> Section:
+    step = steps.rows[place]["step"]
+    where = f"step = {literal(step)}"
+    pairs = source.ask(
+        "SELECT uid, direct_twin, kept_twin, similarity, twin_fate FROM duplicates "
+        f"WHERE {where} AND similarity < 1 ORDER BY similarity, uid LIMIT {_PAIRS}"
+    )
+    groups = source.ask(
+        "SELECT kept_twin, count(*) AS copies, min(similarity) AS least, "
+        f"any_value(twin_fate) AS twin_fate FROM duplicates WHERE {where} "
+        f"GROUP BY kept_twin ORDER BY copies DESC, kept_twin LIMIT {_GROUPS}"
+    )
+    return {
+        "id": f"twins-{step}",
+        "step": step,
+        "steps": steps,
+        "row": place,
+        "pairs": pairs,
+        "pair_pictures": list(
+            zip(source.want(pairs), source.want(pairs, "direct_twin"), strict=True)
+        ),
+        "groups": groups,
+        "group_pictures": _groups(source, where, groups),
+    }
+
+
+def _groups(source: Source, where: str, groups: Answer) -> list[Group]:
+    if not groups.rows:
+        return []
+    keepers = ", ".join(literal(uid) for uid in groups.column("kept_twin"))
+    copies = source.ask(
+        f"SELECT kept_twin, uid, similarity FROM duplicates WHERE {where} "
+        f"AND kept_twin IN ({keepers}) QUALIFY row_number() OVER "
+        f"(PARTITION BY kept_twin ORDER BY similarity, uid) <= {_COPIES} "
+        "ORDER BY kept_twin, similarity, uid"
+    )
+    found = []
+    owners = copies.column("kept_twin")
+    for row, keeper in enumerate(groups.column("kept_twin")):
+        own = [i for i, owner in enumerate(owners) if owner == keeper]
+        found.append(
+            Group(
+                row,
+                source.pictures.want(keeper),
+                [source.pictures.want(copies.rows[i]["uid"]) for i in own],
+                copies,
+                own[0],
+            )
+        )
+    return found
+
+
+def captions(source: Source) -> Section | None:
+    """Return groups of equal or similar captions, with what differs; None without."""
+    pool = source.answers.database.pool
+    if pool is None or pool.columns.text not in pool.schema.names:
+        return None
+    of_text = (
+        "step IN (SELECT step FROM steps WHERE kind = 'minhash') "
+        "OR reason LIKE '%caption%'"
+    )
+    text = identifier(pool.columns.text or "")
+    groups = source.ask(
+        "SELECT d.kept_twin, d.step, count(*) AS copies, min(d.similarity) AS least "
+        f"FROM duplicates d WHERE {of_text} GROUP BY ALL "
+        f"ORDER BY copies DESC, d.kept_twin LIMIT {_TEXTS}"
+    )
+    if not groups.rows:
+        return None
+    pairs = source.ask(
+        f"SELECT d.uid, d.kept_twin, d.step, d.similarity, "
+        f"left(a.{text}, {_CAPTION}) AS dropped, left(b.{text}, {_CAPTION}) AS kept "
+        f"FROM (SELECT * FROM duplicates WHERE ({of_text}) AND similarity < 1 "
+        f"ORDER BY similarity, uid LIMIT {_TEXTS}) d "
+        "JOIN samples a ON a.uid = d.uid JOIN samples b ON b.uid = d.direct_twin "
+        "ORDER BY d.similarity, d.uid"
+    )
+    return {
+        "groups": groups,
+        "keepers": source.want(groups, "kept_twin"),
+        "pairs": pairs,
+        "differences": [words(row["kept"], row["dropped"]) for row in pairs.rows],
+    }
+
+
+def words(kept: str | None, dropped: str | None) -> list[tuple[str, str]]:
+    """Return (what, text) of a word diff; what is "same", "kept" or "dropped"."""
+    before, after = _WORDS.findall(kept or ""), _WORDS.findall(dropped or "")
+    found: list[tuple[str, str]] = []
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    for kind, a, b, c, d in matcher.get_opcodes():
+        if kind == "equal":
+            found.append(("same", "".join(before[a:b])))
+            continue
+        parts: list[tuple[str, Any]] = [("kept", before[a:b]), ("dropped", after[c:d])]
+        found += [(what, "".join(part)) for what, part in parts if part]
+    return found

@@ -1,0 +1,244 @@
+"""report.html: every number is its query's answer, and nothing hostile gets through."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.cli import main
+from pipeline.core.errors import ConfigError
+from pipeline.reports.database import RunDatabase
+from pipeline.reports.page.report import render_report, write_report
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def run(hostile_run: Path) -> Path:
+    return hostile_run
+
+
+@pytest.fixture(scope="module")
+def page(hostile_page: Path) -> str:
+    return hostile_page.read_text()
+
+
+@dataclass
+class Number:
+    """One number of a page: what it shows, what it means, whence it comes."""
+
+    value: str
+    shown: str
+    query: str
+    row: int
+    column: str
+
+
+@dataclass
+class Numbers(HTMLParser):
+    """Finds every `<data>`, with the query, row and column that enclose it."""
+
+    found: list[Number] = field(default_factory=list)
+    stack: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    tags: set[str] = field(default_factory=set)
+    attributes: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+        if tag not in _VOID:
+            self.stack.append((tag, dict(attrs)))
+        if tag == "data":
+            around = {k: v for _, given in self.stack for k, v in given.items()}
+            query, row = around["data-query"], around["data-row"]
+            column = dict(attrs)["data-column"]
+            assert query
+            assert row
+            assert column
+            value = dict(attrs)["value"]
+            self.found.append(Number(value or "", "", query, int(row), column))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.stack and self.stack.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1][0] == "data":
+            self.found[-1].shown += data
+
+
+_VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
+_UNITS = {"": 1.0, "%": 0.01, "×": 1.0, "s": 1.0, "B": 1.0}
+_UNITS |= {"kB": 1e3, "MB": 1e6, "GB": 1e9}
+
+
+def read(page: str) -> Numbers:
+    numbers = Numbers()
+    numbers.feed(page)
+    numbers.close()
+    return numbers
+
+
+def shown(text: str) -> tuple[float, float]:
+    """Return the number that a text shows, and half a unit of its last digit."""
+    match = re.fullmatch(r"(-?[\d,]*)(\.\d+)?(e[-+]\d+)?\s*(\S*)", text)
+    assert match, text
+    whole, fraction, exponent, unit = match.groups()
+    scale = _UNITS[unit] * float("1" + (exponent or ""))
+    half = 0.5 * 10.0 ** -(len(fraction or ".") - 1)
+    return float(whole.replace(",", "") + (fraction or "")) * scale, half * scale
+
+
+def check_numbers(page: str, run: Path) -> int:
+    """Ask every query of a page again; return how many numbers agree."""
+    numbers = read(page).found
+    answers: dict[str, list[dict[str, Any]]] = {}
+    with RunDatabase(run) as database:
+        for number in numbers:
+            if number.query not in answers:
+                answers[number.query] = database.query(number.query).to_pylist()
+            value = answers[number.query][number.row][number.column]
+            assert float(number.value) == float(value), number
+            rounded, half = shown(number.shown)
+            # Never 100 % for less than all, nor 0 % for some.
+            slack = 1e-9 * abs(value) + (1e-4 if "%" in number.shown else 0.0)
+            assert abs(rounded - value) <= half + slack, number
+    return len(numbers)
+
+
+def test_every_number_is_the_answer_to_its_query(page: str, run: Path):
+    assert check_numbers(page, run) > 300
+
+
+def test_no_text_holds_a_number_of_rows_that_no_query_gives(page: str):
+    """Sections speak through <data>: what is left of them names no count of rows."""
+    text = re.sub(r"<data.*?</data>|<svg.*?</svg>|<pre.*?</pre>", "", page, flags=re.S)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.S)
+    text = text[: text.index('id="settings"')]
+    assert re.findall(r">[^<]*\b\d[\d,]* (?:rows|clusters|values)\b", text) == []
+
+
+def test_hostile_captions_and_names_stay_text(page: str):
+    numbers = read(page)
+    assert not {"script", "b", "i"} & numbers.tags
+    assert EVIL not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "&#34;&gt;&lt;img src=x&gt;" in page
+    assert not [name for name in numbers.attributes if name.startswith("on")]
+    assert "style" not in numbers.attributes
+
+
+def test_the_policy_forbids_scripts_and_the_network(page: str):
+    policy = re.search(r'Security-Policy" content="([^"]*)"', page)
+    assert policy
+    assert policy[1].startswith("default-src &#39;none&#39;; img-src data:;")
+    assert "unsafe" not in policy[1]
+    assert not re.search(r'(?:src|href)="(?!data:|#)', page)
+
+
+def test_what_a_page_has_to_show(page: str):
+    ids = set(re.findall(r'<section[^>]* id="([^"]+)"', page))
+    wanted = {"funnel", "decisions", "step-exact", "step-minhash", "step-semantic"}
+    wanted |= {"twins-exact", "twins-semantic", "captions", "clusters-cluster"}
+    wanted |= {"clusters-cluster_2", "bias-category", "bias-aspect", "bias-source"}
+    wanted |= {"bias-language", "quarantine", "settings", "queries"}
+    assert wanted <= ids
+    assert "Kept at the edge" in page
+    marked = re.findall("<(?:del|ins)>([^<]*)</(?:del|ins)>", page)
+    assert {"ten", "&lt;b&gt;eleven&lt;/b&gt;"} <= set(marked)
+    assert "duplicate_uid" in page
+    assert "threshold: 0.6" in page
+
+
+def test_the_same_run_gives_the_same_page(page: str, run: Path):
+    assert render_report(run) == page
+
+
+def test_pages_stay_small_and_say_what_they_leave_out(
+    page: str, run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    assert len(page.encode()) < 8_000_000
+    monkeypatch.setattr("pipeline.reports.page.report.PICTURES", 20_000)
+    small = render_report(run)
+    assert len(small) < len(page)
+    assert "left out to keep the page small" in small
+    assert re.search(r"\d+ of its samples are shown without their picture", small)
+
+
+def check_lift(page: str) -> None:
+    """The interval and the lift, against the formulas by hand."""
+    named = [n for n in read(page).found if "largest, whole" in n.query]
+    numbers = [n for n in named if '"category"' in n.query]
+    assert len(numbers) > 12
+    rows: dict[int, dict[str, float]] = {}
+    for number in numbers:
+        rows.setdefault(number.row, {})[number.column] = float(number.value)
+    dropped = sum(row["rows"] - row["kept"] for row in rows.values())
+    removed = dropped / sum(row["rows"] for row in rows.values())
+    for row in rows.values():
+        n, p, z = row["rows"], row["kept"] / row["rows"], 1.959964
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        assert row["lift"] == pytest.approx((1 - p) / removed)
+        assert row["lift_low"] == pytest.approx((1 - centre - half) / removed)
+        assert row["lift_high"] == pytest.approx((1 - centre + half) / removed)
+
+
+def test_columns_are_the_users(run: Path, capsys: pytest.CaptureFixture[str]):
+    out = run.parent / "other.html"
+    columns = "category,width,text"
+    assert main(["report", str(run), "--columns", columns, "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
+    text = out.read_text()
+    ids = re.findall(r'<section id="bias-([^"]+)"', text)
+    assert ids == ["category", "width", "text"]
+    assert check_numbers(text, run) > 300
+    check_lift(text)
+    with pytest.raises(ConfigError, match="did you mean 'width'"):
+        write_report(run, out, ["widht"])
+
+
+def test_a_pool_that_is_gone_leaves_a_page_of_numbers(run: Path, tmp_path: Path):
+    import shutil
+
+    import yaml
+
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    lock = yaml.safe_load((copy / "config.lock.yaml").read_text())
+    lock["input"]["path"] = [str(tmp_path / "nowhere")]
+    (copy / "config.lock.yaml").write_text(yaml.safe_dump(lock))
+    (copy / "manifest.json").unlink()
+    assert 'id="funnel"' in render_report(copy)
+
+
+@pytest.fixture
+def small(
+    planted_pool: Path, tmp_path: Path, vector_recipe: Callable[..., Any]
+) -> dict[str, Any]:
+    recipe = vector_recipe(planted_pool, tmp_path / "run", ["embed", "score", "apply"])
+    recipe["output"]["report"] = True
+    return recipe
+
+
+def test_a_run_ends_with_its_page(small: dict[str, Any]):
+    import pipeline
+
+    result = pipeline.run(small)
+    page = result.path / "report.html"
+    first = page.stat().st_mtime_ns
+    assert pipeline.run(small).ran == []
+    assert page.stat().st_mtime_ns == first
+    small["output"]["report"] = False
+    small["score"] = {"keep_fraction": 0.5}
+    pipeline.run(small)
+    assert not page.exists(), "a page of before would tell of another run"
