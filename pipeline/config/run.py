@@ -76,6 +76,8 @@ class RunConfig(_Frozen):
     engine: EngineConfig = EngineConfig()
     output: OutputConfig = OutputConfig()
     seed: Annotated[int, Field(ge=0)] = 0
+    #: A file of rows to rescue and to drop; see `config.overrides`.
+    overrides: str | None = None
     #: Names of step instances, in order: `cluster`, …, `cluster_2`.
     steps: tuple[str, ...]
     sections: dict[str, StepConfig]

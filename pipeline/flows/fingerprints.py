@@ -12,12 +12,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from pipeline.config.model import ModelConfig
+from pipeline.config.overrides import Overrides
 from pipeline.config.run import RunConfig
 from pipeline.core.hashing import digest, fingerprint
 from pipeline.flows.image_text import Planned
 from pipeline.models.checkpoint import local_files
+from pipeline.steps.registry import INDEX, OVERRIDES
 from pipeline.store.shards import Shard
 
+_SECTIONLESS = (INDEX, OVERRIDES)
 #: Rooms whose code a result depends on.
 _ROOMS = ("algorithms", "core", "engines", "models", "steps", "store")
 
@@ -47,12 +50,23 @@ def of_step(planned: Planned, config: RunConfig, upstream: str) -> str:
         [
             upstream,
             planned.name,
-            _plain(planned.config) if planned.name != "index" else None,
+            _plain(planned.config) if planned.name not in _SECTIONLESS else None,
             _globals(planned, config),
             planned.contract.version,
             code_version(),
         ]
     )
+
+
+def overridden(planned: Planned, plain: str, overrides: Overrides) -> str:
+    """Return the fingerprint of what a step has on disk: `of_step`'s, and overrides.
+
+    Overrides change no step's work, only what its ledger says of the rescued rows.
+    """
+    if planned.kind == OVERRIDES:
+        return _digest([plain, [vars(row) for row in overrides.rows]])
+    rescued = overrides.fingerprint("rescue")
+    return _digest([plain, rescued]) if planned.contract.decides and rescued else plain
 
 
 def of_reuse(planned: Planned, config: RunConfig, source: str, upstream: str) -> str:

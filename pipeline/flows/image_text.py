@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.config.overrides import read as read_overrides
 from pipeline.config.run import RunConfig, kind_of
 from pipeline.core.errors import ConfigError, InputError, did_you_mean
 from pipeline.models.checkpoint import LOCAL_DIR
-from pipeline.steps.registry import INDEX, STEPS
+from pipeline.steps.registry import INDEX, OVERRIDES, STEPS
 from pipeline.steps.step import Contract, Step
 from pipeline.store.reader import is_binary
 from pipeline.store.shards import require_column
@@ -40,13 +41,17 @@ class Planned:
 
 
 def ordered_steps(config: RunConfig) -> list[Planned]:
-    """Return the steps to run, `index` first.
+    """Return the steps to run, `index` first; overrides have the last word.
 
-    Raises ConfigError if a step stands before what it needs or after `apply`; the input
-    has not been looked at by then.
+    Raises ConfigError if a step stands before what it needs or after `apply`, or if
+    the file of overrides cannot be used; the input has not been looked at by then.
     """
     planned = [_planned(INDEX, config.input)]
     planned += [_planned(name, config.section(name)) for name in config.steps]
+    if config.overrides is not None:
+        last = planned[-1].kind == "apply"
+        given = _planned(OVERRIDES, read_overrides(config.overrides))
+        planned.insert(len(planned) - last, given)
     _check_order(planned)
     for step in planned:
         _check_model(step, config)

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.config.run import RunConfig
 from pipeline.flows import fingerprints
 from pipeline.flows.image_text import Planned, check_columns, ordered_steps
+from pipeline.flows.overrides import overrides_of
 from pipeline.flows.pool import Pool, open_pool
 from pipeline.steps.registry import INDEX
 from pipeline.store.run_folder import RunFolder
@@ -29,6 +30,7 @@ _RATES = {
     "random": 300_000,
     "uniform": 300_000,
     "custom": 10_000,
+    "overrides": 300_000,
     "apply": 20_000,
 }
 _READY_MADE = 50_000
@@ -45,14 +47,16 @@ def plan(config: RunConfig) -> dict[str, Any]:
     pool = open_pool(config)
     check_columns(config, pool.schema, steps)
     folder = RunFolder(config.output.path)
+    overrides = overrides_of(steps)
     rows, entries = pool.rows, []
     upstream = source = fingerprints.of_input(config, pool.shards)
     done_so_far = True
     for step in steps:
         upstream = fingerprints.of_step(step, config, upstream)
+        wanted = fingerprints.overridden(step, upstream, overrides)
         marker = folder.marker(step.name)
         done_so_far = (
-            done_so_far and marker is not None and marker.fingerprint == upstream
+            done_so_far and marker is not None and marker.fingerprint == wanted
         )
         entries.append(_entry(step, config, pool, rows, done=done_so_far))
         rows = marker.kept if done_so_far and marker else _after(step, rows, pool.rows)

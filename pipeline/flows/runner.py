@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.config.recipes import dump
@@ -20,8 +20,10 @@ from pipeline.flows import fingerprints
 from pipeline.flows.closing import close_run
 from pipeline.flows.image_text import Planned, check_columns, ordered_steps
 from pipeline.flows.meter import Meter
+from pipeline.flows.overrides import SAVED, Rescues, overrides_of
 from pipeline.flows.pool import Pool, open_pool
 from pipeline.flows.progress import Progress, Silent
+from pipeline.steps.overrides import check_known
 from pipeline.steps.registry import INDEX
 from pipeline.steps.step import Context, Outcome
 from pipeline.store.reader import SampleReader
@@ -30,9 +32,9 @@ from pipeline.store.run_folder import (
     Marker,
     RunFolder,
     remove,
-    replace,
     write_text,
 )
+from pipeline.store.run_folder import replace as move
 
 #: Makes the engine, given a folder for its scratch files.
 EngineFactory = Callable[[RunConfig, Path], Engine]
@@ -69,7 +71,8 @@ def run(
             _remove_results(folder, besides=())
         write_text(folder.file("config.lock.yaml"), dump(config))
         engine = make_engine(config, folder.scratch("engine"))
-        session = Session(config, pool, folder, engine, progress or Silent())
+        rescues = Rescues(engine, overrides_of(planned))
+        session = Session(config, pool, folder, engine, progress or Silent(), rescues)
         for step in planned:
             session.run(step)
         markers = session.markers
@@ -104,11 +107,14 @@ class Session:
     folder: RunFolder
     engine: Engine
     progress: Progress
+    rescues: Rescues
     markers: list[Marker] = field(default_factory=list)
     ran: list[str] = field(default_factory=list)
     artifacts: dict[str, Path] = field(default_factory=dict)
     _ledger: Path | None = None
     _rejects: list[Path] = field(default_factory=list)
+    #: Fingerprint of the last step, overrides apart.
+    _plain: str = ""
 
     @property
     def reader(self) -> SampleReader:
@@ -130,8 +136,10 @@ class Session:
     def run(self, step: Planned) -> None:
         """Run one step unless it is done, and take its result into account."""
         source = fingerprints.of_input(self.config, self.pool.shards)
-        upstream = self.markers[-1].fingerprint if self.markers else source
-        wanted = fingerprints.of_step(step, self.config, upstream)
+        upstream = self._plain or source
+        self._plain = fingerprints.of_step(step, self.config, upstream)
+        overrides = self.rescues.overrides
+        wanted = fingerprints.overridden(step, self._plain, overrides)
         self.progress.started(step.name, self.rows)
         marker = self.folder.marker(step.name)
         again = marker is not None and marker.fingerprint == wanted
@@ -139,8 +147,10 @@ class Session:
             reuse_key = fingerprints.of_reuse(step, self.config, source, upstream)
             marker = self._execute(step, wanted, reuse_key)
             self.ran.append(step.name)
-        self._account(marker)
+        self._account(self._recounted(marker))
         self.progress.finished(marker, again=again)
+        if step.kind == INDEX and overrides.rows:
+            check_known(self.engine, self.alive(), overrides)
 
     def alive(self) -> Frame:
         """Return the samples that enter the next step."""
@@ -167,7 +177,8 @@ class Session:
         work = self.folder.scratch(step.name) / "out"
         remove(work)
         work.mkdir(parents=True)
-        if self.rows or step.kind in (INDEX, "apply"):
+        entering = self.rows - self.rescues.waiting(step)
+        if entering or step.kind in (INDEX, "apply"):
             outcome = step.step.run(self._context(step, work, wanted, reuse_key))
         else:
             outcome = self._nothing_left(step)
@@ -175,9 +186,9 @@ class Session:
         final = self.folder.artifacts(step.name)
         (final / "done.json").unlink(missing_ok=True)
         if outcome.decisions is not None:
-            replace(work / "ledger", self.folder.ledger(step.name))
+            move(work / "ledger", self.folder.ledger(step.name))
         for name, place in outcome.outputs.items():
-            replace(work / place, self.folder.file(name))
+            move(work / place, self.folder.file(name))
         if step.kind == "apply":
             _remove_results(self.folder, besides=outcome.outputs)
         self.engine.clear()
@@ -200,8 +211,8 @@ class Session:
             engine=self.engine,
             step=step.name,
             config=step.config,
-            samples=self.alive(),
-            rows=self.rows,
+            samples=self.rescues.seen_by(step, self.alive()),
+            rows=self.rows - self.rescues.waiting(step),
             pool_rows=self.pool.rows,
             reader=self.reader,
             shard_rows={shard.name: shard.rows for shard in self.pool.shards},
@@ -235,14 +246,15 @@ class Session:
         meter: Meter,
     ) -> Marker:
         engine = self.engine
-        decided, kept, rejected = 0, 0, 0
+        decided, kept, rejected, saved = 0, 0, 0, 0
         if outcome.rejects is not None:
             rejected = engine.write(
                 outcome.rejects, os.fspath(work / "rejects"), ["uid"]
             )
         if outcome.decisions is not None:
             ledger = os.fspath(work / "ledger")
-            decided = engine.write(outcome.decisions, ledger, ["uid"])
+            decisions, saved = self.rescues.protect(step, outcome.decisions, work)
+            decided = engine.write(decisions, ledger, ["uid"])
             kept = engine.count(engine.where(engine.scan(ledger), "keep", True))
             if decided + rejected != self.rows:
                 raise ConservationError(
@@ -264,12 +276,22 @@ class Session:
             seconds=seconds,
             peak_rss_mb=peak,
             artifacts=dict(outcome.artifacts),
-            facts=dict(outcome.facts),
+            facts={**outcome.facts, **({SAVED: saved} if saved else {})},
         )
+
+    def _recounted(self, marker: Marker) -> Marker:
+        """Bring up to date how many rows pass a step that rescued ones do not enter."""
+        if marker.decides or marker.rows_in == self.rows or marker.step == INDEX:
+            return marker
+        kept = self.rows - marker.quarantined
+        marker = replace(marker, rows_in=self.rows, kept=kept)
+        self.folder.restate(marker)
+        return marker
 
     def _account(self, marker: Marker) -> None:
         self.markers.append(marker)
         place = self.folder.artifacts(marker.step)
+        self.rescues.account(marker, place)
         for name, below in marker.artifacts.items():
             self.artifacts[name] = place / below
         if marker.decides:

@@ -66,6 +66,8 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
         return {**entry, "fate": "unknown"}
     keep = decision.pop("keep")
     entry |= {**decision, "fate": "kept" if keep else "dropped"}
+    if decision["reason"].startswith("override_"):
+        entry |= _override(run, marker, uid)
     entry |= _standing(run, marker, decision)
     if decision["kept_twin"] is not None:
         entry["twin_fate"] = _fate_after(run, decision["kept_twin"])
@@ -105,6 +107,22 @@ def _standing(run: RunView, marker: Marker, decision: dict[str, Any]) -> dict[st
     )
     higher, lower, rows = better.collect().row(0)
     return {"higher_scores": higher, "lower_scores": lower, "scored_rows": rows}
+
+
+def _override(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
+    """Return what the step itself decided, and the note of whoever knew better."""
+    found: dict[str, Any] = {}
+    if run.has_artifact(marker.step, "rescued"):
+        own = _row(run.artifact(marker.step, "rescued"), uid)
+        if own is not None:
+            own["twin"] = own.pop("kept_twin")
+            found["without_override"] = {
+                name: own[name] for name in ("reason", "score", "threshold", "twin")
+            }
+    if marker.kind == "overrides":
+        given = _row(run.artifact(marker.step, "given"), uid)
+        found["note"] = given["note"] if given else ""
+    return found
 
 
 _RANKED = ("score", "prototypes", "custom", "random")
@@ -156,6 +174,12 @@ def _sentence(entry: dict[str, Any]) -> str:
         text += f"; its twin {entry['kept_twin']} is {entry['twin_fate']}"
     if entry.get("shared_band") is not None:
         text += f"; they share band {entry['shared_band']}"
+    if "without_override" in entry:
+        text += f"; {entry['without_override']['reason']} without it"
+        if entry["without_override"]["twin"]:
+            text += f", with the twin {entry['without_override']['twin']}"
+    if entry.get("note"):
+        text += f"; note: {entry['note']}"
     if entry.get("would_be_kept"):
         text += f"; would be kept with {entry['would_be_kept']}"
     return text

@@ -134,6 +134,10 @@ def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
     return min(rows, math.ceil(place / free)) if free > 0 else int(rows)
 
 
+def _overrides(run: RunView, marker: Marker, entry: Entry) -> str:
+    return f"its entry taken out of {marker.facts.get('file')}"
+
+
 def _floor(value: float) -> float:
     return math.floor(value * 1e6) / 1e6
 
@@ -183,4 +187,5 @@ _REMEDIES: dict[str, Callable[[RunView, Marker, Entry], str | None]] = {
     "random": _best,
     "complexity": _quota,
     "uniform": _quota,
+    "overrides": _overrides,
 }

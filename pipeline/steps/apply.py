@@ -7,9 +7,11 @@ uid stands that often in the subset file, which is how DataComp repeats a sample
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.config.steps import ApplyConfig
 from pipeline.core.engine import Frame
@@ -54,11 +56,33 @@ def run(context: Context) -> Outcome:
 
 
 def _repeats(context: Context) -> Frame | None:
-    """Return (uid, count) of the surviving rows, if rows were drawn repeatedly."""
+    """Return (uid, count) of the surviving rows, if rows were drawn repeatedly.
+
+    A row that was rescued from not being drawn counts once.
+    """
     if "repeats" not in context.artifacts:
         return None
-    survivors = context.engine.select(context.samples, {"uid": "uid"})
-    return context.engine.join(context.scan("repeats"), survivors, "uid", "semi")
+    engine, drawn = context.engine, context.scan("repeats")
+    survivors = engine.select(context.samples, {"uid": "uid"})
+    uids = engine.select(drawn, {"uid": "uid"})
+    rescued = engine.join(survivors, uids, "uid", "anti")
+    kernel = partial(drawn_once, schema=engine.schema(drawn))
+    return engine.union(
+        [
+            engine.join(drawn, survivors, "uid", "semi"),
+            engine.map_batches(rescued, kernel, engine.schema(drawn)),
+        ]
+    )
+
+
+def drawn_once(
+    batches: Iterator[pa.RecordBatch], *, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    """Count each row once."""
+    for batch in batches:
+        once = pa.repeat(pa.scalar(1, schema.field("count").type), len(batch))
+        uid = batch.column("uid").cast(schema.field("uid").type)
+        yield pa.RecordBatch.from_arrays([uid, once], schema=schema)
 
 
 def _write_subset(context: Context, repeats: Frame | None) -> bool:

@@ -12,6 +12,7 @@ from pipeline.steps import (
     exact,
     index,
     minhash,
+    overrides,
     prototypes,
     rules,
     score,
@@ -22,6 +23,8 @@ from pipeline.steps.step import Step
 
 #: The step that every run begins with; it has no section of its own.
 INDEX = "index"
+#: The step before `apply` in a run that has a file of overrides; no section either.
+OVERRIDES = "overrides"
 
 STEPS: dict[str, Step] = {
     INDEX: Step(index.contract, index.run),
@@ -38,5 +41,6 @@ STEPS: dict[str, Step] = {
     "random": Step(controls.random_contract, controls.random_run),
     "uniform": Step(controls.uniform_contract, controls.uniform_run),
     "custom": Step(custom.contract, custom.run),
+    OVERRIDES: Step(overrides.contract, overrides.run),
     "apply": Step(apply.contract, apply.run),
 }

@@ -144,6 +144,11 @@ class RunFolder:
                 remove(stale)
         write_text(folder / "order.json", json.dumps(steps))
 
+    def restate(self, marker: Marker) -> None:
+        """Change what a finished step says of itself."""
+        text = json.dumps(asdict(marker), indent=1) + "\n"
+        write_text(self.artifacts(marker.step) / _MARKER, text)
+
     def commit(self, written: Path, marker: Marker) -> None:
         """Make a step's folder final; the marker is in it before it gets its name."""
         write_text(written / _MARKER, json.dumps(asdict(marker), indent=1) + "\n")
