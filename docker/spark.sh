@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run one role of a standalone Spark cluster in the foreground, from pip's pyspark.
 #
-#   spark.sh master | worker | history
+#   spark.sh [master | worker | history]     without a role: $WINNOW_ROLE
 #
 # The image and the tests start the cluster by this script, so what is tested is what
 # is shipped. Settings are Spark's own variables where there are some:
@@ -16,7 +16,7 @@
 #   SPARK_HISTORY_PORT       its pages and REST (default: 18080)
 set -euo pipefail
 
-role=${1:?usage: spark.sh master|worker|history}
+role=${1:-${WINNOW_ROLE:?usage: spark.sh master|worker|history}}
 python=${WINNOW_PYTHON:-python3}
 
 java=${JAVA_HOME:+$JAVA_HOME/bin/}java

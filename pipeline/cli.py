@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline import __version__, cli_lake, cli_page, cli_text
+from pipeline import __version__, cli_lake, cli_page, cli_submit, cli_text
 from pipeline.core.errors import WinnowError
 
 if TYPE_CHECKING:
@@ -52,6 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     _recipe_arguments(plan)
     plan.set_defaults(command=_plan)
 
+    cli_submit.add_commands(commands, _recipe_arguments)
+
     steps = commands.add_parser("steps", help="survivor counts, step by step")
     steps.add_argument("run", metavar="RUN", help="folder of a run")
     _json_argument(steps)
@@ -78,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--out", default="winnow-demo", metavar="DIR")
     demo.add_argument("--rows", type=int, default=3000)
     demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument(
+        "--prepare",
+        action="store_true",
+        help="only make the pool and DIR/recipe.yaml, for `winnow submit`",
+    )
     _json_argument(demo)
     demo.set_defaults(command=_demo)
     return parser
@@ -96,6 +103,12 @@ def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
         help="change a setting; may be repeated",
     )
     parser.add_argument("--out", metavar="RUN", help="folder of the run (output.path)")
+    parser.add_argument(
+        "--engine",
+        "--engine-conf",
+        metavar="ENGINE",
+        help="local, spark, or a YAML file of engine settings (conf/engine/)",
+    )
     _json_argument(parser)
 
 
@@ -106,7 +119,7 @@ def _json_argument(parser: argparse.ArgumentParser) -> None:
 def _config(parsed: argparse.Namespace) -> RunConfig:
     from pipeline.config.recipes import load
 
-    return load(parsed.recipe, parsed.overrides, parsed.out)
+    return load(parsed.recipe, parsed.overrides, parsed.out, parsed.engine)
 
 
 def _run(parsed: argparse.Namespace) -> None:
@@ -166,8 +179,12 @@ def _init(parsed: argparse.Namespace) -> None:
 
 def _demo(parsed: argparse.Namespace) -> None:
     from pipeline.console import make_progress
-    from pipeline.demo.run import run_demo, tell
+    from pipeline.demo.run import prepare_demo, run_demo, tell
 
+    if parsed.prepare:
+        recipe = prepare_demo(parsed.out, parsed.rows, parsed.seed)
+        _print_json({"recipe": str(recipe)}) if parsed.json else print(recipe)
+        return
     with make_progress(quiet=parsed.json) as progress:
         found = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
     _print_json(found) if parsed.json else print(tell(found))

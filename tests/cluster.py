@@ -187,6 +187,18 @@ class SparkCluster:
             check=False,
         )
 
+    def submit(self, script: Path, *arguments: str) -> Any:
+        """Run a driver by `spark-submit` with the event log on."""
+        command = [str(Path(sys.executable).with_name("spark-submit"))]
+        settings = {
+            "spark.eventLog.enabled": "true",
+            "spark.eventLog.dir": f"file://{self.events}",
+            "spark.ui.enabled": "false",
+        }
+        for name, value in settings.items():
+            command += ["--conf", f"{name}={value}"]
+        return self.run([*command, "--master", self.url, str(script), *arguments])
+
     def start_driver(
         self, arguments: Sequence[str], env: Mapping[str, str] | None = None
     ) -> Role:

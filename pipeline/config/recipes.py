@@ -63,18 +63,44 @@ def find(recipe: str) -> Path:
     raise ConfigError(f"no recipe '{recipe}'; {did_you_mean(recipe, known)}")
 
 
+def shipped_engines() -> dict[str, Path]:
+    """Return the shipped settings of engines (`conf/engine/`), by name."""
+    for folder in _FOLDERS:
+        found = {file.stem: file for file in sorted(folder.glob("engine/*.yaml"))}
+        if found:
+            return found
+    return {}
+
+
+def engine_section(engine: str) -> dict[str, Any]:
+    """Return the section `engine` of a file given by path or by shipped name.
+
+    Raises ConfigError if there is none, or if it holds anything else.
+    """
+    known = shipped_engines()
+    path = Path(engine) if engine not in known else known[engine]
+    if not path.is_file():
+        raise ConfigError(f"--engine {engine}: {did_you_mean(engine, known)}")
+    values = read(path)
+    if set(values) != {"engine"} or not isinstance(values["engine"], dict):
+        raise ConfigError(f"{path}: holds one section, `engine:`, and nothing else")
+    return values["engine"]
+
+
 def copy_shipped(folder: str | Path) -> list[Path]:
-    """Copy the shipped recipes to a folder for editing.
+    """Copy the shipped recipes and engines to a folder for editing.
 
     Raises ConfigError rather than replacing a file that is there.
     """
     target = Path(folder)
     copies = {source: target / source.name for source in shipped().values()}
+    for source in shipped_engines().values():
+        copies[source] = target / "engine" / source.name
     there = [copy for copy in copies.values() if copy.exists()]
     if there:
         raise ConfigError(f"{there[0]} exists; choose another folder")
-    target.mkdir(parents=True, exist_ok=True)
     for source, copy in copies.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
     return list(copies.values())
 
@@ -98,23 +124,39 @@ def flow_of(values: Mapping[str, Any]) -> str:
 
 
 def load(
-    recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    out: str | None = None,
+    engine: str | None = None,
 ) -> RunConfig:
-    """Read, override (`section.key=value`) and validate a recipe of samples."""
-    return parse(load_values(recipe, overrides, out, "image_text"))
+    """Read, override (`section.key=value`) and validate a recipe of samples.
+
+    `engine` is a file of engine settings, or the name of a shipped one.
+    """
+    return parse(load_values(recipe, overrides, out, "image_text", engine))
 
 
 def load_lake(
-    recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    out: str | None = None,
+    engine: str | None = None,
 ) -> LakeConfig:
     """Read, override and validate a recipe of tables."""
-    return lake.parse(load_values(recipe, overrides, out, "table_lake"))
+    return lake.parse(load_values(recipe, overrides, out, "table_lake", engine))
 
 
 def load_values(
-    recipe: str | Path, overrides: Sequence[str], out: str | None, flow: str
+    recipe: str | Path,
+    overrides: Sequence[str],
+    out: str | None,
+    flow: str,
+    engine: str | None = None,
 ) -> dict[str, Any]:
-    """Read and override a recipe that must be of the given flow."""
+    """Read and override a recipe that must be of the given flow.
+
+    Settings of `engine` take the place of the recipe's, `overrides` of both.
+    """
     values = read(find(str(recipe)))
     if flow_of(values) != flow:
         command = _COMMANDS.get(flow_of(values))
@@ -123,6 +165,8 @@ def load_values(
             if command
             else f"{recipe}: flow: {did_you_mean(flow_of(values), _COMMANDS)}"
         )
+    if engine is not None:
+        values["engine"] = {**(values.get("engine") or {}), **engine_section(engine)}
     for override in overrides:
         _override(values, override)
     if out is not None:

@@ -9,13 +9,14 @@ import polars as pl
 import pyarrow as pa
 
 from pipeline import api
-from pipeline.config.recipes import find, read
+from pipeline.config.recipes import dump, find, read
 from pipeline.config.run import parse
 from pipeline.demo import MODEL_FOLDER
 from pipeline.demo.judge import BUDGET_STEPS, judge, render
 from pipeline.demo.pool import make_pool
 from pipeline.flows.progress import Progress
 from pipeline.reports.run_view import RunView
+from pipeline.store.run_folder import write_text
 
 
 def run_demo(
@@ -27,11 +28,7 @@ def run_demo(
     what was planted, caught and lost.
     """
     folder = Path(folder)
-    truth = make_pool(folder / "pool", rows=rows, seed=seed)
-    recipe = read(find("demo"))
-    recipe["input"]["path"] = str(folder / "pool" / "shards")
-    recipe["model"]["name"] = f"local-dir:{MODEL_FOLDER}"
-    recipe["output"]["path"] = str(folder / "run")
+    truth, recipe = _prepared(folder, rows, seed)
     result = api.run(parse(recipe), progress=progress)
     verdict = judge(truth, fates(RunView(result.path)), budget_steps=BUDGET_STEPS)
     return {
@@ -47,6 +44,28 @@ def run_demo(
         "defects": [_defect(row) for row in verdict.defects],
         "report": render(verdict),
     }
+
+
+def prepare_demo(folder: str | Path, rows: int, seed: int) -> Path:
+    """Make the demo's pool and write its recipe below `folder`; run nothing.
+
+    Whatever runs the recipe, `run_demo` with the same arguments judges it afterwards.
+    """
+    _, recipe = _prepared(Path(folder), rows, seed)
+    place = Path(folder) / "recipe.yaml"
+    write_text(place, dump(parse(recipe)))
+    return place
+
+
+def _prepared(folder: Path, rows: int, seed: int) -> tuple[Any, dict[str, Any]]:
+    """Return what was planted, and the recipe over it."""
+    folder = folder.resolve()
+    truth = make_pool(folder / "pool", rows=rows, seed=seed)
+    recipe = read(find("demo"))
+    recipe["input"]["path"] = str(folder / "pool" / "shards")
+    recipe["model"]["name"] = f"local-dir:{MODEL_FOLDER}"
+    recipe["output"]["path"] = str(folder / "run")
+    return truth, recipe
 
 
 def _defect(row: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import ConfigError, did_you_mean
+from pipeline.core.shipped import local_copy
 from pipeline.models.torchvision_ops import ensure_torchvision
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,8 @@ def load_checkpoint(name: str, pretrained: str | None) -> Checkpoint:
     cannot be fetched or do not fit the architecture.
     """
     ensure_torchvision()
+    if name.startswith(LOCAL_DIR):
+        name = f"{LOCAL_DIR}{local_copy(name.removeprefix(LOCAL_DIR))}"
     _check(name, pretrained)
     import open_clip
 

@@ -304,6 +304,9 @@ def test_a_local_folder_drops_the_tag_of_the_recipe():
 
 def test_copies_never_replace_a_file(tmp_path: Path):
     copies = recipes.copy_shipped(tmp_path / "mine")
+    engines = {copy.stem for copy in copies if copy.parent.name == "engine"}
+    assert engines == {"local", "spark"}
+    copies = [copy for copy in copies if copy.parent.name != "engine"]
     assert {copy.stem for copy in copies} == set(SHIPPED)
     assert all(loader(copy)(copy) for copy in copies)
     copies[0].write_text("edited")

@@ -22,17 +22,6 @@ spark.stop()
 """
 
 
-def submitted(cluster: SparkCluster, script: Path) -> subprocess.CompletedProcess[str]:
-    submit = Path(sys.executable).with_name("spark-submit")
-    settings = {
-        "spark.eventLog.enabled": "true",
-        "spark.eventLog.dir": f"file://{cluster.events}",
-        "spark.ui.enabled": "false",
-    }
-    conf = [f"--conf={key}={value}" for key, value in settings.items()]
-    return cluster.run([str(submit), "--master", cluster.url, *conf, str(script)])
-
-
 def started(
     arguments: list[str], env: dict[str, str]
 ) -> subprocess.CompletedProcess[str]:
@@ -46,7 +35,7 @@ def test_a_job_runs_on_the_workers_and_its_history_is_served(
 ) -> None:
     script = tmp_path / "count.py"
     script.write_text(COUNT)
-    done = submitted(spark_cluster, script)
+    done = spark_cluster.submit(script)
     assert done.returncode == 0, done.stderr
     assert "sum 499500" in done.stdout
     application = next(
@@ -65,7 +54,7 @@ def test_a_killed_worker_can_be_replaced(
     spark_cluster.add_worker()
     script = tmp_path / "count.py"
     script.write_text(COUNT)
-    done = submitted(spark_cluster, script)
+    done = spark_cluster.submit(script)
     assert done.returncode == 0, done.stderr
 
 
