@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.api import RunResult, run
+    from pipeline.api import LakeResult, RunResult, run
 
-__all__ = ["RunResult", "__version__", "run"]
+__all__ = ["LakeResult", "RunResult", "__version__", "run"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("run", "RunResult"):
+    if name in ("run", "LakeResult", "RunResult"):
         from pipeline import api
 
         return getattr(api, name)

@@ -8,35 +8,52 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
-from pipeline.config.recipes import load
-from pipeline.config.run import RunConfig, parse
+from pipeline.config.lake import LakeConfig
+from pipeline.config.recipes import load_any, parse_any
+from pipeline.config.run import RunConfig
 from pipeline.core.engine import Engine
 from pipeline.core.errors import WinnowError
 from pipeline.engines import open_engine
-from pipeline.flows import runner
+from pipeline.flows import runner, table_lake
 from pipeline.flows.progress import Progress
 from pipeline.flows.runner import RunResult
+from pipeline.flows.table_lake import LakeResult
 
-__all__ = ["RunResult", "make_engine", "run"]
+__all__ = ["LakeResult", "RunResult", "make_engine", "run", "scan"]
+
+Config = RunConfig | LakeConfig
 
 _log = logging.getLogger(__name__)
 
 
+@overload
+def run(config: RunConfig, *, progress: Progress | None = None) -> RunResult: ...
+@overload
+def run(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult: ...
+@overload
 def run(
-    config: RunConfig | Mapping[str, Any] | str | Path,
+    config: Mapping[str, Any] | str | Path, *, progress: Progress | None = None
+) -> RunResult | LakeResult: ...
+
+
+def run(
+    config: Config | Mapping[str, Any] | str | Path,
     *,
     progress: Progress | None = None,
-) -> RunResult:
-    """Run a recipe, given as a path or shipped name, a mapping, or a RunConfig.
+) -> RunResult | LakeResult:
+    """Run a recipe, given as a path or shipped name, a mapping, or a config.
 
+    A lake of tables is scanned and its deletions planned; none is deleted.
     Raises ConfigError, InputError or another WinnowError; see `pipeline.core.errors`.
     """
     if isinstance(config, str | Path):
-        config = load(config)
-    elif not isinstance(config, RunConfig):
-        config = parse(config)
+        config = load_any(config)
+    elif not isinstance(config, Config):
+        config = parse_any(config)
+    if isinstance(config, LakeConfig):
+        return table_lake.run(config, make_engine, progress)
     result = runner.run(config, make_engine, progress)
     if config.output.report:
         _report(result)
@@ -56,7 +73,12 @@ def _report(result: RunResult) -> None:
         _log.warning("%s: no report.html: %s", result.path, error)
 
 
-def make_engine(config: RunConfig, scratch: Path) -> Engine:
+def scan(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult:
+    """Scan a lake of tables; see `pipeline.flows.table_lake.scan`."""
+    return table_lake.scan(config, make_engine, progress)
+
+
+def make_engine(config: Config, scratch: Path) -> Engine:
     """Open the engine that a recipe names."""
     return open_engine(
         config.engine.name,

@@ -124,9 +124,14 @@ def _config(parsed: argparse.Namespace) -> RunConfig:
 
 def _run(parsed: argparse.Namespace) -> None:
     from pipeline import api
+    from pipeline.config.lake import LakeConfig
+    from pipeline.config.recipes import load_any
     from pipeline.console import make_progress
 
-    config = _config(parsed)
+    config = load_any(parsed.recipe, parsed.overrides, parsed.out)
+    if isinstance(config, LakeConfig):
+        cli_lake.run(config, parsed.json)
+        return
     with make_progress(quiet=parsed.json) as progress:
         result = api.run(config, progress=progress)
     if parsed.json:

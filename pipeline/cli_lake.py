@@ -1,4 +1,4 @@
-"""Commands over a lake of tables: `lake plan`, `lake apply`, `lake restore`.
+"""Commands over a lake of tables: scan, edges, explain, plan, apply, restore.
 
 May import what `cli` may; all of it inside functions.
 """
@@ -8,7 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.api import LakeResult
+    from pipeline.config.lake import LakeConfig
 
 Commands = Any
 
@@ -19,8 +23,79 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
         "lake", help="which tables are contained in which, and what may go"
     )
     actions = lake.add_subparsers(required=True, metavar="ACTION")
-    for add in (_add_plan, _add_apply, _add_restore):
+    adds = _add_scan, _add_edges, _add_explain, _add_plan, _add_apply, _add_restore
+    for add in adds:
         json_argument(add(actions))
+
+
+def run(config: LakeConfig, as_json: bool) -> None:
+    """Scan a lake, plan its deletions and print what `winnow run` says of it."""
+    from pipeline import api
+    from pipeline.console import make_progress
+    from pipeline.reports.lake_plan import tell_plan
+
+    with make_progress(quiet=as_json) as progress:
+        found = api.run(config, progress=progress)
+    assert found.plan is not None
+    if as_json:
+        _print_json({**_summary(found), "plan": found.plan})
+    else:
+        print(f"{_tell_summary(found)}\n{tell_plan(found.plan)}")
+
+
+def _add_scan(actions: Commands) -> argparse.ArgumentParser:
+    scan: argparse.ArgumentParser = actions.add_parser(
+        "scan", help="find which tables are contained in which; again: what changed"
+    )
+    scan.add_argument("lake", metavar="DIR", help="a folder or an fsspec URL")
+    scan.add_argument(
+        "--out", required=True, metavar="RUN", help="folder of what is found"
+    )
+    scan.add_argument(
+        "--recipe",
+        default="table_lake",
+        metavar="RECIPE",
+        help="settings: a YAML file, or a shipped recipe (table_lake)",
+    )
+    scan.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change a setting; may be repeated",
+    )
+    scan.set_defaults(command=_scan)
+    return scan
+
+
+def _add_edges(actions: Commands) -> argparse.ArgumentParser:
+    edges: argparse.ArgumentParser = actions.add_parser(
+        "edges", help="pairs of tables and what was found of them"
+    )
+    edges.add_argument("run", metavar="RUN", help="folder of a scan")
+    edges.add_argument(
+        "--relation",
+        nargs="+",
+        default=[],
+        metavar="RELATION",
+        help="duplicate, contained, partial, refuted or incomparable; all by default",
+    )
+    edges.set_defaults(command=_edges)
+    return edges
+
+
+def _add_explain(actions: Commands) -> argparse.ArgumentParser:
+    explain: argparse.ArgumentParser = actions.add_parser(
+        "explain", help="why a table is or is not contained in another"
+    )
+    explain.add_argument("run", metavar="RUN", help="folder of a scan")
+    explain.add_argument("child", metavar="CHILD", help="name of a table")
+    explain.add_argument(
+        "parent", metavar="PARENT", nargs="?", help="all tables by default"
+    )
+    explain.set_defaults(command=_explain)
+    return explain
 
 
 def _add_plan(actions: Commands) -> argparse.ArgumentParser:
@@ -65,6 +140,51 @@ def _add_restore(actions: Commands) -> argparse.ArgumentParser:
     )
     restore.set_defaults(command=_restore)
     return restore
+
+
+def _scan(parsed: argparse.Namespace) -> None:
+    from pipeline import api
+    from pipeline.config.recipes import load_scan
+    from pipeline.console import make_progress
+
+    config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
+    with make_progress(quiet=parsed.json) as progress:
+        found = api.scan(config, progress=progress)
+    _print_json(_summary(found)) if parsed.json else print(_tell_summary(found))
+
+
+def _summary(found: LakeResult) -> dict[str, Any]:
+    return {
+        "run": str(found.path),
+        "tables": found.tables,
+        "reasons": found.reasons,
+        "relations": found.relations,
+        "stages": found.stages,
+    }
+
+
+def _tell_summary(found: LakeResult) -> str:
+    lines = [f"{name}: {reason}" for name, reason in found.reasons.items()]
+    counts = (f"{count:,} {relation}" for relation, count in found.relations.items())
+    lines.append(
+        f"{found.tables:,} tables; pairs: {', '.join(counts) or 'none'}; "
+        f"see {found.path}"
+    )
+    return "\n".join(lines)
+
+
+def _edges(parsed: argparse.Namespace) -> None:
+    from pipeline.reports.lake import LakeView, edges, tell_edges
+
+    found = edges(LakeView(parsed.run), parsed.relation)
+    _print_json(found) if parsed.json else print(tell_edges(found))
+
+
+def _explain(parsed: argparse.Namespace) -> None:
+    from pipeline.reports.lake import LakeView, explain, tell
+
+    story = explain(LakeView(parsed.run), parsed.child, parsed.parent)
+    _print_json(story) if parsed.json else print(tell(story))
 
 
 def _plan(parsed: argparse.Namespace) -> None:

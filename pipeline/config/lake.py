@@ -57,6 +57,18 @@ class PartialConfig(_Frozen):
     min_containment: _Fraction = 0.9
     #: Estimated similarity of row sets from which equal schemas are compared.
     min_similarity: _Fraction = 0.8
+    #: Also sketch the tables of pairs that footers rule out; else such a pair is only
+    #: looked at if both of its tables are read for other pairs.
+    read_all: bool = False
+
+
+class RebuildConfig(_Frozen):
+    """How hard a scan looks for the query that gives a contained table back."""
+
+    #: Stored MB of child and parent together up to which the shortest query is looked
+    #: for, which reads both once more; beyond, rows are named by their positions, and
+    #: `winnow lake plan` looks for a shorter query where it deletes the table.
+    search_mb: Annotated[float, Field(ge=0)] = 64.0
 
 
 class PlanConfig(_Frozen):
@@ -100,6 +112,7 @@ class LakeConfig(_Frozen):
     sketch: SketchConfig = SketchConfig()
     content: ContentConfig = ContentConfig()
     partial: PartialConfig = PartialConfig()
+    rebuild: RebuildConfig = RebuildConfig()
     plan: PlanConfig = PlanConfig()
 
     def as_recipe(self) -> dict[str, Any]:

@@ -146,6 +146,32 @@ def load_lake(
     return lake.parse(load_values(recipe, overrides, out, "table_lake", engine))
 
 
+def load_any(
+    recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
+) -> RunConfig | LakeConfig:
+    """Read, override and validate a recipe of any flow."""
+    flow = flow_of(read(find(str(recipe))))
+    if flow == "table_lake":
+        return load_lake(recipe, overrides, out)
+    return load(recipe, overrides, out)
+
+
+def parse_any(recipe: Mapping[str, Any]) -> RunConfig | LakeConfig:
+    """Validate a recipe of any flow, given as values."""
+    if flow_of(recipe) == "table_lake":
+        return lake.parse(recipe)
+    return parse(recipe)
+
+
+def load_scan(
+    folder: str, recipe: str, overrides: Sequence[str], out: str | None
+) -> LakeConfig:
+    """Read a recipe of tables for the lake in `folder`."""
+    values = load_values(recipe, overrides, out, "table_lake")
+    values["input"] = {**(values.get("input") or {}), "path": folder}
+    return lake.parse(values)
+
+
 def load_values(
     recipe: str | Path,
     overrides: Sequence[str],

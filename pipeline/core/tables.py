@@ -62,6 +62,8 @@ class Part:
     column_bytes: dict[str, int] = field(default_factory=dict)
     #: How a text file is read (delimiter, quote, …), as found once by the catalogue.
     dialect: tuple[tuple[str, str], ...] = ()
+    #: Bytes that were read to know all this: the footer, or the whole of a text file.
+    surveyed_bytes: int = 0
 
     @property
     def rows(self) -> int:
@@ -238,6 +240,8 @@ TABLES = pa.schema(
         ("writer", pa.string()),
         ("modified", pa.timestamp("us", "UTC")),
         ("fingerprint", pa.string()),
+        ("readable", pa.bool_()),
+        # Why it cannot be read, or what of it can only be read in part.
         ("reason", pa.string()),
     ]
 )
@@ -251,7 +255,7 @@ EDGES = pa.schema(
         ("relation", pa.string()),
         # Share of the child's rows that the parent holds; null where not counted.
         ("containment", pa.float64()),
-        # schema, min_max, sketch, sample or content
+        # The stage that decided: schema, min_max, sketch, sample, content or partial.
         ("stage", pa.string()),
         ("child_rows", pa.int64()),
         ("parent_rows", pa.int64()),
@@ -259,8 +263,10 @@ EDGES = pa.schema(
         # JSON of a row (or of those columns of it that decided) which the parent lacks.
         ("witness", pa.string()),
         ("rebuild_sql", pa.string()),
-        # The deciding stage's verdict in words.
+        # Why the child is contained or is not, in words.
         ("reason", pa.string()),
+        # The stage that found that the child is not contained; null where it is.
+        ("refuted_by", pa.string()),
     ]
 )
 

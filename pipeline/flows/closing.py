@@ -120,8 +120,7 @@ def _manifest(session: Session) -> dict[str, Any]:
     config, pool = session.config, session.pool
     return {
         "seed": config.seed,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        **versions(),
         "input": {
             "root": pool.root,
             "rows": pool.rows,
@@ -134,6 +133,14 @@ def _manifest(session: Session) -> dict[str, Any]:
             marker.step: {"fingerprint": marker.fingerprint, **marker.facts}
             for marker in session.markers
         },
+    }
+
+
+def versions() -> dict[str, Any]:
+    """Return the versions that a manifest names."""
+    return {
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
     }
 
 

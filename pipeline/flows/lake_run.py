@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ class LakeRun:
     @property
     def side_files(self) -> Path:
         """The folder of row positions that rebuild queries read."""
-        return Path(os.path.abspath(self.folder.file("rebuild")))
+        return _side_files(self.folder)
 
     @property
     def trash(self) -> Trash:
@@ -75,9 +75,7 @@ class LakeRun:
 
     def side_file(self, child: str, parent: str) -> Path:
         """Return where the row positions of a rebuild stand; one place per version."""
-        versions = f"{self.scanned[child]} {parent} {self.scanned[parent]}"
-        tag = hashlib.blake2b(versions.encode(), digest_size=6).hexdigest()
-        return self.side_files / f"{child}.{tag}.parquet"
+        return side_file(self.folder, self.scanned, child, parent)
 
 
 def open_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> LakeRun:
@@ -88,22 +86,14 @@ def open_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Lak
     """
     folder = RunFolder(path)
     config = run_config(folder, overrides)
-    lake = lake_of(config)
+    lake = lake_of(config, folder)
     tables = discover(lake)
-    names = [
-        matching_names(
-            [column.name for column in table.columns],
-            config.column_names == "folded",
-            config.ignore_columns,
-        )
-        for table in tables
-    ]
     scanned = _read(folder, "tables.parquet").select(["table", "fingerprint"])
     return LakeRun(
         folder,
         config,
         lake,
-        HashedTables(TableReader(tables, config.input.storage_options), names),
+        hashed_tables(config, tables),
         {table.name: number for number, table in enumerate(tables)},
         {row["table"]: row["fingerprint"] for row in scanned.to_pylist()},
     )
@@ -122,10 +112,41 @@ def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
     return load_lake(lock, overrides)
 
 
-def lake_of(config: LakeConfig) -> Lake:
-    """Return the lake of a recipe."""
+def lake_of(config: LakeConfig, folder: RunFolder) -> Lake:
+    """Return the lake of a recipe; the run's own folder is no part of it."""
     place = config.input
-    return Lake(place.path, place.include, place.exclude, place.storage_options)
+    return Lake(
+        place.path,
+        place.include,
+        place.exclude,
+        place.storage_options,
+        without=os.fspath(folder.path),
+    )
+
+
+def hashed_tables(config: LakeConfig, tables: Sequence[Table]) -> HashedTables:
+    """Return what reads tables, by the names under which columns are compared."""
+    folded = config.column_names == "folded"
+    names = [
+        matching_names(
+            [column.name for column in table.columns], folded, config.ignore_columns
+        )
+        for table in tables
+    ]
+    return HashedTables(TableReader(tables, config.input.storage_options), names)
+
+
+def side_file(
+    folder: RunFolder, versions: Mapping[str, str], child: str, parent: str
+) -> Path:
+    """Return where the row positions of a rebuild stand; one place per version."""
+    text = f"{versions[child]} {parent} {versions[parent]}"
+    tag = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return _side_files(folder) / f"{child}.{tag}.parquet"
+
+
+def _side_files(folder: RunFolder) -> Path:
+    return Path(os.path.abspath(folder.file("rebuild")))
 
 
 def trash_of(folder: RunFolder, config: LakeConfig) -> Trash:

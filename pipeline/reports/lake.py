@@ -19,8 +19,8 @@ STAGES = {
     "min_max": "no value that must occur in the child lies outside the parent's bounds",
     "sketch": "no sketched value of the child is missing in the parent",
     "sample": "no sampled row of the child is missing in the parent",
-    "content": "every row was compared",
 }
+_NEARLY = "it was suggested by sketches and counted whole"
 
 
 class LakeView:
@@ -100,7 +100,7 @@ def explain(view: LakeView, child: str, parent: str | None = None) -> dict[str, 
     table = view.table(child)
     if parent is None:
         return {
-            "table": {key: table[key] for key in ("table", "rows", "bytes", "reason")},
+            "table": {key: table[key] for key in _TABLE},
             "contained_in": _neighbours(view, "child", child),
             "contains": _neighbours(view, "parent", child),
             "plan": _planned(view, child),
@@ -122,11 +122,14 @@ def explain(view: LakeView, child: str, parent: str | None = None) -> dict[str, 
     }
 
 
+_TABLE = ("table", "rows", "bytes", "readable", "reason")
+
+
 def _verdicts(view: LakeView, edge: dict[str, Any]) -> list[dict[str, str]]:
     verdicts = []
+    decided = edge["refuted_by"] or edge["stage"]
     for stage, passing in STAGES.items():
-        if stage == edge["stage"]:
-            verdicts.append({"stage": stage, "verdict": edge["reason"]})
+        if stage == decided:
             break
         skipped = stage == "sample" and (
             edge["child_rows"] <= view.config["content"]["sample_rows"]
@@ -140,6 +143,11 @@ def _verdicts(view: LakeView, edge: dict[str, Any]) -> list[dict[str, str]]:
                 else f"passed: {text}",
             }
         )
+    verdicts.append({"stage": decided, "verdict": edge["reason"]})
+    if edge["stage"] == "partial":
+        share = _share(edge["containment"])
+        text = f"{_NEARLY}: {share} of its rows are in the parent"
+        verdicts.append({"stage": "partial", "verdict": text})
     return verdicts
 
 
@@ -166,7 +174,7 @@ def _planned(view: LakeView, name: str) -> dict[str, Any] | None:
 
 def _why_no_edge(view: LakeView, child: dict[str, Any], parent: dict[str, Any]) -> str:
     for table in (child, parent):
-        if table["reason"]:
+        if not table["readable"]:
             return f"{table['table']} cannot be read: {table['reason']}"
     if child["table"] == parent["table"]:
         return "a table is not compared with itself"
@@ -207,16 +215,19 @@ def tell(story: dict[str, Any]) -> str:
 
 def _tell_table(story: dict[str, Any]) -> str:
     table, plan = story["table"], story["plan"]
-    if table["reason"]:
+    if not table["readable"]:
         return f"{table['table']}: cannot be read: {table['reason']}"
     lines = [f"{table['table']}: {table['rows']:,} rows, {table['bytes']:,} bytes"]
+    if table["reason"]:
+        lines.append(f"  note   {table['reason']}")
+    bare = len(lines)
     for title, key in (("in", "contained_in"), ("holds", "contains")):
         lines += [
             f"  {title:<6} {edge['relation']:<10} {_share(edge['containment']):>8}  "
             f"{edge['table']}"
             for edge in story[key]
         ]
-    if len(lines) == 1:
+    if len(lines) == bare:
         lines.append("  is contained in no table and contains none")
     if plan:
         source = f", rebuilt from {plan['parent']}" if plan["parent"] else ""

@@ -16,6 +16,7 @@ from pipeline.algorithms.lake.canonical import hash_values
 from pipeline.algorithms.lake.kmv import Builder, Kmv, merged
 from pipeline.algorithms.lake.murmur3 import Hashes
 from pipeline.algorithms.lake.row_hash import hash_rows
+from pipeline.core.families import is_text, value_type
 from pipeline.core.tables import ColumnStatistics, Family
 
 _SCHEME: permutations.Scheme = "affine32"
@@ -43,6 +44,8 @@ class Sketch(NamedTuple):
     #: take part, so that equal values below other names are not alike.
     minhash: npt.NDArray[np.uint32]
     statistics: ColumnStatistics | None
+    #: Whether the column is text of which not all is UTF-8, so that it came as bytes.
+    raw: bool = False
 
 
 def merge(parts: Sequence[Sketch], sizes: Sizes) -> Sketch:
@@ -61,6 +64,7 @@ def merge(parts: Sequence[Sketch], sizes: Sizes) -> Sketch:
         ),
         np.minimum.reduce([part.minhash for part in parts]),
         statistics,
+        any(part.raw for part in parts),
     )
 
 
@@ -95,6 +99,7 @@ class TableSketcher:
         for running, (name, array, family) in zip(self._of_column, parts, strict=True):
             hashes.append(hash_values(array, family))
             running.add(hashes[-1], first, array.null_count)
+            running.raw |= family is Family.TEXT and not is_text(value_type(array.type))
             if name in self._bounded:
                 found = bounds.statistics(array, family)
                 before = self._statistics.get(name)
@@ -118,6 +123,7 @@ class _Running:
         self._minhash = np.full((1, num_perm), _EMPTY, np.uint32)
         self._salt = np.uint64(_salt(tuple(names)))
         self._factors: Any = _factors(num_perm)
+        self.raw = False
 
     def add(self, hashes: Hashes, first: int, nulls: int) -> None:
         count = len(hashes.hi)
@@ -131,7 +137,8 @@ class _Running:
     def sketch(self, column: str | None, statistics: ColumnStatistics | None) -> Sketch:
         nulls = None if column is None else self._nulls
         kmv = self._builder.sketch()
-        return Sketch(column, self._rows, nulls, kmv, self._minhash[0], statistics)
+        minhash = self._minhash[0]
+        return Sketch(column, self._rows, nulls, kmv, minhash, statistics, self.raw)
 
 
 @cache

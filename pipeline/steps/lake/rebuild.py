@@ -82,6 +82,16 @@ def describe(
     return _Search(tables, child, parent).result(Path(side_file))
 
 
+def query_of(
+    tables: HashedTables, child: int, parent: int, side_file: str | os.PathLike[str]
+) -> str:
+    """Return the query that `describe` finds; a side file that it reads is not written.
+
+    Raises what `describe` raises.
+    """
+    return _Search(tables, child, parent).query(Path(side_file))
+
+
 @dataclass
 class _Search:
     """The search for one pair of tables."""
@@ -95,6 +105,18 @@ class _Search:
         self.matched = _matched(self.tables, self.child, self.parent)
 
     def result(self, side_file: Path) -> Rebuild:
+        sources, origins, selection = self._found(side_file)
+        sql = self._sql(origins, selection)
+        if selection.side_file is None:
+            return Rebuild(sql)
+        self._write_side_file(side_file, sources, origins)
+        return Rebuild(sql, selection.side_file, side_file.stat().st_size)
+
+    def query(self, side_file: Path) -> str:
+        _, origins, selection = self._found(side_file)
+        return self._sql(origins, selection)
+
+    def _found(self, side_file: Path) -> tuple[Ints, Origins, Selection]:
         matches = self._matches()
         sources = matches.sources()
         selection = self._selection(matches)
@@ -102,13 +124,11 @@ class _Search:
         origins = self._origins(ignored, sources)
         if selection is None or origins.side:
             selection = Selection(side_file=os.path.abspath(side_file))
-        sql = rebuild_query(
-            files_of(self.tables), self._child, self._parent, origins, selection
-        )
-        if selection.side_file is None:
-            return Rebuild(sql)
-        self._write_side_file(side_file, sources, origins)
-        return Rebuild(sql, selection.side_file, side_file.stat().st_size)
+        return sources, origins, selection
+
+    def _sql(self, origins: Origins, selection: Selection) -> str:
+        files = files_of(self.tables)
+        return rebuild_query(files, self._child, self._parent, origins, selection)
 
     @property
     def _child(self) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -36,6 +36,8 @@ SKETCHES = pa.schema(
         ("minhash", pa.list_(pa.uint32())),
         # JSON of a ColumnStatistics, where it was asked for.
         ("statistics", pa.string()),
+        # Text of which not all is UTF-8.
+        ("raw", pa.bool_()),
         # Why the table's rows cannot be read; nothing else is filled then.
         ("reason", pa.string()),
     ]
@@ -68,6 +70,14 @@ class Sketches:
             t: reason for t, reason in zip(tables, reasons, strict=True) if reason
         }
         keys = zip(tables, columns, strict=True)
+        #: Columns of text that is not all UTF-8, as (table, compared name).
+        self.raw = [
+            (t, name)
+            for t, name, raw in zip(
+                tables, columns, table["raw"].to_pylist(), strict=True
+            )
+            if raw
+        ]
         self._place = {
             key: i for i, key in enumerate(keys) if key[0] not in self.unreadable
         }
@@ -95,10 +105,11 @@ class Sketches:
         place = SKETCHES.get_field_index("table")
         return self.table.set_column(place, "table", pa.array(own, pa.string()))
 
-    def of_tables(self, chosen: Collection[int]) -> pa.Table:
-        """Return the sketches of some tables, SKETCHES."""
-        some = pa.array(sorted(chosen), pa.int32())
-        return self.table.filter(pc.is_in(self.table["table"], some))
+    def of(self, chosen: Iterable[tuple[int, str | None]]) -> pa.Table:
+        """Return the sketches of some columns (or of rows: None), SKETCHES."""
+        return self.table.take(
+            pa.array([self._place[key] for key in chosen], pa.int64())
+        )
 
     def __contains__(self, key: tuple[int, str | None]) -> bool:
         return key in self._place
@@ -216,6 +227,7 @@ def _as_row(table: int, sketch: Sketch) -> dict[str, Any]:
         **sketch.kmv._asdict(),
         "minhash": sketch.minhash,
         "statistics": json.dumps(statistics.to_json()) if statistics else None,
+        "raw": sketch.raw,
     }
 
 
@@ -230,6 +242,7 @@ def _sketch(row: Mapping[str, Any]) -> Sketch:
         Kmv(hi, lo, position, repeats, row["complete"]),
         np.array(row["minhash"], np.uint32),
         ColumnStatistics.from_json(json.loads(text)) if text else None,
+        row["raw"],
     )
 
 

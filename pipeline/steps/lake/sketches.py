@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.algorithms.lake.table_sketch import Sizes, TableSketcher
 from pipeline.core.engine import Engine
-from pipeline.core.tables import ColumnStatistics
+from pipeline.core.tables import ColumnStatistics, Family
 from pipeline.steps.lake.hashed_tables import (
     ORDER,
     Edges,
@@ -28,9 +28,12 @@ from pipeline.steps.lake.sketched import (
     as_table,
     as_unreadable,
 )
+from pipeline.store.lake.footers import vouches_for_text
 from pipeline.store.lake.reader import UnreadableTable
 
 _MAX_SKETCHES = 10_000_000
+#: Text files are read as a whole when they are found, and must be UTF-8.
+_CHECKED = ("parquet", "parquet_folder", "delta")
 
 
 class Wanted(NamedTuple):
@@ -48,14 +51,16 @@ def wanted_of(
     tables: HashedTables,
     edges: Edges,
     unknown: Mapping[int, Sequence[str]] | None = None,
+    unsure: Mapping[int, Sequence[str]] | None = None,
 ) -> list[Wanted]:
     """Return what the sketches of these edges need, by table.
 
     A child is read whole, a parent as far as a child has the column. Rows are sketched
     of children and of parents with the same columns as a child. `unknown` are columns
-    whose bounds are to be found, see `unknown_bounds`.
+    whose bounds are to be found, see `unknown_bounds`; `unsure` those that are read
+    whether or not an edge names them, see `unsure_texts`.
     """
-    columns: dict[int, set[str]] = {}
+    columns = {table: set(names) for table, names in (unsure or {}).items()}
     whole: set[int] = set(edges.child.tolist())
     for child, parent in zip(*map(np.ndarray.tolist, edges), strict=True):
         names = tables.names[child]
@@ -90,6 +95,18 @@ def unknown_bounds(
     }
 
 
+def unsure_texts(tables: HashedTables) -> dict[int, list[str]]:
+    """Return the text columns, by table, of writers that do not check their UTF-8."""
+    found = {}
+    for number, table in enumerate(tables.reader.tables):
+        if table.parts and table.format in _CHECKED:
+            texts = {c.name for c in table.columns if c.family is Family.TEXT}
+            names = [k for k, n in tables.names[number].items() if n in texts]
+            if names and not vouches_for_text(table.writer):
+                found[number] = names
+    return found
+
+
 def _vague(column: ColumnStatistics) -> bool:
     if column.vacant:
         return False
@@ -107,9 +124,10 @@ def sketch_tables(
     """Read and sketch tables; one whose rows cannot be read has a reason instead.
 
     Tables of which an earlier scan's sketches hold everything wanted are not read:
-    `known` must be of unchanged tables, of the same sizes and compared names.
+    `known` must be of unchanged tables, of the same sizes and compared names. The
+    result holds what is wanted and nothing else.
     """
-    read = [item for item in wanted if known is None or not _covers(known, item)]
+    read, kept = divided(wanted, known)
     tasks = tables.tasks([item.table for item in read])
     kernel = partial(
         sketch_batches,
@@ -120,35 +138,44 @@ def sketch_tables(
     frame = engine.map_batches(
         engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER
     )
-    found = [
-        engine.collect(frame, _MAX_SKETCHES),
-        *_without_parts(tables, read, sizes),
-    ]
-    if known is not None:
-        new = {item.table for item in read}
-        found.append(known.of_tables({item.table for item in wanted} - new))
-    return Sketches(pa.concat_tables(found), sizes)
+    found = engine.collect(frame, _MAX_SKETCHES)
+    without = _without_parts(tables, read, sizes)
+    return Sketches(pa.concat_tables([found, *without, kept]), sizes)
+
+
+def divided(
+    wanted: Sequence[Wanted], known: Sketches | None
+) -> tuple[list[Wanted], pa.Table]:
+    """Return what is to be read, and the known sketches of all else, SKETCHES.
+
+    What more an earlier scan sketched does not count, since a full scan lacks it.
+    """
+    if known is None:
+        return list(wanted), SKETCHES.empty_table()
+    read = [item for item in wanted if not _covers(known, item)]
+    new = {item.table for item in read}
+    keys = (_keys(item) for item in wanted if item.table not in new)
+    return read, known.of(key for some in keys for key in some)
 
 
 def sketch_reads(
     wanted: Sequence[Wanted], known: Sketches | None = None
 ) -> dict[int, Names]:
     """Return which columns of which tables `sketch_tables` reads."""
-    return {
-        item.table: item.columns
-        for item in wanted
-        if known is None or not _covers(known, item)
-    }
+    return {item.table: item.columns for item in divided(wanted, known)[0]}
 
 
 def _covers(known: Sketches, item: Wanted) -> bool:
-    if item.table in known.unreadable:
-        return True
-    rows = (None,) if item.rows else ()
     bounds = known.statistics.get(item.table, {})
-    return all((item.table, name) in known for name in (*item.columns, *rows)) and all(
+    return all(key in known for key in _keys(item)) and all(
         name in bounds for name in item.bounded
     )
+
+
+def _keys(item: Wanted) -> list[tuple[int, str | None]]:
+    """Return what is to be sketched of a table: columns, and rows as None."""
+    names: list[str | None] = [*item.columns, *((None,) if item.rows else ())]
+    return [(item.table, name) for name in names]
 
 
 def _without_parts(

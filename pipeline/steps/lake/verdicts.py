@@ -38,6 +38,17 @@ class Verdicts(NamedTuple):
     #: Whether all of the child's rows were looked up, and not a sample.
     exact: npt.NDArray[np.bool_]
 
+    def take(self, chosen: npt.NDArray[np.bool_]) -> Verdicts:
+        """Return some of the verdicts."""
+        columns: Iterable[Any] = (column[chosen] for column in self)
+        return Verdicts(*columns)
+
+    def counts(self, bag: bool) -> list[tuple[int, int]]:
+        """Return (looked up, found again): distinct rows, or as `bag` all rows."""
+        whole = self.rows if bag else self.distinct
+        found = self.matched if bag else self.distinct - self.missing
+        return list(zip(whole.tolist(), found.tolist(), strict=True))
+
     def contained(self, bag: bool) -> npt.NDArray[np.bool_]:
         """Return which children were found again as far as they were looked up."""
         held = self.matched == self.rows if bag else self.missing == 0

@@ -51,6 +51,8 @@ class Lake:
     include: Sequence[str] = ("**",)
     exclude: Sequence[str] = ()
     storage_options: Mapping[str, Any] | None = None
+    #: A folder on this machine that is no part of the lake: the run's.
+    without: str | None = None
 
     @property
     def files(self) -> Files:
@@ -115,10 +117,17 @@ class _Survey:
     def _candidates(self) -> Iterator[Candidate]:
         base = self._root.rstrip("/").rpartition("/")[2]
         include, exclude = _globs(self._lake.include), _globs(self._lake.exclude)
-        for found in candidates(self._files.listed(self._lake.path)):
+        for found in candidates(self._listed_files()):
             named = replace(found, name=found.name or base)
             if include.match(named.name) and not exclude.match(named.name):
                 yield named
+
+    def _listed_files(self) -> list[Entry]:
+        entries = self._files.listed(self._lake.path)
+        if self._lake.without is None:
+            return entries
+        own = os.path.join(os.path.realpath(self._lake.without), "")
+        return [e for e in entries if not os.path.realpath(e.path).startswith(own)]
 
     def _unchanged(self, found: Candidate) -> list[Surveyed] | None:
         """Return what is known of a table that did not change, else None."""
@@ -163,7 +172,14 @@ class _Survey:
         columns, rows, dialect = text_tables.inferred(
             self._files, entry.path, found.format
         )
-        part = Part(entry.path, entry.bytes, entry.modified, (rows,), dialect=dialect)
+        part = Part(
+            entry.path,
+            entry.bytes,
+            entry.modified,
+            (rows,),
+            dialect=dialect,
+            surveyed_bytes=entry.bytes,
+        )
         table = replace(self._listed(found), parts=(part,), columns=columns)
         return table, {
             column.name: ColumnStatistics(

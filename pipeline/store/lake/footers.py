@@ -69,6 +69,8 @@ class Footer:
     column_bytes: dict[str, int]
     statistics: dict[str, ColumnStatistics]
     writer: str | None
+    #: Bytes of the footer itself.
+    bytes: int
 
 
 def read_footer(files: Files, path: str) -> Footer:
@@ -78,6 +80,14 @@ def read_footer(files: Files, path: str) -> Footer:
     """
     with files.parquet(path) as file:
         return _footer(file.metadata, file.schema_arrow)
+
+
+def vouches_for_text(writer: str | None) -> bool:
+    """Whether what this software writes as text certainly is UTF-8.
+
+    The libraries whose bounds are known check it; nanoparquet, for one, does not.
+    """
+    return _writer(writer) is not _UNKNOWN_WRITER
 
 
 def merged(
@@ -150,6 +160,7 @@ def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
         column_bytes,
         statistics,
         metadata.created_by or None,
+        metadata.serialized_size,
     )
 
 

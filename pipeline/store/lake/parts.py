@@ -35,6 +35,7 @@ class StoredPart:
             # What the file itself says of a column counts.
             constants=tuple(c for c in self.constants if c[0] not in held),
             column_bytes=self.footer.column_bytes,
+            surveyed_bytes=self.footer.bytes,
         )
 
 

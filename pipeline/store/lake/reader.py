@@ -91,6 +91,18 @@ class TableReader:
         back[order] = np.arange(len(wanted))
         return _one_table(whole, found, columns).take(pa.array(back))
 
+    def bytes_of_rows(
+        self, table: int, positions: npt.ArrayLike, columns: Sequence[str]
+    ) -> int:
+        """Return how many stored bytes `rows` reads with these arguments, at most."""
+        ordered = np.sort(np.asarray(positions, np.int64))
+        total = 0
+        for part, group, first, size in _groups(self.tables[table]):
+            left, right = np.searchsorted(ordered, [first, first + size])
+            if left < right:
+                total += self.bytes_of(table, part, group, columns)
+        return total
+
     def bytes_of(
         self, table: int, part: int, row_group: int | None, columns: Sequence[str]
     ) -> int:

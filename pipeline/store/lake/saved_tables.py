@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.core.tables import Column, ColumnStatistics, Family, Part, Table
 
@@ -21,6 +19,8 @@ _PART = pa.struct(
         # An Arrow IPC stream of one row: partition values with their types.
         ("constants", pa.binary()),
         ("column_bytes", pa.string()),
+        ("dialect", pa.string()),
+        ("surveyed_bytes", pa.int64()),
     ]
 )
 _SAVED = pa.schema(
@@ -41,17 +41,17 @@ _SAVED = pa.schema(
 Statistics = Mapping[str, ColumnStatistics]
 
 
-def save(path: Path, catalogue: Iterable[tuple[Table, Statistics]]) -> None:
-    """Write tables and the statistics of their columns."""
+def as_table(catalogue: Iterable[tuple[Table, Statistics]]) -> pa.Table:
+    """Return tables and the statistics of their columns, one row a table."""
     rows = [_as_row(table, statistics) for table, statistics in catalogue]
-    pq.write_table(pa.Table.from_pylist(rows, _SAVED), path, compression="zstd")
+    return pa.Table.from_pylist(rows, _SAVED)
 
 
-def load(path: Path) -> dict[str, tuple[Table, dict[str, ColumnStatistics]]]:
-    """Return what `save` wrote, by name; nothing if there is no such file."""
-    if not path.is_file():
-        return {}
-    rows = pq.read_table(path, schema=_SAVED).to_pylist()
+def from_tables(
+    saved: Iterable[pa.Table],
+) -> dict[str, tuple[Table, dict[str, ColumnStatistics]]]:
+    """Return what `as_table` was given, by name; the last row of a name holds."""
+    rows = (row for table in saved for row in table.to_pylist())
     return {row["name"]: _from_row(row) for row in rows}
 
 
@@ -81,6 +81,8 @@ def _part_as_row(part: Part) -> dict[str, Any]:
         "row_groups": list(part.row_groups),
         "constants": _pack(part.constants),
         "column_bytes": json.dumps(part.column_bytes),
+        "dialect": json.dumps(part.dialect),
+        "surveyed_bytes": part.surveyed_bytes,
     }
 
 
@@ -113,6 +115,8 @@ def _part_from_row(row: Mapping[str, Any]) -> Part:
         row_groups=tuple(row["row_groups"]),
         constants=_unpack(row["constants"]),
         column_bytes=json.loads(row["column_bytes"]),
+        dialect=tuple((name, value) for name, value in json.loads(row["dialect"])),
+        surveyed_bytes=row["surveyed_bytes"],
     )
 
 

@@ -1,0 +1,111 @@
+"""What a scan adds to its verdicts: a witness row, a query that gives a table back."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.core.errors import WinnowError
+from pipeline.flows.lake_run import side_file
+from pipeline.flows.lake_stages import Stages
+from pipeline.steps.lake.rebuild import query_by_side_file, query_of
+from pipeline.steps.lake.witness import row_witnesses, value_witnesses
+from pipeline.store.run_folder import RunFolder
+
+Ints = npt.NDArray[np.int64]
+
+#: A compared name, or None for the whole row; and the position of the row.
+_Place = tuple[str | None, int]
+
+_MB = 1e6
+
+
+def add_witnesses(stages: Stages) -> tuple[int, int]:
+    """Read rows (or values) that parents lack; return how many pairs and bytes."""
+    rows = {pair: place for pair, place in stages.missing_rows if place >= 0}
+    read = _add(stages, "row", {pair: (None, place) for pair, place in rows.items()})
+    values = {
+        pair: (column, place)
+        for pair, column, place in stages.missing_values
+        if place >= 0 and pair not in rows
+    }
+    return len(rows) + len(values), read + _add(stages, "value", values)
+
+
+def _add(stages: Stages, what: str, places: Mapping[int, _Place]) -> int:
+    at = np.array(sorted(places), np.int64)
+    edges = stages.findings.edges.take(at)
+    known, texts = stages.pair_memory.texts(what, edges)
+    new = np.flatnonzero(~known)
+    wanted: dict[tuple[int, str | None], list[int]] = defaultdict(list)
+    for i in new.tolist():
+        wanted[int(edges.child[i]), places[int(at[i])][0]].append(i)
+    read = 0
+    for (child, column), some in wanted.items():
+        positions = np.array([places[int(at[i])][1] for i in some])
+        read += _read(stages, child, column, positions)
+        unique, back = np.unique(positions, return_inverse=True)
+        found = (
+            row_witnesses(stages.tables, child, unique)
+            if column is None
+            else value_witnesses(stages.tables, child, column, unique)
+        )
+        for i, place in zip(some, back.tolist(), strict=True):
+            texts[i] = found[place]
+    learned = [texts[i] for i in new.tolist()]
+    stages.pair_memory.remember_texts(what, edges.take(new), learned)
+    stages.findings.tell(at, "witness", texts)
+    return read
+
+
+def _read(stages: Stages, child: int, column: str | None, positions: Ints) -> int:
+    own = stages.tables.names[child]
+    names = list(own.values()) if column is None else [own[column]]
+    return stages.tables.reader.bytes_of_rows(child, positions, names)
+
+
+def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
+    """Find the query of each contained table; return how many pairs and bytes, at most.
+
+    A query may read a side file that only `winnow lake plan` writes, and only for a
+    table that it deletes.
+    """
+    at = np.flatnonzero(stages.findings.contained)
+    edges = stages.findings.edges.take(at)
+    known, texts = stages.pair_memory.texts("rebuild", edges)
+    own = stages.tables.reader.tables
+    versions = {table.name: table.fingerprint for table in own}
+    new, read = np.flatnonzero(~known), 0
+    for i in new.tolist():
+        child, parent = int(edges.child[i]), int(edges.parent[i])
+        place = side_file(folder, versions, own[child].name, own[parent].name)
+        stored = own[child].bytes + own[parent].bytes
+        search = stored <= stages.config.rebuild.search_mb * _MB
+        texts[i] = _query(stages, child, parent, place, search)
+        read += stored if search else 0
+    stages.pair_memory.remember_texts(
+        "rebuild", edges.take(new), [texts[i] for i in new.tolist()]
+    )
+    stages.findings.tell(at, "rebuild_sql", texts)
+    return len(at), read
+
+
+def _query(
+    stages: Stages,
+    child: int,
+    parent: int,
+    place: os.PathLike[str],
+    search: bool,
+) -> str | None:
+    try:
+        if search:
+            return query_of(stages.tables, child, parent, place)
+        return query_by_side_file(stages.tables, child, parent, os.fspath(place))
+    except (WinnowError, ValueError, OSError, pa.ArrowException):
+        # SQL has no notation for a value, or no way to read a file: there is no query.
+        return None
