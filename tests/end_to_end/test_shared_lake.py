@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -63,7 +64,7 @@ def test_each_stage_hands_on_what_it_could_not_settle(scanned: Path) -> None:
     names = ["catalogue", "schema", "min_max", "sketch", "sample", "content"]
     assert list(stages) == [*names, "partial", "witness", "rebuild"]
     assert stages["schema"]["edges_in"] == 853 * 852
-    for before, after in zip(names, names[1:], strict=False):
+    for before, after in itertools.pairwise(names):
         assert stages[before]["edges_out"] == stages[after]["edges_in"]
     comparable = sum(edge["relation"] != "incomparable" for edge in edges)
     assert stages["schema"]["edges_out"] == comparable

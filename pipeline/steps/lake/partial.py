@@ -3,10 +3,10 @@
 Candidates are suggested, never certified: an edge that nothing suggests stays refuted
 without a fraction. What is suggested is then counted exactly.
 
-- Tables with the same columns: MinHash LSH over their rows.
-- A child with fewer columns: LSH Ensemble (Zhu et al., VLDB 2016) over the child's most
-  distinctive column, weighted towards recall, since with datasketch's own weights it
-  misses even full containments when the parent is larger.
+- Tables with the same columns and about as many rows: MinHash LSH over their rows.
+- Others: LSH Ensemble (Zhu et al., VLDB 2016) over rows, or over the most distinctive
+  column of a child with fewer columns, weighted towards recall, since with datasketch's
+  own weights it misses even full containments when the parent is larger.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def candidates(
     """
     keys = _compared_keys(tables, sketches, edges)
     chosen = np.zeros(len(keys), np.bool_)
-    for rows, suggest in ((True, _similar), (False, _containing)):
-        some = [i for i, key in enumerate(keys) if key and (key[0][1] is None) == rows]
-        pairs = [key for i in some if (key := keys[i])]
-        chosen[some] = suggest(sketches, pairs, config)
+    known = [i for i, key in enumerate(keys) if key]
+    chosen[known] = _containing(sketches, [k for k in keys if k], config)
+    rows = [i for i in known if (key := keys[i]) and key[0][1] is None]
+    pairs = [key for i in rows if (key := keys[i])]
+    chosen[rows] |= _similar(sketches, pairs, config)
     at = np.flatnonzero(chosen)
     shares, looked_up = sketches.shares([key for i in at if (key := keys[i])])
     chosen[at] = ~_ruled_out(shares, looked_up, config.min_containment)
@@ -146,7 +147,7 @@ def _containing(
         num_part=_PARTITIONS,
         weights=_WEIGHTS,
     )
-    parents = sorted({parent for _, parent in pairs})
+    parents = sorted({parent for _, parent in pairs}, key=_order)
     index.index([(key, held[key], sketches.distinct(*key)) for key in parents])
     near = {
         key: set(index.query(held[key], sketches.distinct(*key)))
@@ -155,9 +156,13 @@ def _containing(
     return np.array([parent in near[child] for child, parent in pairs])
 
 
+def _order(key: _Key) -> tuple[int, bool, str]:
+    return key[0], key[1] is None, key[1] or ""
+
+
 def _minhashes(sketches: Sketches, keys: set[_Key]) -> dict[_Key, Any]:
     """Return datasketch's objects for sketches that hold a value."""
-    ordered = sorted(keys, key=lambda key: (key[0], key[1] or ""))
+    ordered = sorted(keys, key=_order)
     if not ordered:
         return {}
     values = np.stack([sketches.minhash(*key) for key in ordered])
