@@ -30,6 +30,10 @@ class LakeInput(_Frozen):
     exclude: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     #: Passed to fsspec (endpoint, keys, …); secrets belong in the environment.
     storage_options: dict[str, Any] = {}
+    #: Text columns of at most so many stored MB a table are looked through for bytes
+    #: that are no UTF-8 even if no pair needs them; those of writers that check it are
+    #: not.
+    check_text_mb: Annotated[float, Field(ge=0)] = 1.0
 
 
 class SketchConfig(_Frozen):

@@ -36,6 +36,7 @@ Ints = npt.NDArray[np.int64]
 Statistics = Sequence[Mapping[str, ColumnStatistics]]
 
 _Item = TypeVar("_Item")
+_MB = 1e6
 #: Stored bytes that are read between two notes of what was found.
 _CHUNK_BYTES = 2 * 2**30
 
@@ -192,7 +193,7 @@ class Stages:
             self.tables,
             self._edges(at),
             sketches.unknown_bounds(self.statistics),
-            sketches.unsure_texts(self.tables),
+            sketches.unsure_texts(self.tables, self.config.input.check_text_mb * _MB),
         )
         read, kept = sketches.divided(wanted, self.sketch_memory.known())
         found = [kept]

@@ -95,8 +95,11 @@ def unknown_bounds(
     }
 
 
-def unsure_texts(tables: HashedTables) -> dict[int, list[str]]:
-    """Return the text columns, by table, of writers that do not check their UTF-8."""
+def unsure_texts(tables: HashedTables, most: float) -> dict[int, list[str]]:
+    """Return the text columns, by table, of writers that do not check their UTF-8.
+
+    Those of a table are left out if they take more than `most` bytes.
+    """
     found = {}
     for number, table in enumerate(tables.reader.tables):
         if table.parts and table.format in _CHECKED:
@@ -104,7 +107,11 @@ def unsure_texts(tables: HashedTables) -> dict[int, list[str]]:
             names = [k for k, n in tables.names[number].items() if n in texts]
             if names and not vouches_for_text(table.writer):
                 found[number] = names
-    return found
+    return {
+        number: names
+        for number, names in found.items()
+        if tables.bytes_of({number: names}) <= most
+    }
 
 
 def _vague(column: ColumnStatistics) -> bool:

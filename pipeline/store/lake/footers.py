@@ -85,9 +85,11 @@ def read_footer(files: Files, path: str) -> Footer:
 def vouches_for_text(writer: str | None) -> bool:
     """Whether what this software writes as text certainly is UTF-8.
 
-    The libraries whose bounds are known check it; nanoparquet, for one, does not.
+    Polars, DuckDB and the libraries in Rust and Java check it; pyarrow writes whatever
+    bytes an array holds, as nanoparquet does.
     """
-    return _writer(writer) is not _UNKNOWN_WRITER
+    name = (writer or "").lower()
+    return name.startswith(("polars", "duckdb", "parquet-mr", "parquet-rs"))
 
 
 def merged(
