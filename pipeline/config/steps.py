@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.config.filter_steps import ScoreConfig, SoftCapConfig
+from pipeline.config.filter_steps import (
+    DecontaminateConfig,
+    ScoreConfig,
+    SoftCapConfig,
+)
 from pipeline.config.section import (
     Budget,
     Fraction,
@@ -244,6 +248,7 @@ class ApplyConfig(StepConfig):
 #: Sections by step name; a recipe may hold NAME_2, NAME_3, … for repeated steps.
 SECTIONS: dict[str, type[StepConfig]] = {
     "exact": ExactConfig,
+    "decontaminate": DecontaminateConfig,
     "rules": RulesConfig,
     "minhash": MinhashConfig,
     "embed": EmbedConfig,

@@ -18,6 +18,7 @@ from pipeline.store.run_folder import RunFolder
 _RATES = {
     "index": 100_000,
     "exact": 50_000,
+    "decontaminate": 500,
     "rules": 20_000,
     "minhash": 50_000,
     "embed": 100,

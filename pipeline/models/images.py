@@ -86,6 +86,13 @@ def header_size(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int,
     return width, height
 
 
+def grey_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+    """Return an RGB image squeezed to (side, side) grey pixels."""
+    from PIL.Image import Resampling
+
+    return np.asarray(image.convert("L").resize((side, side), Resampling.LANCZOS))
+
+
 def pixel_digest(image: Image.Image) -> bytes:
     """Return a 128-bit digest of an RGB image's size and pixels."""
     width, height = image.size

@@ -70,7 +70,12 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
         entry |= _override(run, marker, uid)
     entry |= _standing(run, marker, decision)
     if decision["kept_twin"] is not None:
-        entry["twin_fate"] = _fate_after(run, decision["kept_twin"])
+        outside = marker.kind == "decontaminate"
+        entry["twin_fate"] = (
+            "in an evaluation set"
+            if outside
+            else _fate_after(run, decision["kept_twin"])
+        )
     if marker.kind == "minhash" and run.has_artifact(marker.step, "duplicates"):
         stored = _row(run.artifact(marker.step, "duplicates"), uid)
         entry |= {"shared_band": stored["band"]} if stored else {}

@@ -52,6 +52,23 @@ def _rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
     return f"{marker.step}.{setting} {bound(entry['score'])}"
 
 
+def _decontaminate(run: RunView, marker: Marker, entry: Entry) -> str:
+    """Return what every criterion that the row meets would have to become."""
+    own = run.artifact(marker.step, "removed").filter(pl.col("uid") == entry["uid"])
+    changes = []
+    for hit in own.collect().to_dicts():
+        match hit["criterion"]:
+            case "image_vectors" if hit["similarity"] < 1.0:
+                below = _floor(1.0 - hit["similarity"])
+                changes.append(f"{marker.step}.max_distance {_at_most(below)}")
+            case "perceptual_hash" if hit["similarity"] < 1.0:
+                bits = round(64 * (1.0 - hit["similarity"]))
+                changes.append(f"{marker.step}.max_bits at most {bits - 1}")
+            case criterion:
+                changes.append(f"'{criterion}' taken out of {marker.step}.by")
+    return " and ".join(changes)
+
+
 def _semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
     if run.config[marker.step]["semantics"] == "components":
         # A chain of later rows may link it to an earlier one at any epsilon.
@@ -180,6 +197,7 @@ _REMEDIES: dict[str, Callable[[RunView, Marker, Entry], str | None]] = {
     "exact": _exact,
     "rules": _rules,
     "minhash": _minhash,
+    "decontaminate": _decontaminate,
     "semantic": _semantic,
     "score": _best,
     "custom": _best,

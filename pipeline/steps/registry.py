@@ -8,6 +8,7 @@ from pipeline.steps import (
     complexity,
     controls,
     custom,
+    decontaminate,
     embed,
     exact,
     index,
@@ -29,6 +30,7 @@ OVERRIDES = "overrides"
 STEPS: dict[str, Step] = {
     INDEX: Step(index.contract, index.run),
     "exact": Step(exact.contract, exact.run),
+    "decontaminate": Step(decontaminate.contract, decontaminate.run),
     "minhash": Step(minhash.contract, minhash.run, minhash.reuse),
     "rules": Step(rules.contract, rules.run),
     "embed": Step(embed.contract, embed.run, embed.reuse),
