@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline import __version__, cli_lake, cli_page, cli_submit, cli_text
+from pipeline import __version__, cli_lake, cli_page, cli_reports, cli_submit, cli_text
 from pipeline.core.errors import WinnowError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     _json_argument(explain)
     explain.set_defaults(command=_explain)
 
+    cli_reports.add_commands(commands, _json_argument)
     cli_text.add_commands(commands, _json_argument)
     cli_lake.add_commands(commands, _json_argument)
     cli_page.add_commands(commands, _json_argument)

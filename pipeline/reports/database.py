@@ -25,6 +25,10 @@ from pipeline.reports.run_sql import RunSql
 from pipeline.store.run_folder import RunFolder
 
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
+#: Views that join most of a run: stored when they are first asked for, in an order
+#: that lets a query skip what it does not want.
+_STORED = {"duplicates": "kept_twin, uid", "clusters": "step, cluster_id"}
+
 _COLUMN = re.compile("column", re.IGNORECASE)
 #: What the engine says of a shard that the run's reader may still read in part.
 _UNREADABLE = re.compile("parquet|encoding|UTF-?8|corrupt|decompress", re.IGNORECASE)
@@ -54,7 +58,7 @@ class RunDatabase:
         self.pool: RunPool | None = None
         #: Why `samples` lacks the input's columns, if it does.
         self.note = ""
-        self._copied, self._lock = False, Lock()
+        self._stored, self._lock = set[str](), Lock()
         markers = [] if self.is_lake else self.folder.markers()
         files = RunSql(self.folder, markers)
         if self.is_lake:
@@ -147,19 +151,31 @@ class RunDatabase:
                     raise self._explained(error) from error
 
     def _prepare(self, tables: set[str]) -> None:
-        """Copy JSON Lines before the first query that reads them."""
+        """Make what a query reads quick, once: joins that are stored, JSON Lines."""
+        if self.is_lake:
+            return
+        for name, order in _STORED.items():
+            if name in tables:
+                self._store(name, order)
         if "samples" in tables and self.pool and not self.pool.is_parquet:
             self._copy()
+
+    def _store(self, name: str, order: str) -> None:
+        """Write a view's rows to the scratch folder and read them there from now on."""
+        with self._lock:
+            if name not in self._stored:
+                self._sql.store(name, order)
+                self._stored.add(name)
 
     def _copy(self) -> bool:
         """Read the samples with the run's own reader; False if that is done already."""
         with self._lock:
-            if self._copied or self.pool is None:
+            if "samples" in self._stored or self.pool is None:
                 return False
             index = self._sql.stream(self._index, (), None)
             body = copied_samples(self.pool, index, self._sql.scratch)
             self._sql.define(f"CREATE OR REPLACE VIEW samples AS {body}")
-            self._copied = True
+            self._stored.add("samples")
             return True
 
     def _samples(self, files: RunSql) -> str:

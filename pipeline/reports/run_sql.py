@@ -60,10 +60,15 @@ _REJECTS = {"uid": "VARCHAR", "reason": "VARCHAR", "step": "VARCHAR"}
 
 
 class RunSql:
-    """Writes the views of one run and remembers which files they open."""
+    """Writes the views of one run and remembers which files they open.
 
-    def __init__(self, folder: RunFolder, markers: Sequence[Marker]) -> None:
-        self._folder, self._markers = folder, list(markers)
+    `prefix` goes before the views' names, for several runs in one database.
+    """
+
+    def __init__(
+        self, folder: RunFolder, markers: Sequence[Marker], prefix: str = ""
+    ) -> None:
+        self._folder, self._markers, self._prefix = folder, list(markers), prefix
         self._root = folder.path.resolve()
         self.files: list[str] = []
 
@@ -205,9 +210,9 @@ class RunSql:
         last = literal("kept" if finished else "undecided")
         gone = (
             "SELECT uid, 'dropped' AS fate, step, position, reason, score, threshold, "
-            "kept_twin FROM ledger WHERE NOT keep UNION ALL BY NAME "
+            f"kept_twin FROM {self._prefix}ledger WHERE NOT keep UNION ALL BY NAME "
             "SELECT r.uid, 'quarantined' AS fate, r.step, s.position, r.reason "
-            f"FROM ({self._rejects()}) r JOIN steps s USING (step)"
+            f"FROM ({self._rejects()}) r JOIN {self._prefix}steps s USING (step)"
         )
         return (
             f"{gone} UNION ALL BY NAME SELECT uid, {last} AS fate FROM ({self._left()})"
@@ -235,41 +240,60 @@ class RunSql:
         """Return every duplicate with the row that stands for it in the end.
 
         A twin may itself be dropped for another one later; the chain of twins ends in a
-        row that no duplicate step dropped, whose fate is told.
+        row that no duplicate step dropped, whose fate is told. Few twins are, so chains
+        are followed for those alone.
         """
         return f"""
 WITH RECURSIVE
-gone AS ({self._gone()}),
-chain AS (
+gone AS MATERIALIZED ({self._gone()}),
+hops AS MATERIALIZED (
     SELECT uid, direct_twin AS twin FROM gone
-    UNION ALL
-    SELECT chain.uid, gone.direct_twin FROM chain JOIN gone ON chain.twin = gone.uid
+    WHERE uid IN (SELECT direct_twin FROM gone)
 ),
-ends AS (
-    SELECT chain.uid, chain.twin FROM chain ANTI JOIN gone ON chain.twin = gone.uid
+chain AS (
+    SELECT uid, twin FROM hops
+    UNION ALL
+    SELECT chain.uid, hops.twin FROM chain JOIN hops ON chain.twin = hops.uid
+),
+ends AS (SELECT uid, twin FROM chain ANTI JOIN hops ON chain.twin = hops.uid),
+pairs AS MATERIALIZED (
+    SELECT gone.*, coalesce(ends.twin, gone.direct_twin) AS kept_twin
+    FROM gone LEFT JOIN ends ON gone.direct_twin = ends.uid
+),
+told AS (
+    SELECT f.uid, f.fate, f.step
+    FROM {self._prefix}fates f
+    JOIN (SELECT DISTINCT kept_twin FROM pairs) t ON f.uid = t.kept_twin
 )
-SELECT gone.uid, ends.twin AS kept_twin, gone.step, gone.similarity, gone.band,
-    gone.direct_twin, coalesce(f.fate, 'not in this run') AS twin_fate,
-    f.step AS twin_step, gone.reason
-FROM gone JOIN ends USING (uid) LEFT JOIN fates f ON f.uid = ends.twin"""
+SELECT p.uid, p.kept_twin, p.step, p.similarity, p.band, p.direct_twin,
+    coalesce(told.fate, 'not in this run') AS twin_fate, told.step AS twin_step,
+    p.reason
+FROM pairs p LEFT JOIN told ON told.uid = p.kept_twin"""
 
     def _gone(self) -> str:
         parts = []
         for _, marker in self._deciding:
             step, ledger = marker.step, self.scan(self._folder.ledger(marker.step))
-            band, twin, join = "NULL::INTEGER", "l.kept_twin", ""
+            name = literal(step)
+            rows = f"FROM {ledger} l"
+            band = "NULL::INTEGER"
             if self.has(step, "duplicates"):
                 band = "d.band"
-                join = f"LEFT JOIN {self.artifact(step, 'duplicates')} d USING (uid)"
-            elif self.has(step, "neighbours"):
-                # Under `reference` a twin may have gone in the same step.
-                twin = "coalesce(l.kept_twin, n.twin)"
-                join = f"LEFT JOIN {self.artifact(step, 'neighbours')} n USING (uid)"
+                rows += f" LEFT JOIN {self.artifact(step, 'duplicates')} d USING (uid)"
             parts.append(
-                f"SELECT l.uid, {twin} AS direct_twin, {literal(step)} AS step, "
-                f"l.score AS similarity, {band} AS band, l.reason "
-                f"FROM {ledger} l {join} WHERE NOT l.keep AND {twin} IS NOT NULL"
+                f"SELECT l.uid, l.kept_twin AS direct_twin, {name} AS step, "
+                f"l.score AS similarity, {band} AS band, l.reason {rows} "
+                "WHERE NOT l.keep AND l.kept_twin IS NOT NULL"
             )
+            if self.has(step, "neighbours"):
+                # Under `reference` a twin may have gone in the same step.
+                twins = self.artifact(step, "neighbours")
+                parts.append(
+                    f"SELECT l.uid, n.twin AS direct_twin, {name} AS step, "
+                    "l.score AS similarity, NULL::INTEGER AS band, l.reason "
+                    f"FROM {twins} n JOIN (FROM {ledger} "
+                    "WHERE NOT keep AND kept_twin IS NULL) l USING (uid)"
+                )
         columns = {
             "uid": "VARCHAR",
             "direct_twin": "VARCHAR",
