@@ -21,6 +21,7 @@ from pipeline.config.recipes import load
 from pipeline.config.run import RunConfig
 from pipeline.core.errors import ConfigError, RunError
 from pipeline.flows.image_text import Planned, check_columns, ordered_steps
+from pipeline.flows.overrides import Rescues, overrides_of
 from pipeline.flows.pool import open_pool
 from pipeline.flows.progress import Progress, Silent
 from pipeline.flows.runner import EngineFactory, Session
@@ -86,7 +87,10 @@ def tried(
         with work.locked():
             work.set_order([step.name for step in planned])
             engine = make_engine(config, work.scratch("engine"))
-            session = _Sparing(config, pool, work, engine, progress or Silent())
+            rescues = Rescues(engine, overrides_of(planned))
+            session = _Sparing(
+                config, pool, work, engine, progress or Silent(), rescues
+            )
             session.embed = embed
             for step in planned:
                 session.run(step)
