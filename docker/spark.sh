@@ -2,6 +2,7 @@
 # Run one role of a standalone Spark cluster in the foreground, from pip's pyspark.
 #
 #   spark.sh [master | worker | history]     without a role: $WINNOW_ROLE
+#   spark.sh driver | executor …             what Kubernetes calls an image with
 #
 # The image and the tests start the cluster by this script, so what is tested is what
 # is shipped. Settings are Spark's own variables where there are some:
@@ -53,8 +54,27 @@ case $role in
     export SPARK_HISTORY_OPTS="$options ${SPARK_HISTORY_OPTS:-}"
     exec "$SPARK_HOME/bin/spark-class" $deploy.history.HistoryServer
     ;;
+  driver)
+    # spark.kubernetes.* passes a pod's address by these names.
+    exec "$SPARK_HOME/bin/spark-submit" --deploy-mode client \
+      --conf "spark.driver.bindAddress=${SPARK_DRIVER_BIND_ADDRESS:-$address}" "${@:2}"
+    ;;
+  executor)
+    options=()
+    while IFS= read -r name; do
+      options+=("${!name}")
+    done < <(compgen -e SPARK_JAVA_OPT_ | sort -t_ -k4n)
+    exec "$java" "${options[@]}" "-Xms$SPARK_EXECUTOR_MEMORY" \
+      "-Xmx$SPARK_EXECUTOR_MEMORY" -cp "${SPARK_CLASSPATH:-}:$SPARK_HOME/jars/*" \
+      org.apache.spark.scheduler.cluster.k8s.KubernetesExecutorBackend \
+      --driver-url "$SPARK_DRIVER_URL" --executor-id "$SPARK_EXECUTOR_ID" \
+      --cores "$SPARK_EXECUTOR_CORES" --app-id "$SPARK_APPLICATION_ID" \
+      --hostname "$SPARK_EXECUTOR_POD_IP" --podName "$SPARK_EXECUTOR_POD_NAME" \
+      --resourceProfileId "${SPARK_RESOURCE_PROFILE_ID:-0}"
+    ;;
   *)
-    echo "spark.sh: unknown role '$role'; known: master, worker, history" >&2
+    echo "spark.sh: unknown role '$role'; known: master, worker, history, driver," \
+      "executor" >&2
     exit 2
     ;;
 esac

@@ -78,7 +78,7 @@ def command(
         # The driver's own lines are what is told; Spark's are its warnings.
         "spark.log.level": "WARN",
         "spark.app.name": f"winnow {Path(submission.recipe).stem}",
-        **_text((values.get("engine") or {}).get("conf") or {}),
+        **_text((values.get("engine") or {}).get("spark") or {}),
         **(submission.conf or {}),
     }
     if conf.get("spark.submit.deployMode") == "cluster":

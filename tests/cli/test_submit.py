@@ -47,7 +47,7 @@ def test_settings_of_spark_come_from_engine_recipe_and_command_line(
 ) -> None:
     engine = tmp_path / "mine.yaml"
     conf = {"spark.driver.memory": "9g", "spark.speculation": True}
-    engine.write_text(yaml.safe_dump({"engine": {"name": "spark", "conf": conf}}))
+    engine.write_text(yaml.safe_dump({"engine": {"name": "spark", "spark": conf}}))
     words = dry_run(
         capsys,
         *["demo", "--engine-conf", str(engine)],
@@ -57,7 +57,7 @@ def test_settings_of_spark_come_from_engine_recipe_and_command_line(
     assert "spark.speculation=true" in words
     assert "spark.a=b=c" in words
     assert words[-1] == str(engine)
-    shipped = engine_section("spark")["conf"]["spark.executor.memory"]
+    shipped = engine_section("spark")["spark"]["spark.executor.memory"]
     assert f"spark.executor.memory={shipped}" in dry_run(capsys, "demo")
 
 
