@@ -158,7 +158,7 @@ class DecontaminateConfig(StepConfig):
     #: Cosine distance of two images up to which they are the same.
     max_distance: Annotated[float, Field(ge=0.0, le=2.0)] = 0.05
     #: Of the 64 bits of two images' hashes, how many may differ.
-    max_bits: Annotated[int, Field(ge=0, lt=32)] = 8
+    max_bits: Annotated[int, Field(ge=0, lt=32)] = 6
     #: Words in a row that two captions share; shorter captions are not compared.
     ngram: Positive = 13
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -86,11 +86,28 @@ def header_size(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int,
     return width, height
 
 
-def grey_square(image: Image.Image, side: int) -> npt.NDArray[np.uint8]:
-    """Return an RGB image squeezed to (side, side) grey pixels."""
+Box = tuple[float, float, float, float]
+
+
+def grey_squares(
+    image: Image.Image, side: int, boxes: Sequence[Box]
+) -> npt.NDArray[np.uint8]:
+    """Return parts of an RGB image squeezed to grey: (boxes, side, side) uint8.
+
+    A box is (left, top, right, bottom) in fractions of width and height.
+    """
     from PIL.Image import Resampling
 
-    return np.asarray(image.convert("L").resize((side, side), Resampling.LANCZOS))
+    grey, (width, height) = image.convert("L"), image.size
+    parts = [
+        grey.resize(
+            (side, side),
+            Resampling.LANCZOS,
+            (left * width, top * height, right * width, bottom * height),
+        )
+        for left, top, right, bottom in boxes
+    ]
+    return np.stack([np.asarray(part) for part in parts])
 
 
 def pixel_digest(image: Image.Image) -> bytes:

@@ -202,7 +202,7 @@ def near_hashes(
     for part in reader.read(batches, ("image",)):
         hashes, faults = hash_images(part.column("image"), max_pixels)
         fault = pc.coalesce(part.column("reason"), faults)
-        bits, row = nearest_hash(hashes, items.values)
+        bits, row = nearest_hash(hashes[:, 0], items.values)
         similar = 1.0 - bits / 64
         yield _near(part.column("uid"), similar, items.called(row), bits <= most, fault)
 

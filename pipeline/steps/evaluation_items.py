@@ -20,10 +20,30 @@ from pipeline.algorithms.filter.contamination import (
 from pipeline.config.filter_steps import OutsideSet
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.models.encoder import ModelSpec
-from pipeline.models.images import ImageRejected, decode_rgb, grey_square
+from pipeline.models.images import Box, ImageRejected, decode_rgb, grey_squares
 from pipeline.steps.outside_sets import outside_vectors, read_outside
 
 Facts = dict[str, Any]
+
+WHOLE: tuple[Box, ...] = ((0.0, 0.0, 1.0, 1.0),)
+
+
+def _crops() -> tuple[Box, ...]:
+    """Return the whole picture and, of two sizes, its middle and its four corners."""
+    places = ((0.5, 0.5), (0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+    boxes = []
+    for share in (0.95, 0.9):
+        for across, down in places:
+            left, top = across * (1 - share), down * (1 - share)
+            # Rounding must not reach beyond the picture.
+            right, bottom = min(1.0, left + share), min(1.0, top + share)
+            boxes.append((left, top, right, bottom))
+    return (*WHOLE, *boxes)
+
+
+#: What of an evaluation image is hashed, so that a cropped copy is found too: the
+#: hashes of a picture and of nine tenths of it differ in 20 bits and more.
+CROPS = _crops()
 
 
 @dataclass(frozen=True)
@@ -80,35 +100,37 @@ def evaluation_hashes(
         unusable: Counter[str] = Counter()
         before = len(names)
         for part in read_outside(given, ("image",)):
-            found, faults = hash_images(part.column("image"), max_pixels)
+            found, faults = hash_images(part.column("image"), max_pixels, CROPS)
             reasons = pc.coalesce(part.column("reason"), faults)
             good = pc.is_null(reasons).to_numpy(zero_copy_only=False)
             unusable.update(reasons.drop_null().to_pylist())
             uids = part.column("uid").filter(pa.array(good)).to_pylist()
-            names += [f"{given.title}:{uid}" for uid in uids]
-            hashes.append(found[good])
-        facts[given.title] = {"hashes": len(names) - before, "unusable": dict(unusable)}
+            names += [f"{given.title}:{uid}" for uid in uids for _ in CROPS]
+            hashes.append(found[good].reshape(-1))
+        images = (len(names) - before) // len(CROPS)
+        facts[given.title] = {"images": images, "unusable": dict(unusable)}
     if not names:
         raise InputError(f"decontaminate: no image of {list(facts)} can be read")
     return Items(names, np.concatenate(hashes)), facts
 
 
 def hash_images(
-    images: pa.Array, max_pixels: int
+    images: pa.Array, max_pixels: int, boxes: Sequence[Box] = WHOLE
 ) -> tuple[npt.NDArray[np.uint64], pa.Array]:
-    """Return hashes of image bytes (0 where there is none) and each one's fault."""
-    squares = np.zeros((len(images), SIDE, SIDE), np.uint8)
+    """Return hashes of image bytes, (n, boxes), 0 where there is none, and faults."""
+    squares = np.zeros((len(images), len(boxes), SIDE, SIDE), np.uint8)
     faults: list[str | None] = []
     for place, data in enumerate(images.to_pylist()):
         fault = None
         try:
             if data is None:
                 raise ImageRejected("image_missing")
-            squares[place] = grey_square(decode_rgb(data, max_pixels), SIDE)
+            squares[place] = grey_squares(decode_rgb(data, max_pixels), SIDE, boxes)
         except ImageRejected as rejected:
             fault = str(rejected)
         faults.append(fault)
-    return perceptual_hashes(squares), pa.array(faults, pa.string())
+    hashes = perceptual_hashes(squares.reshape(-1, SIDE, SIDE))
+    return hashes.reshape(len(images), -1), pa.array(faults, pa.string())
 
 
 def evaluation_captions(

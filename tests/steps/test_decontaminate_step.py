@@ -217,7 +217,7 @@ def test_images_that_cannot_be_read_are_quarantined_and_counted(
     faulty = write_shards(tmp_path / "bench", broken)
     out = clean(winnow, worse, tmp_path / "q", faulty, by=["perceptual_hash"])
     facts = json.loads((out.path / "manifest.json").read_text())["steps"][STEP]
-    assert facts["perceptual_hash"]["bench"]["hashes"] == 4
+    assert facts["perceptual_hash"]["bench"]["images"] == 4
     assert sum(facts["perceptual_hash"]["bench"]["unusable"].values()) == 1
 
 
