@@ -151,6 +151,20 @@ def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
     return min(rows, math.ceil(place / free)) if free > 0 else int(rows)
 
 
+def _soft_cap(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return draws that reach every row; those that only reach this one are unknown.
+
+    The race's times are not stored, and a row's chance of a draw depends on all others.
+    """
+    if entry["score"] is None:
+        return None
+    rows = run.ledger(marker.step).select(pl.col("score").count()).collect().item()
+    step = marker.step
+    relative = run.config[step].get("total_fraction") is not None
+    instead = f" instead of {step}.total_fraction" if relative else ""
+    return f"{step}.penalty=.inf and {step}.total={rows}{instead}: each row once"
+
+
 def _overrides(run: RunView, marker: Marker, entry: Entry) -> str:
     return f"its entry taken out of {marker.facts.get('file')}"
 
@@ -203,6 +217,7 @@ _REMEDIES: dict[str, Callable[[RunView, Marker, Entry], str | None]] = {
     "custom": _best,
     "prototypes": _best,
     "random": _best,
+    "soft_cap": _soft_cap,
     "complexity": _quota,
     "uniform": _quota,
     "overrides": _overrides,

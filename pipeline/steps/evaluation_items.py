@@ -42,7 +42,8 @@ def _crops() -> tuple[Box, ...]:
 
 
 #: What of an evaluation image is hashed, so that a cropped copy is found too: the
-#: hashes of a picture and of nine tenths of it differ in 20 bits and more.
+#: hashes of a photograph and of the middle nine tenths of it differ in 9 bits (median),
+#: more than those of some pairs of different photographs.
 CROPS = _crops()
 
 

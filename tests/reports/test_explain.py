@@ -246,6 +246,20 @@ def test_the_only_criterion_is_not_told_to_be_taken_out(
     assert remedy(run, uid) == "'caption' taken out of exact.by"
 
 
+def test_the_draws_that_are_named_reach_the_row(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path
+):
+    steps, everyone = ["embed", "score", "soft_cap"], {"keep_fraction": 1.0}
+    how: dict[str, Any] = {"total": 40}
+    run = winnow(planted_pool, tmp_path / "r", steps, score=everyone, soft_cap=how)
+    uid = dropped(run, "soft_cap")[0]
+    match = re.search(r"penalty=(\S+) and soft_cap.total=(\d+)", remedy(run, uid))
+    assert match
+    how = {"penalty": float(match[1].replace(".inf", "inf")), "total": int(match[2])}
+    other = winnow(planted_pool, tmp_path / "o", steps, score=everyone, soft_cap=how)
+    assert other.ledger("soft_cap")[uid]["keep"]
+
+
 @pytest.mark.parametrize("step", ["complexity", "uniform"])
 def test_a_quota_names_the_rows_place_in_its_cluster(
     winnow: Winnow, planted_pool: Path, tmp_path: Path, step: str

@@ -42,24 +42,35 @@ def changed(data: bytes, kind: str) -> bytes:
 
 
 @pytest.mark.shared
-def test_planted_copies_of_photographs_go_and_a_thousand_others_stay(
-    winnow: Winnow, write_shards: Write, shared: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("items", "others", "copies"),
+    [(30, 60, 6), pytest.param(200, 1000, 20, marks=pytest.mark.slow)],
+)
+def test_planted_copies_of_photographs_go_and_all_others_stay(
+    winnow: Winnow,
+    write_shards: Write,
+    shared: Path,
+    tmp_path: Path,
+    items: int,
+    others: int,
+    copies: int,
 ):
     photos = pq.read_table(shared / "data" / "photos")
     order = np.random.default_rng(0).permutation(len(photos))
-    evaluation = photos.take(pa.array(order[:200]))
-    others = photos.take(pa.array(order[200:1200])).select(["uid", "text", "image"])
-    images = evaluation["image"].to_pylist()[:20]
+    evaluation = photos.take(pa.array(order[:items]))
+    chosen = pa.array(order[items : items + others])
+    rest = photos.take(chosen).select(["uid", "text", "image"])
+    images = evaluation["image"].to_pylist()[:copies]
     planted = pa.table(
         {
-            "uid": [f"copy-{i}" for i in range(20)],
+            "uid": [f"copy-{i}" for i in range(copies)],
             # Another person's words: only the picture gives the copy away.
-            "text": others["text"].to_pylist()[:20],
+            "text": rest["text"].to_pylist()[:copies],
             "image": [changed(d, COPIES[i % 3]) for i, d in enumerate(images)],
         }
     )
     write_shards(tmp_path / "eval", evaluation, 100)
-    pool = write_shards(tmp_path / "pool", pa.concat_tables([others, planted]), 300)
+    pool = write_shards(tmp_path / "pool", pa.concat_tables([rest, planted]), 300)
     run = winnow(
         pool,
         tmp_path / "run",
@@ -71,9 +82,9 @@ def test_planted_copies_of_photographs_go_and_a_thousand_others_stay(
         },
     )
     dropped = {u: r for u, r in run.ledger(STEP).items() if not r["keep"]}
-    assert set(dropped) == {f"copy-{i}" for i in range(20)}
+    assert set(dropped) == {f"copy-{i}" for i in range(copies)}
     uids = evaluation["uid"].to_pylist()
-    for number in range(20):
+    for number in range(copies):
         row = dropped[f"copy-{number}"]
         assert row["kept_twin"] == f"eval:{uids[number]}"
         assert row["reason"].startswith("contaminated_")
