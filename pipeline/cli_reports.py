@@ -34,6 +34,7 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     _add_query(commands)
     _add_what_if(commands, json_argument)
     _add_diff(commands, json_argument)
+    _add_export(commands, json_argument)
 
 
 def _add_query(commands: Commands) -> None:
@@ -89,6 +90,30 @@ def _add_diff(commands: Commands, json_argument: Callable[..., None]) -> None:
     _examples_argument(diff)
     json_argument(diff)
     diff.set_defaults(command=_diff)
+
+
+def _add_export(commands: Commands, json_argument: Callable[..., None]) -> None:
+    export = commands.add_parser(
+        "export", help="what a run keeps, as training code reads it"
+    )
+    export.add_argument("run", metavar="RUN", help="folder of a finished run")
+    export.add_argument(
+        "--to",
+        required=True,
+        metavar="FORMAT",
+        help="webdataset, hf, parquet, uids or clip-retrieval",
+    )
+    export.add_argument(
+        "--out", required=True, metavar="PLACE", help="a new folder; for uids a file"
+    )
+    export.add_argument(
+        "--with-scores", action="store_true", help="add a column for each step's score"
+    )
+    export.add_argument(
+        "--shard-rows", type=int, default=10_000, metavar="N", help="(10,000)"
+    )
+    json_argument(export)
+    export.set_defaults(command=_export)
 
 
 def _examples_argument(parser: argparse.ArgumentParser) -> None:
@@ -220,6 +245,22 @@ def _diff(parsed: argparse.Namespace) -> None:
 
     found = diff(parsed.run_a, parsed.run_b, parsed.examples)
     _print_json(found) if parsed.json else print(tell(found))
+
+
+def _export(parsed: argparse.Namespace) -> None:
+    from pipeline.reports.export.export import export
+
+    found = export(
+        parsed.run,
+        parsed.to,
+        parsed.out,
+        with_scores=parsed.with_scores,
+        shard_rows=parsed.shard_rows,
+    )
+    if parsed.json:
+        _print_json(found)
+    else:
+        print(f"{found['rows']:,} rows as {found['to']} in {found['out']}")
 
 
 def _print_json(value: Any) -> None:

@@ -1,8 +1,9 @@
 """SQL over a run, read-only and closed: the views, and what a query may take.
 
 Runs of samples have the views `samples, ledger, duplicates, clusters, steps,
-quarantine`, and `fates` (what became of each row), `members` (each row's cluster) and
-`index_places` (each row's shard and number). Scans of a lake have `tables, edges,
+quarantine`, and `fates` (what became of each row), `members` (each row's cluster),
+`index_places` (each row's shard and number), `vectors` (of `embed`) and `repeats` (of
+`soft_cap`). Scans of a lake have `tables, edges,
 stages` and, once there is a plan, `plan`. A view that a run has nothing for is empty; a
 view of the other kind of run does not exist, and the error says which do.
 """

@@ -157,7 +157,7 @@ def samples_body(pool: RunPool, run: RunSql) -> str:
                 "AND r.row = p.file_row_number"
             )
     columns = [f"{uid_sql} AS uid"]
-    names = _names(pool)
+    names = sample_names(pool)
     for field in pool.schema:
         value = f"p.{identifier(field.name)}"
         if field.name == pool.columns.image and pa.types.is_struct(field.type):
@@ -177,7 +177,7 @@ def _own_uid(field: pa.Field) -> str | None:
     return f"{column}::VARCHAR"
 
 
-def _names(pool: RunPool) -> dict[str, str | None]:
+def sample_names(pool: RunPool) -> dict[str, str | None]:
     """Return what each input column is called in the view; None: it is the uid."""
     names: dict[str, str | None] = {}
     for name in pool.schema.names:
@@ -205,7 +205,7 @@ def copied_samples(
     index: batches of (uid, source, row), sorted by source and row.
     """
     file = scratch / "samples.parquet"
-    names = _names(pool)
+    names = sample_names(pool)
     given = [field for field in pool.schema if names[field.name] is not None]
     image = pool.columns.image
     fields = [

@@ -57,6 +57,13 @@ _MEASURED = {
     "height": "BIGINT",
 }
 _REJECTS = {"uid": "VARCHAR", "reason": "VARCHAR", "step": "VARCHAR"}
+_REPEATS = {"uid": "VARCHAR", "count": "BIGINT"}
+_VECTORS = {
+    "uid": "VARCHAR",
+    "step": "VARCHAR",
+    "image_vector": "FLOAT[]",
+    "text_vector": "FLOAT[]",
+}
 
 
 class RunSql:
@@ -98,6 +105,8 @@ class RunSql:
             "clusters": self._clusters(),
             "index_places": self.places(),
             "measured": self._measured(),
+            "repeats": self._repeats(),
+            "vectors": self._vectors(),
         }
 
     def _measured(self) -> str:
@@ -105,6 +114,23 @@ class RunSql:
         if self.has("index", "measured"):
             return f"SELECT * FROM {self.artifact('index', 'measured')}"
         return _values(_MEASURED, [])
+
+    def _repeats(self) -> str:
+        """Return how often each row was drawn, where rows may be drawn repeatedly."""
+        folder = self._folder.file("repeats")
+        if folder.is_dir():
+            return f"SELECT uid, count::BIGINT AS count FROM {self.scan(folder)}"
+        return _values(_REPEATS, [])
+
+    def _vectors(self) -> str:
+        """Return the vectors of every embedding step, null where it has none."""
+        parts = [
+            f"SELECT *, {literal(m.step)} AS step FROM "
+            + self.artifact(m.step, "vectors")
+            for m in self._markers
+            if m.kind == "embed" and self.has(m.step, "vectors")
+        ]
+        return " UNION ALL BY NAME ".join([_values(_VECTORS, []), *parts])
 
     def scan(self, folder: Path) -> str:
         """Return a scan of a folder's Parquet files, which the engine may then open.

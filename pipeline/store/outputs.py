@@ -54,7 +54,7 @@ def write_kept(
     like = next(iter(reader.paths.values()))
     whole = format_of(like).whole(schema)
     columns = pa.schema([schema.field(name) for name in whole], schema.metadata)
-    writer = _ShardWriter(Path(folder), like, columns, size)
+    writer = ShardWriter(Path(folder), like, columns, size)
     for source, wanted in by_source(references):
         for _, table in reader.rows(source, wanted["row"].to_numpy(), whole):
             if isinstance(table, Unreadable):
@@ -65,8 +65,11 @@ def write_kept(
         yield pa.RecordBatch.from_pylist([{"file": file, "rows": rows}], WRITTEN)
 
 
-class _ShardWriter:
-    """Fills one shard like `like` after the other, in batches of a bounded size."""
+class ShardWriter:
+    """Fills one shard like `like` after the other, in batches of a bounded size.
+
+    `written` lists the (file, rows) of finished shards.
+    """
 
     def __init__(
         self, folder: Path, like: str, schema: pa.Schema, size: ShardSize
@@ -82,6 +85,7 @@ class _ShardWriter:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, table: pa.Table) -> None:
+        """Append rows, starting shards as they fill."""
         while len(table):
             room = self._size.rows - self._rows - self._held_rows
             part, table = table.slice(0, room), table.slice(room)
@@ -99,6 +103,7 @@ class _ShardWriter:
                 self._flush()
 
     def close(self) -> None:
+        """Finish the last shard; without any row, an empty one."""
         if self._held_rows or not self.written:
             self._finish_shard()
 
