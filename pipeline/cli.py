@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline import __version__, cli_lake, cli_page, cli_reports, cli_submit, cli_text
-from pipeline.core.errors import WinnowError
+from pipeline.core.errors import ConfigError, WinnowError
 
 if TYPE_CHECKING:
     from pipeline.config.run import RunConfig
@@ -55,13 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     cli_submit.add_commands(commands, _recipe_arguments)
 
     steps = commands.add_parser("steps", help="survivor counts, step by step")
-    steps.add_argument("run", metavar="RUN", help="folder of a run")
+    steps.add_argument("run", metavar="RUN", help="folder of a run or of a scan")
     _json_argument(steps)
     steps.set_defaults(command=_steps)
 
-    explain = commands.add_parser("explain", help="why a row was kept or dropped")
-    explain.add_argument("run", metavar="RUN", help="folder of a run")
-    explain.add_argument("uid", metavar="UID", help="uid of a row")
+    explain = commands.add_parser(
+        "explain", help="why a row was kept or dropped, or a table is in another"
+    )
+    explain.add_argument("run", metavar="RUN", help="folder of a run or of a scan")
+    explain.add_argument("uid", metavar="UID", help="uid of a row, or name of a table")
+    explain.add_argument("parent", metavar="PARENT", nargs="?", help=argparse.SUPPRESS)
     _json_argument(explain)
     explain.set_defaults(command=_explain)
 
@@ -161,6 +164,9 @@ def _plan(parsed: argparse.Namespace) -> None:
 
 
 def _steps(parsed: argparse.Namespace) -> None:
+    if cli_lake.is_scan(parsed.run):
+        cli_lake.stages(parsed)
+        return
     from pipeline.reports.run_view import RunView
     from pipeline.reports.survivors import survivors, tell
 
@@ -169,6 +175,12 @@ def _steps(parsed: argparse.Namespace) -> None:
 
 
 def _explain(parsed: argparse.Namespace) -> None:
+    if cli_lake.is_scan(parsed.run):
+        parsed.child = parsed.uid
+        cli_lake.explain(parsed)
+        return
+    if parsed.parent is not None:
+        raise ConfigError(f"{parsed.parent}: only tables are explained in pairs")
     from pipeline.reports.explain import explain, tell
     from pipeline.reports.run_view import RunView
 

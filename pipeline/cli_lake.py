@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -86,16 +87,16 @@ def _add_edges(actions: Commands) -> argparse.ArgumentParser:
 
 
 def _add_explain(actions: Commands) -> argparse.ArgumentParser:
-    explain: argparse.ArgumentParser = actions.add_parser(
+    parser: argparse.ArgumentParser = actions.add_parser(
         "explain", help="why a table is or is not contained in another"
     )
-    explain.add_argument("run", metavar="RUN", help="folder of a scan")
-    explain.add_argument("child", metavar="CHILD", help="name of a table")
-    explain.add_argument(
+    parser.add_argument("run", metavar="RUN", help="folder of a scan")
+    parser.add_argument("child", metavar="CHILD", help="name of a table")
+    parser.add_argument(
         "parent", metavar="PARENT", nargs="?", help="all tables by default"
     )
-    explain.set_defaults(command=_explain)
-    return explain
+    parser.set_defaults(command=explain)
+    return parser
 
 
 def _add_plan(actions: Commands) -> argparse.ArgumentParser:
@@ -157,6 +158,7 @@ def _summary(found: LakeResult) -> dict[str, Any]:
     return {
         "run": str(found.path),
         "tables": found.tables,
+        "bytes": found.bytes,
         "reasons": found.reasons,
         "relations": found.relations,
         "stages": found.stages,
@@ -164,11 +166,14 @@ def _summary(found: LakeResult) -> dict[str, Any]:
 
 
 def _tell_summary(found: LakeResult) -> str:
+    from pipeline.reports.lake_plan import size
+
     lines = [f"{name}: {reason}" for name, reason in found.reasons.items()]
     counts = (f"{count:,} {relation}" for relation, count in found.relations.items())
+    read = sum(stage["bytes_read"] for stage in found.stages)
     lines.append(
-        f"{found.tables:,} tables; pairs: {', '.join(counts) or 'none'}; "
-        f"see {found.path}"
+        f"{found.tables:,} tables, {size(read)} of {size(found.bytes)} read; "
+        f"pairs: {', '.join(counts) or 'none'}; see {found.path}"
     )
     return "\n".join(lines)
 
@@ -180,11 +185,25 @@ def _edges(parsed: argparse.Namespace) -> None:
     _print_json(found) if parsed.json else print(tell_edges(found))
 
 
-def _explain(parsed: argparse.Namespace) -> None:
-    from pipeline.reports.lake import LakeView, explain, tell
+def explain(parsed: argparse.Namespace) -> None:
+    """Print why a table is or is not contained in another, or in any."""
+    from pipeline.reports import lake
 
-    story = explain(LakeView(parsed.run), parsed.child, parsed.parent)
-    _print_json(story) if parsed.json else print(tell(story))
+    story = lake.explain(lake.LakeView(parsed.run), parsed.child, parsed.parent)
+    _print_json(story) if parsed.json else print(lake.tell(story))
+
+
+def stages(parsed: argparse.Namespace) -> None:
+    """Print how a scan's pairs became fewer."""
+    from pipeline.reports.lake import LakeView, tell_stages
+
+    found = LakeView(parsed.run).stages.to_dicts()
+    _print_json(found) if parsed.json else print(tell_stages(found))
+
+
+def is_scan(run: str) -> bool:
+    """Whether a folder holds a scan of a lake rather than a run of samples."""
+    return os.path.isfile(os.path.join(run, "edges.parquet"))
 
 
 def _plan(parsed: argparse.Namespace) -> None:

@@ -42,10 +42,16 @@ class ConservationError(WinnowError):
     """Rows in, kept, dropped and quarantined do not add up: a defect in Winnow."""
 
 
+#: Known words that a hint lists; a lake or a pool may have thousands.
+_LISTED = 40
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the nearest known word, or lists all of them."""
+    """Return a hint that names the nearest known word, or lists those there are."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
     if near:
         return f"did you mean '{near[0]}'?"
-    return f"known: {', '.join(names)}" if names else ""
+    more = len(names) - _LISTED
+    some = ", ".join(names[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
+    return f"known: {some}" if names else ""

@@ -121,17 +121,21 @@ class SketchMemory:
 
     def known(self) -> Sketches:
         """Return what is known of the tables as they are now."""
-        current = dict(zip(self._names, self._versions, strict=True))
         number = {name: i for i, name in enumerate(self._names)}
-        newest: dict[str, pa.Table] = {}
-        for part in self._parts:
+        newest: list[pa.Table] = []
+        seen: set[str] = set()
+        for part in reversed(self._parts):
             names, versions = (part[n].to_pylist() for n in ("table", "version"))
-            rows: dict[str, list[int]] = {}
-            for i, name in enumerate(names):
-                if current.get(name) == versions[i]:
-                    rows.setdefault(name, []).append(i)
-            newest |= {name: part.take(at) for name, at in rows.items()}
-        found = pa.concat_tables([_named(SKETCHES.empty_table()), *newest.values()])
+            at = [
+                i
+                for i, (name, version) in enumerate(zip(names, versions, strict=True))
+                if name not in seen
+                and name in number
+                and self._versions[number[name]] == version
+            ]
+            seen |= {names[i] for i in at}
+            newest.append(part.take(pa.array(at, pa.int64())))
+        found = pa.concat_tables([_named(SKETCHES.empty_table()), *newest])
         # A table whose rows could not be read is tried again.
         sound = found.filter(found["reason"].is_null())
         return Sketches.from_named(sound.select(SKETCHES.names), number, self._sizes)
@@ -141,6 +145,8 @@ class SketchMemory:
         named = sketches.named(self._names)
         versions = [self._versions[t] for t in sketches.table["table"].to_pylist()]
         part = named.append_column("version", pa.array(versions, pa.string()))
+        # Rows are taken from it later, which costs time for each chunk.
+        part = part.combine_chunks()
         self._saved.append(part)
         self._parts.append(part)
         self._grew = True

@@ -52,6 +52,8 @@ class LakeResult:
 
     path: Path
     tables: int
+    #: Stored bytes of the tables.
+    bytes: int
     #: Tables that cannot be read or only in part, with the reason.
     reasons: dict[str, str]
     #: Pairs by relation.
@@ -111,6 +113,7 @@ class _Scan:
         return LakeResult(
             self.folder.path,
             len(surveyed),
+            sum(table.bytes for table, _ in surveyed),
             _reasons(stages),
             relations,
             self.rows,

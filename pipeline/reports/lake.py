@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import polars as pl
 import yaml
 
 from pipeline.core.errors import ConfigError, RunError, did_you_mean
+from pipeline.reports.lake_plan import size
 
 #: The stages of a scan, in order, and what passing one means.
 STAGES = {
@@ -92,6 +93,19 @@ def tell_edges(found: list[dict[str, Any]]) -> str:
         f"{edge['relation']:<12} {_share(edge['containment']):>8}  "
         f"{edge['child']}  in  {edge['parent']}"
         for edge in found
+    )
+
+
+def tell_stages(found: Sequence[Mapping[str, Any]]) -> str:
+    """Return the stages of a scan, one to a line."""
+    head = f"{'stage':<10} {'pairs in':>12} {'left':>12} {'read':>10} {'seconds':>9}"
+    return "\n".join(
+        [head]
+        + [
+            f"{row['stage']:<10} {row['edges_in']:>12,} {row['edges_out']:>12,} "
+            f"{size(row['bytes_read']):>10} {row['seconds']:>9,.1f}"
+            for row in found
+        ]
     )
 
 

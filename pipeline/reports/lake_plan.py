@@ -13,14 +13,14 @@ def tell_plan(found: Mapping[str, Any]) -> str:
     for row in found["plan"]:
         if row["action"] == "delete":
             lines.append(
-                f"delete  {row['table']}  {_size(row['bytes_saved'])}, "
+                f"delete  {row['table']}  {size(row['bytes_saved'])}, "
                 f"from {row['parent']} in {row['rebuild_seconds']:,.3g} s"
             )
         else:
             lines.append(f"keep    {row['table']}  {row['reason']}")
     lines.append(
         f"{found['deleted']:,} of {found['tables']:,} tables can go: "
-        f"{_size(found['bytes_saved'])} and {found['cost_saved']:,.4g} per period saved"
+        f"{size(found['bytes_saved'])} and {found['cost_saved']:,.4g} per period saved"
     )
     if found["gap"]:
         lines.append(
@@ -52,7 +52,8 @@ def tell_moved(found: Mapping[str, Any], done: str) -> str:
     return "\n".join(lines)
 
 
-def _size(count: int) -> str:
+def size(count: int) -> str:
+    """Return bytes with a unit."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB", "PB"):
         if abs(value) < 1000:
