@@ -8,14 +8,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.api import LakeResult, RunResult, run
+    from pipeline.api import FilterResult, LakeResult, RunResult, run, train_filter
 
-__all__ = ["LakeResult", "RunResult", "__version__", "run"]
+__all__ = [
+    "FilterResult",
+    "LakeResult",
+    "RunResult",
+    "__version__",
+    "run",
+    "train_filter",
+]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("run", "LakeResult", "RunResult"):
+    if name in __all__:
         from pipeline import api
 
         return getattr(api, name)

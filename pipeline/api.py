@@ -6,22 +6,34 @@ May import: flows, reports, config, engines.open_engine.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, overload
 
+from pipeline.config import filter_train
+from pipeline.config.filter_train import FilterTrainConfig
 from pipeline.config.lake import LakeConfig
 from pipeline.config.recipes import load_any, parse_any
 from pipeline.config.run import RunConfig
 from pipeline.core.engine import Engine
 from pipeline.core.errors import WinnowError
 from pipeline.engines import open_engine
+from pipeline.flows import filter_train as filter_flow
 from pipeline.flows import runner, table_lake
+from pipeline.flows.filter_train import FilterResult
 from pipeline.flows.progress import Progress
 from pipeline.flows.runner import RunResult
 from pipeline.flows.table_lake import LakeResult
 
-__all__ = ["LakeResult", "RunResult", "make_engine", "run", "scan"]
+__all__ = [
+    "FilterResult",
+    "LakeResult",
+    "RunResult",
+    "make_engine",
+    "run",
+    "scan",
+    "train_filter",
+]
 
 Config = RunConfig | LakeConfig
 
@@ -76,6 +88,24 @@ def _report(result: RunResult) -> None:
 def scan(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult:
     """Scan a lake of tables; see `pipeline.flows.table_lake.scan`."""
     return table_lake.scan(config, make_engine, progress)
+
+
+def train_filter(
+    config: FilterTrainConfig | Mapping[str, Any] | str | Path,
+    *,
+    tell: Callable[[str], None] | None = None,
+) -> FilterResult:
+    """Train a filter by a recipe, given as a path or shipped name, mapping or config.
+
+    The same call after a crash goes on; `tell` gets a line at each measurement (None:
+    the log does). Raises ConfigError, InputError, or TrainingError for a loss that is
+    no longer finite.
+    """
+    if isinstance(config, str | Path):
+        config = filter_train.load(config)
+    elif not isinstance(config, FilterTrainConfig):
+        config = filter_train.parse(config)
+    return filter_flow.train_filter(config, tell or _log.info)
 
 
 def make_engine(config: Config, scratch: Path) -> Engine:

@@ -13,7 +13,15 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline import __version__, cli_lake, cli_page, cli_reports, cli_submit, cli_text
+from pipeline import (
+    __version__,
+    cli_filter,
+    cli_lake,
+    cli_page,
+    cli_reports,
+    cli_submit,
+    cli_text,
+)
 from pipeline.core.errors import ConfigError, WinnowError
 
 if TYPE_CHECKING:
@@ -72,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_text.add_commands(commands, _json_argument)
     cli_lake.add_commands(commands, _json_argument)
     cli_page.add_commands(commands, _json_argument)
+    cli_filter.add_commands(commands, _json_argument)
 
     init = commands.add_parser("init", help="copy the shipped recipes for editing")
     init.add_argument("folder", metavar="DIR")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -19,7 +19,11 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = (_PACKAGE / "conf", _PACKAGE.parent / "conf")
 
 #: Which command takes the recipes of a flow.
-_COMMANDS = {"image_text": "winnow run", "table_lake": "winnow lake scan"}
+_COMMANDS = {
+    "image_text": "winnow run",
+    "table_lake": "winnow lake scan",
+    "filter_train": "winnow filter train",
+}
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -227,6 +231,14 @@ def _override(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: not a YAML value") from error
 
 
-def dump(config: RunConfig | LakeConfig) -> str:
+class Recipe(Protocol):
+    """A validated recipe of any flow."""
+
+    def as_recipe(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        ...
+
+
+def dump(config: Recipe) -> str:
     """Return the resolved recipe as YAML; running it again gives the same run."""
     return yaml.safe_dump(config.as_recipe(), sort_keys=False, allow_unicode=True)

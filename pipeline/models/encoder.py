@@ -28,7 +28,7 @@ Tokens = npt.NDArray[np.int64]
 # part that the model would cut off anyway is lost, unless a caption opens with a
 # screenful of blanks. Without the cut, byte pair encoding takes time quadratic in the
 # length of a word, and one caption of 100 kB without blanks takes minutes.
-_CHARACTERS_PER_TOKEN = 16
+CHARACTERS_PER_TOKEN = 16
 
 # open_clip's tokenizer remembers every word it has seen, for ever.
 _REMEMBERED_WORDS = 200_000
@@ -110,7 +110,7 @@ class Encoder:
 
     def tokenize(self, texts: list[str]) -> Tokens:
         """Return (n, context_length) token ids; safe in threads."""
-        limit = _CHARACTERS_PER_TOKEN * self.context_length
+        limit = CHARACTERS_PER_TOKEN * self.context_length
         cut = [text.lstrip()[:limit] for text in texts]
         # Fast tokenizers refuse to be borrowed by two threads at once.
         with self._tokenizing:
@@ -121,6 +121,10 @@ class Encoder:
     def encode_images(self, pixels: Pixels) -> Vectors:
         """Return (n, dim) unit vectors of (n, height, width, 3) uint8 pixels."""
         return self._encode(pixels, self._image_features)
+
+    def image_features(self, pixels: Pixels) -> Vectors:
+        """Return (n, dim) features of pixels as the tower gives them, not scaled."""
+        return self._encode(pixels, self._image_features, unit=False)
 
     def encode_texts(self, texts: list[str]) -> Vectors:
         """Return (n, dim) unit vectors of `texts`."""
@@ -155,7 +159,13 @@ class Encoder:
             "torch": torch.__version__,
         }
 
-    def _encode(self, rows: Pixels | Tokens, features: Callable[[Any], Any]) -> Vectors:
+    def _encode(
+        self,
+        rows: Pixels | Tokens,
+        features: Callable[[Any], Any],
+        *,
+        unit: bool = True,
+    ) -> Vectors:
         import torch
 
         size = self.spec.batch_size
@@ -164,8 +174,9 @@ class Encoder:
             for start in range(0, len(rows), size):
                 batch = _padded(rows[start : start + size], size)
                 raw = features(torch.from_numpy(batch).to(self.device)).float()
-                unit = torch.nn.functional.normalize(raw, dim=-1).cpu().numpy()
-                vectors[start : start + size] = unit[: len(rows) - start]
+                if unit:
+                    raw = torch.nn.functional.normalize(raw, dim=-1)
+                vectors[start : start + size] = raw.cpu().numpy()[: len(rows) - start]
         return vectors
 
     def _image_features(self, pixels: Any) -> Any:

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import recipes
-from pipeline.config.lake import LakeConfig
+from pipeline.config import filter_train, recipes
 from pipeline.config.run import RunConfig, kind_of, parse
 from pipeline.core.errors import ConfigError
 
@@ -244,15 +243,26 @@ def test_out_replaces_the_path_and_keeps_the_rest(tmp_path: Path):
 
 
 SHIPPED = recipes.shipped()
-LOADERS = {"image_text": recipes.load, "table_lake": recipes.load_lake}
+LOADERS: dict[str, Callable[..., Any]] = {
+    "image_text": recipes.load,
+    "table_lake": recipes.load_lake,
+    "filter_train": filter_train.load,
+}
 
 
-def loader(recipe: Path) -> Callable[..., RunConfig | LakeConfig]:
+def loader(recipe: Path) -> Callable[..., Any]:
     return LOADERS[recipes.flow_of(recipes.read(recipe))]
 
 
 def test_the_promised_recipes_are_shipped():
-    assert {"image_text", "dbp", "prototypes", "dfn", "table_lake"} <= set(SHIPPED)
+    assert {
+        "image_text",
+        "dbp",
+        "prototypes",
+        "dfn",
+        "table_lake",
+        "filter_train",
+    } <= set(SHIPPED)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -1,0 +1,81 @@
+"""`winnow filter`: train a data filtering network, and find out what it is worth.
+
+May import what `cli` may; all of it inside functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+Commands = Any
+Tell = Callable[[str], None]
+
+
+def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+    """Register `winnow filter` and its actions."""
+    command = commands.add_parser(
+        "filter", help="train a filter on your own trusted pairs, and judge it"
+    )
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+
+    train = actions.add_parser("train", help="train one, or go on where it stopped")
+    recipe_arguments(train, "a YAML file, or `filter_train`")
+    train.add_argument("--out", metavar="FOLDER", help="of the filter (output.path)")
+    json_argument(train)
+    train.set_defaults(command=_train)
+
+
+def recipe_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add a recipe and `--set`."""
+    parser.add_argument("recipe", metavar="RECIPE", help=what)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change a setting; may be repeated",
+    )
+
+
+def _train(parsed: argparse.Namespace) -> None:
+    from pipeline import api
+    from pipeline.config.filter_train import load
+
+    config = load(parsed.recipe, parsed.overrides, parsed.out)
+    result = api.train_filter(config, tell=silent if parsed.json else say)
+    if parsed.json:
+        print_json(
+            {
+                "model": result.name,
+                "auc": result.auc,
+                "steps": result.steps,
+                "trained_on": result.trained_on,
+                "held_out": result.held_out,
+                "left_out": result.left_out,
+            }
+        )
+        return
+    print(
+        f"held-out AUC {result.auc:.4f} after {result.steps:,} steps on "
+        f"{result.trained_on:,} images; use it as model.name={result.name}"
+    )
+
+
+def say(line: str) -> None:
+    """Write a line of progress to standard error."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

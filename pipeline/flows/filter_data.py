@@ -1,0 +1,350 @@
+"""Trusted pools as pairs: what is trained on, what is held out, what is left out.
+
+Uids and captions of the pools are held in memory, images are not.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipeline.config.filter_train import PairPool, read_uids
+from pipeline.core.errors import InputError
+from pipeline.core.hashing import digest, keys
+from pipeline.models.training.order import wrong_order
+from pipeline.store.reader import SampleReader, read_rows, single, utf8
+from pipeline.store.shard_format import Unreadable
+from pipeline.store.shards import (
+    common_root,
+    find_shards,
+    format_of,
+    read_footers,
+    require_column,
+)
+
+Captions = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One image and its right captions; where it stands."""
+
+    uid: str
+    captions: Captions
+    pool: int
+    source: str
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that is not used, and why."""
+
+    uid: str | None
+    pool: int
+    source: str
+    row: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Pools:
+    """All usable pairs, sorted by uid; readers of their images; what is left out."""
+
+    pairs: list[Pair]
+    held_out: frozenset[str]
+    readers: list[SampleReader]
+    left_out: list[LeftOut]
+    rows: int
+    fingerprint: str = field(default="")
+
+    def without(self, rejected: dict[str, str]) -> Pools:
+        """Return the pools less the pairs whose image cannot be used."""
+        gone = [
+            LeftOut(p.uid, p.pool, p.source, p.row, rejected[p.uid])
+            for p in self.pairs
+            if p.uid in rejected
+        ]
+        pairs = [pair for pair in self.pairs if pair.uid not in rejected]
+        left = [*self.left_out, *gone]
+        return Pools(
+            pairs, self.held_out, self.readers, left, self.rows, self.fingerprint
+        )
+
+    def training(self) -> list[int]:
+        """Return the places of the pairs to train on."""
+        return [i for i, p in enumerate(self.pairs) if p.uid not in self.held_out]
+
+    def measured(self) -> list[int]:
+        """Return the places of the pairs that are held out."""
+        return [i for i, p in enumerate(self.pairs) if p.uid in self.held_out]
+
+
+def open_pools(pools: Sequence[PairPool], seed: int) -> Pools:
+    """Read uids and captions, and decide what each pair is for.
+
+    Raises InputError if shards or columns are missing, or if nothing is left to train
+    on.
+    """
+    readers: list[SampleReader] = []
+    pairs: list[Pair] = []
+    left_out: list[LeftOut] = []
+    held: set[str] = set()
+    marks: list[str] = []
+    seen: set[str] = set()
+    rows = 0
+    for number, pool in enumerate(pools):
+        reader, mark, count = _reader(pool, number)
+        readers.append(reader)
+        marks.append(mark)
+        rows += count
+        own = _usable(pool, number, reader, left_out, seen)
+        held |= _held_out(pool, number, own, seed)
+        pairs += own
+    pairs = _without_shared_captions(pairs, held, left_out)
+    pairs.sort(key=lambda pair: pair.uid)
+    found = Pools(pairs, frozenset(held), readers, left_out, rows, _mark(pairs, marks))
+    if len(found.training()) < 2:
+        raise InputError(
+            f"data: {len(found.training())} of {rows} rows are left to train on "
+            f"({_reasons(left_out)}; {len(held)} held out); give more rows, or hold "
+            "out less"
+        )
+    return found
+
+
+def with_wrong_captions(
+    pairs: Sequence[Pair], rows: Sequence[int], fraction: float, seed: int
+) -> list[Captions]:
+    """Return the captions of `rows`, a share of them those of another of its pool."""
+    captions = [pairs[row].captions for row in rows]
+    for pool in sorted({pairs[row].pool for row in rows}):
+        places = [i for i, row in enumerate(rows) if pairs[row].pool == pool]
+        uids = [pairs[rows[i]].uid for i in places]
+        for row, other in wrong_order(uids, fraction, seed).items():
+            captions[places[row]] = pairs[rows[places[other]]].captions
+    return captions
+
+
+def plain(caption: str) -> str:
+    """Return a caption as it is compared: without case and repeated blanks."""
+    return " ".join(caption.casefold().split())
+
+
+def _reader(pool: PairPool, number: int) -> tuple[SampleReader, str, int]:
+    shards, schema, _ = read_footers(find_shards(pool.path))
+    for key in ("uid", "image", "text"):
+        require_column(schema, getattr(pool.columns, key), f"{key} (of data[{number}])")
+    paths = {shard.name: shard.path for shard in shards}
+    root = common_root(list(paths.values()))
+    mark = ",".join(f"{s.name}:{s.rows}:{s.bytes}" for s in shards)
+    reader = SampleReader(root, paths, image=pool.columns.image, schema=schema)
+    return reader, mark, sum(shard.rows for shard in shards)
+
+
+def _usable(
+    pool: PairPool,
+    number: int,
+    reader: SampleReader,
+    left_out: list[LeftOut],
+    seen: set[str],
+) -> list[Pair]:
+    """Return the pairs of a pool; note every other row and its reason."""
+    without = read_uids(pool.without, "without") if pool.without else frozenset()
+    pairs: list[Pair] = []
+    for pair, fault in _rows(pool, number, reader):
+        doubts = {
+            "left_out_by_file": pair.uid in without,
+            "duplicate_uid": pair.uid in seen,
+        }
+        reason = fault or next((why for why, true in doubts.items() if true), "")
+        if reason:
+            left_out.append(
+                LeftOut(pair.uid or None, number, pair.source, pair.row, reason)
+            )
+        else:
+            seen.add(pair.uid)
+            pairs.append(pair)
+    return _of_rare_captions(pairs, pool.max_caption_repeats, left_out)
+
+
+def _rows(
+    pool: PairPool, number: int, reader: SampleReader
+) -> Iterator[tuple[Pair, str]]:
+    """Yield every row as a pair, with a reason where it is none."""
+    names = [pool.columns.uid, pool.columns.text]
+    for source, path in reader.paths.items():
+        rows = np.arange(format_of(path).footer(path).rows, dtype=np.int64)
+        for start, table in read_rows(path, rows, names, reader.schema):
+            if isinstance(table, Unreadable):
+                for row in range(start, start + table.rows):
+                    yield Pair("", (), number, source, row), table.reason
+                continue
+            uids, _ = utf8(single(table[names[0]]).cast(pa.string()))
+            texts = _captions(single(table[names[1]]))
+            for place, (uid, found) in enumerate(
+                zip(uids.to_pylist(), texts, strict=True)
+            ):
+                pair = Pair(uid or "", found or (), number, source, start + place)
+                yield pair, _fault(uid, found)
+
+
+def _fault(uid: str | None, captions: Captions | None) -> str:
+    if not uid:
+        return "uid_missing"
+    if captions is None:
+        return "text_not_utf8"
+    return "" if captions else "caption_missing"
+
+
+def _captions(column: pa.Array) -> list[Captions | None]:
+    """Return the captions of each row that say something; None: some are no UTF-8."""
+    kind = column.type
+    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+        texts, bad = utf8(column)
+        return [
+            None if wrong else _sayings([text])
+            for text, wrong in zip(texts.to_pylist(), bad.to_pylist(), strict=True)
+        ]
+    lengths = [0 if n is None else n for n in column.value_lengths().to_pylist()]
+    texts, bad = utf8(column.flatten())
+    flat, wrong, place = texts.to_pylist(), bad.to_pylist(), 0
+    found: list[Captions | None] = []
+    for length in lengths:
+        end = place + length
+        found.append(None if any(wrong[place:end]) else _sayings(flat[place:end]))
+        place = end
+    return found
+
+
+def _sayings(texts: Sequence[str | None]) -> Captions:
+    return tuple(dict.fromkeys(text for text in texts if text and text.strip()))
+
+
+def _of_rare_captions(
+    pairs: list[Pair], most: int | None, left_out: list[LeftOut]
+) -> list[Pair]:
+    """Leave out captions that more than `most` rows of the pool have."""
+    if most is None:
+        return pairs
+    counts = Counter(c for pair in pairs for c in {plain(c) for c in pair.captions})
+    kept = []
+    for pair in pairs:
+        rare = tuple(c for c in pair.captions if counts[plain(c)] <= most)
+        if rare:
+            kept.append(Pair(pair.uid, rare, pair.pool, pair.source, pair.row))
+        else:
+            left_out.append(
+                LeftOut(pair.uid, pair.pool, pair.source, pair.row, "caption_repeated")
+            )
+    return kept
+
+
+def _held_out(
+    pool: PairPool, number: int, pairs: list[Pair], seed: int
+) -> frozenset[str]:
+    """Return the uids that a pool holds out; rows with equal captions go together."""
+    if pool.hold_out.uids:
+        wanted = read_uids(pool.hold_out.uids, f"data[{number}].hold_out.uids")
+        return frozenset(pair.uid for pair in pairs if pair.uid in wanted)
+    goal = round(pool.hold_out.fraction * len(pairs))
+    groups = _groups(pairs)
+    # A group goes by the hash of its smallest uid, wherever its rows stand.
+    names = sorted(groups)
+    held: set[str] = set()
+    for place in np.argsort(keys(names, f"hold out:{seed}"), kind="stable").tolist():
+        group = groups[names[place]]
+        if len(held) + len(group) <= goal:
+            held.update(group)
+    return frozenset(held)
+
+
+def _groups(pairs: list[Pair]) -> dict[str, list[str]]:
+    """Return uids that share captions, also through others, by their smallest uid."""
+    parent = {pair.uid: pair.uid for pair in pairs}
+
+    def root(uid: str) -> str:
+        while parent[uid] != uid:
+            parent[uid] = parent[parent[uid]]
+            uid = parent[uid]
+        return uid
+
+    first: dict[str, str] = {}
+    for pair in pairs:
+        for caption in pair.captions:
+            one, other = (
+                root(first.setdefault(plain(caption), pair.uid)),
+                root(pair.uid),
+            )
+            parent[max(one, other)] = min(one, other)
+    groups: dict[str, list[str]] = {}
+    for pair in pairs:
+        groups.setdefault(root(pair.uid), []).append(pair.uid)
+    return groups
+
+
+def _without_shared_captions(
+    pairs: list[Pair], held: set[str], left_out: list[LeftOut]
+) -> list[Pair]:
+    """Leave out rows to train on that say what a row held out says."""
+    known = {plain(c) for pair in pairs if pair.uid in held for c in pair.captions}
+    kept = []
+    for pair in pairs:
+        if pair.uid not in held and any(plain(c) in known for c in pair.captions):
+            reason = "caption_held_out"
+            left_out.append(LeftOut(pair.uid, pair.pool, pair.source, pair.row, reason))
+        else:
+            kept.append(pair)
+    return kept
+
+
+def _mark(pairs: list[Pair], marks: list[str]) -> str:
+    state: list[Any] = [*(mark.encode() for mark in marks), b""]
+    for pair in pairs:
+        state.append("\x1f".join((pair.uid, *pair.captions)).encode())
+    return digest(*state).hex()
+
+
+def _reasons(left_out: list[LeftOut]) -> str:
+    counts = Counter(row.reason for row in left_out)
+    told = ", ".join(f"{n} {reason}" for reason, n in sorted(counts.items()))
+    return told or "none left out"
+
+
+def counted(left_out: Sequence[LeftOut]) -> dict[str, int]:
+    """Return how many rows each reason took, the detail behind a colon left off."""
+    counts = Counter(row.reason.partition(":")[0] for row in left_out)
+    return dict(sorted(counts.items()))
+
+
+def places(
+    pairs: Sequence[Pair], reader: SampleReader, pool: int
+) -> Iterator[tuple[int, bytes | None, str | None]]:
+    """Yield (place among `pairs`, image bytes, reason) for the pairs of one pool."""
+    own = sorted(
+        (pair.source, pair.row, place)
+        for place, pair in enumerate(pairs)
+        if pair.pool == pool
+    )
+    order: npt.NDArray[np.int64] = np.array([place for *_, place in own], np.int64)
+    batch = pa.RecordBatch.from_pydict(
+        {
+            "uid": pa.array(
+                [pairs[place].uid for place in order.tolist()], pa.string()
+            ),
+            "source": pa.array([source for source, *_ in own], pa.string()),
+            "row": pa.array([row for _, row, _ in own], pa.int64()),
+        }
+    )
+    at = 0
+    for read in reader.read(iter([batch]), ["image"]):
+        images, reasons = read.column("image"), read.column("reason").to_pylist()
+        for inner in range(len(read)):
+            yield int(order[at]), images[inner].as_py(), reasons[inner]
+            at += 1
