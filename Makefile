@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Processes that share the tests; files stay together, in the order of their names.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check bench bench-minhash clean
@@ -23,10 +26,10 @@ demo: $(READY) ## make a pool with planted defects, prune it, judge the result
 	$(BIN)/winnow demo
 
 test: $(READY) ## the test suite without its heavy part
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(READY) ## the whole test suite
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(READY) ## ruff, mypy --strict, import contracts
 	$(BIN)/ruff check .

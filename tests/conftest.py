@@ -15,13 +15,32 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "winnow", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("winnow")
 
 #: Fixtures of pages: `chromium`, `browser`, `visit`; of a cluster: `java`,
 #: `make_cluster`, `spark_cluster`.
 pytest_plugins = ("tests.browser", "tests.cluster")
 
+#: Fixtures that start a cluster: their tests run in one process, one after another.
+CLUSTERS = {"make_cluster", "spark_cluster"}
+
 DIM = 16
 WORDS = ["red", "blue", "cat", "dog", "house", "tree", "sun", "moon"]
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, and those of clusters in another."""
+    for item in items:
+        on_cluster = CLUSTERS.intersection(getattr(item, "fixturenames", ()))
+        group = "cluster" if on_cluster else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
