@@ -21,6 +21,7 @@ from pipeline import (
     cli_reports,
     cli_submit,
     cli_text,
+    cli_ui,
 )
 from pipeline.core.errors import ConfigError, WinnowError
 
@@ -81,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     cli_lake.add_commands(commands, _json_argument)
     cli_page.add_commands(commands, _json_argument)
     cli_filter.add_commands(commands, _json_argument)
+    cli_ui.add_commands(commands)
 
     init = commands.add_parser("init", help="copy the shipped recipes for editing")
     init.add_argument("folder", metavar="DIR")

@@ -86,6 +86,11 @@ class RunDatabase:
         self._sql.close()
 
     @property
+    def scratch(self) -> Path:
+        """A folder that is removed when the database is closed."""
+        return self._sql.scratch
+
+    @property
     def views(self) -> dict[str, list[tuple[str, str]]]:
         """Each view's columns and their SQL types."""
         self._prepare({"samples"})

@@ -153,8 +153,13 @@ def tell(story: dict[str, Any]) -> str:
         f"{story['uid']}: {story['fate']}{at}",
         f"  from {story['source']}, row {story['row']}",
     ]
-    lines += [f"  {e['step']:<12} {_sentence(e)}" for e in story["steps"]]
+    lines += [f"  {step:<12} {sentence}" for step, sentence in sentences(story)]
     return "\n".join(lines)
+
+
+def sentences(story: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what each step said of the row, in words."""
+    return [(entry["step"], _sentence(entry)) for entry in story["steps"]]
 
 
 def _sentence(entry: dict[str, Any]) -> str:
