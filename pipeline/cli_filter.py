@@ -28,6 +28,18 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     json_argument(train)
     train.set_defaults(command=_train)
 
+    purity = actions.add_parser(
+        "purity", help="what your trusted pool is worth: train with wrong captions"
+    )
+    recipe_arguments(purity, "a YAML file, or `filter_train`")
+    purity.add_argument("--out", metavar="FOLDER", help="of all trainings")
+    purity.add_argument(
+        "--levels", default="1,.75,.5,.25", help="shares of right captions"
+    )
+    purity.add_argument("--seeds", type=int, default=3, help="trainings at each level")
+    json_argument(purity)
+    purity.set_defaults(command=_purity)
+
 
 def recipe_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     """Add a recipe and `--set`."""
@@ -64,6 +76,31 @@ def _train(parsed: argparse.Namespace) -> None:
         f"held-out AUC {result.auc:.4f} after {result.steps:,} steps on "
         f"{result.trained_on:,} images; use it as model.name={result.name}"
     )
+
+
+def _purity(parsed: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from pipeline.config.filter_train import load
+    from pipeline.flows.filter_purity import measure_purity, tell_purity
+
+    config = load(parsed.recipe, parsed.overrides, parsed.out)
+    levels = _numbers(parsed.levels, "--levels")
+    tell = silent if parsed.json else say
+    result = measure_purity(config, levels, parsed.seeds, tell)
+    if parsed.json:
+        print_json({**asdict(result), "path": str(result.path)})
+    else:
+        print(tell_purity(result))
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    from pipeline.core.errors import ConfigError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: write numbers, as in 1,.5") from error
 
 
 def say(line: str) -> None:

@@ -62,6 +62,8 @@ class FilterResult:
     held_out: int
     left_out: dict[str, int]
     steps: int
+    #: AUC after the last step; `auc` is the best one, whose weights are kept.
+    last_auc: float = 0.5
 
     @property
     def name(self) -> str:
@@ -144,10 +146,12 @@ def _stage(config: FilterTrainConfig, world: World, tell: Tell) -> FilterResult:
         len(used.measured()),
         counted(used.left_out),
         progress.step,
+        progress.curve[-1]["auc"],
     )
     if world.first:
         written = export(model.module, described, out, config.output.precision)
         _write_record(config, used, progress, result, written, state.fingerprint)
+        state.finish()
     world.wait()
     return result
 
@@ -248,6 +252,7 @@ def _finished(out: Path, mark: str) -> FilterResult | None:
         found["held_out"],
         found["left_out"],
         found["steps"],
+        found["last_auc"],
     )
 
 
@@ -272,6 +277,7 @@ def _write_record(
         "result": {
             "auc": progress.best_auc,
             "best_step": progress.best_step,
+            "last_auc": result.last_auc,
             "steps": progress.step,
             "ended": progress.finished,
             "trained_on": result.trained_on,

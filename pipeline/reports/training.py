@@ -109,3 +109,44 @@ def _starts(starts: Sequence[Row]) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def write_purity(target: Path, levels: Sequence[Row], monotone: bool) -> None:
+    """Write the page of a purity ablation: chart and table of AUC by level."""
+    points = [
+        {"purity": level["purity"], "AUC": auc, "seed": str(seed)}
+        for level in levels
+        for seed, auc in enumerate(level["aucs"])
+    ]
+    chart = draw(_purity_chart(points), "Held-out AUC by share of right captions")
+    page = render("purity.html.j2", levels=levels, monotone=monotone, chart=chart)
+    write_page(target, page)
+
+
+def _purity_chart(points: Sequence[Row]) -> Spec:
+    across = {
+        "field": "purity",
+        "type": "quantitative",
+        "title": "share of right captions",
+        "axis": {"format": "%"},
+    }
+    up = {"type": "quantitative", "title": "held-out AUC", "scale": {"zero": False}}
+    return {
+        "width": 600,
+        "height": 240,
+        "padding": 4,
+        "data": {"values": list(points)},
+        "layer": [
+            {
+                "mark": {"type": "line", "color": KEPT},
+                "encoding": {
+                    "x": across,
+                    "y": {**up, "field": "AUC", "aggregate": "mean"},
+                },
+            },
+            {
+                "mark": {"type": "point", "color": KEPT, "filled": True},
+                "encoding": {"x": across, "y": {**up, "field": "AUC"}},
+            },
+        ],
+    }

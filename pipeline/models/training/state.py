@@ -83,6 +83,12 @@ class StateFolder:
         save_file(contiguous(trained_state(model)), file.with_suffix(".new"))
         os.replace(file.with_suffix(".new"), file)
 
+    def finish(self) -> None:
+        """Forget what only an unfinished training needs."""
+        for old in self.path.glob(f"{_PREFIX}*"):
+            shutil.rmtree(old)
+        (self.path / "best.safetensors").unlink(missing_ok=True)
+
     def load_best(self, model: Any) -> None:
         """Put the best weights into the model, if there are some."""
         from safetensors.torch import load_file

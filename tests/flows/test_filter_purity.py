@@ -1,0 +1,62 @@
+"""A pool with wrong captions makes a worse filter, and the command says how much."""
+
+from __future__ import annotations
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pipeline import cli
+from tests.trusted_pool import recipe, trusted_table, write_pool
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("purity")
+    pool = write_pool(folder / "pool", trusted_table(160))
+    file = folder / "recipe.yaml"
+    wanted = recipe(pool, folder / "out", epochs=8, learning_rate=1e-2)
+    wanted["model"]["freeze"] = ["visual"]
+    file.write_text(yaml.safe_dump(wanted))
+    arguments = ["filter", "purity", str(file), "--levels", "0,1", "--seeds", "2"]
+    return folder, arguments
+
+
+def test_auc_falls_to_chance_when_all_captions_are_wrong(measured, capsys):
+    folder, arguments = measured
+    assert cli.main([*arguments, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    pure, wrong = found["levels"]
+    assert (pure["purity"], wrong["purity"]) == (1.0, 0.0)
+    assert pure["mean"] > 0.75
+    assert wrong["mean"] < 0.65
+    assert len(pure["aucs"]) == 2
+    assert found["monotone"]
+    page = (folder / "out" / "purity.html").read_text()
+    assert f"{pure['mean']:.4f}" in page
+    assert "<svg" in page
+    # One pass over the images for each seed (whose random tower is frozen), not level.
+    caches = list((folder / "out" / "cache").iterdir())
+    assert len(caches) == 2
+
+
+def test_again_it_only_reads_and_tells_a_table(measured, capsys):
+    folder, arguments = measured
+    before = [f.stat().st_mtime_ns for f in sorted(folder.rglob("*.safetensors"))]
+    assert cli.main(arguments) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines()[1].split()[0] == "100%"
+    assert "trained before" in told.err
+    after = [f.stat().st_mtime_ns for f in sorted(folder.rglob("*.safetensors"))]
+    assert before == after
+    curve = folder / "out" / "purity-100-seed-3" / "curves.parquet"
+    assert len(pq.read_table(curve)) == 8
+
+
+@pytest.mark.parametrize("levels", ["2", "a,b", "-1,1"])
+def test_levels_are_shares(measured, capsys, levels):
+    _, arguments = measured
+    assert cli.main([*arguments, f"--levels={levels}"]) == 2
+    assert "--levels" in capsys.readouterr().err
