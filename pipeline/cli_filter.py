@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from pipeline import cli_judge
+
 Commands = Any
 Tell = Callable[[str], None]
 
@@ -39,6 +41,7 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     purity.add_argument("--seeds", type=int, default=3, help="trainings at each level")
     json_argument(purity)
     purity.set_defaults(command=_purity)
+    cli_judge.add_actions(actions, json_argument)
 
 
 def recipe_arguments(parser: argparse.ArgumentParser, what: str) -> None:
