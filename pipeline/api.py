@@ -6,20 +6,20 @@ May import: flows, reports, config, engines.open_engine.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
 
 from pipeline.config import filter_train
 from pipeline.config.filter_train import FilterTrainConfig
 from pipeline.config.lake import LakeConfig
-from pipeline.config.recipes import load_any, parse_any
+from pipeline.config.recipes import load_any, load_lake, parse_any
 from pipeline.config.run import RunConfig
 from pipeline.core.engine import Engine
 from pipeline.core.errors import WinnowError
 from pipeline.engines import open_engine
 from pipeline.flows import filter_train as filter_flow
-from pipeline.flows import runner, table_lake
+from pipeline.flows import lake_plan, runner, table_lake
 from pipeline.flows.filter_train import FilterResult
 from pipeline.flows.progress import Progress
 from pipeline.flows.runner import RunResult
@@ -30,6 +30,7 @@ __all__ = [
     "LakeResult",
     "RunResult",
     "make_engine",
+    "plan",
     "run",
     "scan",
     "train_filter",
@@ -65,7 +66,10 @@ def run(
     elif not isinstance(config, Config):
         config = parse_any(config)
     if isinstance(config, LakeConfig):
-        return table_lake.run(config, make_engine, progress)
+        found = table_lake.run(config, make_engine, progress)
+        if config.output.report:
+            _write_report(found.path)
+        return found
     result = runner.run(config, make_engine, progress)
     if config.output.report:
         _report(result)
@@ -74,20 +78,34 @@ def run(
 
 def _report(result: RunResult) -> None:
     """Write the run's page unless it stands; whatever runs a step removes it."""
-    if (result.path / "report.html").is_file():
-        return
+    if not (result.path / "report.html").is_file():
+        _write_report(result.path)
+
+
+def _write_report(path: Path) -> None:
     from pipeline.reports.page.report import write_report
 
     try:
-        write_report(result.path)
+        write_report(path)
     except WinnowError as error:
         # The run is whole all the same; `winnow report RUN` says what is wrong.
-        _log.warning("%s: no report.html: %s", result.path, error)
+        _log.warning("%s: no report.html: %s", path, error)
 
 
 def scan(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult:
     """Scan a lake of tables; see `pipeline.flows.table_lake.scan`."""
-    return table_lake.scan(config, make_engine, progress)
+    found = table_lake.scan(config, make_engine, progress)
+    if config.output.report:
+        _write_report(found.path)
+    return found
+
+
+def plan(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Plan a scanned lake's deletions; see `pipeline.flows.lake_plan.plan_lake`."""
+    found = lake_plan.plan_lake(str(run), overrides)
+    if load_lake(Path(run) / "config.lock.yaml").output.report:
+        _write_report(Path(run))
+    return found
 
 
 def train_filter(

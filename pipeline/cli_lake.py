@@ -207,10 +207,10 @@ def is_scan(run: str) -> bool:
 
 
 def _plan(parsed: argparse.Namespace) -> None:
-    from pipeline.flows.lake_plan import plan_lake
+    from pipeline import api
     from pipeline.reports.lake_plan import tell_plan
 
-    found = plan_lake(parsed.run, parsed.overrides)
+    found = api.plan(parsed.run, parsed.overrides)
     _print_json(found) if parsed.json else print(tell_plan(found))
 
 

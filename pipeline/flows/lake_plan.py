@@ -30,7 +30,7 @@ from pipeline.core.tables import PLAN
 from pipeline.flows.lake_run import LakeRun, open_run
 from pipeline.steps.lake.rebuild import Rebuild, describe
 from pipeline.steps.lake.replayed import difference
-from pipeline.store.run_folder import replace
+from pipeline.store.run_folder import remove, replace
 
 _GB = 1e9
 _MB = 1e6
@@ -291,6 +291,8 @@ def _write(run: LakeRun, rows: Sequence[Mapping[str, Any]]) -> None:
     beside = run.folder.file("plan.parquet.tmp")
     pq.write_table(pa.Table.from_pylist(list(rows), schema), beside)
     replace(beside, run.folder.file("plan.parquet"))
+    # It tells of an earlier plan, or of none.
+    remove(run.folder.file("report.html"))
 
 
 def _remove_stale_side_files(run: LakeRun, used: set[Path]) -> None:

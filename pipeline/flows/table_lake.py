@@ -195,7 +195,8 @@ class _Scan:
         tables = _tables([table for table, _ in surveyed], _reasons(stages), stages)
         file = self.folder.file("edges.parquet")
         new = not file.is_file() or pq.read_table(file) != edges
-        remove(self.folder.file("manifest.json"))
+        for name in ("manifest.json", "report.html"):
+            remove(self.folder.file(name))
         if new:
             # A plan of another graph must not be carried out.
             remove(self.folder.file("plan.parquet"))

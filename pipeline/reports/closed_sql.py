@@ -121,8 +121,10 @@ class ClosedSql:
 
     def columns(self, view: str) -> list[tuple[str, str]]:
         """Return a view's columns and their SQL types."""
+        # Of a view called `tables`, DESCRIBE alone would list every view instead.
+        described = f"DESCRIBE SELECT * FROM {identifier(view)}"
         with self._connection.cursor() as cursor:
-            found = cursor.execute(f"DESCRIBE {identifier(view)}").fetchall()
+            found = cursor.execute(described).fetchall()
         return [(name, kind) for name, kind, *_ in found]
 
     def tables_of(self, sql: str) -> set[str]:

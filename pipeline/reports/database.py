@@ -91,6 +91,11 @@ class RunDatabase:
         return self._sql.scratch
 
     @property
+    def names(self) -> list[str]:
+        """The views' names."""
+        return self._names
+
+    @property
     def views(self) -> dict[str, list[tuple[str, str]]]:
         """Each view's columns and their SQL types."""
         self._prepare({"samples"})

@@ -14,6 +14,26 @@ from pipeline.reports.closed_sql import identifier, literal
 from pipeline.store.run_folder import Marker, RunFolder
 
 _LAKE_TABLES = ("tables", "edges", "stages", "plan")
+#: Each table that is contained in one or contains one, and the first by name of all
+#: tables that are linked with it so: connected components, by spreading the least name.
+_ISLANDS = """
+WITH RECURSIVE
+held AS MATERIALIZED (
+    SELECT child, parent FROM edges WHERE relation IN ('duplicate', 'contained')
+),
+links AS MATERIALIZED (
+    SELECT child AS here, parent AS there FROM held
+    UNION SELECT parent, child FROM held
+),
+found("table", island) USING KEY ("table") AS (
+    SELECT DISTINCT here, here FROM links
+    UNION
+    SELECT links.here, min(near.island) FROM found AS near
+    JOIN links ON near."table" = links.there
+    JOIN recurring.found AS own ON own."table" = links.here
+    GROUP BY links.here HAVING min(near.island) < any_value(own.island)
+)
+SELECT "table", island FROM found"""
 
 #: Columns of each view that may have no rows, to be there all the same.
 _LEDGER = {
@@ -87,11 +107,12 @@ class RunSql:
     def lake_views(self) -> dict[str, str]:
         """Return the SELECT of each view over a scan of a lake."""
         files = {name: self._folder.file(f"{name}.parquet") for name in _LAKE_TABLES}
-        return {
+        views = {
             name: f"SELECT * FROM read_parquet([{literal(self.file(file))}])"
             for name, file in files.items()
             if file.is_file()
         }
+        return {**views, "islands": _ISLANDS}
 
     def views(self) -> dict[str, str]:
         """Return the SELECT of each view, each after those that it builds on."""

@@ -36,7 +36,9 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
             for bad in pool.get("unreadable_files", [])[:20]
         ]
     facts += [
-        (name, str(manifest[name])) for name in ("seed", "python") if name in manifest
+        (name, str(manifest[name]))
+        for name in ("lake", "seed", "python")
+        if name in manifest
     ]
     for name, number in sorted((manifest.get("versions") or {}).items()):
         facts.append((name, str(number)))

@@ -13,9 +13,9 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from pipeline.core.errors import WinnowError
+from pipeline.core.errors import ConfigError, WinnowError
 from pipeline.reports.database import RunDatabase
-from pipeline.reports.page import bias, clusters, deciding, overview, twins
+from pipeline.reports.page import bias, clusters, deciding, lake, overview, twins
 from pipeline.reports.page.answers import Answers
 from pipeline.reports.page.attributes import attributes
 from pipeline.reports.page.context import Section, Source
@@ -31,7 +31,7 @@ PICTURES = 5_000_000
 def write_report(
     run: str | Path, out: str | Path | None = None, columns: Sequence[str] = ()
 ) -> Path:
-    """Write a run's page and return where it is; by default RUN/report.html.
+    """Write a run's or a scan's page and return where; by default RUN/report.html.
 
     columns: what to look for bias in: columns of the pool, `language`, `aspect` or
     `source`; without any, the usual ones that the pool has.
@@ -44,7 +44,11 @@ def write_report(
 
 
 def render_report(run: str | Path, columns: Sequence[str] = ()) -> str:
-    """Return a run's page."""
+    """Return a run's page, or that of a scan of a lake."""
+    if Path(run, "edges.parquet").is_file():
+        if columns:
+            raise ConfigError("--columns: tables of a lake are not checked for bias")
+        return _render_lake(run)
     view = RunView(run)
     _measure(view)
     with RunDatabase(run) as database:
@@ -56,6 +60,21 @@ def render_report(run: str | Path, columns: Sequence[str] = ()) -> str:
             name=Path(run).resolve().name,
             queries=list(source.answers.asked),
             left_out=source.pictures.left_out,
+            **sections,
+        )
+
+
+def _render_lake(run: str | Path) -> str:
+    with RunDatabase(run) as database:
+        answers = Answers(database)
+        sections = lake.sections(answers)
+        return render(
+            "lake.html.j2",
+            name=Path(run).resolve().name,
+            provenance=provenance(Path(run)),
+            queries=list(answers.asked),
+            left_out=0,
+            lake=True,
             **sections,
         )
 
