@@ -151,16 +151,31 @@ class FineTune(_Frozen):
     freeze: tuple[Literal["visual", "visual.trunk", "text"], ...] = ()
 
 
+class ClassifierConfig(_Frozen):
+    """A logistic regression on vectors of `model.architecture`."""
+
+    vectors: Annotated[tuple[Literal["image", "text"], ...], Field(min_length=1)] = (
+        "image",
+        "text",
+    )
+    l2: Annotated[float, Field(gt=0)] = 1.0
+
+
 class FilterTrainConfig(_Frozen):
     """A validated recipe of `winnow filter train`."""
 
     flow: Literal["filter_train"] = "filter_train"
+    #: classifier: `data` against `raw` on frozen vectors, for comparison.
+    kind: Literal["contrastive", "classifier"] = "contrastive"
     data: Annotated[tuple[PairPool, ...], Field(min_length=1)]
     model: FilterModel = FilterModel()
     augment: Augment = Augment()
     optimise: Optimise = Optimise()
     #: Share of the training images that get captions of others: the purity ablation.
     wrong_captions: _Fraction = 0.0
+    #: Of kind classifier: the pools that the trusted ones are told from.
+    raw: tuple[PairPool, ...] = ()
+    classifier: ClassifierConfig = ClassifierConfig()
     fine_tune: FineTune | None = None
     output: Output = Output()
     seed: Annotated[int, Field(ge=0)] = 0

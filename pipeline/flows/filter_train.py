@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.config.filter_train import FilterTrainConfig, Start
+from pipeline.core.errors import ConfigError
 from pipeline.core.hashing import fingerprint, keys
 from pipeline.flows.filter_data import (
     LeftOut,
@@ -77,6 +78,8 @@ def train_filter(config: FilterTrainConfig, tell: Tell = _log.info) -> FilterRes
     The same call after a crash goes on; after the end it returns at once. Raises
     ConfigError, InputError, and TrainingError when the loss is no longer finite.
     """
+    if config.kind != "contrastive":
+        raise ConfigError("kind: classifier is trained by `winnow filter train` alone")
     with joined() as world:
         said: Tell = tell if world.first else lambda line: None
         if config.fine_tune is None:
@@ -173,7 +176,8 @@ def _starts(config: FilterTrainConfig) -> list[building.StartFrom]:
 def _fingerprint(config: FilterTrainConfig, pools: Pools) -> str:
     """Return a fingerprint of all that the weights depend on."""
     plain = config.as_recipe()
-    del plain["output"], plain["data"]
+    for key in ("output", "data", "kind", "raw", "classifier"):
+        del plain[key]
     plain["optimise"] = {
         k: v
         for k, v in plain["optimise"].items()
