@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
 from pipeline.config import filter_train
 from pipeline.config.filter_train import FilterTrainConfig
 from pipeline.config.lake import LakeConfig
-from pipeline.config.recipes import load_any, load_lake, parse_any
+from pipeline.config.recipes import load_any, load_lake, parse_any, spark_text
 from pipeline.config.run import RunConfig
 from pipeline.core.engine import Engine
 from pipeline.core.errors import WinnowError
 from pipeline.engines import open_engine
+from pipeline.engines.spark.session import SparkOptions
 from pipeline.flows import filter_train as filter_flow
 from pipeline.flows import lake_plan, runner, table_lake
 from pipeline.flows.filter_train import FilterResult
 from pipeline.flows.progress import Progress
 from pipeline.flows.runner import RunResult
 from pipeline.flows.table_lake import LakeResult
+from pipeline.models.checkpoint import LOCAL_DIR
 
 __all__ = [
     "FilterResult",
@@ -42,12 +45,19 @@ _log = logging.getLogger(__name__)
 
 
 @overload
-def run(config: RunConfig, *, progress: Progress | None = None) -> RunResult: ...
-@overload
-def run(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult: ...
+def run(
+    config: RunConfig, *, progress: Progress | None = None, spark: Any = None
+) -> RunResult: ...
 @overload
 def run(
-    config: Mapping[str, Any] | str | Path, *, progress: Progress | None = None
+    config: LakeConfig, *, progress: Progress | None = None, spark: Any = None
+) -> LakeResult: ...
+@overload
+def run(
+    config: Mapping[str, Any] | str | Path,
+    *,
+    progress: Progress | None = None,
+    spark: Any = None,
 ) -> RunResult | LakeResult: ...
 
 
@@ -55,10 +65,12 @@ def run(
     config: Config | Mapping[str, Any] | str | Path,
     *,
     progress: Progress | None = None,
+    spark: Any = None,
 ) -> RunResult | LakeResult:
     """Run a recipe, given as a path or shipped name, a mapping, or a config.
 
-    A lake of tables is scanned and its deletions planned; none is deleted.
+    A lake of tables is scanned and its deletions planned; none is deleted. With a
+    SparkSession in `spark` the run takes place there, whatever engine it names.
     Raises ConfigError, InputError or another WinnowError; see `pipeline.core.errors`.
     """
     if isinstance(config, str | Path):
@@ -66,11 +78,11 @@ def run(
     elif not isinstance(config, Config):
         config = parse_any(config)
     if isinstance(config, LakeConfig):
-        found = table_lake.run(config, make_engine, progress)
+        found = table_lake.run(config, partial(make_engine, spark=spark), progress)
         if config.output.report:
             _write_report(found.path)
         return found
-    result = runner.run(config, make_engine, progress)
+    result = runner.run(config, partial(make_engine, spark=spark), progress)
     if config.output.report:
         _report(result)
     return result
@@ -126,10 +138,40 @@ def train_filter(
     return filter_flow.train_filter(config, tell or _log.info)
 
 
-def make_engine(config: Config, scratch: Path) -> Engine:
-    """Open the engine that a recipe names."""
+def make_engine(config: Config, scratch: Path, spark: Any = None) -> Engine:
+    """Open the engine that a recipe names, or Spark if there is a session."""
+    engine = config.engine
+    name = engine.name if spark is None else "spark"
     return open_engine(
-        config.engine.name,
+        name,
         scratch=scratch,
-        group_bytes=config.engine.group_mb * 2**20,
+        group_bytes=engine.group_mb * 2**20,
+        spark=_spark_options(config, spark) if name == "spark" else None,
     )
+
+
+def _spark_options(config: Config, session: Any) -> SparkOptions:
+    engine = config.engine
+    return SparkOptions(
+        partitions=engine.partitions,
+        batch_rows=engine.batch_rows,
+        scratch=engine.scratch,
+        conf={name: spark_text(value) for name, value in engine.spark.items()},
+        ship=_model_files(config) if isinstance(config, RunConfig) else (),
+        session=session,
+    )
+
+
+def _model_files(config: RunConfig) -> list[str]:
+    """Return the folders and files of local models, for the workers to be sent."""
+    sections = (config.section(step) for step in config.steps)
+    own = (getattr(section, "model", None) for section in sections)
+    found: dict[str, None] = {}
+    for model in (config.model, *own):
+        if model is None:
+            continue
+        if model.name.startswith(LOCAL_DIR):
+            found[model.name.removeprefix(LOCAL_DIR)] = None
+        elif model.pretrained and Path(model.pretrained).is_file():
+            found[model.pretrained] = None
+    return list(found)

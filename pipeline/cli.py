@@ -143,7 +143,7 @@ def _run(parsed: argparse.Namespace) -> None:
     from pipeline.config.recipes import load_any
     from pipeline.console import make_progress
 
-    config = load_any(parsed.recipe, parsed.overrides, parsed.out)
+    config = load_any(parsed.recipe, parsed.overrides, parsed.out, parsed.engine)
     if isinstance(config, LakeConfig):
         cli_lake.run(config, parsed.json)
         return

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Thread
 from typing import IO
 
-from pipeline.config.recipes import find, flow_of, load_values, read
+from pipeline.config.recipes import find, flow_of, load_values, read, spark_text
 from pipeline.core.errors import ConfigError, WinnowError
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -189,8 +189,4 @@ def _java_path() -> str | None:
 
 
 def _text(conf: Mapping[str, object]) -> dict[str, str]:
-    """Write settings as Spark reads them: YAML's true is Spark's `true`."""
-    return {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in conf.items()
-    }
+    return {name: spark_text(value) for name, value in conf.items()}

@@ -265,3 +265,32 @@ def spark_cluster(make_cluster: Callable[..., SparkCluster]) -> SparkCluster:
     A test that kills a worker adds one, so that the next test finds two.
     """
     return make_cluster()
+
+
+@pytest.fixture(scope="session")
+def spark(make_cluster: Callable[..., SparkCluster]) -> Iterator[Any]:
+    """Return a session of this process on a cluster of its own, with an event log.
+
+    It takes all of that cluster's cores, hence not `spark_cluster`.
+    """
+    from pyspark.sql import SparkSession
+
+    cluster = make_cluster()
+    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    os.environ.setdefault("JDK_JAVA_OPTIONS", _QUICK_JAVA)
+    settings = {
+        "spark.driver.memory": "512m",
+        "spark.executor.memory": "1g",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        "spark.eventLog.enabled": "true",
+        "spark.eventLog.dir": f"file://{cluster.events}",
+    }
+    builder = SparkSession.builder.appName("tests").master(cluster.url)
+    for name, value in settings.items():
+        builder = builder.config(name, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()

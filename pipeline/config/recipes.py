@@ -151,13 +151,16 @@ def load_lake(
 
 
 def load_any(
-    recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    out: str | None = None,
+    engine: str | None = None,
 ) -> RunConfig | LakeConfig:
     """Read, override and validate a recipe of any flow."""
     flow = flow_of(read(find(str(recipe))))
     if flow == "table_lake":
-        return load_lake(recipe, overrides, out)
-    return load(recipe, overrides, out)
+        return load_lake(recipe, overrides, out, engine)
+    return load(recipe, overrides, out, engine)
 
 
 def parse_any(recipe: Mapping[str, Any]) -> RunConfig | LakeConfig:
@@ -242,3 +245,8 @@ class Recipe(Protocol):
 def dump(config: Recipe) -> str:
     """Return the resolved recipe as YAML; running it again gives the same run."""
     return yaml.safe_dump(config.as_recipe(), sort_keys=False, allow_unicode=True)
+
+
+def spark_text(value: object) -> str:
+    """Write a setting as Spark reads it: YAML's true is Spark's `true`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

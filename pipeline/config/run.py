@@ -53,9 +53,19 @@ class InputConfig(_Frozen):
 class EngineConfig(_Frozen):
     """Where the steps run."""
 
-    name: Literal["local"] = "local"
+    name: Literal["local", "spark"] = "local"
     #: Bytes of one group bucket in memory; larger shuffles go through scratch files.
     group_mb: Annotated[int, Field(gt=0)] = 256
+    #: Parts of every shuffle in Spark; null: as many as it finds fit.
+    partitions: Annotated[int, Field(gt=0)] | None = None
+    #: Rows of an Arrow batch between Spark and Python.
+    batch_rows: Annotated[int, Field(gt=0)] = 16_384
+    #: Pairs of duplicates up to which the driver joins them to components.
+    edges_on_driver: Annotated[int, Field(ge=0)] = 50_000_000
+    #: Folder for scratch files that driver and workers see; null: in the run's own.
+    scratch: str | None = None
+    #: Settings of Spark itself, for a session that is not there yet.
+    spark: dict[str, str | int | float | bool] = {}
 
 
 class OutputConfig(_Frozen):

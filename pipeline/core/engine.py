@@ -30,6 +30,16 @@ class Engine(Protocol):
     def name(self) -> str:
         """Name in `engine.name` of a configuration."""
 
+    @property
+    def slots(self) -> int:
+        """How many kernels run at a time: a hint for work that is done in parts."""
+
+    def label(self, step: str) -> None:
+        """Say which step the verbs to come belong to, for whoever watches."""
+
+    def peak_rss_mb(self) -> float:
+        """Return the peak memory of a worker since `label`; 0 if there is none."""
+
     def scan(self, path: str, columns: Sequence[str] | None = None) -> Frame:
         """Read a Parquet artifact (a file or a folder of parts)."""
 
@@ -43,11 +53,13 @@ class Engine(Protocol):
         schema: pa.Schema,
         *,
         order_by: Sequence[str] = (),
+        together: str | None = None,
     ) -> Frame:
-        """Stream the frame through `kernel`.
+        """Stream the frame through `kernel`, which an engine may call several times.
 
-        With `order_by`, batches arrive sorted by those columns (within a partition);
-        without, in any order.
+        With `order_by`, batches arrive sorted by those columns, and the calls divide
+        that order into stretches; without, in any order. With `together`, all rows of a
+        value of that column reach the same call. `core.task` tells calls apart.
         """
 
     def map_groups(

@@ -1,21 +1,38 @@
 """The engines' verbs; nothing about pruning.
 
-May import: core, store; polars in `local` only, pyspark in `spark` only. Never steps
-or algorithms.
+May import: core, store; polars in `local` only, pyspark in `spark` and `shipping` only.
+Never steps or algorithms.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.core.engine import Engine
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from pipeline.engines.spark.session import SparkOptions
+
+ENGINES = ("local", "spark")
 
 
-def open_engine(name: str, *, scratch: Path, group_bytes: int) -> Engine:
-    """Return the engine of that name, with a folder for its scratch files."""
+def open_engine(
+    name: str, *, scratch: Path, group_bytes: int, spark: SparkOptions | None = None
+) -> Engine:
+    """Return the engine of that name, with a folder for its scratch files.
+
+    `spark` is what the engine of that name is told. Raises ConfigError for a name that
+    is none, and if Spark does not start.
+    """
     if name == "local":
         from pipeline.engines.local import LocalEngine
 
         return LocalEngine(scratch, group_bytes)
-    raise ConfigError(f"engine.name: unknown engine '{name}'; known: local")
+    if name == "spark":
+        from pipeline.engines.spark.engine import SparkEngine
+
+        return SparkEngine(scratch, spark)
+    hint = did_you_mean(name, ENGINES)
+    raise ConfigError(f"engine.name: unknown engine '{name}'; {hint}")

@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from pipeline.core.engine import BatchKernel, GroupKernel, How, Measure
 from pipeline.core.errors import RunError
 from pipeline.core.vectors import take
+from pipeline.engines.groups import split_groups
+from pipeline.engines.parts import part_writer, plain_schema
 from pipeline.store.run_folder import remove, replace
 
 _BATCH_ROWS = 16_384
@@ -31,23 +33,24 @@ _MAX_BUCKETS = 200
 # Bytes a string is taken to need when the size of a shuffle is estimated.
 _STRING_BYTES = 48
 
-_LARGE = {
-    pa.large_string(): pa.string(),
-    pa.large_binary(): pa.binary(),
-    pa.string_view(): pa.string(),
-    pa.binary_view(): pa.binary(),
-}
-
 
 class LocalEngine:
     """The engine's verbs over polars' lazy frames."""
 
     name = "local"
+    slots = 1
 
     def __init__(self, scratch: Path, group_bytes: int = 256 * 2**20) -> None:
         self._scratch = scratch
         self._group_bytes = group_bytes
         self._numbers = itertools.count()
+
+    def label(self, step: str) -> None:
+        """Nobody watches but this process."""
+
+    def peak_rss_mb(self) -> float:
+        """There are no workers."""
+        return 0.0
 
     def scan(self, path: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Read a Parquet artifact (a file or a folder of parts)."""
@@ -69,8 +72,9 @@ class LocalEngine:
         schema: pa.Schema,
         *,
         order_by: Sequence[str] = (),
+        together: str | None = None,
     ) -> pl.LazyFrame:
-        """Stream the frame through `kernel` into a scratch file."""
+        """Stream the frame through `kernel`, in one call, into a scratch file."""
         ordered = frame.sort(order_by) if order_by else frame
         return self._spill(kernel(_batches(ordered)), schema)
 
@@ -84,7 +88,9 @@ class LocalEngine:
         bound = max(self._group_bytes // row_bytes, int(rows.sum()) // _MAX_BUCKETS, 1)
         buckets = _buckets(sizes[key].to_numpy(), rows, bound)
         tables = self._bucket_tables(frame, key, buckets)
-        results = (kernel(group) for table in tables for group in _groups(table, key))
+        results = (
+            kernel(group) for table in tables for group in split_groups(table, key)
+        )
         return self._spill(_as_batches(results), schema)
 
     def join(
@@ -205,15 +211,7 @@ def _batches(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch]:
 def _arrow_schema(frame: pl.LazyFrame) -> pa.Schema:
     """Return the frame's schema in plain Arrow types."""
     empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow().schema
-    return pa.schema([(f.name, _plain(f.type)) for f in empty])
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(kind):
-        return pa.struct([(f.name, _plain(f.type)) for f in kind])
-    if pa.types.is_large_list(kind):
-        return pa.list_(_plain(kind.value_type))
-    return _LARGE.get(kind, kind)
+    return plain_schema(empty)
 
 
 def _as_batches(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
@@ -231,33 +229,13 @@ def _write_parts(
             if writer is not None:
                 writer.close()
             file = folder / f"part-{part:05d}.parquet"
-            writer, part = _writer(file, schema), part + 1
+            writer, part = part_writer(file, schema), part + 1
         writer.write_batch(batch)
         rows += len(batch)
     if writer is None:
-        writer = _writer(folder / "part-00000.parquet", schema)
+        writer = part_writer(folder / "part-00000.parquet", schema)
     writer.close()
     return rows
-
-
-def _writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
-    # Vectors and uids do not repeat: a dictionary would only be built to be dropped.
-    repeating = [
-        field.name
-        for field in schema
-        if pa.types.is_string(field.type) and field.name not in ("uid", "kept_twin")
-    ]
-    packed = {
-        field.name: "none" if pa.types.is_fixed_size_list(field.type) else "zstd"
-        for field in schema
-    }
-    leaf = {
-        f"{name}.list.element" if codec == "none" else name: codec
-        for name, codec in packed.items()
-    }
-    return pq.ParquetWriter(
-        file, schema, compression=leaf, use_dictionary=repeating or False
-    )
 
 
 def _measure(column: str, measure: Measure) -> pl.Expr:
@@ -322,18 +300,3 @@ def _scatter(
     for writer in writers:
         if writer is not None:
             writer.close()
-
-
-def _groups(table: pa.Table, key: str) -> Iterator[pa.Table]:
-    """Split a table by its integer key."""
-    if not table.num_rows:
-        return
-    whole = table.combine_chunks().to_batches()
-    values = whole[0].column(key).to_numpy()
-    if int(values.max()) - int(values.min()) < 2**16:
-        # NumPy sorts these by radix, several times faster.
-        values = (values - values.min()).astype(np.uint16)
-    order = np.argsort(values, kind="stable")
-    borders = np.flatnonzero(np.diff(values[order])) + 1
-    for rows in np.split(order, borders):
-        yield pa.Table.from_batches([take(whole[0], rows)])

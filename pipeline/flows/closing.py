@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.core import schemas
 from pipeline.core.engine import Frame
 from pipeline.steps.registry import INDEX
-from pipeline.store.outputs import WRITTEN, write_quarantine
+from pipeline.store.outputs import MAX_FILES, WRITTEN, settle, write_quarantine
 from pipeline.store.run_folder import remove, replace, write_text
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def _write_quarantine(session: Session) -> None:
         reader=session.reader,
         schema=session.pool.schema,
         folder=os.fspath(work),
-        bad_files=tuple(session.pool.bad),
     )
     references = [
         _references(session, marker.step)
@@ -71,8 +70,13 @@ def _write_quarantine(session: Session) -> None:
     empty = engine.from_table(_REFERENCES.empty_table())
     frame = engine.union([empty, *references])
     written = engine.map_batches(frame, kernel, WRITTEN, order_by=("source", "row"))
-    engine.count(written)
+    files = engine.collect(written, MAX_FILES)
     engine.clear()
+    bad = tuple(session.pool.bad)
+    if bad or not len(files):
+        own = kernel(iter(()), bad_files=bad)
+        files = pa.concat_tables([files, pa.Table.from_batches(list(own))])
+    settle(work, files)
     replace(work, folder.file("quarantine"))
 
 

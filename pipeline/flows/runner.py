@@ -174,6 +174,7 @@ class Session:
         remove(self.folder.file("manifest.json"))
         remove(self.folder.file("report.html"))
         meter = Meter()
+        self.engine.label(step.name)
         work = self.folder.scratch(step.name) / "out"
         remove(work)
         work.mkdir(parents=True)
@@ -263,7 +264,8 @@ class Session:
                 )
         else:
             kept = self.rows - rejected
-        seconds, peak = meter.read()
+        seconds, own = meter.read()
+        peak = max(own, engine.peak_rss_mb())
         return Marker(
             step=step.name,
             kind=step.kind,

@@ -48,6 +48,8 @@ def load_checkpoint(name: str, pretrained: str | None) -> Checkpoint:
     ensure_torchvision()
     if name.startswith(LOCAL_DIR):
         name = f"{LOCAL_DIR}{local_copy(name.removeprefix(LOCAL_DIR))}"
+    elif pretrained:
+        pretrained = str(local_copy(pretrained))
     _check(name, pretrained)
     import open_clip
 

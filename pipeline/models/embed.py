@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -21,6 +20,7 @@ import pyarrow as pa
 
 from pipeline.core import schemas
 from pipeline.core.errors import InputError
+from pipeline.core.task import available_cores
 from pipeline.core.vectors import to_column
 from pipeline.models.encoder import Encoder, ModelSpec, Tokens, load_encoder
 from pipeline.models.images import ImageRejected
@@ -63,7 +63,7 @@ def embed_batches(
     columns = [m for m in MODALITIES if m in modalities]
     encoder = load_encoder(spec)
     schema = output_schema(encoder.dim, tuple(modalities))
-    workers = threads or _available_cores()
+    workers = threads or available_cores()
     ahead: deque[Future[_Chunk]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
@@ -183,9 +183,3 @@ def _embed(chunk: _Chunk, encoder: Encoder, schema: pa.Schema) -> pa.RecordBatch
         columns.append(to_column(matrix, valid))
     columns.append(pa.array(reasons, pa.string()))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
-
-
-def _available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -16,7 +16,14 @@ import pyarrow as pa
 from pipeline.config.steps import ApplyConfig
 from pipeline.core.engine import Frame
 from pipeline.steps.step import Context, Contract, Outcome
-from pipeline.store.outputs import WRITTEN, ShardSize, datacomp_subset, write_kept
+from pipeline.store.outputs import (
+    MAX_FILES,
+    WRITTEN,
+    ShardSize,
+    datacomp_subset,
+    settle,
+    write_kept,
+)
 from pipeline.store.reader import single
 from pipeline.store.run_folder import remove
 
@@ -41,7 +48,11 @@ def run(context: Context) -> Outcome:
     written = engine.map_batches(
         context.samples, kernel, WRITTEN, order_by=("source", "row")
     )
-    files = engine.count(written)
+    found = engine.collect(written, MAX_FILES)
+    if not len(found):
+        # An engine need not call a kernel that nothing reaches.
+        found = pa.Table.from_batches(list(kernel(iter(()))))
+    files = settle(folder, found)
     outputs = {"kept": "kept"}
     repeats = _repeats(context)
     if repeats is not None:

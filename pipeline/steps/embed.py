@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from pipeline.config.steps import EmbedConfig
 from pipeline.core.engine import Frame
 from pipeline.core.errors import ConservationError
+from pipeline.core.hashing import fingerprint
 from pipeline.models.embed import embed_batches, output_schema
 from pipeline.models.encoder import ModelSpec, load_encoder
 from pipeline.steps.ready_vectors import ready_vectors
@@ -26,6 +27,7 @@ from pipeline.steps.step import Context, Contract, Outcome, Reuse, model_spec
 from pipeline.store.clip_retrieval import ClipRetrieval, state_of
 from pipeline.store.reader import SampleReader
 
+# For each kernel that runs at a time.
 _PART_ROWS = 4_000
 
 #: What is embedded: the samples as they are, their images flipped left to right, their
@@ -131,8 +133,8 @@ def embed(
         old = engine.join(known, engine.select(samples, {"uid": "uid"}), "uid", "semi")
         frames.append(engine.map_batches(old, as_valid, schema))
         todo = engine.join(samples, engine.select(old, {"uid": "uid"}), "uid", "anti")
-    for number, sources in enumerate(_parts(context.shard_rows)):
-        path = context.parts / variant / f"part-{number:05d}"
+    for sources in _parts(context.shard_rows, _PART_ROWS * engine.slots):
+        path = context.parts / variant / f"part-{fingerprint(' '.join(sources))[:16]}"
         if not path.is_dir():
             table = pa.table({"source": pa.array(sources, pa.string())})
             part = engine.join(todo, engine.from_table(table), "source", "semi")
@@ -215,14 +217,14 @@ def _known_vectors(
     return context.engine.scan(os.fspath(folder), names) if folder.is_dir() else None
 
 
-def _parts(shard_rows: Mapping[str, int]) -> Iterator[list[str]]:
-    """Gather neighbouring shards into parts of at least _PART_ROWS rows."""
+def _parts(shard_rows: Mapping[str, int], least: int) -> Iterator[list[str]]:
+    """Gather neighbouring shards into parts of at least `least` rows."""
     held: list[str] = []
     rows = 0
     for source, count in shard_rows.items():
         held.append(source)
         rows += count
-        if rows >= _PART_ROWS:
+        if rows >= least:
             yield held
             held, rows = [], 0
     if held:

@@ -5,7 +5,6 @@ The `minhash` step and the index share this, so that both mean the same by a ske
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +19,7 @@ from pipeline.algorithms.dedup import banding, minhash
 from pipeline.algorithms.dedup.set_elements import as_words, is_list
 from pipeline.config.steps import SketchConfig
 from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.task import available_cores
 from pipeline.store.reader import SampleReader, single, utf8
 
 #: Texts that are sketched at a time.
@@ -65,7 +65,7 @@ class Sketching:
             "unit": "word" if element else self.unit,
             "ngram": 1 if element else self.ngram,
             "normalise": self.normalise,
-            "threads": _cores(),
+            "threads": available_cores(),
         }
 
 
@@ -193,9 +193,4 @@ def require_text(schema: pa.Schema, column: str, unit: str, step: str) -> None:
 
 def jaccard_threads() -> int:
     """Return how many threads compare pairs here."""
-    return _cores()
-
-
-@cache
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    return available_cores()

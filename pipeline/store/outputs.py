@@ -5,6 +5,7 @@ Kernels over references sorted by (source, row), like every reader of samples.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.core.task import current_task
 from pipeline.store.reader import SampleReader, by_source, single
 from pipeline.store.shard_format import Sink, Unreadable
 from pipeline.store.shards import format_of
@@ -22,7 +24,10 @@ from pipeline.store.shards import format_of
 _ROW_GROUP_BYTES = 32 * 2**20
 _ROW_GROUP_ROWS = 10_000
 
-WRITTEN = pa.schema([("file", pa.string()), ("rows", pa.int64())])
+#: A file, the number of the task that wrote it, and its rows.
+WRITTEN = pa.schema([("task", pa.int64()), ("file", pa.string()), ("rows", pa.int64())])
+#: More files than a run writes.
+MAX_FILES = 10_000_000
 
 #: DataComp's subset file: a uid's 128 bits as two unsigned 64-bit halves.
 SUBSET = np.dtype("u8,u8")
@@ -48,8 +53,8 @@ def write_kept(
 ) -> Iterator[pa.RecordBatch]:
     """Copy the referenced rows, whole, to shards of the input's format in `folder`.
 
-    Yields one (file, rows) batch per shard. Raises OSError if a row that an earlier
-    step could read no longer can be.
+    Yields one batch of WRITTEN per shard; `settle` gives them their names. Raises
+    OSError if a row that an earlier step could read no longer can be.
     """
     like = next(iter(reader.paths.values()))
     whole = format_of(like).whole(schema)
@@ -62,7 +67,35 @@ def write_kept(
             writer.add(table)
     writer.close()
     for file, rows in writer.written:
-        yield pa.RecordBatch.from_pylist([{"file": file, "rows": rows}], WRITTEN)
+        yield _written(file, rows)
+
+
+def _written(file: str, rows: int) -> pa.RecordBatch:
+    row = {"task": current_task().number, "file": file, "rows": rows}
+    return pa.RecordBatch.from_pylist([row], WRITTEN)
+
+
+def _own_name(number: int, suffix: str) -> str:
+    """Return a file's name that no other task, and no other try of this one, uses."""
+    task = current_task()
+    return f"task-{task.number:06d}-{task.attempt}-{number:05d}{suffix}"
+
+
+def settle(folder: Path, written: pa.Table) -> int:
+    """Name the files of WRITTEN in order, and remove all others; return their number.
+
+    What a task wrote that was tried again, or beside another, is not among them. Empty
+    files stay only if there are no others.
+    """
+    rows = written.sort_by([("task", "ascending"), ("file", "ascending")]).to_pylist()
+    counted = [row for row in rows if row["rows"]] or rows[:1]
+    names = [row["file"] for row in counted]
+    for stray in set(os.listdir(folder)) - set(names):
+        (folder / stray).unlink()
+    for number, name in enumerate(names):
+        suffix = name[name.index(".") :]
+        os.replace(folder / name, folder / f"part-{number:05d}{suffix}")
+    return len(names)
 
 
 class ShardWriter:
@@ -109,7 +142,7 @@ class ShardWriter:
 
     def _flush(self) -> None:
         if self._sink is None:
-            self._file = self._folder / f"part-{len(self.written):05d}{self._suffix}"
+            self._file = self._folder / _own_name(len(self.written), self._suffix)
             self._sink = self._format.sink(self._file, self._schema)
         if self._held:
             self._sink.write(pa.concat_tables(self._held))
@@ -152,18 +185,18 @@ def write_quarantine(
     reader: SampleReader,
     schema: pa.Schema,
     folder: str,
-    bad_files: tuple[tuple[str, str], ...],
+    bad_files: tuple[tuple[str, str], ...] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Write (uid, source, row, reason, step) with the raw row to `folder`.
 
     The raw row is null where it cannot be read; a file that cannot be read at all
-    takes one row without a number. Yields one (file, rows) batch.
+    takes one row without a number. Yields one batch of WRITTEN.
     """
     shards = iter(reader.paths.values())
     whole = format_of(next(shards)).whole(schema) if reader.paths else schema.names
     schema = pa.schema([schema.field(name) for name in whole])
     target = quarantine_schema(schema)
-    file = Path(folder) / "part-00000.parquet"
+    file = Path(folder) / _own_name(len(bad_files), ".parquet")
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = 0
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
@@ -175,7 +208,7 @@ def write_quarantine(
                 # A row group each: Arrow reads no more than 2 GiB of nested images.
                 writer.write_table(pa.Table.from_batches([batch]))
                 rows += len(batch)
-    yield pa.RecordBatch.from_pylist([{"file": file.name, "rows": rows}], WRITTEN)
+    yield _written(file.name, rows)
 
 
 def _with_raw_rows(

@@ -80,7 +80,11 @@ def verify_edges(
             wanted[table].append(column_set)
     kernel = partial(hash_tables, tables=tables, wanted=dict(wanted))
     rows = engine.map_batches(
-        engine.from_table(tables.tasks(sorted(wanted))), kernel, _ROWS, order_by=ORDER
+        engine.from_table(tables.tasks(sorted(wanted))),
+        kernel,
+        _ROWS,
+        order_by=ORDER,
+        together="table",
     )
     verdicts = engine.map_groups(
         rows, "group", partial(compare_group, sets=sets), VERDICTS

@@ -96,7 +96,9 @@ def sample_edges(
     kernel = partial(
         look_up, tables=tables, projections=_by_parent(projections), samples=rows
     )
-    found = engine.map_batches(engine.from_table(tasks), kernel, _FOUND, order_by=ORDER)
+    found = engine.map_batches(
+        engine.from_table(tasks), kernel, _FOUND, order_by=ORDER, together="table"
+    )
     judge = partial(judge_projection, projections=projections, samples=rows)
     judged = engine.map_groups(found, "projection", judge, VERDICTS)
     exact = [samples[child].complete for child in edges.child.tolist()]

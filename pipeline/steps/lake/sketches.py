@@ -143,7 +143,7 @@ def sketch_tables(
         sizes=sizes,
     )
     frame = engine.map_batches(
-        engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER
+        engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER, together="table"
     )
     found = engine.collect(frame, _MAX_SKETCHES)
     without = _without_parts(tables, read, sizes)

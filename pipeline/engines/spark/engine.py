@@ -1,0 +1,354 @@
+"""The engine's verbs over Spark's DataFrames.
+
+What a kernel returns is computed once and kept by the executors, in memory and on
+their disks, until `clear`; a lost executor's part is computed again. The driver holds
+footers, counts and what `collect` asks for.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.core.engine import BatchKernel, GroupKernel, How, Measure
+from pipeline.core.errors import RunError
+from pipeline.engines.parts import part_writer, plain_schema
+from pipeline.engines.spark import workers
+from pipeline.engines.spark.frame import SparkFrame, read_footers, united
+from pipeline.engines.spark.peak import PeakParam
+from pipeline.engines.spark.session import SparkOptions, open_session, our_errors
+from pipeline.engines.spark.wire import from_wire, spark_schema, wire_schema
+from pipeline.store.run_folder import remove, replace
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+_BUNDLE_BYTES = 64 * 2**20
+_JOINS = {"inner": "inner", "left": "left", "semi": "left_semi", "anti": "left_anti"}
+
+
+class SparkEngine:
+    """The engine's verbs over DataFrames of one session."""
+
+    name = "spark"
+
+    def __init__(self, scratch: Path, options: SparkOptions | None = None) -> None:
+        self._options = options or SparkOptions()
+        given = self._options.scratch
+        self._scratch = Path(given, f"winnow-{uuid.uuid4().hex}") if given else scratch
+        self._numbers = itertools.count()
+        self._kept: list[DataFrame] = []
+        self._session = open_session(self._options)
+        self._context = self._session.sparkContext
+        self._peak = self._context.accumulator(0.0, PeakParam())
+
+    @property
+    def slots(self) -> int:
+        """Kernels that run at a time."""
+        return int(self._context.defaultParallelism)
+
+    def label(self, step: str) -> None:
+        """Name the jobs to come after a step, in Spark's pages and its event log."""
+        self._context.setJobGroup(f"winnow {step}", step)
+        self._peak.value = 0.0
+
+    def peak_rss_mb(self) -> float:
+        """Return the largest resident memory of a Python worker since `label`."""
+        return float(self._peak.value)
+
+    def scan(self, path: str, columns: Sequence[str] | None = None) -> SparkFrame:
+        """Read a Parquet artifact (a file or a folder of parts)."""
+        frame = read_footers(path)
+        if columns is None:
+            return frame
+        return self.select(frame, {name: name for name in columns})
+
+    def from_table(self, table: pa.Table) -> SparkFrame:
+        """Hand a driver-side table to the workers, by a file."""
+        schema = plain_schema(table.schema)
+        file = self._folder() / "table.parquet"
+        file.parent.mkdir(parents=True)
+        rows = max(1, -(-len(table) // max(self._most, 2 * self.slots)))
+        with part_writer(file, schema) as writer:
+            writer.write_table(table.cast(schema), row_group_size=rows)
+        return read_footers(str(file))
+
+    def map_batches(
+        self,
+        frame: SparkFrame,
+        kernel: BatchKernel,
+        schema: pa.Schema,
+        *,
+        order_by: Sequence[str] = (),
+        together: str | None = None,
+    ) -> SparkFrame:
+        """Stream the frame through `kernel`, each partition by itself."""
+        data = self._data(frame)
+        if together is not None:
+            data = data.repartition(*self._parts(), together)
+        elif order_by:
+            data = data.repartitionByRange(*self._parts(), *order_by)
+        if order_by:
+            data = data.sortWithinPartitions(*order_by)
+        return self._mapped(data, frame.schema, kernel, schema)
+
+    def map_groups(
+        self, frame: SparkFrame, key: str, kernel: GroupKernel, schema: pa.Schema
+    ) -> SparkFrame:
+        """Apply `kernel` once to all rows of each value of the integer column `key`."""
+        data = self._data(frame).repartition(*self._parts(), key)
+        return self._mapped(
+            data.sortWithinPartitions(key),
+            frame.schema,
+            workers.group_kernel(key, kernel),
+            schema,
+        )
+
+    def join(
+        self, left: SparkFrame, right: SparkFrame, on: str, how: How
+    ) -> SparkFrame:
+        """Equi-join on one column."""
+        from pyspark.sql.functions import col
+
+        # New names for the same columns: both sides may descend from one frame.
+        other = self._data(right)
+        other = other.select(*(col(name).alias(name) for name in other.columns))
+        fields = list(left.schema)
+        if how in ("inner", "left"):
+            fields += [field for field in right.schema if field.name != on]
+        schema = pa.schema(fields)
+        joined = self._data(left).join(other, on, _JOINS[how])
+        return SparkFrame(schema, joined.select(*schema.names))
+
+    def union(self, frames: Sequence[SparkFrame]) -> SparkFrame:
+        """Concatenate frames of the same columns."""
+        whole = united(frames)
+        if whole is not None:
+            return whole
+        schema = frames[0].schema
+        data = self._data(frames[0])
+        for frame in frames[1:]:
+            if frame.schema != schema:
+                raise ValueError(f"union of {schema} and {frame.schema}")
+            data = data.unionAll(self._data(frame))
+        return SparkFrame(schema, data)
+
+    def where(self, frame: SparkFrame, column: str, value: bool | None) -> SparkFrame:
+        """Rows whose boolean `column` equals `value`."""
+        from pyspark.sql.functions import col
+
+        wanted = col(column).isNull() if value is None else col(column) == value
+        return SparkFrame(frame.schema, self._data(frame).where(wanted))
+
+    def select(self, frame: SparkFrame, columns: Mapping[str, str]) -> SparkFrame:
+        """Choose and rename columns: `{new name: old name}`."""
+        from pyspark.sql.functions import col
+
+        unread = frame.selected(columns)
+        if unread is not None:
+            return unread
+        schema = pa.schema(
+            [(n, frame.schema.field(o).type) for n, o in columns.items()]
+        )
+        chosen = (col(old).alias(new) for new, old in columns.items())
+        return SparkFrame(schema, self._data(frame).select(*chosen))
+
+    def aggregate(
+        self,
+        frame: SparkFrame,
+        by: str | None,
+        measures: Mapping[str, tuple[str, Measure]],
+    ) -> SparkFrame:
+        """Group by one column (or all rows as one group)."""
+        data = self._data(frame)
+        found = [_measure(*how).alias(name) for name, how in measures.items()]
+        fields = [] if by is None else [(by, frame.schema.field(by).type)]
+        for name, (column, measure) in measures.items():
+            count = measure == "count"
+            fields.append(
+                (name, pa.int64() if count else frame.schema.field(column).type)
+            )
+        grouped = data.agg(*found) if by is None else data.groupBy(by).agg(*found)
+        return SparkFrame(pa.schema(fields), grouped)
+
+    def cut(
+        self, frame: SparkFrame, by: Sequence[tuple[str, bool]], count: int
+    ) -> dict[str, Any] | None:
+        """Return the `count`-th row in the order `by`: sorted, counted, picked."""
+        from pyspark.sql.functions import col
+
+        if count < 1:
+            return None
+        columns = {name: name for name, _ in by}
+        chosen = self.select(frame, columns)
+        order = [
+            col(name).desc_nulls_last() if down else col(name).asc_nulls_last()
+            for name, down in by
+        ]
+        # Kept, so that counting and picking see the same partitions.
+        ordered = self._keep(self._data(chosen).orderBy(*order))
+        left = count
+        for part in self._parts_of(ordered, workers.count_rows):
+            if left <= part["rows"]:
+                kernel = partial(
+                    workers.pick_row, number=part["number"], offset=left - 1
+                )
+                return self._picked(ordered, kernel, chosen.schema)
+            left -= part["rows"]
+        return None
+
+    def schema(self, frame: SparkFrame) -> pa.Schema:
+        """Return the frame's columns in plain Arrow types."""
+        return frame.schema
+
+    def count(self, frame: SparkFrame) -> int:
+        """Return the number of rows."""
+        if frame.parts is not None:
+            return frame.parts.rows
+        with our_errors():
+            return int(self._data(frame).count())
+
+    def write(self, frame: SparkFrame, path: str, sort_by: Sequence[str]) -> int:
+        """Write a folder of Parquet parts, each sorted by `sort_by`; return the rows.
+
+        Executors write the parts of one try each; those of the tries that count get
+        their names, and the folder gets its own, from the driver at the end.
+        """
+        data = self._data(frame)
+        if sort_by:
+            data = data.sortWithinPartitions(*sort_by)
+        final = Path(path)
+        beside = final.with_name(final.name + ".tmp")
+        remove(beside)
+        beside.mkdir(parents=True)
+        files, rows = self._written(data, workers.write_parquet, frame.schema, beside)
+        for number, file in enumerate(files):
+            os.replace(file, beside / f"part-{number:05d}.parquet")
+        for stray in beside.iterdir():
+            if not stray.name.startswith("part-"):
+                stray.unlink()
+        if not files:
+            pq.write_table(frame.schema.empty_table(), beside / "part-00000.parquet")
+        replace(beside, final)
+        return rows
+
+    def collect(self, frame: SparkFrame, max_rows: int) -> pa.Table:
+        """Bring a bounded frame to the driver, through files that it maps."""
+        folder = self._folder()
+        folder.mkdir(parents=True)
+        files, rows = self._written(
+            self._data(frame), workers.write_arrow, frame.schema, folder
+        )
+        if rows > max_rows:
+            raise RunError(f"more than the {max_rows} rows that fit one machine here")
+        tables = [frame.schema.empty_table()]
+        for file in files:
+            tables.append(pa.ipc.open_file(pa.memory_map(str(file))).read_all())
+        return pa.concat_tables(tables)
+
+    def clear(self) -> None:
+        """Forget what executors keep and remove the scratch files."""
+        for data in self._kept:
+            data.unpersist()
+        self._kept = []
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    @property
+    def _most(self) -> int:
+        return self._options.partitions or 0
+
+    def _parts(self) -> tuple[Any, ...]:
+        """Return the number of parts that a shuffle is told, if any."""
+        return (self._most,) if self._most else ()
+
+    def _folder(self) -> Path:
+        return self._scratch / f"{next(self._numbers):06d}"
+
+    def _keep(self, data: DataFrame) -> DataFrame:
+        from pyspark import StorageLevel
+
+        kept = data.persist(StorageLevel.MEMORY_AND_DISK)
+        self._kept.append(kept)
+        return kept
+
+    def _mapped(
+        self, data: DataFrame, source: pa.Schema, kernel: BatchKernel, schema: pa.Schema
+    ) -> SparkFrame:
+        target = plain_schema(schema)
+        function = partial(
+            workers.run_kernel,
+            kernel=kernel,
+            source=source,
+            target=target,
+            peak=self._peak,
+        )
+        mapped = data.mapInArrow(function, spark_schema(target))
+        return SparkFrame(target, self._keep(mapped))
+
+    def _data(self, frame: SparkFrame) -> DataFrame:
+        """Return the DataFrame, for parts one that reads them."""
+        if frame.parts is None:
+            assert frame.data is not None
+            return frame.data
+        groups = [group[:3] for group in frame.parts.groups]
+        wanted = max(2 * self.slots, frame.parts.bytes // _BUNDLE_BYTES)
+        bundles = workers.bundled(groups, self._most or wanted)
+        function = partial(
+            workers.read_parts,
+            bundles=bundles,
+            columns=frame.columns,
+            schema=frame.schema,
+            batch_rows=self._options.batch_rows,
+        )
+        numbers = self._session.range(
+            0, len(bundles), 1, numPartitions=max(len(bundles), 1)
+        )
+        return numbers.mapInArrow(function, spark_schema(frame.schema))
+
+    def _parts_of(self, data: DataFrame, kernel: Any) -> list[dict[str, Any]]:
+        """Run a kernel that yields WRITTEN; return its rows by partition."""
+        with our_errors():
+            rows = data.mapInArrow(kernel, spark_schema(workers.WRITTEN)).collect()
+        return sorted((row.asDict() for row in rows), key=lambda row: row["number"])
+
+    def _written(
+        self, data: DataFrame, kernel: Any, schema: pa.Schema, folder: Path
+    ) -> tuple[list[Path], int]:
+        function = partial(kernel, schema=schema, folder=os.fspath(folder))
+        parts = self._parts_of(data, function)
+        files = [folder / part["file"] for part in parts]
+        lost = [file for file in files if not file.is_file()]
+        if lost:
+            raise RunError(
+                f"{lost[0]} was written by a worker but is not seen here; driver and "
+                "workers need one file system under the same path"
+            )
+        return files, sum(part["rows"] for part in parts)
+
+    def _picked(
+        self, data: DataFrame, kernel: Any, schema: pa.Schema
+    ) -> dict[str, Any]:
+        with our_errors():
+            found = data.mapInArrow(kernel, spark_schema(schema)).toArrow()
+        if len(found) != 1:
+            raise RunError("a partition has changed while it was counted")
+        (batch,) = found.cast(wire_schema(schema)).combine_chunks().to_batches()
+        (row,) = from_wire(batch, schema).to_pylist()
+        return dict(row)
+
+
+def _measure(column: str, measure: Measure) -> Column:
+    from pyspark.sql import functions
+
+    if measure == "count":
+        return functions.count(functions.lit(1))
+    return functions.min(column) if measure == "min" else functions.max(column)
