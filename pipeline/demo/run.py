@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from pipeline.config.run import parse
 from pipeline.demo import MODEL_FOLDER
 from pipeline.demo.judge import BUDGET_STEPS, judge, render
 from pipeline.demo.pool import make_pool
-from pipeline.flows.progress import Progress
+from pipeline.flows.progress import Progress, Silent
 from pipeline.reports.run_view import RunView
 from pipeline.store.run_folder import write_text
 
@@ -44,6 +45,21 @@ def run_demo(
         "defects": [_defect(row) for row in verdict.defects],
         "report": render(verdict),
     }
+
+
+def some_run(folder: str | Path, rows: int = 400) -> Path:
+    """Return the folder of a run to look at, for notebooks.
+
+    The one that $WINNOW_RUN names; else the demo's below `folder`, which is made over
+    `rows` scenes if it is not there.
+    """
+    named = os.environ.get("WINNOW_RUN")
+    if named:
+        return Path(named)
+    made = Path(folder) / "run"
+    if not (made / "manifest.json").is_file():
+        run_demo(folder, rows, 0, Silent())
+    return made
 
 
 def prepare_demo(folder: str | Path, rows: int, seed: int) -> Path:

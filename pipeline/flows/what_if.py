@@ -65,6 +65,33 @@ def what_if(
     return {"set": list(overrides), "ran": other.ran, **found}
 
 
+def sweep(
+    run: str | Path,
+    key: str,
+    values: Sequence[object],
+    make_engine: EngineFactory,
+) -> list[dict[str, Any]]:
+    """Return what a run would keep under each value of one setting.
+
+    One row for each value: `value`, `kept`, the rows that come and go against the run
+    as it is (`gained`, `lost`), and the Jaccard similarity of the two selections.
+    Raises what `what_if` raises.
+    """
+    rows = []
+    for value in values:
+        kept = what_if(run, [f"{key}={value}"], make_engine, examples=0)["kept"]
+        rows.append(
+            {
+                "value": value,
+                "kept": kept["b"],
+                "gained": kept["only_b"],
+                "lost": kept["only_a"],
+                "jaccard": kept["jaccard"],
+            }
+        )
+    return rows
+
+
 @contextmanager
 def tried(
     run: str | Path,

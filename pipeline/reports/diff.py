@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.core.errors import RunError
 from pipeline.reports.closed_sql import ClosedSql, literal
+from pipeline.reports.rows_out import as_json
 from pipeline.reports.run_sql import RunSql
 from pipeline.store.run_folder import Marker, RunFolder
 
@@ -77,7 +78,12 @@ def _first_clustering(markers: list[Marker]) -> str | None:
 
 
 def _rows(sql: ClosedSql, query: str) -> list[dict[str, Any]]:
-    return [row for batch in sql.stream(query, (), None) for row in batch.to_pylist()]
+    # Counts that the engine sums up come as decimals.
+    return [
+        {name: as_json(value) for name, value in row.items()}
+        for batch in sql.stream(query, (), None)
+        for row in batch.to_pylist()
+    ]
 
 
 def _kept(sql: ClosedSql) -> dict[str, Any]:

@@ -13,6 +13,7 @@ the teacher, and it errs on arccos(R)/π of fresh inputs. In the limit of large 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -104,6 +105,50 @@ def simulate(
     student, margin = max_margin(signed)
     overlap = float(student @ teacher)
     return Student(float(np.arccos(overlap) / np.pi), overlap, margin)
+
+
+def compare(
+    alphas: Sequence[float],
+    pruned: Sequence[tuple[float, Keep]],
+    *,
+    students: int = 5,
+    dimensions: int = 100,
+) -> list[dict[str, float | str]]:
+    """Return theory beside simulation: one row for each alpha of each (fraction, keep).
+
+    `theory` is the error in the limit, `simulated` the mean over `students` drawn ones,
+    `spread` the standard error of that mean.
+    """
+    rows: list[dict[str, float | str]] = []
+    for fraction, keep in pruned:
+        for alpha in alphas:
+            drawn = [
+                simulate(alpha, fraction, keep, dimensions=dimensions, seed=seed).error
+                for seed in range(students)
+            ]
+            rows.append(
+                {
+                    "alpha": alpha,
+                    "pruning": f"{keep} {fraction:g}" if fraction < 1 else "none",
+                    "theory": theory(alpha, fraction, keep).error,
+                    "simulated": float(np.mean(drawn)),
+                    "spread": float(np.std(drawn, ddof=1) / np.sqrt(students)),
+                }
+            )
+    return rows
+
+
+def curves(
+    pools: Sequence[float], fractions: Sequence[float], keep: Keep
+) -> list[dict[str, float | str]]:
+    """Return `error` against the size of the `pool` for each share that is `kept`."""
+    return [
+        {"pool": pool, "kept": f"{fraction:.0%}", "error": float(error)}
+        for fraction in fractions
+        for pool, error in zip(
+            pools, errors_of_pool(pools, fraction, keep), strict=True
+        )
+    ]
 
 
 def max_margin(signed: Floats) -> tuple[Floats, float]:

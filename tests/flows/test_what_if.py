@@ -1,0 +1,230 @@
+"""`winnow what-if` decides exactly as a full run under the same setting would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import pipeline
+from pipeline import api
+from pipeline.cli import main
+from pipeline.config.recipes import load
+from pipeline.core.errors import ConfigError, RunError
+from pipeline.flows.what_if import tried, what_if
+from pipeline.reports.diff import diff
+from pipeline.steps.registry import STEPS as KINDS
+
+STEPS = ["exact", "rules", "embed", "decontaminate", "minhash", "cluster", "semantic"]
+STEPS += ["custom", "score", "prototypes", "cluster", "complexity", "uniform"]
+STEPS += ["random", "soft_cap", "apply"]
+
+#: One setting, or more, of each kind of step; `cases` adds the file of overrides.
+SETTINGS = [
+    "exact.by=[caption]",
+    "rules.min_words=3",
+    "embed.image_column=tv",
+    "decontaminate.max_distance=0.3",
+    "minhash.threshold=0.6",
+    "cluster.k=3",
+    "semantic.epsilon=0.1",
+    "custom.threshold=150",
+    "score.keep_fraction=0.5",
+    "prototypes.keep=easy",
+    "complexity.temperature=0.02",
+    "uniform.keep_fraction=0.6",
+    "random.keep_fraction=0.5",
+    "soft_cap.penalty=1.0",
+]
+MORE = [
+    "minhash.mode=components",
+    "semantic.semantics=components",
+    "semantic.order=easy",
+    "score.method=neg_clip_loss",
+    "cluster_2.k=2",
+    "seed=7",
+]
+CASES = [*SETTINGS, "overrides"]
+CASES += [pytest.param(setting, marks=pytest.mark.slow) for setting in MORE]
+
+
+@pytest.fixture(scope="module")
+def recipe(
+    tmp_path_factory: pytest.TempPathFactory,
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    vector_recipe: Callable[..., dict[str, Any]],
+) -> dict[str, Any]:
+    """Return a recipe with every kind of step, over 300 rows."""
+    folder = tmp_path_factory.mktemp("what-if")
+    table = planted_table(200)
+    pool = write_shards(folder / "pool", table)
+    np.save(folder / "eval.npy", np.array(table["iv"].to_pylist()[:8], np.float32))
+    (folder / "scorers.py").write_text(
+        "def width(batch):\n    return batch['width'].to_numpy()\n"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        recipe: dict[str, Any] = vector_recipe(
+            pool,
+            folder / "run",
+            STEPS,
+            decontaminate={
+                "against": [{"name": "eval", "path": str(folder / "eval.npy")}],
+                "by": ["image_vectors"],
+            },
+            minhash={"unit": "char", "ngram": 3, "threshold": 0.9},
+            custom={
+                "function": "scorers:width",
+                "columns": ["width"],
+                "threshold": 40,
+            },
+            score={"keep_fraction": 0.9},
+            prototypes={"keep_fraction": 0.9},
+            cluster_2={"k": 4},
+            complexity={"keep_fraction": 0.8},
+            uniform={"keep_fraction": 0.9},
+            random={"keep_fraction": 0.9},
+            soft_cap={"total_fraction": 1.0, "temperature": 0.05},
+        )
+        pipeline.run(recipe)
+        yield recipe
+
+
+def _full(recipe: dict[str, Any], setting: str, out: Path, read_run: Any) -> Any:
+    base = load(
+        Path(recipe["output"]["path"]) / "config.lock.yaml", [setting], str(out)
+    )
+    return read_run(out, pipeline.run(base))
+
+
+def test_every_kind_of_step_has_a_setting() -> None:
+    named = {setting.split(".")[0] for setting in SETTINGS}
+    assert named == set(KINDS) - {"index", "apply", "overrides"}
+
+
+@pytest.mark.parametrize("setting", CASES)
+def test_decisions_are_those_of_a_full_run(
+    recipe: dict[str, Any], setting: str, tmp_path: Path, read_run: Any
+) -> None:
+    run = read_run(Path(recipe["output"]["path"]))
+    if setting == "overrides":
+        setting = f"overrides={_overrides(run, tmp_path)}"
+    full = _full(recipe, setting, tmp_path / "full", read_run)
+    before = run.files()
+    with tried(run.path, [setting], api.make_engine) as other:
+        found = read_run(other.path)
+        marked = [m for m in full.result.steps if m.decides]
+        assert len(marked) == 12 + setting.startswith("overrides")
+        for marker in marked:
+            ours, theirs = (r.ledger_table(marker.step) for r in (found, full))
+            assert ours.equals(theirs), marker.step
+        told = diff(run.path, other.path)
+    changed = setting.split(".")[0].split("=")[0]
+    counts = {step["step"]: step for step in told["steps"]}
+    for step in full.result.steps:
+        if step.step != "apply":
+            assert counts[step.step]["kept_b"] == step.kept
+            assert counts[step.step]["dropped_b"] == step.dropped
+    assert told["kept"]["b"] == full.result.kept
+    if setting not in MORE:
+        assert told["only_a"]["rows"] + told["only_b"]["rows"] > 0, "nothing changed"
+    if changed in STEPS:
+        # What comes before the change is taken over.
+        first = [step.step for step in full.result.steps].index(changed)
+        earlier = {step.step for step in full.result.steps[:first]}
+        assert not earlier & set(other.ran)
+        assert changed in other.ran
+    assert run.files() == before
+    assert list(run.path.parent.glob(".winnow-what-if-*")) == []
+
+
+def _overrides(run: Any, folder: Path) -> Path:
+    dropped = next(u for u, r in sorted(run.ledger("score").items()) if not r["keep"])
+    kept = min(run.kept("soft_cap"))
+    file = folder / "o.csv"
+    file.write_text(f"uid,action,note\n{dropped},rescue,a\n{kept},drop,b\n")
+    return file
+
+
+def test_the_command_shows_counts_and_examples(
+    recipe: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = recipe["output"]["path"]
+    command = ["what-if", run, "--set", "score.keep_fraction=0.3", "--examples", "3"]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["set"] == ["score.keep_fraction=0.3"]
+    assert found["ran"][0] == "score"
+    assert len(found["only_a"]["examples"]) == 3 < found["only_a"]["rows"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    (line,) = [t for t in text.splitlines() if t.startswith("score ")]
+    step = next(step for step in found["steps"] if step["step"] == "score")
+    now, then = step["kept_a"], step["kept_b"]
+    assert line.split()[1:4] == [f"{now}", f"{then}", f"{then - now:+}"]
+    assert "(decided again)" in line
+    assert found["only_a"]["examples"][0]["uid"] in text
+
+
+def test_nothing_is_embedded_unless_asked(
+    tmp_path: Path, picture_table: Any, write_shards: Any, tiny_vit: str, winnow: Any
+) -> None:
+    pool = write_shards(tmp_path / "pool", picture_table(30))
+    run = winnow(
+        pool,
+        tmp_path / "run",
+        ["exact", "embed", "score"],
+        embed={"image_column": None, "text_column": None},
+        model={"name": tiny_vit},
+    )
+    found = what_if(run.path, ["score.keep_fraction=0.5"], api.make_engine)
+    assert found["ran"] == ["score"]
+    gone = sum(not row["keep"] for row in run.ledger("exact").values())
+    assert gone
+    # Without `exact`, a duplicate would need a vector, too.
+    setting = ["steps=[embed,score]"]
+    with pytest.raises(ConfigError, match=rf"{gone} rows of 30 have no stored vector"):
+        what_if(run.path, setting, api.make_engine)
+    found = what_if(run.path, setting, api.make_engine, embed=True)
+    assert found["kept"]["b"] == 24
+
+
+def test_an_unfinished_run_is_refused(recipe: dict[str, Any], tmp_path: Path) -> None:
+    import shutil
+
+    copy = shutil.copytree(recipe["output"]["path"], tmp_path / "copy")
+    (copy / "manifest.json").unlink()
+    with pytest.raises(RunError, match="not finished"):
+        what_if(copy, ["seed=1"], api.make_engine)
+
+
+def test_two_runs_differ_as_their_kept_rows_do(
+    recipe: dict[str, Any], tmp_path: Path, read_run: Any
+) -> None:
+    """`diff` against sets of uids."""
+    run = read_run(Path(recipe["output"]["path"]))
+    other = _full(recipe, "semantic.epsilon=0.2", tmp_path / "other", read_run)
+    a, b = (set(r.output()["uid"].to_pylist()) for r in (run, other))
+    found = diff(run.path, other.path, examples=1000)
+    assert (found["kept"]["a"], found["kept"]["b"]) == (len(a), len(b))
+    assert len(a - b) > 4
+    assert found["kept"]["jaccard"] == len(a & b) / len(a | b)
+    assert {row["uid"] for row in found["only_a"]["examples"]} == a - b
+    assert {row["uid"] for row in found["only_b"]["examples"]} == b - a
+    for row in found["only_a"]["examples"]:
+        ledger = other.ledger(row["step"])[row["uid"]]
+        assert (ledger["keep"], ledger["reason"]) == (False, row["reason"])
+    cluster = {
+        r["uid"]: r["cluster"] for r in run.artifact("cluster", "clusters").to_pylist()
+    }
+    for entry in found["clusters"]:
+        own = {uid for uid in a | b if cluster.get(uid) == entry["cluster_id"]}
+        assert entry["only_a"] == len((a - b) & own)
+        assert entry["only_b"] == len((b - a) & own)
+    assert sum(entry["only_a"] for entry in found["clusters"]) == len(a - b)

@@ -1,0 +1,140 @@
+"""The notebooks run from top to bottom, and show what they say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pyarrow as pa
+import pytest
+from nbclient import NotebookClient
+
+from pipeline import api
+from pipeline.algorithms.prune.teacher_student import compare, curves, theory
+from pipeline.flows.what_if import sweep
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+STEPS = ["exact", "embed", "cluster", "semantic", "score", "cluster", "complexity"]
+
+
+@pytest.fixture(scope="module")
+def run(
+    tmp_path_factory: pytest.TempPathFactory,
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    make_picture: Callable[..., bytes],
+    winnow: Callable[..., Any],
+) -> Any:
+    folder = tmp_path_factory.mktemp("notebooks")
+    table = planted_table(120)
+    pictures = pa.array([make_picture(i // 3 * 3) for i in range(len(table))])
+    captions = pa.array([f"<script>alert({i})</script>" for i in range(len(table))])
+    table = table.set_column(2, "image", pictures).set_column(1, "text", captions)
+    pool = write_shards(folder / "pool", table)
+    return winnow(pool, folder / "run", [*STEPS, "apply"], semantic={"epsilon": 0.05})
+
+
+def execute(name: str, place: Path) -> tuple[str, str]:
+    """Return what a notebook says as text, and as HTML."""
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        assert not cell.get("outputs"), "notebooks are committed without output"
+    folder = {"metadata": {"path": str(place)}}
+    NotebookClient(notebook, timeout=300, resources=folder).execute()
+    outputs = [
+        output
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
+    shown = [output.get("data", {}) for output in outputs]
+    text = [o.get("text", o.get("data", {}).get("text/plain", "")) for o in outputs]
+    markup = [d[k] for d in shown for k in ("text/html", "image/svg+xml") if k in d]
+    return "\n".join(text), "\n".join(markup)
+
+
+def test_exploring_a_run(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_RUN", str(run.path))
+    text, markup = execute("01_explore_a_run", tmp_path)
+    found = re.search(r"(\w{32}): dropped at (\w+)", text)
+    assert found
+    row = run.ledger(found[2])[found[1]]
+    assert not row["keep"]
+    assert f"its twin {row['kept_twin']} is" in text
+    assert "largest-duplicate-groups" in markup
+    assert markup.count("<img src=") >= 2
+    assert "<script>" not in markup
+    assert "&lt;script&gt;" in markup
+
+
+def test_choosing_thresholds(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WINNOW_RUN", str(run.path))
+    before = run.files()
+    text, markup = execute("02_choose_thresholds", tmp_path)
+    assert markup.count("<svg") == 3
+    assert "kept by both" in text
+    assert "jaccard" in markup
+    assert run.files() == before
+
+
+def test_a_sweep_keeps_all_at_the_runs_own_setting(run: Any) -> None:
+    rows = sweep(run.path, "semantic.epsilon", [0.05, 0.3], api.make_engine)
+    own, wide = rows
+    assert own == {
+        "value": 0.05,
+        "kept": run.result.kept,
+        "gained": 0,
+        "lost": 0,
+        "jaccard": 1.0,
+    }
+    assert wide["lost"] > 0
+    assert wide["kept"] == run.result.kept + wide["gained"] - wide["lost"]
+
+
+def test_theory_beside_simulation(tmp_path: Path) -> None:
+    text, markup = execute("03_why_pruning_beats_power_laws", tmp_path)
+    assert markup.count("<svg") == 2
+    # Values that were verified independently; see test_teacher_student.
+    for error in ("0.2657", "0.1885", "0.1137", "0.4177", "0.1346", "0.025", "0.0482"):
+        assert error in _rounded(text), error
+
+
+def _rounded(text: str) -> set[str]:
+    numbers = re.findall(r"\d\.\d+", text)
+    return {f"{round(float(n), 4):g}" for n in numbers}
+
+
+def test_simulation_lies_where_theory_does() -> None:
+    pruned = [(1.0, "hard"), (0.2, "hard"), (0.2, "easy")]
+    rows = compare([1, 4], pruned, students=4)
+    assert [row["pruning"] for row in rows[::2]] == ["none", "hard 0.2", "easy 0.2"]
+    for row in rows:
+        gap = abs(row["simulated"] - row["theory"])
+        assert gap < 4 * row["spread"] + 0.01, row
+    (one,) = curves([10], [0.2], "hard")
+    error = theory(2, 0.2, "hard").error
+    assert (one["pool"], one["kept"]) == (10, "20%")
+    assert np.isclose(one["error"], error)
+
+
+@pytest.mark.slow
+def test_without_a_run_the_demo_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WINNOW_RUN", raising=False)
+    place = tmp_path / "clone" / "notebooks"
+    place.mkdir(parents=True)
+    text, _ = execute("01_explore_a_run", place)
+    assert ": dropped at " in text
+    made = place.parent / "winnow-demo" / "run"
+    when = (made / "manifest.json").stat().st_mtime_ns
+    execute("02_choose_thresholds", place)
+    assert (made / "manifest.json").stat().st_mtime_ns == when
