@@ -29,15 +29,22 @@ def add_commands(commands: Commands) -> None:
 
 
 def _ui(parsed: argparse.Namespace) -> None:
+    import signal
+
     from pipeline.ui.serve import browser_on, serve
 
+    # However it is asked to end, what it has open is closed first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"opening {parsed.run} …", file=sys.stderr, flush=True)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
+
+        def none() -> None:
+            print("no browser found; open that address", file=sys.stderr)
 
         def ready(url: str) -> None:
             print(url, flush=True)
             print("Ctrl-C ends it", file=sys.stderr, flush=True)
-            if not parsed.no_browser and not stack.enter_context(browser_on(url)):
-                print("no browser found; open that address", file=sys.stderr)
+            if not parsed.no_browser:
+                stack.enter_context(browser_on(url, none))
 
         serve(parsed.run, parsed.port, ready)

@@ -37,6 +37,7 @@ HEADERS = {
 }
 _WELCOME = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><title>Winnow</title>'
+    '<link rel="icon" href="/static/icon.svg">'
     '<meta http-equiv="refresh" content="0; url=/"><p><a href="/">Go on</a></p></html>'
 )
 _READING = ("GET", "HEAD")

@@ -9,6 +9,7 @@ import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 
 import uvicorn
 
@@ -79,18 +80,25 @@ def listening(port: int) -> Iterator[socket.socket]:
 
 
 @contextlib.contextmanager
-def browser_on(url: str) -> Iterator[bool]:
-    """Open the owner's browser; yields whether there is one.
+def browser_on(url: str, on_none: Callable[[], None]) -> Iterator[None]:
+    """Open the owner's browser; calls `on_none` if there is none.
 
     By way of a file that only the owner can read: other users of the machine see the
-    arguments of its programs, and so would see the token.
+    arguments of its programs, and so would see the token. In a thread, since a browser
+    in the terminal returns when it is closed.
     """
     import webbrowser
 
     handle, name = tempfile.mkstemp(prefix="winnow-", suffix=".html")
+
+    def open_it() -> None:
+        if not webbrowser.open(Path(name).as_uri()):
+            on_none()
+
     try:
         with os.fdopen(handle, "w") as file:
             file.write(_OPENER.format(url=url))
-        yield webbrowser.open(Path(name).as_uri())
+        Thread(target=open_it, daemon=True).start()
+        yield
     finally:
         Path(name).unlink(missing_ok=True)

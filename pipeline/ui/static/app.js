@@ -10,14 +10,19 @@ if (all) {
     all.textContent = to ? "Tick none" : "Tick all shown";
   });
 }
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, select, textarea");
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/") {
-    const search = document.getElementById("q");
-    if (search) { event.preventDefault(); search.focus(); }
-  }
-  const rel = { n: "next", p: "prev" }[event.key];
-  const link = rel && document.querySelector(`a[rel="${rel}"]`);
-  if (link) link.click();
-});
+// An address without what was left blank is one that people can read.
+const filters = document.querySelector("form.filters");
+if (filters) {
+  filters.addEventListener("submit", () => {
+    for (const row of filters.querySelectorAll("fieldset")) {
+      row.disabled = !row.querySelector('[name="col"]').value;
+    }
+    for (const field of filters.elements) {
+      if (field.name && !field.value && !field.closest("fieldset")) field.disabled = true;
+    }
+  });
+  // Back in the browser's history, everything can be filled in again.
+  window.addEventListener("pageshow", () => {
+    for (const field of filters.elements) field.disabled = false;
+  });
+}

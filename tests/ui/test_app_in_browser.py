@@ -1,0 +1,127 @@
+"""The app as a visitor meets it, in Chromium.
+
+Each visit is checked for messages of error and for requests that leave this machine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Visits = Callable[..., Any]
+
+
+@pytest.fixture
+def enter(app: Any, visit: Visits) -> Callable[..., Any]:
+    """Return enter(path, …) -> a visit that has come in by the printed address."""
+
+    def go(path: str = "/", **window: Any) -> Any:
+        seen = visit(app.url, **window)
+        seen.page.wait_for_url(f"http://{app.netloc}/")
+        if path != "/":
+            seen.page.goto(f"http://{app.netloc}{path}")
+        seen.page.wait_for_load_state("networkidle")
+        return seen
+
+    return go
+
+
+def _keep(seen: Any, name: str) -> None:
+    """Keep a screenshot where somebody wants to look at it."""
+    folder = os.environ.get("WINNOW_SCREENSHOTS")
+    if folder:
+        seen.page.screenshot(path=Path(folder) / f"app-{name}.png")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_pages_are_accessible(enter: Callable[..., Any], dark: bool):
+    seen = enter("/?sort=severity&dir=desc", dark=dark)
+    assert seen.serious() == []
+    _keep(seen, f"rows-{'dark' if dark else 'light'}")
+    seen.page.locator(".card a.uid").first.click()
+    seen.page.get_by_role("heading", name="What each step said").wait_for()
+    seen.page.wait_for_load_state("networkidle")
+    assert seen.serious() == []
+    _keep(seen, f"story-{'dark' if dark else 'light'}")
+
+
+def test_the_pages_fit_a_phone(enter: Callable[..., Any]):
+    for path, name in (("/", "rows"), ("/row/6", "story")):
+        seen = enter(path, width=360, height=740)
+        assert seen.too_wide() == []
+        assert seen.serious() == []
+        _keep(seen, f"{name}-phone")
+
+
+def test_the_keyboard_alone_finds_a_row_and_marks_it(enter: Callable[..., Any]):
+    seen = enter()
+    page = seen.page
+    assert seen.tab() == ["a: Skip to the content"]
+    page.keyboard.press("Enter")
+    assert seen.tab() == ["input: "]
+    assert page.evaluate("document.activeElement.name") == "q"
+    page.keyboard.type("alert(14")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="11 rows").wait_for()
+    stops: list[str] = []
+    while not (stops and stops[-1].startswith("input: Choose")):
+        assert len(stops) < 80, "no row can be chosen"
+        stops += seen.tab()
+    page.keyboard.press("Space")
+    while not stops[-1].startswith("button: Drop"):
+        assert len(stops) < 160, "the buttons are not reached"
+        stops += seen.tab()
+    page.keyboard.press("Enter")
+    page.get_by_role("status").get_by_text("1 row marked to drop.").wait_for()
+    assert page.get_by_role("heading", name="11 rows").is_visible()
+    assert page.locator(".card.marked").count() == 1
+    seen.tab(1)
+    page.locator(".card.marked a.uid").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Clear mark").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("status").get_by_text("without a mark now").wait_for()
+    assert "No row is marked" in page.locator("header").inner_text()
+
+
+def test_pages_are_turned_with_and_without_scripts(enter: Callable[..., Any]):
+    seen = enter("/?sort=uid")
+    page = seen.page
+    first = page.locator(".card .uid").all_inner_texts()
+    page.get_by_role("link", name="Later rows").first.press("Enter")
+    page.wait_for_url("**after=*")
+    second = page.locator(".card .uid").all_inner_texts()
+    assert not set(first) & set(second)
+    page.get_by_role("link", name="Earlier rows").first.press("Enter")
+    page.wait_for_url("**before=*")
+    assert page.locator(".card .uid").all_inner_texts() == first
+    page.get_by_role("button", name="Tick all shown").click()
+    ticked = page.locator('input[name="n"]:checked').count()
+    assert ticked == page.locator(".card:not(.quarantined)").count() > 40
+
+    plain = enter("/?sort=uid", scripts=False).page
+    assert not plain.get_by_role("button", name="Tick all shown").is_visible()
+    plain.get_by_role("link", name="Later rows").first.click()
+    assert plain.locator(".card .uid").all_inner_texts() == second
+
+
+def test_hostile_text_stays_text_and_pictures_load(enter: Callable[..., Any]):
+    seen = enter()
+    page = seen.page
+    assert page.get_by_text("<script>alert(9)</script>").count() > 0
+    assert page.locator("script:not([src])").count() == 0
+    assert page.locator("h1").inner_text() == "a 'run' of \"mine\" <i>"
+    loaded = page.evaluate(
+        """() => Promise.all([...document.images].map(async i => {
+          i.loading = 'eager'; await i.decode();
+          return i.naturalWidth > 0 && i.alt; }))"""
+    )
+    assert len(loaded) == 48
+    assert all(loaded)
+    page.goto(page.url.split("?")[0] + "row/6")
+    assert page.get_by_text("'Picture' 6").count() > 0
+    assert page.locator("main i, main b").count() == 0
