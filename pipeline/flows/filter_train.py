@@ -237,8 +237,15 @@ def _held_out(
         for pair, key in zip(pairs, which, strict=True)
     ]
     at = np.array([places[uid] for uid in uids], np.int64)
-    wrong = wrong_partners(uids, [pair.captions for pair in pairs])
-    return HeldOut(images, at, tokenized(tokenizer, texts), wrong)
+    groups = np.array([pair.pool for pair in pairs], np.int64)
+    wrong: list[tuple[int, int]] = []
+    for group in np.unique(groups):
+        own = np.flatnonzero(groups == group).tolist()
+        within = wrong_partners(
+            [uids[row] for row in own], [pairs[row].captions for row in own]
+        )
+        wrong += [(own[one], own[other]) for one, other in within]
+    return HeldOut(images, at, tokenized(tokenizer, texts), wrong, groups)
 
 
 def _finished(out: Path, mark: str) -> FilterResult | None:
@@ -282,6 +289,7 @@ def _write_record(
             "auc": progress.best_auc,
             "best_step": progress.best_step,
             "last_auc": result.last_auc,
+            "auc_by_pool": _by_pool(pools, progress),
             "steps": progress.step,
             "ended": progress.finished,
             "trained_on": result.trained_on,
@@ -306,6 +314,13 @@ def _write_record(
     }
     write_pages(out, manifest, progress.curve)
     write_whole(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def _by_pool(pools: Pools, progress: Progress) -> dict[str, float]:
+    """Return the kept weights' AUC on the rows that each pool (by number) holds out."""
+    numbers = sorted({pools.pairs[row].pool for row in pools.measured()})
+    best = next(e for e in progress.curve if e["step"] == progress.best_step)
+    return {str(n): v for n, v in zip(numbers, best["auc_by_pool"], strict=False)}
 
 
 def _write_left_out(file: Path, left_out: list[LeftOut]) -> None:

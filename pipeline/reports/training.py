@@ -91,8 +91,9 @@ by `winnow filter train`; `manifest.json` holds the whole recipe.
 
 AUC of right against wrong captions of images that were held out: {result["auc"]:.4f}
 (step {result["best_step"]:,}, the best of {result["steps"]:,}; wrong captions are those
-of other images held out). That is also what the weights were chosen by. `winnow filter
-eval` measures more, with harder negatives.
+of other images held out of the same pool{_each_pool(result)}).
+That is also what the weights were chosen by. `winnow filter eval` measures more, with
+harder negatives.
 
 ## Limits
 
@@ -100,6 +101,13 @@ A filter knows what its trusted pool knows. It is made to rank pairs of like poo
 to classify images; on other kinds of images measure before you trust it. Its weights
 carry the licence terms of the pools and of the weights that it started from.
 """
+
+
+def _each_pool(result: Row) -> str:
+    by = result["auc_by_pool"]
+    if len(by) < 2:
+        return ""
+    return "; by pool: " + ", ".join(f"{n} {auc:.4f}" for n, auc in by.items())
 
 
 def _starts(starts: Sequence[Row]) -> str:

@@ -48,12 +48,16 @@ class TrainingSet:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows to measure on: one caption each, and which captions are wrong for which."""
+    """Rows to measure on: one caption each, and which captions are wrong for which.
+
+    groups: (n,) numbers of the pools that the rows are from; `wrong` pairs rows of one.
+    """
 
     images: Images
     rows: npt.NDArray[np.int64]
     tokens: Tokens
     wrong: list[tuple[int, int]]
+    groups: npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -186,8 +190,8 @@ class Training:
     def _measure(
         self, held_out: HeldOut, progress: Progress, epoch: int, steps: int
     ) -> None:
-        found = self.auc(held_out) if self.world.first else 0.0
-        auc = self.world.agreed(found)
+        found = self.aucs(held_out) if self.world.first else [0.0]
+        auc = self.world.agreed(found[0])
         set_modes(self.model.module, self.model.frozen)
         loss = progress.loss_sum / max(1, progress.loss_steps)
         scale = math.exp(float(self.model.module.logit_scale.detach()))
@@ -203,6 +207,7 @@ class Training:
             "epoch": epoch + 1,
             "loss": loss,
             "auc": auc,
+            "auc_by_pool": found[1:],
             "scale": scale,
             "rate": self.recipe.rate(progress.step - 1, steps),
             "seconds": progress.seconds,
@@ -217,10 +222,16 @@ class Training:
             f"{share:.0%} waiting for data"
         )
 
-    def auc(self, held_out: HeldOut) -> float:
-        """Return the AUC of right against wrong pairs of the rows held out."""
+    def aucs(self, held_out: HeldOut) -> list[float]:
+        """Return the AUC of all rows held out, then that of each pool's."""
         images, texts = self.vectors(held_out)
-        return held_out_auc(images, texts, held_out.wrong)
+        found = [held_out_auc(images, texts, held_out.wrong)]
+        for group in np.unique(held_out.groups):
+            own = np.flatnonzero(held_out.groups == group)
+            at = {row: place for place, row in enumerate(own.tolist())}
+            wrong = [(at[a], at[b]) for a, b in held_out.wrong if a in at]
+            found.append(held_out_auc(images[own], texts[own], wrong))
+        return found
 
     def vectors(self, held_out: HeldOut) -> tuple[Any, Any]:
         """Return unit vectors of the held-out images and captions, (n, dim) each."""

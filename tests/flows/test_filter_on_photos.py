@@ -1,0 +1,117 @@
+"""Filters on real photographs: what training promises, and what a selection holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import pipeline
+from pipeline.core.hashing import keys
+from tests.trusted_pool import write_pool
+
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
+
+#: A text tower from scratch, beside the frozen trunk of the shared checkpoint.
+TEXT = {
+    "context_length": 24,
+    "vocab_size": 49408,
+    "width": 192,
+    "heads": 3,
+    "layers": 3,
+}
+
+
+def photos_recipe(shared: Path, folder: Path, **optimise: Any) -> dict[str, Any]:
+    return {
+        "flow": "filter_train",
+        "data": [
+            {
+                "path": str(shared / "data/photos"),
+                "columns": {"text": "captions"},
+                "hold_out": {"fraction": 0.25},
+            }
+        ],
+        "model": {
+            "architecture": {
+                "embed_dim": 256,
+                "vision_cfg": {
+                    "timm_model_name": "tf_efficientnet_lite0",
+                    "timm_pool": "",
+                    "timm_proj": "linear",
+                    "image_size": 224,
+                },
+                "text_cfg": TEXT,
+            },
+            "preprocessing": {
+                "mean": [0.5] * 3,
+                "std": [0.5] * 3,
+                "resize_mode": "squash",
+            },
+            "start": [
+                {"part": "visual.trunk", "weights": f"local-dir:{shared}/models/lite0"}
+            ],
+            "freeze": ["visual.trunk"],
+        },
+        "optimise": {
+            "epochs": 16,
+            "precision": "bfloat16",
+            "eval_every": 4,
+            **optimise,
+        },
+        "output": {"path": str(folder / "filter"), "cache": str(folder / "cache")},
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(shared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    return pipeline.train_filter(photos_recipe(shared, folder)), folder
+
+
+def test_a_scratch_text_tower_on_a_frozen_trunk_tells_captions_apart(trained):
+    result, _ = trained
+    assert result.trained_on + sum(result.left_out.values()) == 4500
+    assert result.held_out == 1500
+    assert result.auc >= 0.95
+
+
+def test_shuffled_captions_end_at_chance(trained, shared):
+    _, folder = trained
+    wanted = photos_recipe(shared, folder, epochs=6)
+    wanted["wrong_captions"] = 1.0
+    wanted["output"]["path"] = str(folder / "control")
+    assert pipeline.train_filter(wanted).last_auc == pytest.approx(0.5, abs=0.03)
+
+
+def test_half_of_a_pool_with_half_wrong_captions_is_right(trained, shared, tmp_path):
+    result, _ = trained
+    held = set((result.path / "held_out.txt").read_text().split())
+    shards = sorted((shared / "data/photos").glob("*.parquet"))
+    table = pa.concat_tables(pq.read_table(shard) for shard in shards)
+    table = table.filter(pa.array([uid in held for uid in table["uid"].to_pylist()]))
+    uids, texts = table["uid"].to_pylist(), table["text"].to_pylist()
+    order = np.argsort(keys(uids, "wrong half"))[: len(uids) // 2]
+    wrong = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
+    mixed = [texts[wrong.get(row, row)] for row in range(len(uids))]
+    pool = write_pool(
+        tmp_path / "pool",
+        pa.table({"uid": uids, "image": table["image"], "text": mixed}),
+    )
+    run = pipeline.run(
+        {
+            "input": {"path": str(pool)},
+            "model": {"name": result.name},
+            "output": {"path": str(tmp_path / "run"), "report": False},
+            "steps": ["embed", "score", "apply"],
+            "score": {"keep_fraction": 0.5},
+        }
+    )
+    kept = pq.read_table(run.path / "kept")["uid"].to_pylist()
+    right = [uid for uid in kept if uids.index(uid) not in wrong]
+    assert len(kept) == len(uids) // 2
+    assert len(right) / len(kept) >= 0.90
