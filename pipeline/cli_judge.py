@@ -56,6 +56,50 @@ def add_actions(actions: Commands, json_argument: Callable[..., None]) -> None:
     json_argument(found)
     found.set_defaults(command=_eval)
 
+    _compare_arguments(actions, json_argument)
+
+
+def _compare_arguments(actions: Commands, json_argument: Callable[..., None]) -> None:
+    found = actions.add_parser(
+        "compare", help="what filters keep of one pool, and what that trains"
+    )
+    found.add_argument("models", metavar="MODEL", nargs="+", help=_MODEL)
+    found.add_argument("--pool", required=True, metavar="POOL")
+    found.add_argument(
+        "--budget", type=float, required=True, metavar="F", help="the share to keep"
+    )
+    _data_arguments(found)
+    found.add_argument(
+        "--eval",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="a held-out domain to state every filter's figures on; may be repeated",
+    )
+    found.add_argument(
+        "--downstream",
+        metavar="HELD_OUT",
+        help="train a model on each selection and on a random one; score it on this",
+    )
+    found.add_argument(
+        "--recipe",
+        default="filter_train",
+        help="of the model that --downstream trains: as for `winnow filter train`",
+    )
+    found.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change a setting of --recipe; may be repeated",
+    )
+    found.add_argument("--seeds", type=int, default=3, help="trainings of each")
+    found.add_argument("--seed", type=int, default=0, help="of the random selection")
+    found.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
+    json_argument(found)
+    found.set_defaults(command=_compare)
+
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", default="image", metavar="COLUMN")
@@ -96,8 +140,54 @@ def _eval(parsed: argparse.Namespace) -> None:
     )
     result, _ = evaluate(parsed.model, parsed.data, how, _teller(parsed.json))
     if parsed.out:
+        from pipeline.reports.page.filter_pages import write_evaluation
+
         _write_json(Path(parsed.out) / "eval.json", result)
+        write_evaluation(Path(parsed.out), result)
     print(_json(result) if parsed.json else tell_evaluation(result))
+
+
+def _compare(parsed: argparse.Namespace) -> None:
+    from pipeline.filters.compare import compare, gallery_images
+    from pipeline.filters.evaluation_set import Columns
+    from pipeline.filters.selections import Choosing
+    from pipeline.filters.telling import tell_comparison
+    from pipeline.reports.page.filter_comparison import write_comparison
+
+    how = Choosing(
+        parsed.budget,
+        Columns(parsed.image, parsed.text, parsed.uid),
+        _uids(parsed.only),
+        parsed.precision,
+        parsed.seed,
+    )
+    result, found = compare(
+        parsed.models,
+        parsed.pool,
+        how,
+        domains=parsed.eval,
+        proxy=_proxy(parsed),
+        tell=_teller(parsed.json),
+    )
+    if parsed.out:
+        _write_json(Path(parsed.out) / "compare.json", result)
+        write_comparison(Path(parsed.out), result, gallery_images(result, found))
+    print(_json(result) if parsed.json else tell_comparison(result))
+
+
+def _proxy(parsed: argparse.Namespace) -> Any:
+    from pipeline.config.filter_train import load
+    from pipeline.core.errors import ConfigError
+    from pipeline.filters.downstream import Proxy
+
+    if parsed.downstream is None:
+        return None
+    if not parsed.out:
+        raise ConfigError("--downstream trains models: name their folder with --out")
+    if parsed.seeds < 1:
+        raise ConfigError(f"--seeds is {parsed.seeds}; give 1 or more, better 3")
+    recipe = load(parsed.recipe, parsed.overrides)
+    return Proxy(recipe, parsed.downstream, Path(parsed.out) / "trained", parsed.seeds)
 
 
 def _uids(files: list[str]) -> frozenset[str] | None:

@@ -133,6 +133,21 @@ def score_pairs(
     return scored, vectors[: len(data.texts)]
 
 
+def score_random_pairs(
+    data: EvaluationSet, spec: ModelSpec, images: Matrix
+) -> tuple[Floats, Floats, Matrix]:
+    """Return right and random pairs' scores, as `score_pairs`, and caption vectors."""
+    rows = np.repeat(np.arange(len(data)), [len(own) for own in data.captions])
+    texts = np.array([text for own in data.captions for text in own], np.int64)
+    slots = np.concatenate([np.arange(len(own)) for own in data.captions])
+    own = [frozenset(ids) for ids in data.captions]
+    partner = strangers(data.keys("random caption"), np.zeros(len(data), np.int64), own)
+    vectors = text_vectors(data.texts, spec)
+    random = _partner_captions(data, partner[rows], slots)
+    right = _cosines(images, vectors, rows, texts)
+    return right, _cosines(images, vectors, rows, random), vectors
+
+
 def _partner_captions(data: EvaluationSet, partner: Ids, slots: Ids) -> Ids:
     """Return a caption of each pair's partner: the one of the pair's own number."""
     return np.array(

@@ -137,3 +137,81 @@ def _short(text: str) -> str:
 
 def _share(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def tell_comparison(result: dict[str, Any]) -> str:
+    """Return a comparison of filters for a terminal."""
+    lines = [
+        f"{result['rows']:,} rows of {result['pool']}; each filter keeps "
+        f"{result['kept']:,}",
+        "",
+    ]
+    head = ("filter", "right above random", "above hard", "clusters deleted")
+    table: list[tuple[str, ...]] = [head]
+    table += [
+        (
+            _short(model["model"]),
+            _share(model["auc_random"]),
+            _share(model["auc_hard"]),
+            f"{len(model['deletes'])}",
+        )
+        for model in result["models"]
+    ]
+    lines += align(table)
+    lines += ["", *_agreement(result["agreement"])]
+    for row in result["clusters"]:
+        if row["deleted_by"]:
+            lines.append(
+                f"{', '.join(row['deleted_by'])} deletes cluster {row['cluster']} "
+                f"({row['rows']:,} rows): {_short('; '.join(row['examples']))}"
+            )
+    for part in result.get("domains", []):
+        title = f"domain ({part['model']})"
+        lines += ["", *_groups(title, part["domains"], drops=True)]
+    if "downstream" in result:
+        lines += ["", *_downstream(result["downstream"])]
+    return "\n".join(lines)
+
+
+def _agreement(rows: Sequence[dict[str, Any]]) -> list[str]:
+    head = ("selections", "kept by both", "Jaccard", "rank correlation")
+    table: list[tuple[str, ...]] = [head]
+    table += [
+        (
+            f"{_short(row['one'])} and {_short(row['other'])}",
+            f"{row['both']:,}",
+            _share(row["jaccard"]),
+            _share(row["rank_correlation"]),
+        )
+        for row in rows
+    ]
+    return align(table)
+
+
+def _downstream(found: dict[str, Any]) -> list[str]:
+    lines = [
+        f"the same model trained on each selection of {found['rows']:,} rows, "
+        f"{found['seeds']} seeds, scored on {found['held_out_images']:,} images held "
+        "out",
+    ]
+    head = ("trained on", "AUC", "recall at 1", "at 5", "at 10")
+    table: list[tuple[str, ...]] = [head]
+    table += [(_short(row["selection"]), *_means(row)) for row in found["selections"]]
+    lines += align(table)
+    for row in found["against_random"]:
+        gap = row["recall_at_5"]
+        over = row["recall_at_5_over_images"]
+        verdict = "better than" if gap["better"] else "not surely better than"
+        lines.append(
+            f"{row['selection']}: {verdict} random; recall at 5 {gap['mean']:+.3f} "
+            f"[{gap['low']:+.3f}, {gap['high']:+.3f}] over seeds, "
+            f"[{over['low']:+.3f}, {over['high']:+.3f}] over images; AUC "
+            f"{row['auc_random']['mean']:+.3f} [{row['auc_random']['low']:+.3f}, "
+            f"{row['auc_random']['high']:+.3f}]"
+        )
+    return lines
+
+
+def _means(row: dict[str, Any]) -> tuple[str, ...]:
+    names = ("auc_random", "recall_at_1", "recall_at_5", "recall_at_10")
+    return tuple(_share(row[name]["mean"]) for name in names)

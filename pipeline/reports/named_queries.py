@@ -67,6 +67,18 @@ SAMPLES: dict[str, NamedQuery] = {
         "ORDER BY abs(score - threshold), uid) <= 10 "
         "ORDER BY position, abs(score - threshold), uid",
     ),
+    "caption-groups": NamedQuery(
+        "where captions that stand more than 20 times (digits alike) land in a score's "
+        "ranking: median_place 1 is the top (--column: the captions)",
+        f"SELECT r.step, regexp_replace(lower(s.{_COLUMN}), '[0-9]+', '#', 'g') "
+        "AS caption, count(*) AS rows, count_if(r.keep) AS kept, "
+        "median(r.place) AS median_place FROM (SELECT l.uid, l.step, l.keep, "
+        "percent_rank() OVER (PARTITION BY l.step ORDER BY l.score) AS place "
+        "FROM ledger l JOIN steps t USING (step) WHERE t.kind = 'score' "
+        "AND l.score IS NOT NULL) r JOIN samples s USING (uid) "
+        "GROUP BY ALL HAVING count(*) > 20 ORDER BY r.step, rows DESC, caption",
+        column="text",
+    ),
     "reasons-by-category": NamedQuery(
         "rows by an input column (--column), fate and reason",
         f"SELECT s.{_COLUMN} AS category, f.fate, f.step, f.reason, count(*) AS rows "

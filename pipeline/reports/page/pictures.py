@@ -100,11 +100,12 @@ class Pictures:
                     picture.why = "left out to keep the page small"
                     self.left_out += 1
                     continue
-                _fill(picture, image)
+                fill(picture, image)
                 spent += len(picture.data or "") * picture.uses
 
 
-def _fill(picture: Picture, image: bytes | None) -> None:
+def fill(picture: Picture, image: bytes | None) -> None:
+    """Give a sample its thumbnail, or say why it has none."""
     if image is None:
         picture.why = "no image"
         return
