@@ -70,8 +70,9 @@ SAMPLES: dict[str, NamedQuery] = {
     "caption-groups": NamedQuery(
         "where captions that stand more than 20 times (digits alike) land in a score's "
         "ranking: median_place 1 is the top (--column: the captions)",
-        f"SELECT r.step, regexp_replace(lower(s.{_COLUMN}), '[0-9]+', '#', 'g') "
-        "AS caption, count(*) AS rows, count_if(r.keep) AS kept, "
+        "SELECT r.step, "
+        f"regexp_replace(lower(s.{_COLUMN}::VARCHAR), '[0-9]+', '#', 'g') AS caption, "
+        "count(*) AS rows, count_if(r.keep) AS kept, "
         "median(r.place) AS median_place FROM (SELECT l.uid, l.step, l.keep, "
         "percent_rank() OVER (PARTITION BY l.step ORDER BY l.score) AS place "
         "FROM ledger l JOIN steps t USING (step) WHERE t.kind = 'score' "

@@ -176,6 +176,16 @@ def test_survivors_are_those_of_the_run(query: Any, run: Any) -> None:
     assert found == [(m.step, m.rows_in, m.kept) for m in run.result.steps]
 
 
+def test_repeated_captions_are_placed_in_the_ranking(query: Any, run: Any) -> None:
+    _, out, _ = query("--named", "caption-groups", "--column", "width", "--format=json")
+    (found,) = json.loads(out)
+    ledger = run.ledger("score")
+    assert found["caption"] == "#"
+    assert found["rows"] == len(ledger)
+    assert found["kept"] == len(run.kept("score"))
+    assert found["median_place"] == pytest.approx(0.5)
+
+
 def test_the_largest_group_is_counted_right(query: Any, run: Any) -> None:
     _, out, _ = query("--named", "largest-duplicate-groups", "--format=json")
     ledger = [*run.ledger("exact").values(), *run.ledger("semantic").values()]
