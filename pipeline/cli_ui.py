@@ -35,7 +35,8 @@ def _ui(parsed: argparse.Namespace) -> None:
 
     # However it is asked to end, what it has open is closed first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    print(f"opening {parsed.run} …", file=sys.stderr, flush=True)
+    told = f"opening {parsed.run} (the first time, an index of its rows is written)"
+    print(told, file=sys.stderr, flush=True)
     with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
 
         def none() -> None:

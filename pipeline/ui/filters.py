@@ -67,6 +67,11 @@ class Asked:
         """Whether rows are compared with a text or with a row."""
         return bool(self.like) or self.near is not None
 
+    @property
+    def usual_sort(self) -> str:
+        """The order of an address that asks for none."""
+        return "similarity" if self.by_similarity else "n"
+
     def address(self, **changes: Any) -> str:
         """Return the query string of this page, or of one beside it."""
         asked = replace(self, **changes) if changes else self
@@ -76,10 +81,10 @@ class Asked:
         plain += asked.simple
         for one in asked.conditions:
             plain += [("col", one.column), ("op", one.operation), ("val", one.value)]
-        if asked.sort != "n":
+        if asked.sort != asked.usual_sort:
             plain.append(("sort", asked.sort))
-        if asked.descending:
-            plain.append(("dir", "desc"))
+        if asked.descending != (asked.sort == "similarity"):
+            plain.append(("dir", "desc" if asked.descending else "asc"))
         numbers = {"near": asked.near, "after": asked.after, "before": asked.before}
         plain += [(k, str(v)) for k, v in numbers.items() if v is not None]
         in_condition = ("col", "op", "val")
@@ -92,14 +97,14 @@ def asked(fields: Fields, index: RowIndex) -> Asked:
     for value in (value for _, value in fields):
         if len(value) > _LONGEST:
             raise QueryError(f"a value is longer than {_LONGEST:,} characters")
-    sort = single.get("sort", "n")
     by_similarity = "like" in single or "near" in single
+    sort = single.get("sort", "similarity" if by_similarity else "n")
     known = [column.name for column in index.columns] + ["n"]
     if by_similarity:
         known.append("similarity")
     if sort not in known:
         raise QueryError(f"no column '{sort}' to sort by; {did_you_mean(sort, known)}")
-    given = "sort" in single
+    direction = _one_of(single.get("dir", ""), ("asc", "desc"), "direction")
     return Asked(
         caption=single.get("q", ""),
         simple=tuple((key, single[key]) for key in SIMPLE if key in single),
@@ -107,8 +112,9 @@ def asked(fields: Fields, index: RowIndex) -> Asked:
         marked=_one_of(single.get("marked", ""), MARKED, "mark"),
         like=single.get("like", ""),
         near=_number_of(single, "near"),
-        sort=sort if given or not by_similarity else "similarity",
-        descending=single.get("dir") == "desc" if given else by_similarity,
+        sort=sort,
+        # What is most alike comes first, unless asked otherwise.
+        descending=direction == "desc" or (not direction and sort == "similarity"),
         after=_number_of(single, "after"),
         before=_number_of(single, "before"),
     )

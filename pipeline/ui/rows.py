@@ -151,8 +151,9 @@ class Rows:
                 for uid, action in marks.items()
                 if wanted.marked in ("any", "none", action)
             ]
-            known = "list_contains(?, uid)"
-            where.add(f"NOT {known}" if wanted.marked == "none" else known, uids)
+            known = "IN (SELECT unnest(?::VARCHAR[]))"
+            none = "NOT " if wanted.marked == "none" else ""
+            where.add(f"uid {none}{known}", uids)
         return where
 
     def _beyond(

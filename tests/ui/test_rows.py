@@ -63,14 +63,32 @@ def test_pages_hold_every_row_exactly_once_in_order(
     fields = [("sort", sort), ("dir", "desc" if descending else "")]
     rows = walk(site, fields)
     assert sorted(row["n"] for row in rows) == list(range(161))
-    if not sort:
-        return
+    sort = sort or "n"
     known = [row[sort] for row in rows if row[sort] is not None]
     assert known == sorted(known, reverse=descending)
     assert all(row[sort] is None for row in rows[len(known) :])
     ties = [(row[sort] is None, row[sort], row["n"]) for row in rows]
     for one, other in pairwise(ties):
         assert one[:2] != other[:2] or one[2] < other[2]
+
+
+def test_the_most_alike_come_first_unless_asked_otherwise(site: Site):
+    (row,) = site.rows.ask('SELECT n FROM rows WHERE "score.score" > 0 LIMIT 1')
+    near = ("near", str(row["n"]))
+    for fields, key, down in (
+        ([near], "similarity", True),
+        ([near, ("dir", "asc")], "similarity", False),
+        ([near, ("sort", "n")], "n", False),
+        ([near, ("sort", "severity"), ("dir", "desc")], "severity", True),
+    ):
+        wanted = asked(fields, site.index)
+        assert (wanted.sort, wanted.descending) == (key, down)
+        again = [tuple(part.split("=")) for part in wanted.address().split("&")]
+        assert asked(again, site.index) == wanted
+        rows = walk(site, fields, 40)
+        values = [r[key] for r in rows if r[key] is not None]
+        assert values == sorted(values, reverse=down)
+        assert len(rows) == len({r["n"] for r in rows}) > 100
 
 
 @settings(
