@@ -17,11 +17,20 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.examples import draw_all
+
 # How long an example takes says how busy the machine is.
 settings.register_profile(
     "winnow", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("winnow")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw all examples of property tests where slow tests run, too."""
+    if "not slow" not in config.option.markexpr:
+        draw_all()
+
 
 #: Fixtures of pages: `chromium`, `browser`, `visit`; of a cluster: `java`,
 #: `make_cluster`, `spark_cluster`.

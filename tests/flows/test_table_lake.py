@@ -231,7 +231,9 @@ def random_table(chance: random.Random, bases: Sequence[pa.Table]) -> pa.Table:
     return table.select(names or ["a"])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    "seed", [0, 1, *(pytest.param(s, marks=pytest.mark.slow) for s in range(2, 8))]
+)
 def test_scans_after_changes_end_where_a_full_scan_does(
     tmp_path: Path, seed: int
 ) -> None:

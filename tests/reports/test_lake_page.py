@@ -19,6 +19,7 @@ from pipeline.core.tables import EDGES, STAGES, TABLES
 from pipeline.reports.database import RunDatabase
 from pipeline.reports.page.lake_graph import arrange
 from pipeline.reports.page.report import render_report
+from tests.examples import examples
 from tests.reports.test_page import check_numbers, read
 
 EVIL = "<script>alert(1)</script> \"of\" 'tables'"
@@ -183,7 +184,7 @@ def island(rows: list[int]) -> tuple[list[str], set[tuple[str, str]]]:
     return list(held), pairs
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(20, 50))
 @given(ISLANDS, st.sampled_from([306, 656]), st.integers(0, 99))
 def test_children_are_drawn_below_what_holds_them(
     lakes: list[list[int]], width: int, seed: int

@@ -20,6 +20,7 @@ from pipeline.algorithms.lake.canonical import hash_values
 from pipeline.algorithms.lake.murmur3 import Hashes
 from pipeline.algorithms.lake.row_hash import hash_rows
 from pipeline.core.tables import Family
+from tests.examples import examples
 
 EDGES = [0, 1, 2**24 + 1, 2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]
 INTEGERS = st.sampled_from(EDGES + [-number for number in EDGES]) | st.integers(
@@ -95,7 +96,7 @@ def decimals_of(exact: Fraction) -> list[pa.Array]:
     return arrays
 
 
-@settings(deadline=None)  # the first call compiles
+@settings(max_examples=examples(30, 100))
 @given(st.lists(INTEGERS | FLOATS | DECIMALS, min_size=1, max_size=6))
 def test_numbers_are_equal_by_value_whatever_their_type(numbers: list[Any]) -> None:
     seen: dict[Any, tuple[int, int]] = {}
@@ -235,7 +236,7 @@ LISTS = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(30, 100))
 @given(LISTS, st.integers(0, 3))
 def test_lists_are_equal_element_by_element(lists: list[Any], offset: int) -> None:
     kinds = (

@@ -12,6 +12,7 @@ from pipeline.algorithms.lake.facility_location import (
     retain,
     total_cost,
 )
+from tests.examples import examples
 
 
 def brute_force(plan: Plan) -> float:
@@ -64,7 +65,7 @@ def plans(draw, most: int = 12) -> Plan:
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(40, 120), deadline=None)
 @given(plans())
 def test_the_plan_costs_what_the_best_of_all_subsets_costs(plan: Plan):
     source = retain(plan).source
@@ -73,7 +74,7 @@ def test_the_plan_costs_what_the_best_of_all_subsets_costs(plan: Plan):
     assert total_cost(plan, source) == pytest.approx(brute_force(plan), rel=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(plans(8), st.randoms(use_true_random=False))
 def test_the_plan_does_not_depend_on_the_order_of_edges(plan: Plan, random):
     places = list(range(len(plan.child)))
@@ -114,7 +115,7 @@ def chain(draw, n: int) -> tuple[Plan, np.ndarray]:
     return plan, costs
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(25, 40), deadline=None)
 @given(st.data())
 def test_the_programme_on_chains_equals_all_subsets(data):
     n = data.draw(st.integers(1, 15))

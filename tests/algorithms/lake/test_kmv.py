@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.algorithms.lake.kmv import Builder, Kmv, compare, merged, stacked
 from pipeline.algorithms.lake.murmur3 import Hashes
+from tests.examples import examples
 
 K = 4
 Hash = tuple[int, int]
@@ -70,7 +71,7 @@ def test_sketches_of_parts_merge_into_that_of_the_whole(
         assert found.complete == (len(set(values)) <= K)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(30, 100))
 @given(VALUES, VALUES, st.booleans())
 def test_only_what_is_not_contained_is_refuted(
     child: list[Hash], parent: list[Hash], bag: bool

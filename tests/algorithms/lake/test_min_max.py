@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.algorithms.lake.min_max import (
@@ -18,6 +18,7 @@ from pipeline.algorithms.lake.min_max import (
 )
 from pipeline.algorithms.lake.schema_graph import SchemaEdges
 from pipeline.core.tables import ColumnStatistics, Family
+from tests.examples import examples
 
 NUMBERS = [-math.inf, -1, -0.0, 0, 0.5, Decimal("0.5"), 1, 2**53, 2**53 + 1, 2**64 - 1]
 VALUES = st.sampled_from([None, math.nan, *NUMBERS])
@@ -61,6 +62,7 @@ def contained(child: list, parent: list, bag: bool) -> bool:
     )
 
 
+@settings(max_examples=examples(30, 100))
 @given(st.lists(VALUES, max_size=4), st.lists(VALUES, max_size=6), st.data())
 def test_what_is_refuted_is_not_contained(child: list, parent: list, data):
     one, other = data.draw(true_of(child)), data.draw(true_of(parent))
@@ -82,6 +84,7 @@ def test_what_is_contained_is_never_refuted(parent: list, data):
         assert refute(one, other, Family.NUMBER, bag) is None
 
 
+@settings(max_examples=examples(30, 100))
 @given(
     st.lists(
         st.lists(st.lists(VALUES, max_size=3), min_size=2, max_size=2), max_size=4

@@ -17,6 +17,7 @@ from pipeline.algorithms.lake.row_selection import (
     Matches,
     condition,
 )
+from tests.examples import examples
 
 
 def hashes(rows: list[int]) -> Hashes:
@@ -98,7 +99,7 @@ columns = st.sampled_from(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(80, 300))
 @given(st.data(), columns)
 def test_a_condition_chooses_the_child_and_nothing_else(data, column):
     kind, values = column

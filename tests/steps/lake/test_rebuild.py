@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from pipeline.steps.lake.rebuild import Rebuild, describe, query_by_side_file
 from pipeline.steps.lake.replayed import difference
+from tests.examples import examples
 
 Lake = Any
 
@@ -110,7 +111,7 @@ FILES = st.tuples(
 
 @settings(
     deadline=None,
-    max_examples=40,
+    max_examples=examples(12, 40),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(tables(), FILES, FILES)
@@ -182,7 +183,9 @@ TYPES = {
 
 
 @pytest.mark.parametrize("kind", TYPES)
-@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize(
+    "shuffled", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_every_type_comes_back(
     kind: str,
     shuffled: bool,
@@ -435,14 +438,15 @@ def test_the_query_of_an_unplanned_edge_works_with_a_side_file(
 
 
 @pytest.mark.shared
+@pytest.mark.parametrize("step", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_every_known_containment_of_a_real_lake_is_rebuilt(
-    shared: Path, tmp_path: Path, open_lake: Callable[..., Lake]
+    shared: Path, tmp_path: Path, open_lake: Callable[..., Lake], step: int
 ) -> None:
     folder = shared / "data" / "lake"
     lake = open_lake(folder, ignored=["rownames"])
     with open(folder / "gold_edges.csv") as lines:
         edges = [(row["child"], row["parent"]) for row in csv.DictReader(lines)]
     assert len(edges) == 105
-    for child, parent in edges:
+    for child, parent in edges[::step]:
         found = rebuilt(lake, child, parent, tmp_path)
         assert rows(plain(found)) == rows(pq.read_table(folder / child)), child

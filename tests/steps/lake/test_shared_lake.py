@@ -15,6 +15,7 @@ from pipeline.steps.lake.content import verify_edges
 from pipeline.steps.lake.sample import sample_edges
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_exactly_the_known_containments_are_found(
     shared: Path, open_lake: Callable[..., Any]

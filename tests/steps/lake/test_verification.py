@@ -27,6 +27,7 @@ from pipeline.steps.lake.content import verify_edges
 from pipeline.steps.lake.sample import sample_edges
 from pipeline.steps.lake.verdicts import Verdicts
 from pipeline.store.lake.reader import TableReader
+from tests.examples import examples
 
 SIZES = Sizes(column=16, row=16, num_perm=0)
 WRITERS = ("pyarrow", "polars", "duckdb")
@@ -95,7 +96,7 @@ def check(verdicts: Verdicts, child: list[Row], parent: list[Row], at: int = 0) 
 
 @settings(
     deadline=None,
-    max_examples=50,
+    max_examples=examples(20, 50),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(ROWS, ROWS, FILES, FILES, st.booleans(), st.integers(1, 9))

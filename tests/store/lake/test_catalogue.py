@@ -340,6 +340,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict]:
     server.stop()
 
 
+@pytest.mark.slow
 def test_a_lake_behind_s3_is_the_local_one(lake_of_all_kinds: Path, s3: dict):
     fs = fsspec.filesystem("s3", **s3)
     fs.mkdir("bucket")

@@ -32,6 +32,7 @@ from pipeline.store.lake.catalogue import Lake, survey
 from pipeline.store.lake.files import Files
 from pipeline.store.lake.footers import Footer, read_footer
 from pipeline.store.lake.reader import TableReader
+from tests.examples import examples
 
 DAY = 86_400 * 10**9
 HALF = pa.float16()
@@ -142,7 +143,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("writer", WRITERS)
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(15, 40))
 @given(columns=columns(), size=st.integers(1, 8))
 def test_bounds_hold_every_value_and_certain_values_occur(
     folder: Path, writer: str, columns: dict[str, list], size: int
@@ -176,7 +177,7 @@ def test_the_bounds_of_one_value_are_that_value_or_no_value(folder: Path, writer
 
 @pytest.mark.parametrize("child", WRITERS)
 @pytest.mark.parametrize("parent", WRITERS)
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=examples(6, 15))
 @given(columns=columns(), size=st.integers(1, 8), data=st.data())
 def test_no_true_containment_is_refuted(
     tmp_path_factory: pytest.TempPathFactory,
@@ -212,6 +213,7 @@ def test_no_true_containment_is_refuted(
     assert kept_edges[0]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_bounds_of_a_real_lake_are_true_and_lose_no_containment(shared: Path):
     folder = shared / "data" / "lake"

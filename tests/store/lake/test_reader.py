@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.core.tables import Family
 from pipeline.store.lake.catalogue import Lake, discover
 from pipeline.store.lake.reader import TableReader, UnreadableTable
+from tests.examples import examples
 
 ROWS = 1_000
 
@@ -63,7 +64,7 @@ def test_positions_count_over_parts_and_row_groups(reader: TableReader):
     assert twice.tolist() == np.repeat(np.arange(table.rows), 2).tolist()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(15, 30))
 @given(st.lists(st.integers(0, ROWS + ROWS // 2 - 1), max_size=20))
 def test_rows_come_in_the_order_asked_for(reader: TableReader, positions: list[int]):
     found = reader.rows(0, positions, ["n", "k"])

@@ -17,6 +17,7 @@ from pipeline.core.tables import Family, Table
 from pipeline.store.lake.catalogue import Lake, discover
 from pipeline.store.lake.reader import TableReader
 from pipeline.store.lake.text_tables import sql_source
+from tests.examples import examples
 
 
 def only(path: Path) -> Table:
@@ -94,7 +95,7 @@ FIELDS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(15, 60))
 @given(st.lists(FIELDS, min_size=1, max_size=6))
 @example(["-0"])
 @example(["1.0", "1e400"])
