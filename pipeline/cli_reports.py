@@ -87,6 +87,7 @@ def _add_diff(commands: Commands, json_argument: Callable[..., None]) -> None:
     diff = commands.add_parser("diff", help="which rows one run keeps and another not")
     diff.add_argument("run_a", metavar="RUN_A")
     diff.add_argument("run_b", metavar="RUN_B")
+    diff.add_argument("--html", metavar="FILE", help="write it as a page, too")
     _examples_argument(diff)
     json_argument(diff)
     diff.set_defaults(command=_diff)
@@ -244,6 +245,10 @@ def _diff(parsed: argparse.Namespace) -> None:
     from pipeline.reports.diff import diff, tell
 
     found = diff(parsed.run_a, parsed.run_b, parsed.examples)
+    if parsed.html:
+        from pipeline.reports.page.diff_page import write_diff_page
+
+        write_diff_page(parsed.run_a, parsed.run_b, parsed.html)
     _print_json(found) if parsed.json else print(tell(found))
 
 

@@ -27,6 +27,7 @@ def hostile_run(
     captions = [f"<script>alert({i})</script> picture{i}" for i in range(len(table))]
     captions[5] = "one two three four five six seven eight nine ten"
     captions[6] = "one two three four five six seven eight nine <b>eleven</b>"
+    captions[21] = captions[20]
     names = [["cat", "dog", '"><img src=x>'][i % 3] for i in range(len(table))]
     table = (
         table.set_column(2, "image", pa.array(pictures))

@@ -155,8 +155,38 @@ def test_what_a_page_has_to_show(page: str):
     assert "Kept at the edge" in page
     marked = re.findall("<(?:del|ins)>([^<]*)</(?:del|ins)>", page)
     assert {"ten", "&lt;b&gt;eleven&lt;/b&gt;"} <= set(marked)
+    # What was dropped is struck out, whichever of the two it was.
+    assert {"<del>", "<ins>"} <= set(re.findall("<(?:del|ins)>", page))
+    assert "Duplicate pictures with other words" in page
+    assert "as detected on a sample of at most 20,000" in page
     assert "duplicate_uid" in page
     assert "threshold: 0.6" in page
+
+
+def test_the_word_diff_strikes_out_what_was_dropped():
+    from pipeline.reports.page.twins import words
+
+    assert words("a red kite", "a blue kite") == [
+        ("same", "a "),
+        ("dropped", "blue"),
+        ("kept", "red"),
+        ("same", " kite"),
+    ]
+    assert words(None, "x") == [("dropped", "x")]
+
+
+def test_captions_that_stand_often_are_counted(page: str, run: Path):
+    with RunDatabase(run) as database:
+        found = database.query(
+            "SELECT text, fate = 'kept' AS kept FROM samples JOIN fates USING (uid)"
+        ).to_pylist()
+    texts = [row["text"] for row in found]
+    (twice,) = {text for text in texts if texts.count(text) > 1}
+    kept = sum(row["kept"] for row in found if row["text"] == twice)
+    part = page[page.index("The most frequent in the pool") :]
+    part = part[: part.index("</table>")]
+    assert re.findall(r">([\d,]+)</data>", part) == ["2", str(kept)]
+    assert "&lt;script&gt;alert(20)" in part
 
 
 def test_the_same_run_gives_the_same_page(page: str, run: Path):

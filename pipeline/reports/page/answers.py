@@ -77,10 +77,11 @@ def count(value: float) -> str:
 def share(value: float) -> str:
     """Return a share in per cent; never 100 % for less than all, nor 0 % for some."""
     if 0 < value < 1:
-        return f"{min(max(value, 0.0001), 0.9999):.{_places(value)}%}".replace(
-            "%", " %"
-        )
-    return f"{value:.0%}".replace("%", " %")
+        shown = f"{min(max(value, 0.0001), 0.9999):.{_places(value)}%}"
+    else:
+        shown = f"{value:.0%}"
+    # A number and its sign stay on one line.
+    return shown.replace("%", "\N{NO-BREAK SPACE}%")
 
 
 def _places(value: float) -> int:

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pipeline.core.errors import ConfigError, did_you_mean
 from pipeline.reports.closed_sql import identifier
 from pipeline.reports.database import RunDatabase
+from pipeline.reports.page.measured import CAPTIONS, IMAGES
 from pipeline.reports.pool_sql import place_names
 
 #: Looked at when nothing is named and the pool has them.
@@ -20,6 +21,9 @@ USUAL = ("category", "language", "aspect", "source")
 _DERIVED = ("language", "aspect", "source")
 _SIZES = (("original_width", "original_height"), ("width", "height"))
 _BINS = 5
+#: Both say that they are samples, which may be smaller than the pool.
+_LANGUAGE = f"Language of the caption, as detected on a sample of at most {CAPTIONS:,}"
+_SIZE = f"width by height, as measured on a sample of at most {IMAGES:,}"
 #: Numbers of more different values are put into bins of equal counts.
 _FEW = 15
 _NUMBERS = ("INT", "FLOAT", "DOUBLE", "DECIMAL", "HUGEINT")
@@ -61,9 +65,7 @@ def _attribute(
         return _of_column(database, name, columns[name])
     if name == "language":
         rows = "SELECT uid, language AS value FROM measured WHERE language IS NOT NULL"
-        return _if_any(
-            database, Attribute(name, rows, "Language of the caption, as detected")
-        )
+        return _if_any(database, Attribute(name, rows, _LANGUAGE))
     if name == "aspect":
         return _aspect(database, columns)
     if name == "source":
@@ -126,7 +128,7 @@ def _aspect(database: RunDatabase, columns: dict[str, str]) -> Attribute | None:
         WHEN {ratio} <= 2.5 THEN '5:4 to 5:2, wide'
         ELSE 'over 5:2, very wide' END AS value
         FROM {table} WHERE {width} > 0 AND {height} > 0"""
-    whence = f"{sizes[0]} by {sizes[1]}" if sizes else "width by height, as measured"
+    whence = f"{sizes[0]} by {sizes[1]}" if sizes else _SIZE
     return _if_any(database, Attribute("aspect", rows, f"Aspect ratio, {whence}"))
 
 

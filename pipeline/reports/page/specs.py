@@ -182,9 +182,16 @@ def rates(rows: Sequence[Row], overall: float) -> Spec:
         "type": "nominal",
         "title": "removed",
         "scale": colours,
-        "legend": {"symbolType": "circle", "symbolOpacity": 1, "titleOrient": "left"},
+        "legend": {
+            "symbolType": "circle",
+            "symbolOpacity": 1,
+            "titleOrient": "left",
+            "titlePadding": 12,
+        },
     }
-    x = {"type": "quantitative", "axis": {"format": ".0%", "tickCount": 4}}
+    # A dot at 0 % stands clear of its label.
+    room = {"scale": {"padding": 6}}
+    x = {"type": "quantitative", "axis": {"format": ".0%", "tickCount": 4}, **room}
     return {
         "width": NARROW - 26 - labels,
         "height": {"step": 20},

@@ -13,6 +13,8 @@ from pipeline.reports.page.context import Section, Source
 from pipeline.reports.page.pictures import Picture
 
 _GROUPS, _COPIES, _PAIRS, _TEXTS = 4, 5, 9, 12
+#: Duplicates of which the captions are compared, where captions decided nothing.
+_COMPARED, _DIFFERING = 400, 8
 _CAPTION = 1_200
 _WORDS = re.compile(r"\s+|\S+")
 
@@ -92,36 +94,69 @@ def _groups(source: Source, where: str, groups: Answer) -> list[Group]:
 
 
 def captions(source: Source) -> Section | None:
-    """Return groups of equal or similar captions, with what differs; None without."""
+    """Return captions that repeat, and what differs between duplicates' captions.
+
+    `groups` and `pairs` are of steps that compare captions, `frequent` the captions
+    that stand most often in the pool, and `others` duplicates by picture with other
+    words. None where nothing is to be shown.
+    """
     pool = source.answers.database.pool
     if pool is None or pool.columns.text not in pool.schema.names:
         return None
-    of_text = (
-        "step IN (SELECT step FROM steps WHERE kind = 'minhash') "
-        "OR reason LIKE '%caption%'"
-    )
     text = identifier(pool.columns.text or "")
     groups = source.ask(
         "SELECT d.kept_twin, d.step, count(*) AS copies, min(d.similarity) AS least "
-        f"FROM duplicates d WHERE {of_text} GROUP BY ALL "
+        f"FROM duplicates d WHERE {_OF_TEXT} GROUP BY ALL "
         f"ORDER BY copies DESC, d.kept_twin LIMIT {_TEXTS}"
     )
-    if not groups.rows:
-        return None
-    pairs = source.ask(
-        f"SELECT d.uid, d.kept_twin, d.step, d.similarity, "
-        f"left(a.{text}, {_CAPTION}) AS dropped, left(b.{text}, {_CAPTION}) AS kept "
-        f"FROM (SELECT * FROM duplicates WHERE ({of_text}) AND similarity < 1 "
-        f"ORDER BY similarity, uid LIMIT {_TEXTS}) d "
-        "JOIN samples a ON a.uid = d.uid JOIN samples b ON b.uid = d.direct_twin "
-        "ORDER BY d.similarity, d.uid"
+    of_text = f"({_OF_TEXT}) AND similarity < 1 ORDER BY similarity, uid LIMIT {_TEXTS}"
+    drawn = f"NOT coalesce({_OF_TEXT}, false) ORDER BY md5(uid), uid LIMIT {_COMPARED}"
+    differ = f"WHERE a.{text} IS DISTINCT FROM b.{text}"
+    frequent = source.ask(
+        f"SELECT left({text}, {_CAPTION}) AS caption, count(*) AS rows, "
+        "count(*) FILTER (f.fate = 'kept') AS kept, "
+        "count(*) FILTER (f.fate = 'kept') / count(*) AS keep_rate "
+        f"FROM samples JOIN fates f USING (uid) WHERE {text} IS NOT NULL "
+        f"GROUP BY {text} HAVING count(*) > 1 "
+        f"ORDER BY rows DESC, caption LIMIT {_TEXTS}"
     )
-    return {
+    found: Section = {
         "groups": groups,
         "keepers": source.want(groups, "kept_twin"),
-        "pairs": pairs,
-        "differences": [words(row["kept"], row["dropped"]) for row in pairs.rows],
+        "pairs": _texts_of(source, text, of_text),
+        "frequent": frequent,
+        "others": _texts_of(source, text, drawn, f"{differ}", _DIFFERING),
     }
+    return found if any(len(found[name]) for name in ("groups", *_ASKED)) else None
+
+
+_ASKED = ("pairs", "frequent", "others")
+_OF_TEXT = (
+    "step IN (SELECT step FROM steps WHERE kind = 'minhash') OR reason LIKE '%caption%'"
+)
+
+
+class Differences(Answer):
+    """Pairs of captions, each with its word diff."""
+
+    @property
+    def words(self) -> list[list[tuple[str, str]]]:
+        """The word diff of each row."""
+        return [words(row["kept"], row["dropped"]) for row in self.rows]
+
+
+def _texts_of(
+    source: Source, text: str, chosen: str, where: str = "", rows: int = _TEXTS
+) -> Differences:
+    """Return captions of the duplicates that `chosen` names, dropped and kept."""
+    answer = source.ask(
+        "SELECT d.uid, d.direct_twin, d.step, d.similarity, "
+        f"left(a.{text}, {_CAPTION}) AS dropped, left(b.{text}, {_CAPTION}) AS kept "
+        f"FROM (SELECT * FROM duplicates WHERE {chosen}) d "
+        "JOIN samples a ON a.uid = d.uid JOIN samples b ON b.uid = d.direct_twin "
+        f"{where} ORDER BY d.similarity, d.uid LIMIT {rows}"
+    )
+    return Differences(answer.sql, answer.rows)
 
 
 def words(kept: str | None, dropped: str | None) -> list[tuple[str, str]]:
@@ -133,6 +168,6 @@ def words(kept: str | None, dropped: str | None) -> list[tuple[str, str]]:
         if kind == "equal":
             found.append(("same", "".join(before[a:b])))
             continue
-        parts: list[tuple[str, Any]] = [("kept", before[a:b]), ("dropped", after[c:d])]
+        parts: list[tuple[str, Any]] = [("dropped", after[c:d]), ("kept", before[a:b])]
         found += [(what, "".join(part)) for what, part in parts if part]
     return found
