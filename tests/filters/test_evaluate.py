@@ -321,3 +321,25 @@ def test_the_command_prints_json_and_text(
     assert "odd" in text
     assert main([*shared, "--only", str(tmp_path / "none")]) == 3
     assert "none" in capsys.readouterr().err
+
+
+def test_one_image_alone_has_nothing_to_be_compared_with(
+    demo_model: str,
+    scenes: Callable[..., pa.Table],
+    write_shards: Write,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    from pipeline.cli import main
+
+    pool = write_shards(tmp_path / "one", scenes(1))
+    command = ["filter", "eval", demo_model, str(pool), "--out", str(tmp_path / "o")]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (
+        found["auc_random"] is found["precision_at_k"] is found["calibration"] is None
+    )
+    assert found["recall_at_1"] == 1
+    assert found["pairs_without"]["random"] == found["pairs"] == 2
+    assert main(command) == 0
+    assert "random captions –" in capsys.readouterr().out

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.reports.page.charts import DROPPED, KEPT, OTHER, Spec
-from pipeline.reports.page.specs import NARROW, RATES, WIDE
+from pipeline.reports.page.specs import NARROW, WIDE
 
 Row = dict[str, Any]
 
@@ -124,7 +124,7 @@ def score_strips(groups: Sequence[Row], edges: Sequence[float]) -> Spec:
         "height": {"step": 15},
         "padding": 4,
         "data": {"values": values},
-        "mark": {"type": "rect", "height": 13},
+        "mark": {"type": "rect", "height": 13, "color": KEPT},
         "encoding": {
             "x": {
                 "field": "low",
@@ -141,11 +141,12 @@ def score_strips(groups: Sequence[Row], edges: Sequence[float]) -> Spec:
                 "title": None,
                 "axis": {"domain": False, "ticks": False, "labelLimit": 180},
             },
-            "color": {
+            # Colours of the style sheet cannot be mixed here; opacity can.
+            "opacity": {
                 "field": "share",
                 "type": "quantitative",
                 "legend": None,
-                "scale": {"domain": [0, 1], "range": ["var(--wash)", RATES[-1]]},
+                "scale": {"domain": [0, 1], "range": [0.08, 1]},
             },
         },
     }
