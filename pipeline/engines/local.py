@@ -56,6 +56,8 @@ class LocalEngine:
         """Read a Parquet artifact (a file or a folder of parts)."""
         place = Path(path)
         files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
+        if not files:
+            raise FileNotFoundError(f"{path}: there are no Parquet files")
         frame = pl.scan_parquet(files, hive_partitioning=False, glob=False)
         return frame.select(columns) if columns is not None else frame
 

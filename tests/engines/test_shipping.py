@@ -146,6 +146,10 @@ def test_kernels_of_an_archive_are_compiled_once(tmp_path: Path) -> None:
 
     assert ran(tmp_path / "home") == "0 1"
     assert ran(tmp_path / "home") == "1 0"
+    # Another session finds the same archive in another place.
+    (tmp_path / "elsewhere").mkdir()
+    archive = archive.rename(tmp_path / "elsewhere" / archive.name)
+    assert ran(tmp_path / "home") == "1 0"
     # A container's user may have no home: nothing is kept, and nothing fails.
     assert ran(archive) == "0 1"
 

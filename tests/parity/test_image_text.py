@@ -1,0 +1,183 @@
+"""Spark decides what the local engine decides: every ledger row, every kept row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+import pipeline
+from pipeline.config.recipes import parse_any
+from pipeline.demo.run import prepare_demo
+from tests.parity.comparison import assert_same
+
+Recipe = dict[str, Any]
+Run = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def run_spark(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return run(recipe, partitions, out=None) -> the folder of a run on Spark."""
+
+    def run(recipe: Recipe, partitions: int | None, out: Path | None = None) -> Path:
+        place = out or tmp_path_factory.mktemp("on-spark") / "run"
+        output = {"path": str(place), "report": False}
+        engine = {"name": "spark", "partitions": partitions}
+        pipeline.run({**recipe, "output": output, "engine": engine}, spark=spark)
+        return place
+
+    return run
+
+
+def run_local(recipe: Recipe, out: Path) -> Path:
+    pipeline.run({**recipe, "output": {"path": str(out), "report": False}})
+    return out
+
+
+#: What every step is asked over vectors that are there.
+PLANS: dict[str, tuple[list[str], Recipe]] = {
+    "prune": (
+        ["exact", "rules", "embed", "cluster", "semantic", "complexity", "apply"],
+        {"exact": {"by": ["image_bytes", "caption"]}, "semantic": {"epsilon": 0.05}},
+    ),
+    "filter": (
+        ["minhash", "embed", "score", "soft_cap", "apply"],
+        {
+            "minhash": {"ngram": 1, "threshold": 0.7, "allow_large_clusters": True},
+            "score": {
+                "terms": [
+                    {"method": "alignment", "weight": 1.0},
+                    {"method": "neg_clip_loss", "weight": 0.5},
+                ]
+            },
+            "soft_cap": {"total_fraction": 1.0},
+        },
+    ),
+    "control": (
+        ["embed", "cluster", "prototypes", "random", "uniform", "apply"],
+        {},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def planted(
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    vector_recipe: Callable[..., Recipe],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[Recipe, Path]]:
+    """Return of(plan) -> the recipe and the local engine's run of it."""
+    pool = write_shards(tmp_path_factory.mktemp("pool"), planted_table(300))
+    made: dict[str, tuple[Recipe, Path]] = {}
+
+    def of(plan: str) -> tuple[Recipe, Path]:
+        if plan not in made:
+            steps, sections = PLANS[plan]
+            out = tmp_path_factory.mktemp(plan) / "run"
+            recipe = vector_recipe(pool, out, steps, **sections)
+            made[plan] = recipe, run_local(recipe, out)
+        return made[plan]
+
+    return of
+
+
+@pytest.mark.parametrize(
+    ("plan", "partitions"),
+    [
+        ("prune", 1),
+        ("prune", 17),
+        pytest.param("prune", 3, marks=pytest.mark.slow),
+        pytest.param("prune", None, marks=pytest.mark.slow),
+        ("filter", 3),
+        pytest.param("filter", 1, marks=pytest.mark.slow),
+        pytest.param("filter", 17, marks=pytest.mark.slow),
+        ("control", 3),
+        pytest.param("control", 1, marks=pytest.mark.slow),
+        pytest.param("control", 17, marks=pytest.mark.slow),
+    ],
+)
+def test_ready_made_vectors(
+    planted: Callable[[str], tuple[Recipe, Path]],
+    run_spark: Run,
+    plan: str,
+    partitions: int | None,
+):
+    recipe, local = planted(plan)
+    assert_same(local, run_spark(recipe, partitions))
+
+
+def test_a_run_goes_on_with_the_other_engine(
+    planted: Callable[[str], tuple[Recipe, Path]], run_spark: Run, tmp_path: Path
+):
+    recipe, local = planted("prune")
+    half = {**recipe, "steps": recipe["steps"][:5]}
+    out = run_spark(half, 3, tmp_path / "run")
+    whole = {**recipe, "output": {"path": str(out), "report": False}}
+    assert pipeline.run(whole).ran == ["complexity", "apply"]
+    assert_same(local, out)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
+    """Return the demo's recipe over 3,000 scenes and the local engine's run."""
+    folder = tmp_path_factory.mktemp("demo")
+    recipe = yaml.safe_load(prepare_demo(folder, 3000, 0).read_text())
+    return recipe, run_local(recipe, folder / "local")
+
+
+@pytest.mark.parametrize(
+    "partitions",
+    [
+        3,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(17, marks=pytest.mark.slow),
+    ],
+)
+def test_the_demo(demo: tuple[Recipe, Path], run_spark: Run, partitions: int):
+    recipe, local = demo
+    assert_same(local, run_spark(recipe, partitions))
+
+
+@pytest.fixture(scope="module")
+def clipart(
+    shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Recipe, Path]:
+    """Return the shipped recipe over 2,000 rows of clip art, and the local run."""
+    folder = tmp_path_factory.mktemp("clipart")
+    files = sorted((shared / "data" / "clipart").glob("*.parquet"))
+    rows = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
+    (folder / "pool").mkdir()
+    for number in range(4):
+        part = rows.slice(number * 500, 500)
+        pq.write_table(part, folder / "pool" / f"{number}.parquet", row_group_size=100)
+    config = parse_any(
+        {
+            **yaml.safe_load(
+                (Path(__file__).parents[2] / "conf" / "image_text.yaml").read_text()
+            ),
+            "input": {"path": str(folder / "pool")},
+            "model": {"name": f"local-dir:{shared / 'models' / 'lite0'}"},
+        }
+    )
+    recipe = config.as_recipe()
+    return recipe, run_local(recipe, folder / "local")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "partitions",
+    [
+        pytest.param(3, marks=pytest.mark.slow),
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(17, marks=pytest.mark.slow),
+    ],
+)
+def test_clip_art(clipart: tuple[Recipe, Path], run_spark: Run, partitions: int):
+    recipe, local = clipart
+    assert_same(local, run_spark(recipe, partitions))

@@ -1,0 +1,141 @@
+"""Both ways to components against networkx, each other, and lost checkpoints."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.core.errors import RunError
+from pipeline.engines.local import LocalEngine
+from pipeline.engines.spark.engine import SparkEngine
+from pipeline.engines.spark.session import SparkOptions
+from pipeline.steps import components
+from pipeline.steps.components import EDGES, connected_components
+
+Graph = list[tuple[int, int]]
+
+
+def chain(nodes: int, rng: np.random.Generator) -> Graph:
+    """Return a path through nodes whose numbers are in no order, with gaps."""
+    names = rng.permutation(nodes).astype(np.int64) * 7 + 2**40
+    return list(zip(names[:-1].tolist(), names[1:].tolist(), strict=True))
+
+
+def random_graph(nodes: int, edges: int, rng: np.random.Generator) -> Graph:
+    ends = rng.integers(0, nodes, (edges, 2))
+    return [(int(a), int(b)) for a, b in ends]
+
+
+def wheel(spokes: int) -> Graph:
+    """Return one hub with many spokes, and a second one hanging on a spoke."""
+    return [(spokes, i) for i in range(spokes)] + [
+        (spokes + 1 + i, spokes // 2) for i in range(spokes)
+    ]
+
+
+def graphs() -> dict[str, Graph]:
+    rng = np.random.default_rng(5)
+    return {
+        "chain": chain(3000, rng),
+        "chains": [
+            (a + k * 2**20, b + k * 2**20) for k in range(4) for a, b in chain(90, rng)
+        ],
+        "sparse": random_graph(900, 700, rng),
+        "dense": random_graph(300, 2000, rng),
+        "wheel": wheel(400),
+        "loops": [(3, 3), (5, 5), (5, 9), (9, 5), (1, 1)],
+        "none": [],
+    }
+
+
+GRAPHS = graphs()
+
+
+def oracle(edges: Iterable[tuple[int, int]]) -> dict[int, int]:
+    graph = nx.Graph(list(edges))
+    return {node: min(part) for part in nx.connected_components(graph) for node in part}
+
+
+def labels(engine: Any, edges: Graph, folder: Path, on_driver: int) -> dict[int, int]:
+    ends = np.array(edges, np.int64).reshape(-1, 2)
+    frame = engine.from_table(pa.table([ends[:, 0], ends[:, 1]], schema=EDGES))
+    found = connected_components(engine, frame, folder, on_driver=on_driver)
+    rows = engine.collect(found, 10**6).to_pylist()
+    named = {row["node"]: row["component"] for row in rows}
+    assert len(named) == len(rows)
+    return named
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+@pytest.mark.parametrize("on_driver", [10**6, 0], ids=["driver", "stars"])
+def test_both_ways_find_networkx_components(name: str, on_driver: int, tmp_path: Path):
+    engine = LocalEngine(tmp_path / "scratch")
+    found = labels(engine, GRAPHS[name], tmp_path / "rounds", on_driver)
+    assert found == oracle(GRAPHS[name])
+
+
+def test_stars_go_over_to_the_driver_once_few_enough_edges_are_left(tmp_path: Path):
+    engine = LocalEngine(tmp_path / "scratch")
+    edges = GRAPHS["dense"]
+    nodes = len(oracle(edges))
+    assert labels(engine, edges, tmp_path / "rounds", nodes) == oracle(edges)
+
+
+def test_a_long_chain_takes_rounds_in_the_logarithm_of_its_length(tmp_path: Path):
+    labels(LocalEngine(tmp_path / "s"), GRAPHS["chain"], tmp_path / "rounds", 0)
+    (last, *_) = sorted((tmp_path / "rounds").iterdir(), reverse=True)
+    # Two halves a round; 3,000 nodes are 11.6 doublings.
+    assert int(last.name.removeprefix("round-")) < 2 * 20
+
+
+@pytest.mark.parametrize("lost", ["folder", "part", "marker"])
+def test_a_lost_checkpoint_is_an_error(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    whole = components._Rounds._read
+
+    def read(self: Any, place: Path) -> Any:
+        if self.number == 4:
+            if lost == "folder":
+                shutil.rmtree(place / "edges")
+            elif lost == "part":
+                next((place / "edges").glob("*.parquet")).unlink()
+            else:
+                (place / "rows.json").unlink()
+        return whole(self, place)
+
+    monkeypatch.setattr(components._Rounds, "_read", read)
+    with pytest.raises(RunError, match="edges are lost"):
+        labels(LocalEngine(tmp_path / "s"), GRAPHS["sparse"], tmp_path / "rounds", 0)
+
+
+def test_a_part_that_goes_while_a_round_reads_it_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    stars = components._small_star
+
+    def star(engine: Any, down: Any) -> Any:
+        for part in (tmp_path / "rounds").rglob("*.parquet"):
+            part.unlink()
+        return stars(engine, down)
+
+    monkeypatch.setattr(components, "_small_star", star)
+    with pytest.raises(OSError, match="No such file"):
+        labels(LocalEngine(tmp_path / "s"), GRAPHS["sparse"], tmp_path / "rounds", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["chain", "sparse", "wheel"])
+@pytest.mark.parametrize("on_driver", [10**6, 0], ids=["driver", "stars"])
+def test_both_ways_on_spark(name: str, on_driver: int, spark: Any, tmp_path: Path):
+    engine = SparkEngine(tmp_path / "s", SparkOptions(partitions=3, session=spark))
+    found = labels(engine, GRAPHS[name], tmp_path / "rounds", on_driver)
+    assert found == oracle(GRAPHS[name])
+    engine.clear()
