@@ -21,7 +21,7 @@ from pipeline.algorithms.filter.logistic import Logistic, fit_logistic
 from pipeline.config.filter_train import FilterTrainConfig
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.vectors import to_matrix
-from pipeline.flows.filter_data import Pools, counted, open_pools, places
+from pipeline.flows.filter_data import Pools, counted, open_pools, read_images
 from pipeline.models.embed import embed_batches
 from pipeline.models.encoder import ModelSpec, load_encoder
 from pipeline.models.training.measure import auc, wrong_partners
@@ -65,21 +65,23 @@ def train_classifier(config: FilterTrainConfig, tell: Tell) -> ClassifierResult:
     pools = pools.without(rejected)
     clean = np.array([pair.pool < len(config.data) for pair in pools.pairs])
     held = np.array([pair.uid in pools.held_out for pair in pools.pairs])
+    spare = np.array([pair.uid in pools.spare for pair in pools.pairs])
+    learns = ~held & ~spare
     rows = _columns(config, images, texts)
     for name, side in (("data", clean), ("raw", ~clean)):
-        if not (side & ~held).any():
+        if not (side & learns).any():
             raise InputError(f"{name}: no row is left to train on")
     model = fit_logistic(
-        rows[clean & ~held], rows[~clean & ~held], config.classifier.l2
+        rows[clean & learns], rows[~clean & learns], config.classifier.l2
     )
     scores = model.log_odds(rows)
-    places_held = np.flatnonzero(clean & held)
+    measured = np.flatnonzero(clean & held)
     result = ClassifierResult(
         out,
         auc(scores[clean & held], scores[~clean & held]) if held.any() else 0.5,
-        _matching(config, pools, places_held, (images, texts), model),
-        int((clean & ~held).sum()),
-        int((~clean & ~held).sum()),
+        _matching(config, pools, measured, (images, texts), model),
+        int((clean & learns).sum()),
+        int((~clean & learns).sum()),
         counted(pools.left_out),
     )
     _write(config, result, model, spec)
@@ -107,8 +109,9 @@ def _spec(config: FilterTrainConfig) -> ModelSpec:
 def _batches(pools: Pools) -> Iterator[pa.RecordBatch]:
     for number, reader in enumerate(pools.readers):
         held: list[dict[str, Any]] = []
-        for place, image, reason in places(pools.pairs, reader, number):
-            pair = pools.pairs[place]
+        pairs = [pair for pair in pools.pairs if pair.pool == number]
+        for place, image, reason in read_images(pairs, reader):
+            pair = pairs[place]
             held.append(
                 {
                     "uid": pair.uid,

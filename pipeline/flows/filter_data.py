@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,24 +62,24 @@ class Pools:
     readers: list[SampleReader]
     left_out: list[LeftOut]
     rows: int
-    fingerprint: str = field(default="")
+    fingerprint: str = ""
+    #: Uids that neither train nor measure, for a caption that is held out.
+    spare: frozenset[str] = frozenset()
 
     def without(self, rejected: dict[str, str]) -> Pools:
         """Return the pools less the pairs whose image cannot be used."""
         gone = [
             LeftOut(p.uid, p.pool, p.source, p.row, rejected[p.uid])
             for p in self.pairs
-            if p.uid in rejected
+            if p.uid in rejected and p.uid not in self.spare
         ]
         pairs = [pair for pair in self.pairs if pair.uid not in rejected]
-        left = [*self.left_out, *gone]
-        return Pools(
-            pairs, self.held_out, self.readers, left, self.rows, self.fingerprint
-        )
+        return replace(self, pairs=pairs, left_out=[*self.left_out, *gone])
 
     def training(self) -> list[int]:
         """Return the places of the pairs to train on."""
-        return [i for i, p in enumerate(self.pairs) if p.uid not in self.held_out]
+        other = self.held_out | self.spare
+        return [i for i, p in enumerate(self.pairs) if p.uid not in other]
 
     def measured(self) -> list[int]:
         """Return the places of the pairs that are held out."""
@@ -107,9 +107,15 @@ def open_pools(pools: Sequence[PairPool], seed: int) -> Pools:
         own = _usable(pool, number, reader, left_out, seen)
         held |= _held_out(pool, number, own, seed)
         pairs += own
-    pairs = _without_shared_captions(pairs, held, left_out)
+    spare = _repeats_held_out(pairs, held)
+    left_out += [
+        LeftOut(pair.uid, pair.pool, pair.source, pair.row, "caption_held_out")
+        for pair in pairs
+        if pair.uid in spare
+    ]
     pairs.sort(key=lambda pair: pair.uid)
-    found = Pools(pairs, frozenset(held), readers, left_out, rows, _mark(pairs, marks))
+    mark = _mark(pairs, marks)
+    found = Pools(pairs, frozenset(held), readers, left_out, rows, mark, spare)
     if len(found.training()) < 2:
         raise InputError(
             f"data: {len(found.training())} of {rows} rows are left to train on "
@@ -289,19 +295,14 @@ def _groups(pairs: list[Pair]) -> dict[str, list[str]]:
     return groups
 
 
-def _without_shared_captions(
-    pairs: list[Pair], held: set[str], left_out: list[LeftOut]
-) -> list[Pair]:
-    """Leave out rows to train on that say what a row held out says."""
+def _repeats_held_out(pairs: list[Pair], held: set[str]) -> frozenset[str]:
+    """Return the uids to train on that say what a row held out says."""
     known = {plain(c) for pair in pairs if pair.uid in held for c in pair.captions}
-    kept = []
-    for pair in pairs:
-        if pair.uid not in held and any(plain(c) in known for c in pair.captions):
-            reason = "caption_held_out"
-            left_out.append(LeftOut(pair.uid, pair.pool, pair.source, pair.row, reason))
-        else:
-            kept.append(pair)
-    return kept
+    return frozenset(
+        pair.uid
+        for pair in pairs
+        if pair.uid not in held and any(plain(c) in known for c in pair.captions)
+    )
 
 
 def _mark(pairs: list[Pair], marks: list[str]) -> str:
@@ -323,15 +324,11 @@ def counted(left_out: Sequence[LeftOut]) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def places(
-    pairs: Sequence[Pair], reader: SampleReader, pool: int
+def read_images(
+    pairs: Sequence[Pair], reader: SampleReader
 ) -> Iterator[tuple[int, bytes | None, str | None]]:
-    """Yield (place among `pairs`, image bytes, reason) for the pairs of one pool."""
-    own = sorted(
-        (pair.source, pair.row, place)
-        for place, pair in enumerate(pairs)
-        if pair.pool == pool
-    )
+    """Yield (place among `pairs`, image bytes, reason) of pairs of one pool."""
+    own = sorted((pair.source, pair.row, place) for place, pair in enumerate(pairs))
     order: npt.NDArray[np.int64] = np.array([place for *_, place in own], np.int64)
     batch = pa.RecordBatch.from_pydict(
         {

@@ -1,24 +1,29 @@
 """The one pass over a training's images: features of a frozen tower, or files.
 
-What the pass made is found again by name, by another training or purity level too.
+What the pass made of a pool is found again by name: after a crash, at another purity
+level, and beside other pools.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.config.filter_train import FilterTrainConfig
 from pipeline.core.hashing import fingerprint
-from pipeline.flows.filter_data import Pools, places
+from pipeline.flows.filter_data import Pair, Pools, read_images
+from pipeline.models.encoder import Encoder
 from pipeline.models.preprocess import Preprocessing
 from pipeline.models.training import images as passes
 from pipeline.models.training.build import state_digest
 from pipeline.models.training.loop import Model
 from pipeline.models.training.recipe import Augmentation
 from pipeline.models.training.world import World
+from pipeline.store.reader import SampleReader
 
 Tell = Callable[[str], None]
 
@@ -27,91 +32,102 @@ def prepare_images(
     config: FilterTrainConfig, pools: Pools, model: Model, world: World, tell: Tell
 ) -> tuple[passes.Images, dict[str, str]]:
     """Return the images of all pairs, by place, and uid → reason of those unusable."""
-    how = Augmentation(**config.augment.model_dump())
-    cache = Path(config.output.cache or Path(config.output.path) / "cache")
-    views = _views(config, pools, model, how)
-    folder = cache / _name(config, pools, model, how, views)
-    if world.first and not folder.is_dir():
-        _run_pass(config, pools, views, folder, tell)
-    world.wait()
-    rejected = passes.read_rejected(folder)
-    reasons = {pools.pairs[row].uid: reason for row, reason in rejected.items()}
-    if views is not None:
-        return passes.open_features(folder), reasons
-    data, bounds = passes.open_bytes(folder)
-    files = passes.FileImages(
-        data,
-        bounds,
-        [pair.uid for pair in pools.pairs],
-        Preprocessing.of(model.module.visual.preprocess_cfg),
-        how,
-        config.seed,
-        config.model.max_pixels,
-    )
-    return files, reasons
-
-
-def _views(
-    config: FilterTrainConfig, pools: Pools, model: Model, how: Augmentation
-) -> passes.Views | None:
-    if model.cached is None:
-        return None
-    encoder = passes.frozen_encoder(
-        model.module,
-        model.cached,
-        config.model.frozen_precision,
-        config.model.max_pixels,
-    )
-    uids = [pair.uid for pair in pools.pairs]
-    return passes.Views(encoder, uids, how, config.seed)
-
-
-def _name(
-    config: FilterTrainConfig,
-    pools: Pools,
-    model: Model,
-    how: Augmentation,
-    views: passes.Views | None,
-) -> str:
-    uids = "\x1f".join(f"{p.uid}:{p.pool}:{p.source}:{p.row}" for p in pools.pairs)
-    shards = "\x1f".join(str(sorted(r.paths.items())) for r in pools.readers)
-    if views is None:
-        return "files-" + fingerprint(f"{uids}|{shards}|{config.model.max_pixels}")
-    visual: Any = model.module.visual
-    part = visual.trunk if model.cached == "visual.trunk" else visual
-    seed = config.seed if how.views > 1 else 0
-    made = f"{state_digest(part)}|{views.encoder.preprocess}|{views.encoder.precision}"
-    return "features-" + fingerprint(
-        f"{uids}|{shards}|{config.model.max_pixels}|{made}|{how}|{seed}"
-    )
-
-
-def _run_pass(
-    config: FilterTrainConfig,
-    pools: Pools,
-    views: passes.Views | None,
-    folder: Path,
-    tell: Tell,
-) -> None:
-    new = folder.with_name(folder.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    rows = _all_places(pools)
-    if views is None:
-        tell(f"checking {len(pools.pairs):,} images")
-        passes.write_files(rows, len(pools.pairs), new, config.model.max_pixels)
-    else:
-        total = len(pools.pairs)
-        tell(f"embedding {total:,} images by the frozen tower, once")
-
-        def told(done: int) -> None:
-            if done % 2048 < 64:
-                tell(f"{done:,} of {total:,} images")
-
-        passes.write_features(rows, views, new, told)
-    new.rename(folder)
-
-
-def _all_places(pools: Pools) -> Iterator[tuple[int, bytes | None, str | None]]:
+    passing = _Pass(config, model)
+    parts: list[passes.Images] = []
+    reasons: dict[str, str] = {}
+    part = np.array([pair.pool for pair in pools.pairs], np.int64)
+    at = np.zeros(len(part), np.int64)
     for number, reader in enumerate(pools.readers):
-        yield from places(pools.pairs, reader, number)
+        pairs = [pair for pair in pools.pairs if pair.pool == number]
+        at[part == number] = np.arange(len(pairs))
+        folder = passing.cache / passing.name(pairs, reader)
+        if world.first and not folder.is_dir():
+            passing.run(pairs, reader, folder, tell)
+        world.wait()
+        rejected = passes.read_rejected(folder)
+        reasons |= {pairs[row].uid: reason for row, reason in rejected.items()}
+        parts.append(passing.open(folder, pairs))
+    images = parts[0] if len(parts) == 1 else passes.JoinedImages(parts, part, at)
+    return images, reasons
+
+
+class _Pass:
+    """What is made of a pool's images, and where it lies."""
+
+    def __init__(self, config: FilterTrainConfig, model: Model) -> None:
+        self.config, self.model = config, model
+        self.encoder: Encoder | None = None
+        self.tower = ""
+        if model.cached is not None:
+            self.encoder = passes.frozen_encoder(
+                model.module,
+                model.cached,
+                config.model.frozen_precision,
+                config.model.max_pixels,
+            )
+            visual: Any = model.module.visual
+            frozen = visual.trunk if model.cached == "visual.trunk" else visual
+            self.tower = state_digest(frozen)
+
+    @property
+    def cache(self) -> Path:
+        """Where the passes of all pools lie."""
+        output = self.config.output
+        return Path(output.cache or Path(output.path) / "cache").expanduser()
+
+    @property
+    def how(self) -> Augmentation:
+        """How images are changed."""
+        return Augmentation(**self.config.augment.model_dump())
+
+    def name(self, pairs: list[Pair], reader: SampleReader) -> str:
+        """Return a name of all that the pass depends on."""
+        uids = "\x1f".join(f"{p.uid}:{p.source}:{p.row}" for p in pairs)
+        shards = str(sorted(reader.paths.items()))
+        read = f"{uids}|{shards}|{self.config.model.max_pixels}"
+        if self.encoder is None:
+            return "files-" + fingerprint(read)
+        seed = self.config.seed if self.how.views > 1 else 0
+        made = f"{self.tower}|{self.encoder.preprocess}|{self.encoder.precision}"
+        views = self.how if self.how.views > 1 else ""
+        return "features-" + fingerprint(f"{read}|{made}|{views}|{seed}")
+
+    def run(
+        self, pairs: list[Pair], reader: SampleReader, folder: Path, tell: Tell
+    ) -> None:
+        """Read, decode and, with a frozen tower, embed every image once."""
+        new = folder.with_name(folder.name + ".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        rows, total = read_images(pairs, reader), len(pairs)
+        if self.encoder is None:
+            tell(f"checking {total:,} images")
+            passes.write_files(rows, total, new, self.config.model.max_pixels)
+        else:
+            tell(f"embedding {total:,} images by the frozen tower, once")
+            uids = [pair.uid for pair in pairs]
+            views = passes.Views(self.encoder, uids, self.how, self.config.seed)
+            passes.write_features(
+                rows, views, new, lambda done: _told(done, total, tell)
+            )
+        new.rename(folder)
+
+    def open(self, folder: Path, pairs: list[Pair]) -> passes.Images:
+        """Return what the pass made."""
+        if self.encoder is not None:
+            return passes.open_features(folder)
+        data, bounds = passes.open_bytes(folder)
+        return passes.FileImages(
+            data,
+            bounds,
+            [pair.uid for pair in pairs],
+            Preprocessing.of(self.model.module.visual.preprocess_cfg),
+            self.how,
+            self.config.seed,
+            self.config.model.max_pixels,
+        )
+
+
+def _told(done: int, total: int, tell: Tell) -> None:
+    if done % 2048 < 64:
+        tell(f"{done:,} of {total:,} images")

@@ -69,6 +69,7 @@ def load_encoder(spec: ModelSpec) -> Encoder:
         raise ConfigError(
             f"model.batch_size: must be at least 1, not {spec.batch_size}"
         )
+    let_idle_threads_sleep()
     return Encoder(spec, load_checkpoint(spec.name, spec.pretrained))
 
 
@@ -217,7 +218,7 @@ class Encoder:
                 del words[word]
 
 
-def _let_idle_threads_sleep() -> None:
+def let_idle_threads_sleep() -> None:
     """Ask OpenMP, where nobody has said otherwise, not to wait in busy loops.
 
     By default, torch's threads burn processor time at every barrier, time that the

@@ -394,3 +394,27 @@ def test_two_processes_train_what_one_trains(pool, tmp_path, loss):
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     moved = {name: np.abs(one[name] - two[name]).max() for name in one}
     assert max(moved.values()) < 1e-4, moved
+
+
+def test_two_pools_are_measured_apart_and_their_passes_found_again(pool, tmp_path):
+    other = write_pool(tmp_path / "other", trusted_table(40, seed=5))
+    wanted = recipe(pool, tmp_path / "both", epochs=2, learning_rate=1e-2)
+    wanted["model"]["start"] = []
+    wanted["model"]["freeze"] = ["visual"]
+    wanted["output"]["cache"] = str(tmp_path / "cache")
+    wanted["data"] += [{**wanted["data"][0], "path": str(other)}]
+    lines: list[str] = []
+    result = pipeline.train_filter(wanted, tell=lines.append)
+    assert result.held_out == 24 + 10
+    # A caption that one pool holds out may stand in the other.
+    spare = result.left_out.get("caption_held_out", 0)
+    assert result.trained_on + spare == 72 + 30
+    assert sum("once" in line for line in lines) == 2
+    by_pool = manifest(result.path)["result"]["auc_by_pool"]
+    assert set(by_pool) == {"0", "1"}
+    assert min(by_pool.values()) <= result.auc <= max(by_pool.values())
+    lines.clear()
+    wanted["data"] = wanted["data"][1:]
+    wanted["output"]["path"] = str(tmp_path / "one")
+    pipeline.train_filter(wanted, tell=lines.append)
+    assert not any("once" in line for line in lines)

@@ -90,6 +90,39 @@ class FileImages:
         return decode_rgb(self.data[start:end].tobytes(), self.max_pixels)
 
 
+@dataclass(frozen=True)
+class JoinedImages:
+    """Several pools' images as one: row → (which part, row in it)."""
+
+    parts: Sequence[Images]
+    part: npt.NDArray[np.int64]
+    at: npt.NDArray[np.int64]
+
+    def training(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[Any]:
+        """Return the (changed) images of rows, of whichever part."""
+        return self._gather(rows, lambda images, own: images.training(own, epoch))
+
+    def plain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+        """Return the unchanged images of rows, of whichever part."""
+        return self._gather(rows, lambda images, own: images.plain(own))
+
+    def _gather(
+        self,
+        rows: npt.NDArray[np.int64],
+        read: Callable[[Images, npt.NDArray[np.int64]], npt.NDArray[Any]],
+    ) -> npt.NDArray[Any]:
+        out: npt.NDArray[Any] | None = None
+        part = self.part[rows]
+        for number in np.unique(part):
+            own = part == number
+            found = read(self.parts[number], self.at[rows[own]])
+            if out is None:
+                out = np.empty((len(rows), *found.shape[1:]), found.dtype)
+            out[own] = found
+        assert out is not None
+        return out
+
+
 def frozen_encoder(model: Any, part: str, precision: str, max_pixels: int) -> Encoder:
     """Return an encoder whose `image_features` are those of the frozen part.
 

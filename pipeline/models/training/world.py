@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.models.encoder import let_idle_threads_sleep
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -54,6 +56,7 @@ class World:
 @contextmanager
 def joined() -> Iterator[World]:
     """Yield this process's place; join the others where there are some."""
+    let_idle_threads_sleep()
     import torch
 
     size = int(os.environ.get("WORLD_SIZE", "1"))
