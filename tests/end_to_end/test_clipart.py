@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pipeline
 from pipeline.config import recipes
 from pipeline.reports.explain import explain, tell
 from pipeline.reports.run_view import RunView
+from tests.reports.test_page import check_numbers
 
 pytestmark = pytest.mark.shared
 
@@ -216,3 +218,140 @@ def test_the_other_recipes(
     settings = ["rules.min_words=1", "rules.min_side=64"] if recipe == "dfn" else []
     result = run_recipe(shared, str(folder), tmp_path / "r", *settings, recipe=recipe)
     assert_accounted(read_run(tmp_path / "r", result), table)
+
+
+def _sampled(small_run: Any) -> list[tuple[str, str | None]]:
+    """Return ten dropped rows, of each step in turn, and ten kept: uid, step."""
+    gone: dict[str, list[str]] = {}
+    for marker in small_run.result.steps:
+        if marker.decides:
+            ledger = small_run.ledger(marker.step)
+            gone[marker.step] = sorted(u for u, r in ledger.items() if not r["keep"])
+    turns = zip_longest(*gone.values())
+    dropped = [
+        (uid, step)
+        for turn in turns
+        for step, uid in zip(gone, turn, strict=True)
+        if uid is not None
+    ]
+    kept = sorted(small_run.output()["uid"].to_pylist())[::7][:10]
+    assert len(dropped[:10]) == len(kept) == 10
+    return dropped[:10] + [(uid, None) for uid in kept]
+
+
+def test_twenty_stories_agree_with_the_artifacts(
+    small_run: Any, small_pool: tuple[Path, pa.Table]
+):
+    """`explain`, number by number, against what NumPy makes of the run's files."""
+    view, rows = RunView(small_run.path), small_pool[1].to_pylist()
+    places = {row["uid"]: place for place, row in enumerate(rows)}
+    stored = _Stored(small_run)
+    for uid, last in _sampled(small_run):
+        story = explain(view, uid)
+        said = tell(story)
+        assert (story["fate"], story["at_step"]) == (
+            "dropped" if last else "kept",
+            last,
+        )
+        source, row = divmod(places[uid], 150)
+        assert (story["source"], story["row"]) == (f"{source}.parquet", row)
+        assert f"{uid}: {story['fate']}" in said
+        assert f"from {source}.parquet, row {row}" in said
+        assert len(story["steps"]) == len(said.splitlines()) - 2
+        for entry, line in zip(story["steps"], said.splitlines()[2:], strict=True):
+            assert line.split()[0] == entry["step"]
+            stored.check(uid, entry, line)
+
+
+class _Stored:
+    """A run's files, as NumPy sees them, to check an explanation against."""
+
+    def __init__(self, run: Any) -> None:
+        self._run = run
+        self._kinds = {marker.step: marker for marker in run.result.steps}
+        table = run.artifact("embed", "vectors")
+        self._places = {uid: at for at, uid in enumerate(table["uid"].to_pylist())}
+        self._vectors = {}
+        for name in ("image", "text"):
+            flat = table[f"{name}_vector"].combine_chunks().flatten().to_numpy()
+            matrix = flat.reshape(len(table), -1).astype(np.float64)
+            matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
+            self._vectors[name] = matrix
+
+    def check(self, uid: str, entry: dict[str, Any], line: str) -> None:
+        step = entry["step"]
+        if self._kinds[step].kind == "cluster":
+            self._check_cluster(uid, entry, line)
+            return
+        if not self._kinds[step].decides:
+            assert entry["fate"] == "passed"
+            return
+        ledger = self._run.ledger(step)
+        row = ledger[uid]
+        assert entry["fate"] == ("kept" if row["keep"] else "dropped")
+        for name in ("reason", "score", "threshold", "kept_twin"):
+            assert entry[name] == row[name]
+        assert f"{entry['fate']}: {row['reason']}" in line
+        if row["score"] is not None:
+            assert f"score {row['score']:.4f}" in line
+        if row["score"] is not None and row["threshold"] is not None:
+            assert f"against {row['threshold']:.4f}" in line
+        if row["kept_twin"]:
+            self._check_twin(uid, row, entry, line)
+        if step == "score":
+            own = self._vectors["image"][self._places[uid]]
+            text = self._vectors["text"][self._places[uid]]
+            assert row["score"] == pytest.approx(own @ text, abs=1e-6)
+            scores = [r["score"] for r in ledger.values()]
+            higher = sum(s > row["score"] for s in scores)
+            assert entry["higher_scores"] == higher
+            assert f"({higher} of {len(scores)} rows score higher)" in line
+            assert row["keep"] == (higher < len(scores) * 4 // 5)
+        if not row["keep"]:
+            assert entry["would_be_kept"]
+            assert entry["would_be_kept"] in line
+
+    def _check_twin(
+        self, uid: str, row: dict[str, Any], entry: dict[str, Any], line: str
+    ) -> None:
+        twin, step = row["kept_twin"], entry["step"]
+        assert f"its twin {twin} is {entry['twin_fate']}" in line
+        fates = [
+            f"dropped at {other} ({ledger[twin]['reason']})"
+            for other, marker in self._kinds.items()
+            if marker.decides and twin in (ledger := self._run.ledger(other))
+            if not ledger[twin]["keep"]
+        ]
+        assert entry["twin_fate"] == (fates[0] if fates else "kept")
+        if step == "semantic":
+            one, other = (self._places[name] for name in (uid, twin))
+            images = self._vectors["image"]
+            assert row["score"] == pytest.approx(images[one] @ images[other], abs=1e-6)
+
+    def _check_cluster(self, uid: str, entry: dict[str, Any], line: str) -> None:
+        step = entry["step"]
+        rows = self._run.artifact(step, "clusters").to_pylist()
+        own = next(row for row in rows if row["uid"] == uid)
+        members = [row for row in rows if row["cluster"] == own["cluster"]]
+        rank = 1 + sum(row["distance"] > own["distance"] for row in members)
+        assert entry["cluster"] == own["cluster"]
+        assert entry["rank_from_farthest"] == rank
+        file = self._run.path / "artifacts" / step / "centroids.npy"
+        centroids = np.load(file, allow_pickle=False).astype(np.float64)
+        similar = centroids @ self._vectors["image"][self._places[uid]]
+        assert int(similar.argmax()) == own["cluster"]
+        assert 1 - similar.max() == pytest.approx(own["distance"], abs=1e-6)
+        assert f"cluster {own['cluster']} with {len(members)} rows" in line
+        assert f"distance {own['distance']:.4f}" in line
+        assert f"number {rank} from the far end" in line
+
+
+def test_the_page_of_real_drawings(small_run: Any, visit: Callable[..., Any]):
+    page = small_run.path / "report.html"
+    assert page.stat().st_size < 8_000_000
+    assert check_numbers(page.read_text(), small_run.path) > 300
+    seen = visit(page, width=360, height=740)
+    assert seen.too_wide() == []
+    assert seen.serious() == []
+    seen.page.locator("#clusters-cluster .narrow a").first.click()
+    assert seen.page.locator(".cluster:target img").count() > 0
