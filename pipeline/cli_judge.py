@@ -148,7 +148,7 @@ def _eval(parsed: argparse.Namespace) -> None:
 
 
 def _compare(parsed: argparse.Namespace) -> None:
-    from pipeline.filters.compare import compare, gallery_images
+    from pipeline.filters.compare import compare, gallery_images, write_selections
     from pipeline.filters.evaluation_set import Columns
     from pipeline.filters.selections import Choosing
     from pipeline.filters.telling import tell_comparison
@@ -171,6 +171,7 @@ def _compare(parsed: argparse.Namespace) -> None:
     )
     if parsed.out:
         _write_json(Path(parsed.out) / "compare.json", result)
+        write_selections(found, Path(parsed.out) / "selected")
         write_comparison(Path(parsed.out), result, gallery_images(result, found))
     print(_json(result) if parsed.json else tell_comparison(result))
 

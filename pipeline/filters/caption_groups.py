@@ -64,7 +64,7 @@ def caption_groups(
             }
         )
     every = rank_auc(good, pairs.right[~informative])
-    merged = [group["caption"] for group in groups if group["verdict"] != "separated"]
+    merged = [g["caption"] for g in groups if not g["informative_above"] >= _POOR]
     return {
         "more_than": repeats,
         "informative_rows": int(informative.sum()),

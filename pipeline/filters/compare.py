@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.filters.downstream import Proxy, downstream
@@ -15,6 +16,7 @@ from pipeline.filters.selections import (
     agreement,
     cluster_rates,
     disagreements,
+    file_name,
     pool_areas,
     select,
 )
@@ -85,6 +87,16 @@ def _domains(
         brief = {name: figures[name] for name in _BRIEF}
         rows.append({"group": judged.data.name, "path": path, **brief})
     return with_drops(rows)
+
+
+def write_selections(found: Selections, folder: Path) -> None:
+    """Write the uids that each filter keeps, one a line: FOLDER/NAME.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for selection in found.each:
+        kept = zip(found.data.uids, selection.keep.tolist(), strict=True)
+        name = file_name(selection.name)
+        lines = "".join(f"{uid}\n" for uid, keep in kept if keep)
+        (folder / f"{name}.txt").write_text(lines, encoding="utf-8")
 
 
 def gallery_images(result: Result, found: Selections) -> dict[str, bytes | None]:

@@ -37,7 +37,7 @@ from pipeline.filters.evaluation_set import (
     with_image_vectors,
 )
 from pipeline.filters.pair_scores import Floats, retrieval, score_random_pairs
-from pipeline.filters.selections import Selection, Selections
+from pipeline.filters.selections import Selection, Selections, file_name
 from pipeline.flows.filter_train import train_filter
 from pipeline.steps.outside_sets import read_outside
 
@@ -130,7 +130,7 @@ def _train(
     seed: int,
     tell: Tell,
 ) -> Run:
-    folder = proxy.out / selection.name.replace("/", "_").replace(":", "_")
+    folder = proxy.out / file_name(selection.name)
     config = _recipe(found, selection, data, proxy, folder, seed)
     tell(f"training on the selection of {selection.name}, seed {seed}")
     result = train_filter(config, tell=lambda _: None)

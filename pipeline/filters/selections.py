@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -134,6 +135,11 @@ def short_names(models: Sequence[str]) -> list[str]:
     names = [model.rstrip("/").rpartition("/")[2] for model in models]
     unique = len(set(names)) == len(names) and RANDOM not in names
     return names if unique else list(models)
+
+
+def file_name(name: str) -> str:
+    """Return a selection's name as one part of a path."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._") or "filter"
 
 
 def best(scores: Floats, uids: Sequence[str], count: int) -> Flags:

@@ -48,5 +48,5 @@ def test_boilerplate_is_found_by_group_and_mostly_ranks_below(
     assert found["informative_above_boilerplate"] == pytest.approx(0.75, abs=0.06)
     for group in found["groups"]:
         assert (group["caption"] in found["not_separated"]) == (
-            group["informative_above"] < 0.8
+            group["informative_above"] < 0.65
         )

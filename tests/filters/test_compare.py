@@ -74,6 +74,13 @@ def test_the_command_writes_what_filters_keep_and_where_they_differ(
     }
     one, other = found["domains"]
     assert one["domains"][0]["auc_random"] > 0.9 > other["domains"][0]["auc_random"]
+    chosen = {
+        name: set((out / "selected" / f"{name}.txt").read_text().split())
+        for name in ("model", "untrained", "random")
+    }
+    assert {len(uids) for uids in chosen.values()} == {30}
+    both = len(chosen["model"] & chosen["untrained"])
+    assert both == found["agreement"][0]["both"]
     page = (out / "report.html").read_text()
     assert "<script" not in page
     assert "Kept by model, dropped by untrained" in page

@@ -222,7 +222,7 @@ def _groups_part(found: Row, of: str, mark: str) -> Part:
     marked = frozenset(
         place + 1
         for place, group in enumerate(found["groups"])
-        if group["verdict"] != "separated"
+        if group["caption"] in found["not_separated"]
     )
     head = ["caption", "rows", "median place", "in best 15 %", "in best 30 %",
             "in best 50 %", "informative above", "verdict"]  # fmt: skip
