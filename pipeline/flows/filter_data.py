@@ -15,9 +15,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.config.filter_train import PairPool, read_uids
-from pipeline.core.errors import InputError
+from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.hashing import digest, keys
-from pipeline.models.training.order import wrong_order
+from pipeline.models.training.order import plain, wrong_order
 from pipeline.store.reader import SampleReader, read_rows, single, utf8
 from pipeline.store.shard_format import Unreadable
 from pipeline.store.shards import (
@@ -138,11 +138,6 @@ def with_wrong_captions(
     return captions
 
 
-def plain(caption: str) -> str:
-    """Return a caption as it is compared: without case and repeated blanks."""
-    return " ".join(caption.casefold().split())
-
-
 def _reader(pool: PairPool, number: int) -> tuple[SampleReader, str, int]:
     shards, schema, _ = read_footers(find_shards(pool.path))
     for key in ("uid", "image", "text"):
@@ -257,8 +252,15 @@ def _held_out(
 ) -> frozenset[str]:
     """Return the uids that a pool holds out; rows with equal captions go together."""
     if pool.hold_out.uids:
-        wanted = read_uids(pool.hold_out.uids, f"data[{number}].hold_out.uids")
-        return frozenset(pair.uid for pair in pairs if pair.uid in wanted)
+        key = f"data[{number}].hold_out.uids"
+        wanted = read_uids(pool.hold_out.uids, key)
+        found = frozenset(pair.uid for pair in pairs if pair.uid in wanted)
+        if wanted and not found:
+            raise ConfigError(
+                f"{key}: none of the {len(wanted)} uids of {pool.hold_out.uids} is in "
+                f"{', '.join(pool.path)}"
+            )
+        return found
     goal = round(pool.hold_out.fraction * len(pairs))
     groups = _groups(pairs)
     # A group goes by the hash of its smallest uid, wherever its rows stand.

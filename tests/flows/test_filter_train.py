@@ -418,3 +418,20 @@ def test_two_pools_are_measured_apart_and_their_passes_found_again(pool, tmp_pat
     wanted["output"]["path"] = str(tmp_path / "one")
     pipeline.train_filter(wanted, tell=lines.append)
     assert not any("once" in line for line in lines)
+
+
+def test_with_nothing_held_out_the_last_weights_are_kept(pool, tmp_path):
+    wanted = recipe(pool, tmp_path / "out", epochs=3, patience=1)
+    wanted["data"][0]["hold_out"] = {"fraction": 0}
+    result = pipeline.train_filter(wanted)
+    assert result.trained_on == ROWS
+    found = manifest(result.path)["result"]
+    assert found["best_step"] == found["steps"] == 18
+
+
+def test_a_file_of_other_uids_to_hold_out_is_an_error(pool, tmp_path):
+    (tmp_path / "held.txt").write_text("nobody\n")
+    wanted = recipe(pool, tmp_path / "out")
+    wanted["data"][0]["hold_out"] = {"uids": str(tmp_path / "held.txt")}
+    with pytest.raises(ConfigError, match="none of the 1 uids"):
+        pipeline.train_filter(wanted)

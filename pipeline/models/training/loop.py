@@ -195,7 +195,8 @@ class Training:
         set_modes(self.model.module, self.model.frozen)
         loss = progress.loss_sum / max(1, progress.loss_steps)
         scale = math.exp(float(self.model.module.logit_scale.detach()))
-        if auc > progress.best_auc:
+        # With nothing held out there is nothing to choose by: the last weights count.
+        if auc > progress.best_auc or not held_out.wrong:
             progress.best_auc, progress.best_step = auc, progress.step
             progress.stale = 0
             if self.world.first:

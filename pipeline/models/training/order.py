@@ -28,6 +28,11 @@ class Batch:
     captions: Rows
 
 
+def plain(caption: str) -> str:
+    """Return a caption as it is compared: without case and repeated blanks."""
+    return " ".join(caption.casefold().split())
+
+
 class Order:
     """Endless batches over n images with one or more captions each.
 
@@ -56,7 +61,11 @@ class Order:
         self._first = np.concatenate([[0], np.cumsum(self._counts)[:-1]])
         known: dict[str, int] = {}
         self._texts = np.array(
-            [known.setdefault(text, len(known)) for each in captions for text in each],
+            [
+                known.setdefault(plain(text), len(known))
+                for each in captions
+                for text in each
+            ],
             np.int64,
         )
         offsets = keys(self._uids, f"caption:{seed}") % np.uint64(2**31)
