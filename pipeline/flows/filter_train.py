@@ -12,6 +12,7 @@ import json
 import logging
 import platform
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,9 +127,22 @@ def _stage(config: FilterTrainConfig, world: World, tell: Tell) -> FilterResult:
     if done is not None:
         tell(f"{out}: trained before")
         return done
-    if world.first:
-        state.begin()
-    world.wait()
+    with ExitStack() as held:
+        if world.first:
+            state.begin()
+            held.enter_context(state.locked())
+        world.wait()
+        return _train(config, pools, state, world, tell)
+
+
+def _train(
+    config: FilterTrainConfig,
+    pools: Pools,
+    state: StateFolder,
+    world: World,
+    tell: Tell,
+) -> FilterResult:
+    out = state.path.parent
     model, tokenizer, described = _model(config, out, world)
     images, rejected = prepare_images(config, pools, model, world, tell)
     used = pools.without(rejected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 import pipeline
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.errors import ConfigError, InputError, RunError
 from pipeline.models.encoder import ModelSpec, load_encoder
 from pipeline.models.training.recipe import TrainingError
 from tests.trusted_pool import MODEL_CFG, recipe, trusted_table, write_pool
@@ -435,3 +436,14 @@ def test_a_file_of_other_uids_to_hold_out_is_an_error(pool, tmp_path):
     wanted["data"][0]["hold_out"] = {"uids": str(tmp_path / "held.txt")}
     with pytest.raises(ConfigError, match="none of the 1 uids"):
         pipeline.train_filter(wanted)
+
+
+def test_two_processes_do_not_train_into_one_folder(pool, tmp_path):
+    wanted = recipe(pool, tmp_path / "out", epochs=1)
+    state = tmp_path / "out" / "state"
+    state.mkdir(parents=True)
+    with (state / "lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(RunError, match="another process is training"):
+            pipeline.train_filter(wanted)
+    assert pipeline.train_filter(wanted).steps == 4

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.errors import ConfigError, RunError
 from pipeline.models.training.recipe import Progress
 
 _PREFIX = "step-"
@@ -39,6 +42,22 @@ class StateFolder:
         self.check()
         self.path.mkdir(parents=True, exist_ok=True)
         write_whole(self.path / "fingerprint", self.fingerprint + "\n")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for writing; the lock goes with the process.
+
+        Raises RunError if another training writes it.
+        """
+        with (self.path / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(
+                    f"{self.path.parent}: another process is training this filter; "
+                    "wait for it, or choose another folder with --out"
+                ) from error
+            yield
 
     def latest(self) -> Path | None:
         """Return the newest whole checkpoint."""
