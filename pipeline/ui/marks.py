@@ -91,7 +91,7 @@ class Marks:
     def _read(self) -> dict[str, Override]:
         try:
             state = self.file.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._seen, self._rows = None, self._given
             return self._rows
         now = (state.st_mtime_ns, state.st_ino)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -89,13 +90,22 @@ def row_index(database: RunDatabase, scratch: Path) -> RowIndex:
     beside = folder.file(FOLDER) / name
     if beside.is_file():
         return _opened(beside)
+    file = beside if _writable(beside.parent) else scratch / name
     try:
-        beside.parent.mkdir(exist_ok=True)
-        _write(database, beside)
-    except PermissionError:
-        beside = scratch / name
-        _write(database, beside)
-    return _opened(beside)
+        _write(database, file)
+    except (duckdb.Error, OSError) as error:
+        raise RunError(f"{file}: the index cannot be written: {error}") from error
+    return _opened(file)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _state(database: RunDatabase) -> str:

@@ -287,3 +287,19 @@ def test_a_run_without_steps_of_scores_or_an_input_can_be_looked_at(
 def test_severity_is_finite(site: Site):
     for row in walk(site, [("col", "severity"), ("op", "filled"), ("val", "")]):
         assert math.isfinite(row["severity"])
+
+
+def test_a_run_that_cannot_be_written_can_be_looked_at(
+    planted_pool: Path, tmp_path: Path, winnow: Callable[..., Any]
+):
+    from pipeline.core.errors import RunError
+    from pipeline.ui.site import Site
+
+    winnow(planted_pool, tmp_path / "run", ["random", "apply"])
+    (tmp_path / "run" / "ui").write_text("in the way of the app's folder")
+    site = Site(tmp_path / "run")
+    assert len(walk(site, [], 150)) == 200
+    with pytest.raises(RunError, match="marks cannot be written"):
+        site.mark([1], "drop", "")
+    assert site.frame()["marks"] == 0
+    site.close()
