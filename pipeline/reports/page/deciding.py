@@ -97,8 +97,8 @@ def _galleries(source: Source, where: str, *, scaled: bool) -> list[Gallery]:
     cut = "score IS NOT NULL AND threshold IS NOT NULL AND"
     of_each = (
         "row_number() OVER (PARTITION BY reason ORDER BY md5(uid), uid) "
-        f"<= greatest(2, {_SHOWN} // (SELECT count(DISTINCT reason) FROM ledger "
-        f"WHERE {where} AND NOT keep))"
+        f"<= greatest(2, {_SHOWN} // (SELECT greatest(1, count(DISTINCT reason)) "
+        f"FROM ledger WHERE {where} AND NOT keep))"
     )
     dropped = (
         f"SELECT {columns} FROM ledger WHERE {where} AND NOT keep QUALIFY {of_each} "
