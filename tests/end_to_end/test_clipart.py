@@ -355,3 +355,24 @@ def test_the_page_of_real_drawings(small_run: Any, visit: Callable[..., Any]):
     assert seen.serious() == []
     seen.page.locator("#clusters-cluster .narrow a").first.click()
     assert seen.page.locator(".cluster:target img").count() > 0
+
+
+def test_the_app_finds_drawings_by_their_captions(small_run: Any):
+    from pipeline.ui.site import Site
+
+    site = Site(small_run.path)
+    try:
+        kept = site.listing([("fate", "kept")])["cards"][:30]
+        ranks = []
+        for card in kept:
+            pages, place = [], ""
+            while place is not None and card["n"] not in pages:
+                shown = site.listing([("like", card["caption"]), ("after", place)])
+                pages += [other["n"] for other in shown["cards"]]
+                place = str(pages[-1]) if shown["later"] else None
+            ranks.append(pages.index(card["n"]))
+        assert len(kept) == 30
+        assert np.median(ranks) < 15  # by chance, the 150th or so
+        assert site.picture(kept[0]["n"], large=False)[0] == "image/webp"
+    finally:
+        site.close()
