@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from pipeline.core.errors import RunError
+from pipeline.core.errors import QueryError, RunError
 from pipeline.core.hashing import digest
 from pipeline.reports.closed_sql import identifier, literal
 from pipeline.reports.database import RunDatabase
@@ -29,7 +29,9 @@ FOLDER = "ui"
 _VERSION = "1"
 #: Characters of a text that are kept in the index, and so can be searched.
 SEARCHED = 4_000
-_MEMORY = "256MB"
+#: Memory for reading the run's views, tried in turn, and for writing the index.
+_BUILD_MB = (400, 2_000)
+_MEMORY = "200MB"
 
 _NUMBERS = {
     "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
@@ -91,10 +93,16 @@ def row_index(database: RunDatabase, scratch: Path) -> RowIndex:
     if beside.is_file():
         return _opened(beside)
     file = beside if _writable(beside.parent) else scratch / name
-    try:
-        _write(database, file)
-    except (duckdb.Error, OSError) as error:
-        raise RunError(f"{file}: the index cannot be written: {error}") from error
+    for memory in _BUILD_MB:
+        try:
+            with RunDatabase(folder.path, memory_mb=memory) as source:
+                _write(source, file)
+            break
+        except (duckdb.Error, OSError, QueryError) as error:
+            # Joins that do not fit spill, but each needs some memory to do so.
+            if "memory" in str(error).lower() and memory != _BUILD_MB[-1]:
+                continue
+            raise RunError(f"{file}: the index cannot be written: {error}") from error
     return _opened(file)
 
 
@@ -143,7 +151,8 @@ def _write(database: RunDatabase, file: Path) -> None:
                 f"CREATE TABLE about AS SELECT {literal(described)} AS text"
             )
     except BaseException:
-        beside.unlink(missing_ok=True)
+        for left in (beside, beside.with_name(f"{beside.name}.wal")):
+            left.unlink(missing_ok=True)
         raise
     os.replace(beside, file)
     for old in file.parent.glob("rows-*.duckdb"):
@@ -205,6 +214,15 @@ class _Parts:
         self.columns.append(column)
         self.values.append(sql)
 
+    def join(self, view: str, name: str, pivot: list[str]) -> None:
+        """Join the rows of a view as one row for each uid."""
+        if pivot:
+            columns = ", ".join(pivot)
+            self.joins.append(
+                f"LEFT JOIN (SELECT uid, {columns} FROM {view} GROUP BY uid) {name} "
+                f"ON {name}.uid = p.uid"
+            )
+
 
 def _own_columns() -> list[Column]:
     kinds = {"row": "whole", "score": "number", "threshold": "number"}
@@ -226,30 +244,31 @@ def _scores(database: RunDatabase, parts: _Parts) -> None:
         "SELECT step FROM ledger GROUP BY step, position HAVING count(score) > 0 "
         "ORDER BY position"
     )
+    pivot: list[str] = []
     for place, step in enumerate(scored["step"].to_pylist()):
-        name = f"s{place}"
-        parts.joins.append(
-            f"LEFT JOIN (SELECT uid, score, threshold FROM ledger WHERE step = "
-            f"{literal(step)}) {name} ON {name}.uid = p.uid"
-        )
-        parts.margins.append(_finite(f"{name}.score - {name}.threshold"))
+        at = f"FILTER (step = {literal(step)})"
+        pivot += [f"max(score) {at} AS s{place}", f"max(threshold) {at} AS t{place}"]
+        parts.margins.append(_finite(f"s.s{place} - s.t{place}"))
         column = Column(f"score.{step}", f"score of {step}", "number", "score")
-        parts.add(column, _number(f"{name}.score"))
+        parts.add(column, _number(f"s.s{place}"))
+    parts.join("ledger", "s", pivot)
 
 
 def _clusters(database: RunDatabase, parts: _Parts) -> None:
     found = database.query("SELECT step FROM members GROUP BY step ORDER BY step")
+    pivot: list[str] = []
     for place, step in enumerate(found["step"].to_pylist()):
-        name = f"c{place}"
-        parts.joins.append(
-            f"LEFT JOIN (SELECT uid, cluster_id, distance FROM members WHERE step = "
-            f"{literal(step)}) {name} ON {name}.uid = p.uid"
-        )
+        at = f"FILTER (step = {literal(step)})"
+        pivot += [
+            f"max(cluster_id) {at} AS c{place}",
+            f"max(distance) {at} AS d{place}",
+        ]
         ids = Column(f"cluster.{step}", f"cluster in {step}", "whole", "cluster")
-        parts.add(ids, f"{name}.cluster_id")
+        parts.add(ids, f"c.c{place}")
         label = f"distance from its centroid in {step}"
         away = Column(f"distance.{step}", label, "number", "score")
-        parts.add(away, _number(f"{name}.distance"))
+        parts.add(away, _number(f"c.d{place}"))
+    parts.join("members", "c", pivot)
 
 
 def _input(database: RunDatabase, parts: _Parts) -> None:

@@ -36,7 +36,7 @@ class Site:
     """
 
     def __init__(self, run: str | Path) -> None:
-        self._database = RunDatabase(run, memory_mb=256)
+        self._database = RunDatabase(run, memory_mb=128)
         self._view = RunView(run)
         try:
             scratch = self._database.scratch
