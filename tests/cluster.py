@@ -268,14 +268,17 @@ def spark_cluster(make_cluster: Callable[..., SparkCluster]) -> SparkCluster:
 
 
 @pytest.fixture(scope="session")
-def spark(make_cluster: Callable[..., SparkCluster]) -> Iterator[Any]:
-    """Return a session of this process on a cluster of its own, with an event log.
+def session_cluster(make_cluster: Callable[..., SparkCluster]) -> SparkCluster:
+    """Return the cluster of `spark`, whose cores that session takes."""
+    return make_cluster()
 
-    It takes all of that cluster's cores, hence not `spark_cluster`.
-    """
+
+@pytest.fixture(scope="session")
+def spark(session_cluster: SparkCluster) -> Iterator[Any]:
+    """Return a session of this process on a cluster of its own, with an event log."""
     from pyspark.sql import SparkSession
 
-    cluster = make_cluster()
+    cluster = session_cluster
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     os.environ.setdefault("JDK_JAVA_OPTIONS", _QUICK_JAVA)

@@ -46,9 +46,12 @@ PLANS: dict[str, tuple[list[str], Recipe]] = {
         {"exact": {"by": ["image_bytes", "caption"]}, "semantic": {"epsilon": 0.05}},
     ),
     "filter": (
-        ["minhash", "embed", "score", "soft_cap", "apply"],
+        ["minhash", "embed", "score", "apply"],
+        {"minhash": {"ngram": 1, "threshold": 0.7, "allow_large_clusters": True}},
+    ),
+    "draw": (
+        ["embed", "score", "soft_cap", "apply"],
         {
-            "minhash": {"ngram": 1, "threshold": 0.7, "allow_large_clusters": True},
             "score": {
                 "terms": [
                     {"method": "alignment", "weight": 1.0},
@@ -97,6 +100,7 @@ def planted(
         ("filter", 3),
         pytest.param("filter", 1, marks=pytest.mark.slow),
         pytest.param("filter", 17, marks=pytest.mark.slow),
+        pytest.param("draw", 3, marks=pytest.mark.slow),
         ("control", 3),
         pytest.param("control", 1, marks=pytest.mark.slow),
         pytest.param("control", 17, marks=pytest.mark.slow),

@@ -1,0 +1,99 @@
+"""What a Spark session shows of a run, what it is sent, and how it ends in errors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import pipeline
+from pipeline.api import make_engine
+from pipeline.config.recipes import parse_any
+from pipeline.core.errors import ConfigError, InputError
+from pipeline.engines.spark.session import SparkOptions, open_session, translated
+from tests.cluster import SparkCluster
+
+TRACEBACK = """An exception was thrown from the worker: Traceback (most recent):
+  File "worker.py", line 1, in main
+pipeline.core.errors.InputError: shard 7: no such column
+in two lines
+
+\tat org.apache.spark.api.python.BasePythonRunner.read(PythonRunner.scala:1)
+"""
+
+
+def test_an_error_is_found_in_a_workers_traceback() -> None:
+    found = translated(TRACEBACK)
+    assert isinstance(found, InputError)
+    assert str(found) == "shard 7: no such column\nin two lines"
+    assert translated("pipeline.core.errors.Nothing: x") is None
+    assert translated("ValueError: x") is None
+
+
+def test_a_session_keeps_its_own_settings(spark: Any) -> None:
+    before = spark.conf.get("spark.sql.shuffle.partitions")
+    own = open_session(SparkOptions(partitions=5, batch_rows=77, session=spark))
+    assert own.conf.get("spark.sql.shuffle.partitions") == "5"
+    assert own.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == "77"
+    assert spark.conf.get("spark.sql.shuffle.partitions") == before
+    assert own.sparkContext is spark.sparkContext
+
+
+def test_a_local_model_that_is_not_there_is_not_sent(
+    spark: Any, tmp_path: Path
+) -> None:
+    config = parse_any(
+        {
+            "input": {"path": "nowhere"},
+            "steps": ["embed"],
+            "model": {"name": f"local-dir:{tmp_path / 'none'}"},
+        }
+    )
+    with pytest.raises(ConfigError, match="no such file or folder"):
+        make_engine(config, tmp_path / "scratch", spark)
+
+
+@pytest.mark.slow
+def test_the_history_server_names_the_steps(
+    spark: Any,
+    session_cluster: SparkCluster,
+    planted_pool: Path,
+    vector_recipe: Any,
+    tmp_path: Path,
+) -> None:
+    steps = ["embed", "random", "apply"]
+    recipe = vector_recipe(planted_pool, tmp_path / "run", steps)
+    result = pipeline.run({**recipe, "engine": {"partitions": 2}}, spark=spark)
+    # A worker's libraries alone take more.
+    assert all(marker.peak_rss_mb > 50 for marker in result.steps)
+    application = spark.sparkContext.applicationId
+    groups: set[str] = set()
+    for _ in range(120):
+        groups = {
+            job.get("jobGroup", "") for job in _jobs(session_cluster, application)
+        }
+        if {f"winnow {step}" for step in ("index", *steps)} <= groups:
+            return
+        time.sleep(0.5)
+    raise AssertionError(groups)
+
+
+def _jobs(cluster: SparkCluster, application: str) -> Iterator[dict[str, Any]]:
+    try:
+        yield from cluster.ask(f"applications/{application}/jobs")
+    except OSError:  # not yet in the server's list
+        return
+
+
+def test_frames_of_other_columns_do_not_unite(spark: Any, tmp_path: Path) -> None:
+    from pipeline.engines.spark.engine import SparkEngine
+
+    engine = SparkEngine(tmp_path, SparkOptions(session=spark))
+    one = engine.from_table(pa.table({"a": [1]}))
+    other = engine.from_table(pa.table({"a": ["x"]}))
+    with pytest.raises(ValueError, match="union of"):
+        engine.union([one, other])
