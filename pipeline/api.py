@@ -170,8 +170,9 @@ def _model_files(config: RunConfig) -> list[str]:
     for model in (config.model, *own):
         if model is None:
             continue
-        if model.name.startswith(LOCAL_DIR):
-            found[model.name.removeprefix(LOCAL_DIR)] = None
-        elif model.pretrained and Path(model.pretrained).is_file():
-            found[model.pretrained] = None
+        local = model.name.startswith(LOCAL_DIR)
+        path = model.name.removeprefix(LOCAL_DIR) if local else model.pretrained
+        # A step that needs a model that is not there has said so by now.
+        if path and Path(path).exists():
+            found[path] = None
     return list(found)

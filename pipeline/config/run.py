@@ -60,8 +60,6 @@ class EngineConfig(_Frozen):
     partitions: Annotated[int, Field(gt=0)] | None = None
     #: Rows of an Arrow batch between Spark and Python.
     batch_rows: Annotated[int, Field(gt=0)] = 16_384
-    #: Pairs of duplicates up to which the driver joins them to components.
-    edges_on_driver: Annotated[int, Field(ge=0)] = 50_000_000
     #: Folder for scratch files that driver and workers see; null: in the run's own.
     scratch: str | None = None
     #: Settings of Spark itself, for a session that is not there yet.

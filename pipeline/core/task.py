@@ -19,8 +19,6 @@ class Task:
     attempt: int = 0
     #: Cores of this task; None: all that this process may use.
     cores: int | None = None
-    #: Number of the GPU that is this task's own; None: whichever there is.
-    gpu: int | None = None
 
 
 _current = Task()

@@ -29,6 +29,8 @@ EDGES = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 #: Each node and the smallest node of its component.
 COMPONENTS = pa.schema([("node", pa.int64()), ("component", pa.int64())])
 
+#: Edges that one machine joins: 32 bytes each, 1.6 GB.
+EDGES_ON_DRIVER = 50_000_000
 #: A larger node and a smaller one that it is joined to.
 _DOWN = pa.schema([("node", pa.int64()), ("other", pa.int64())])
 _KEYED = pa.schema([("pair", pa.binary())])
@@ -38,12 +40,16 @@ _MOST_ROUNDS = 1_500
 
 
 def connected_components(
-    engine: Engine, edges: Frame, folder: Path, *, on_driver: int
+    engine: Engine,
+    edges: Frame,
+    folder: Path,
+    *,
+    on_driver: int = EDGES_ON_DRIVER,
 ) -> Frame:
     """Return COMPONENTS of the nodes that EDGES name.
 
     folder: where each round leaves its edges; emptied first. on_driver: how many edges
-    one machine joins, 32 bytes each. Raises RunError if a round's edges are not there
+    one machine joins. Raises RunError if a round's edges are not there
     any more when the next one reads them.
     """
     # 1. Every pair once, larger node first; 2. rounds of large-star and small-star,

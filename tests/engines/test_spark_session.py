@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +13,9 @@ import pyarrow as pa
 import pytest
 
 import pipeline
-from pipeline.api import make_engine
-from pipeline.config.recipes import parse_any
-from pipeline.core.errors import ConfigError, InputError
+from pipeline.core.errors import InputError
 from pipeline.engines.spark.session import SparkOptions, open_session, translated
+from pipeline.engines.spark.workers import see_gpu
 from tests.cluster import SparkCluster
 
 TRACEBACK = """An exception was thrown from the worker: Traceback (most recent):
@@ -43,18 +44,18 @@ def test_a_session_keeps_its_own_settings(spark: Any) -> None:
     assert own.sparkContext is spark.sparkContext
 
 
-def test_a_local_model_that_is_not_there_is_not_sent(
-    spark: Any, tmp_path: Path
+def test_a_task_sees_its_own_gpu_until_a_model_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    config = parse_any(
-        {
-            "input": {"path": "nowhere"},
-            "steps": ["embed"],
-            "model": {"name": f"local-dir:{tmp_path / 'none'}"},
-        }
-    )
-    with pytest.raises(ConfigError, match="no such file or folder"):
-        make_engine(config, tmp_path / "scratch", spark)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all")
+    see_gpu(())
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "all"
+    see_gpu(["3"])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
+    monkeypatch.setitem(sys.modules, "torch", sys)
+    see_gpu(["1"])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "3"
 
 
 @pytest.mark.slow

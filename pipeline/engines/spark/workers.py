@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -41,13 +42,12 @@ def run_kernel(
     peak: Accumulator[float],
 ) -> Iterator[pa.RecordBatch]:
     """Stream what crosses Spark through a kernel; empty batches are left out."""
-    task = enter_task()
+    enter_task()
     given = (from_wire(batch, source) for batch in batches if len(batch))
     for batch in kernel(given):
         for start in range(0, len(batch), _SLICE):
             yield to_wire(batch.slice(start, _SLICE), target)
     peak.add(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-    del task
 
 
 def apply_groups(
@@ -151,14 +151,20 @@ def enter_task() -> Task:
     if context is None:
         return Task()
     gpus = (context.resources() or {}).get("gpu")
-    task = Task(
-        context.partitionId(),
-        context.taskAttemptId(),
-        context.cpus(),
-        int(gpus.addresses[0]) if gpus and gpus.addresses else None,
-    )
+    see_gpu(gpus.addresses if gpus else ())
+    task = Task(context.partitionId(), context.taskAttemptId(), context.cpus())
     set_task(task)
     return task
+
+
+def see_gpu(addresses: Sequence[str]) -> None:
+    """Let this process see the GPU of its first task, before it loads a library for it.
+
+    Later tasks of the process stay there, with the model that is loaded. Spark runs as
+    many processes at a time as tasks have GPUs, each of which began on another one.
+    """
+    if addresses and "torch" not in sys.modules:
+        os.environ["CUDA_VISIBLE_DEVICES"] = addresses[0]
 
 
 def bundled(
