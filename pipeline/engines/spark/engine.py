@@ -11,7 +11,7 @@ import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,42 +19,36 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.engine import BatchKernel, GroupKernel, How, Measure
+from pipeline.core.engine import BatchKernel, GroupKernel
 from pipeline.core.errors import RunError
 from pipeline.engines.parts import part_writer, plain_schema
 from pipeline.engines.spark import workers
-from pipeline.engines.spark.frame import SparkFrame, read_footers, united
+from pipeline.engines.spark.frame import SparkFrame, read_footers
 from pipeline.engines.spark.peak import PeakParam
+from pipeline.engines.spark.relations import BUNDLE_BYTES, Relations
 from pipeline.engines.spark.session import SparkOptions, open_session, our_errors
 from pipeline.engines.spark.wire import from_wire, spark_schema, wire_schema
 from pipeline.store.run_folder import remove, replace
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
-
-_BUNDLE_BYTES = 64 * 2**20
-_JOINS = {"inner": "inner", "left": "left", "semi": "left_semi", "anti": "left_anti"}
+    from pyspark.sql import DataFrame
 
 
-class SparkEngine:
+class SparkEngine(Relations):
     """The engine's verbs over DataFrames of one session."""
 
     name = "spark"
 
     def __init__(self, scratch: Path, options: SparkOptions | None = None) -> None:
-        self._options = options or SparkOptions()
-        given = self._options.scratch
+        options = options or SparkOptions()
+        super().__init__(open_session(options), options)
+        given = options.scratch
         self._scratch = Path(given, f"winnow-{uuid.uuid4().hex}") if given else scratch
         self._numbers = itertools.count()
         self._kept: list[DataFrame] = []
-        self._session = open_session(self._options)
-        self._context = self._session.sparkContext
         self._peak = self._context.accumulator(0.0, PeakParam())
-
-    @property
-    def slots(self) -> int:
-        """Kernels that run at a time."""
-        return int(self._context.defaultParallelism)
+        self._shuffled = 0
+        self._plan_shuffles(0)
 
     def label(self, step: str) -> None:
         """Name the jobs to come after a step, in Spark's pages and its event log."""
@@ -68,6 +62,8 @@ class SparkEngine:
     def scan(self, path: str, columns: Sequence[str] | None = None) -> SparkFrame:
         """Read a Parquet artifact (a file or a folder of parts)."""
         frame = read_footers(path)
+        assert frame.parts is not None
+        self._plan_shuffles(frame.parts.bytes)
         if columns is None:
             return frame
         return self.select(frame, {name: name for name in columns})
@@ -112,73 +108,6 @@ class SparkEngine:
             workers.group_kernel(key, kernel),
             schema,
         )
-
-    def join(
-        self, left: SparkFrame, right: SparkFrame, on: str, how: How
-    ) -> SparkFrame:
-        """Equi-join on one column."""
-        from pyspark.sql.functions import col
-
-        # New names for the same columns: both sides may descend from one frame.
-        other = self._data(right)
-        other = other.select(*(col(name).alias(name) for name in other.columns))
-        fields = list(left.schema)
-        if how in ("inner", "left"):
-            fields += [field for field in right.schema if field.name != on]
-        schema = pa.schema(fields)
-        joined = self._data(left).join(other, on, _JOINS[how])
-        return SparkFrame(schema, joined.select(*schema.names))
-
-    def union(self, frames: Sequence[SparkFrame]) -> SparkFrame:
-        """Concatenate frames of the same columns."""
-        whole = united(frames)
-        if whole is not None:
-            return whole
-        schema = frames[0].schema
-        data = self._data(frames[0])
-        for frame in frames[1:]:
-            if frame.schema != schema:
-                raise ValueError(f"union of {schema} and {frame.schema}")
-            data = data.unionAll(self._data(frame))
-        return SparkFrame(schema, data)
-
-    def where(self, frame: SparkFrame, column: str, value: bool | None) -> SparkFrame:
-        """Rows whose boolean `column` equals `value`."""
-        from pyspark.sql.functions import col
-
-        wanted = col(column).isNull() if value is None else col(column) == value
-        return SparkFrame(frame.schema, self._data(frame).where(wanted))
-
-    def select(self, frame: SparkFrame, columns: Mapping[str, str]) -> SparkFrame:
-        """Choose and rename columns: `{new name: old name}`."""
-        from pyspark.sql.functions import col
-
-        unread = frame.selected(columns)
-        if unread is not None:
-            return unread
-        schema = pa.schema(
-            [(n, frame.schema.field(o).type) for n, o in columns.items()]
-        )
-        chosen = (col(old).alias(new) for new, old in columns.items())
-        return SparkFrame(schema, self._data(frame).select(*chosen))
-
-    def aggregate(
-        self,
-        frame: SparkFrame,
-        by: str | None,
-        measures: Mapping[str, tuple[str, Measure]],
-    ) -> SparkFrame:
-        """Group by one column (or all rows as one group)."""
-        data = self._data(frame)
-        found = [_measure(*how).alias(name) for name, how in measures.items()]
-        fields = [] if by is None else [(by, frame.schema.field(by).type)]
-        for name, (column, measure) in measures.items():
-            count = measure == "count"
-            fields.append(
-                (name, pa.int64() if count else frame.schema.field(column).type)
-            )
-        grouped = data.agg(*found) if by is None else data.groupBy(by).agg(*found)
-        return SparkFrame(pa.schema(fields), grouped)
 
     def cut(
         self, frame: SparkFrame, by: Sequence[tuple[str, bool]], count: int
@@ -262,13 +191,22 @@ class SparkEngine:
         self._kept = []
         shutil.rmtree(self._scratch, ignore_errors=True)
 
-    @property
-    def _most(self) -> int:
-        return self._options.partitions or 0
-
     def _parts(self) -> tuple[Any, ...]:
         """Return the number of parts that a shuffle is told, if any."""
         return (self._most,) if self._most else ()
+
+    def _plan_shuffles(self, size: int) -> None:
+        """Have shuffles in as many parts as the largest artifact so far needs.
+
+        Spark's own number is a constant: far too many for a small pool, each at the
+        cost of a Python task, and too few for a large one.
+        """
+        if self._most:
+            return
+        wanted = max(2 * self.slots, 4 * size // BUNDLE_BYTES)
+        if wanted > self._shuffled:
+            self._shuffled = wanted
+            self._session.conf.set("spark.sql.shuffle.partitions", str(wanted))
 
     def _folder(self) -> Path:
         return self._scratch / f"{next(self._numbers):06d}"
@@ -293,26 +231,6 @@ class SparkEngine:
         )
         mapped = data.mapInArrow(function, spark_schema(target))
         return SparkFrame(target, self._keep(mapped))
-
-    def _data(self, frame: SparkFrame) -> DataFrame:
-        """Return the DataFrame, for parts one that reads them."""
-        if frame.parts is None:
-            assert frame.data is not None
-            return frame.data
-        groups = [group[:3] for group in frame.parts.groups]
-        wanted = max(2 * self.slots, frame.parts.bytes // _BUNDLE_BYTES)
-        bundles = workers.bundled(groups, self._most or wanted)
-        function = partial(
-            workers.read_parts,
-            bundles=bundles,
-            columns=frame.columns,
-            schema=frame.schema,
-            batch_rows=self._options.batch_rows,
-        )
-        numbers = self._session.range(
-            0, len(bundles), 1, numPartitions=max(len(bundles), 1)
-        )
-        return numbers.mapInArrow(function, spark_schema(frame.schema))
 
     def _parts_of(self, data: DataFrame, kernel: Any) -> list[dict[str, Any]]:
         """Run a kernel that yields WRITTEN; return its rows by partition."""
@@ -344,11 +262,3 @@ class SparkEngine:
         (batch,) = found.cast(wire_schema(schema)).combine_chunks().to_batches()
         (row,) = from_wire(batch, schema).to_pylist()
         return dict(row)
-
-
-def _measure(column: str, measure: Measure) -> Column:
-    from pyspark.sql import functions
-
-    if measure == "count":
-        return functions.count(functions.lit(1))
-    return functions.min(column) if measure == "min" else functions.max(column)

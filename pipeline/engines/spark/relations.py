@@ -1,0 +1,135 @@
+"""The verbs of relations: what Spark does by itself, without our kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipeline.core.engine import How, Measure
+from pipeline.engines.spark import workers
+from pipeline.engines.spark.frame import SparkFrame, united
+from pipeline.engines.spark.session import SparkOptions
+from pipeline.engines.spark.wire import spark_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame, SparkSession
+
+#: Uncompressed bytes that one task reads.
+BUNDLE_BYTES = 64 * 2**20
+_JOINS = {"inner": "inner", "left": "left", "semi": "left_semi", "anti": "left_anti"}
+
+
+class Relations:
+    """Joins, unions and the like over the DataFrames of one session."""
+
+    def __init__(self, session: SparkSession, options: SparkOptions) -> None:
+        self._session = session
+        self._options = options
+        self._context = session.sparkContext
+
+    @property
+    def slots(self) -> int:
+        """Kernels that run at a time."""
+        return int(self._context.defaultParallelism)
+
+    def join(
+        self, left: SparkFrame, right: SparkFrame, on: str, how: How
+    ) -> SparkFrame:
+        """Equi-join on one column."""
+        from pyspark.sql.functions import col
+
+        # New names for the same columns: both sides may descend from one frame.
+        other = self._data(right)
+        other = other.select(*(col(name).alias(name) for name in other.columns))
+        fields = list(left.schema)
+        if how in ("inner", "left"):
+            fields += [field for field in right.schema if field.name != on]
+        schema = pa.schema(fields)
+        joined = self._data(left).join(other, on, _JOINS[how])
+        return SparkFrame(schema, joined.select(*schema.names))
+
+    def union(self, frames: Sequence[SparkFrame]) -> SparkFrame:
+        """Concatenate frames of the same columns."""
+        whole = united(frames)
+        if whole is not None:
+            return whole
+        schema = frames[0].schema
+        data = self._data(frames[0])
+        for frame in frames[1:]:
+            if frame.schema != schema:
+                raise ValueError(f"union of {schema} and {frame.schema}")
+            data = data.unionAll(self._data(frame))
+        return SparkFrame(schema, data)
+
+    def where(self, frame: SparkFrame, column: str, value: bool | None) -> SparkFrame:
+        """Rows whose boolean `column` equals `value`."""
+        from pyspark.sql.functions import col
+
+        wanted = col(column).isNull() if value is None else col(column) == value
+        return SparkFrame(frame.schema, self._data(frame).where(wanted))
+
+    def select(self, frame: SparkFrame, columns: Mapping[str, str]) -> SparkFrame:
+        """Choose and rename columns: `{new name: old name}`."""
+        from pyspark.sql.functions import col
+
+        unread = frame.selected(columns)
+        if unread is not None:
+            return unread
+        schema = pa.schema(
+            [(n, frame.schema.field(o).type) for n, o in columns.items()]
+        )
+        chosen = (col(old).alias(new) for new, old in columns.items())
+        return SparkFrame(schema, self._data(frame).select(*chosen))
+
+    def aggregate(
+        self,
+        frame: SparkFrame,
+        by: str | None,
+        measures: Mapping[str, tuple[str, Measure]],
+    ) -> SparkFrame:
+        """Group by one column (or all rows as one group)."""
+        data = self._data(frame)
+        found = [_measure(*how).alias(name) for name, how in measures.items()]
+        fields = [] if by is None else [(by, frame.schema.field(by).type)]
+        for name, (column, measure) in measures.items():
+            count = measure == "count"
+            fields.append(
+                (name, pa.int64() if count else frame.schema.field(column).type)
+            )
+        grouped = data.agg(*found) if by is None else data.groupBy(by).agg(*found)
+        return SparkFrame(pa.schema(fields), grouped)
+
+    @property
+    def _most(self) -> int:
+        return self._options.partitions or 0
+
+    def _data(self, frame: SparkFrame) -> DataFrame:
+        """Return the DataFrame, for parts one that reads them."""
+        if frame.parts is None:
+            assert frame.data is not None
+            return frame.data
+        groups = [group[:3] for group in frame.parts.groups]
+        wanted = max(2 * self.slots, frame.parts.bytes // BUNDLE_BYTES)
+        bundles = workers.bundled(groups, self._most or wanted)
+        function = partial(
+            workers.read_parts,
+            bundles=bundles,
+            columns=frame.columns,
+            schema=frame.schema,
+            batch_rows=self._options.batch_rows,
+        )
+        numbers = self._session.range(
+            0, len(bundles), 1, numPartitions=max(len(bundles), 1)
+        )
+        return numbers.mapInArrow(function, spark_schema(frame.schema))
+
+
+def _measure(column: str, measure: Measure) -> Column:
+    from pyspark.sql import functions
+
+    if measure == "count":
+        return functions.count(functions.lit(1))
+    return functions.min(column) if measure == "min" else functions.max(column)
