@@ -29,7 +29,7 @@ IMPOSTOR = Path(__file__).resolve().parent / "impostor"
 #: In CI, a machine without Java is a failure instead of a skip.
 REQUIRED = "WINNOW_REQUIRE_SPARK"
 _JAVA = 17
-_PATIENCE = 120.0
+_PATIENCE = 300.0
 # A dozen short-lived JVMs on two cores: what they compile is hardly used again.
 _QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 
