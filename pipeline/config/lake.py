@@ -69,10 +69,12 @@ class PartialConfig(_Frozen):
 class RebuildConfig(_Frozen):
     """How hard a scan looks for the query that gives a contained table back."""
 
-    #: Stored MB of child and parent together up to which the shortest query is looked
-    #: for, which reads both once more; beyond, rows are named by their positions, and
-    #: `winnow lake plan` looks for a shorter query where it deletes the table.
-    search_mb: Annotated[float, Field(ge=0)] = 64.0
+    #: Stored MB that a scan reads once more to look for the shortest queries (a pair
+    #: counts as half a MB at least): first each contained table in the parent that is
+    #: cheapest to read, small pairs before large ones. In other pairs rows are named
+    #: by their positions, and `winnow lake plan` looks for a shorter query where it
+    #: deletes the table.
+    search_mb: Annotated[float, Field(ge=0)] = 128.0
 
 
 class PlanConfig(_Frozen):

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipeline.core.errors import WinnowError
 from pipeline.flows.lake_run import side_file
 from pipeline.flows.lake_stages import Stages
+from pipeline.steps.lake.hashed_tables import Edges
 from pipeline.steps.lake.rebuild import query_by_side_file, query_of
 from pipeline.steps.lake.witness import row_witnesses, value_witnesses
 from pipeline.store.run_folder import RunFolder
@@ -23,6 +24,10 @@ Ints = npt.NDArray[np.int64]
 _Place = tuple[str | None, int]
 
 _MB = 1e6
+#: What a pair counts as at least, in MB: opening and matching take their time, too.
+_LEAST = 0.5
+#: Queries that are found between two notes of them.
+_NOTED = 64
 
 
 def add_witnesses(stages: Stages) -> tuple[int, int]:
@@ -77,31 +82,51 @@ def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
     """
     at = np.flatnonzero(stages.findings.contained)
     edges = stages.findings.edges.take(at)
-    known, texts = stages.pair_memory.texts("rebuild", edges)
-    own = stages.tables.reader.tables
-    versions = {table.name: table.fingerprint for table in own}
-    new, read = np.flatnonzero(~known), 0
-    for i in new.tolist():
-        child, parent = int(edges.child[i]), int(edges.parent[i])
-        place = side_file(folder, versions, own[child].name, own[parent].name)
-        stored = own[child].bytes + own[parent].bytes
-        search = stored <= stages.config.rebuild.search_mb * _MB
-        texts[i] = _query(stages, child, parent, place, search)
-        read += stored if search else 0
-    stages.pair_memory.remember_texts(
-        "rebuild", edges.take(new), [texts[i] for i in new.tolist()]
-    )
+    stored = np.array([table.bytes for table in stages.tables.reader.tables], np.int64)
+    size = stored[edges.child] + stored[edges.parent]
+    searched = _searched(edges, size, stages.config.rebuild.search_mb * _MB)
+    texts: list[str | None] = [None] * len(at)
+    read = 0
+    for some in np.array_split(searched, -(-len(searched) // _NOTED) or 1):
+        known, found = stages.pair_memory.texts("rebuild", edges.take(some))
+        for i in np.flatnonzero(~known).tolist():
+            found[i] = _query(stages, folder, edges.take(some[i : i + 1]), search=True)
+            read += int(size[some[i]])
+        new = np.flatnonzero(~known)
+        stages.pair_memory.remember_texts(
+            "rebuild", edges.take(some[new]), [found[i] for i in new.tolist()]
+        )
+        for i, text in zip(some.tolist(), found, strict=True):
+            texts[i] = text
+    for i in np.setdiff1d(np.arange(len(at)), searched).tolist():
+        texts[i] = _query(stages, folder, edges.take(np.array([i])), search=False)
     stages.findings.tell(at, "rebuild_sql", texts)
     return len(at), read
 
 
+def _searched(edges: Edges, size: Ints, most: float) -> Ints:
+    """Return the pairs whose shortest query is looked for; the graph alone decides.
+
+    size: stored bytes of both tables of each pair. Each child's smallest pair comes
+    before any second one of a child, small pairs before large ones.
+    """
+    order = np.lexsort((edges.parent, edges.child, size))
+    _, first = np.unique(edges.child[order], return_index=True)
+    later = np.ones(len(order), np.bool_)
+    later[first] = False
+    order = order[np.argsort(later, kind="stable")]
+    cost = np.cumsum(np.maximum(size[order], _LEAST * _MB))
+    chosen: Ints = order[cost <= most]
+    return chosen
+
+
 def _query(
-    stages: Stages,
-    child: int,
-    parent: int,
-    place: os.PathLike[str],
-    search: bool,
+    stages: Stages, folder: RunFolder, pair: Edges, *, search: bool
 ) -> str | None:
+    child, parent = int(pair.child[0]), int(pair.parent[0])
+    own = stages.tables.reader.tables
+    versions = {own[i].name: own[i].fingerprint for i in (child, parent)}
+    place = side_file(folder, versions, own[child].name, own[parent].name)
     try:
         if search:
             return query_of(stages.tables, child, parent, place)
