@@ -49,6 +49,7 @@ def _add_query(commands: Commands) -> None:
     query.add_argument(
         "--format", choices=("table", "csv", "json", "parquet"), help="(table)"
     )
+    query.add_argument("--json", action="store_true", help="like --format json")
     query.add_argument("--out", metavar="FILE", help="write there; sets the format too")
     query.add_argument(
         "--limit",
@@ -153,7 +154,7 @@ def _query(parsed: argparse.Namespace) -> None:
 
 def _format(parsed: argparse.Namespace) -> str:
     """Return the format that is asked for, by name or by the file's ending."""
-    kind: str | None = parsed.format
+    kind: str | None = parsed.format or ("json" if parsed.json else None)
     if kind is None and parsed.out:
         ending = Path(parsed.out).suffix.removeprefix(".")
         kind = ending if ending in ("csv", "json", "parquet") else None

@@ -79,7 +79,7 @@ def test_json_has_numbers_nulls_and_base64(query: Any) -> None:
 
 
 def test_json_without_rows_is_an_empty_list(query: Any) -> None:
-    assert json.loads(query("SELECT 1 WHERE false", "--format=json")[1]) == []
+    assert json.loads(query("SELECT 1 WHERE false", "--json")[1]) == []
 
 
 def test_parquet_goes_to_a_file_with_its_types(query: Any, tmp_path: Path) -> None:

@@ -64,6 +64,15 @@ def test_every_picture_of_the_page_loads(visit: Visits, report: Path):
     assert all(loaded)
 
 
+@pytest.mark.parametrize("width", [1280, 360])
+def test_no_picture_is_cut_off(visit: Visits, report: Path, width: int):
+    seen = visit(report, width=width)
+    script = """() => [...document.querySelectorAll('.shot img')].filter(i => {
+      const a = i.getBoundingClientRect(), b = i.parentElement.getBoundingClientRect();
+      return a.height > b.height + 1 || a.width > b.width + 1; }).length"""
+    assert seen.page.evaluate(script) == 0
+
+
 def test_hostile_text_is_shown_as_text(visit: Visits, report: Path):
     seen = visit(report)
     assert seen.page.get_by_text("<script>alert(").count() > 10

@@ -76,7 +76,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
         if isinstance(value, dict):
             found |= _flat(value, f"{above}{key}.")
         else:
-            found[f"{above}{key}"] = str(value)
+            found[f"{above}{key}"] = "–" if value is None else str(value)
     return found
 
 
@@ -92,14 +92,15 @@ def _side(one: str, other: str, only: Mapping[str, Any], run: str | Path) -> Sec
             for row in examples
         ]
         pictures.load()
+    told = [ended(row) for row in examples]
+    found = list(zip(shown, twins, examples, told, strict=True))
     return {
         "one": one.upper(),
         "other": other.upper(),
         "rows": only["rows"],
         "by_step": [{**row, "ended": ended(row)} for row in only["by_step"]],
-        "examples": list(
-            zip(shown, twins, examples, [ended(row) for row in examples], strict=True)
-        ),
+        "pairs": [example for example in found if example[1]],
+        "alone": [example for example in found if not example[1]],
     }
 
 
