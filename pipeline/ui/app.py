@@ -65,6 +65,7 @@ def make_app(site: Site | LakeSite, port: int, token: str) -> App:
     }
     app: Any = Starlette(routes=routes, exception_handlers=handlers)
     app.state.site = site
+    _templates().get_template("rows.html.j2")
     app.router.redirect_slashes = False
     return Gate(app, port, token)
 

@@ -52,6 +52,9 @@ class Site:
         )
         self.pictures = Thumbnails(self._images)
         self._explaining = Lock()
+        # What every first page asks for is ready before it is asked.
+        self.form()
+        self.rows.counts(asked([], self.index), self.marks.actions())
 
     def close(self) -> None:
         """Close what is open."""
