@@ -43,8 +43,7 @@ def photos_recipe(shared: Path, folder: Path, **optimise: Any) -> dict[str, Any]
                     "timm_model_name": "tf_efficientnet_lite0",
                     "timm_pool": "",
                     "timm_proj": "linear",
-                    "timm_drop": 0.5,
-                    "image_size": 128,
+                    "image_size": 224,
                 },
                 "text_cfg": TEXT,
             },
@@ -80,8 +79,7 @@ def test_a_scratch_text_tower_on_a_frozen_trunk_tells_captions_apart(trained):
     result, _ = trained
     assert result.trained_on + sum(result.left_out.values()) == 4500
     assert result.held_out == 1500
-    # .946 measured; at the trunk's own 224 pixels it takes four times as long.
-    assert result.auc >= 0.94
+    assert result.auc >= 0.95  # .959 measured
 
 
 def test_shuffled_captions_end_at_chance(trained, shared):
@@ -118,5 +116,5 @@ def test_half_of_a_pool_with_half_wrong_captions_is_right(trained, shared, tmp_p
     kept = pq.read_table(run.path / "kept")["uid"].to_pylist()
     right = [uid for uid in kept if uids.index(uid) not in wrong]
     assert len(kept) == len(uids) // 2
-    # .876 measured with this small filter; .90 is what a filter should reach.
-    assert len(right) / len(kept) >= 0.85
+    # .888 measured; .90 is what a filter should reach.
+    assert len(right) / len(kept) >= 0.88
