@@ -198,7 +198,7 @@ def write_quarantine(
     target = quarantine_schema(schema)
     file = Path(folder) / _own_name(len(bad_files), ".parquet")
     file.parent.mkdir(parents=True, exist_ok=True)
-    rows = 0
+    rows = len(bad_files)
     with pq.ParquetWriter(file, target, compression="zstd") as writer:
         for path, reason in bad_files:
             row = {"source": path, "reason": reason, "step": "index"}

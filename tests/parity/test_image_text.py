@@ -94,16 +94,16 @@ def planted(
     ("plan", "partitions"),
     [
         ("prune", 1),
-        ("prune", 17),
+        pytest.param("prune", 17, marks=pytest.mark.slow),
         pytest.param("prune", 3, marks=pytest.mark.slow),
         pytest.param("prune", None, marks=pytest.mark.slow),
         ("filter", 3),
         pytest.param("filter", 1, marks=pytest.mark.slow),
         pytest.param("filter", 17, marks=pytest.mark.slow),
         pytest.param("draw", 3, marks=pytest.mark.slow),
-        ("control", 3),
+        ("control", 17),
         pytest.param("control", 1, marks=pytest.mark.slow),
-        pytest.param("control", 17, marks=pytest.mark.slow),
+        pytest.param("control", 3, marks=pytest.mark.slow),
     ],
 )
 def test_ready_made_vectors(

@@ -78,7 +78,7 @@ def united(frames: Sequence[SparkFrame]) -> SparkFrame | None:
     """Return one frame over the parts of all, or None if they are not alike."""
     first = frames[0]
     alike = all(f.parts is not None and f.columns == first.columns for f in frames)
-    if not alike:
+    if not alike or any(f.schema.types != first.schema.types for f in frames):
         return None
     groups: list[Any] = []
     for frame in frames:
