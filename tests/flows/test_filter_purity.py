@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 
 import pyarrow.parquet as pq
@@ -21,13 +23,14 @@ def measured(tmp_path_factory):
     wanted["model"]["freeze"] = ["visual"]
     file.write_text(yaml.safe_dump(wanted))
     arguments = ["filter", "purity", str(file), "--levels", "0,1", "--seeds", "2"]
-    return folder, arguments
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert cli.main([*arguments, "--json"]) == 0
+    return folder, arguments, json.loads(printed.getvalue())
 
 
-def test_auc_falls_to_chance_when_all_captions_are_wrong(measured, capsys):
-    folder, arguments = measured
-    assert cli.main([*arguments, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_auc_falls_to_chance_when_all_captions_are_wrong(measured):
+    folder, _, found = measured
     pure, wrong = found["levels"]
     assert (pure["purity"], wrong["purity"]) == (1.0, 0.0)
     assert pure["mean"] > 0.75
@@ -43,7 +46,7 @@ def test_auc_falls_to_chance_when_all_captions_are_wrong(measured, capsys):
 
 
 def test_again_it_only_reads_and_tells_a_table(measured, capsys):
-    folder, arguments = measured
+    folder, arguments, _ = measured
     before = [f.stat().st_mtime_ns for f in sorted(folder.rglob("*.safetensors"))]
     assert cli.main(arguments) == 0
     told = capsys.readouterr()
@@ -57,6 +60,6 @@ def test_again_it_only_reads_and_tells_a_table(measured, capsys):
 
 @pytest.mark.parametrize("levels", ["2", "a,b", "-1,1"])
 def test_levels_are_shares(measured, capsys, levels):
-    _, arguments = measured
+    _, arguments, _ = measured
     assert cli.main([*arguments, f"--levels={levels}"]) == 2
     assert "--levels" in capsys.readouterr().err
