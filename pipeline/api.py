@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from pipeline.config import filter_train
-from pipeline.config.filter_train import FilterTrainConfig
 from pipeline.config.lake import LakeConfig
 from pipeline.config.recipes import load_any, load_lake, parse_any, spark_text
 from pipeline.config.run import RunConfig
@@ -20,13 +19,16 @@ from pipeline.core.engine import Engine
 from pipeline.core.errors import WinnowError
 from pipeline.engines import open_engine
 from pipeline.engines.spark.session import SparkOptions
-from pipeline.flows import filter_train as filter_flow
-from pipeline.flows import lake_plan, runner, table_lake
-from pipeline.flows.filter_train import FilterResult
-from pipeline.flows.progress import Progress
-from pipeline.flows.runner import RunResult
-from pipeline.flows.table_lake import LakeResult
 from pipeline.models.checkpoint import LOCAL_DIR
+
+# Each flow is imported when it is run: a scan of tables needs no model, a run of
+# samples no solver.
+if TYPE_CHECKING:
+    from pipeline.config.filter_train import FilterTrainConfig
+    from pipeline.flows.filter_train import FilterResult
+    from pipeline.flows.progress import Progress
+    from pipeline.flows.runner import RunResult
+    from pipeline.flows.table_lake import LakeResult
 
 __all__ = [
     "FilterResult",
@@ -41,7 +43,19 @@ __all__ = [
 
 Config = RunConfig | LakeConfig
 
+_RESULTS = {
+    "FilterResult": "filter_train",
+    "LakeResult": "table_lake",
+    "RunResult": "runner",
+}
+
 _log = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _RESULTS:
+        return getattr(import_module(f"pipeline.flows.{_RESULTS[name]}"), name)
+    raise AttributeError(f"module 'pipeline.api' has no attribute '{name}'")
 
 
 @overload
@@ -78,10 +92,14 @@ def run(
     elif not isinstance(config, Config):
         config = parse_any(config)
     if isinstance(config, LakeConfig):
+        from pipeline.flows import table_lake
+
         found = table_lake.run(config, partial(make_engine, spark=spark), progress)
         if config.output.report:
             _write_report(found.path)
         return found
+    from pipeline.flows import runner
+
     result = runner.run(config, partial(make_engine, spark=spark), progress)
     if config.output.report:
         _report(result)
@@ -106,6 +124,8 @@ def _write_report(path: Path) -> None:
 
 def scan(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult:
     """Scan a lake of tables; see `pipeline.flows.table_lake.scan`."""
+    from pipeline.flows import table_lake
+
     found = table_lake.scan(config, make_engine, progress)
     if config.output.report:
         _write_report(found.path)
@@ -114,6 +134,8 @@ def scan(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult:
 
 def plan(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Plan a scanned lake's deletions; see `pipeline.flows.lake_plan.plan_lake`."""
+    from pipeline.flows import lake_plan
+
     found = lake_plan.plan_lake(str(run), overrides)
     if load_lake(Path(run) / "config.lock.yaml").output.report:
         _write_report(Path(run))
@@ -131,11 +153,14 @@ def train_filter(
     the log does). Raises ConfigError, InputError, or TrainingError for a loss that is
     no longer finite.
     """
+    from pipeline.config import filter_train
+    from pipeline.flows import filter_train as flow
+
     if isinstance(config, str | Path):
         config = filter_train.load(config)
-    elif not isinstance(config, FilterTrainConfig):
+    elif not isinstance(config, filter_train.FilterTrainConfig):
         config = filter_train.parse(config)
-    return filter_flow.train_filter(config, tell or _log.info)
+    return flow.train_filter(config, tell or _log.info)
 
 
 def make_engine(config: Config, scratch: Path, spark: Any = None) -> Engine:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Iterator
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -15,23 +13,13 @@ import pyarrow.parquet as pq
 
 from pipeline.core import schemas
 from pipeline.core.engine import Frame
+from pipeline.flows.code_version import versions
 from pipeline.steps.registry import INDEX
 from pipeline.store.outputs import MAX_FILES, WRITTEN, settle, write_quarantine
 from pipeline.store.run_folder import remove, replace, write_text
 
 if TYPE_CHECKING:
     from pipeline.flows.runner import Session
-
-_PACKAGES = (
-    "datawinnow",
-    "faiss-cpu",
-    "numba",
-    "numpy",
-    "open_clip_torch",
-    "polars",
-    "pyarrow",
-    "torch",
-)
 
 
 def close_run(session: Session) -> None:
@@ -138,18 +126,3 @@ def _manifest(session: Session) -> dict[str, Any]:
             for marker in session.markers
         },
     }
-
-
-def versions() -> dict[str, Any]:
-    """Return the versions that a manifest names."""
-    return {
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 from pipeline.config.filter_train import FilterTrainConfig, Start
 from pipeline.core.errors import ConfigError
 from pipeline.core.hashing import fingerprint, keys
+from pipeline.flows.code_version import code_version
 from pipeline.flows.filter_data import (
     LeftOut,
     Pools,
@@ -32,7 +33,6 @@ from pipeline.flows.filter_data import (
     with_wrong_captions,
 )
 from pipeline.flows.filter_images import prepare_images
-from pipeline.flows.fingerprints import code_version
 from pipeline.models.checkpoint import LOCAL_DIR
 from pipeline.models.training import build as building
 from pipeline.models.training.export import CONFIG, export

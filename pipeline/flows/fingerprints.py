@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -14,23 +12,14 @@ from pydantic import BaseModel
 from pipeline.config.model import ModelConfig
 from pipeline.config.overrides import Overrides
 from pipeline.config.run import RunConfig
-from pipeline.core.hashing import digest, fingerprint
+from pipeline.core.hashing import fingerprint
+from pipeline.flows.code_version import code_version
 from pipeline.flows.image_text import Planned
 from pipeline.models.checkpoint import local_files
 from pipeline.steps.registry import INDEX, OVERRIDES
 from pipeline.store.shards import Shard
 
 _SECTIONLESS = (INDEX, OVERRIDES)
-#: Rooms whose code a result depends on.
-_ROOMS = ("algorithms", "core", "engines", "models", "steps", "store")
-
-
-@functools.cache
-def code_version() -> str:
-    """Return a fingerprint of the source that decides."""
-    package = Path(__file__).resolve().parents[1]
-    files = sorted(file for room in _ROOMS for file in (package / room).rglob("*.py"))
-    return digest(*(file.read_bytes() for file in files)).hex()
 
 
 def of_input(config: RunConfig, shards: Sequence[Shard]) -> str:

@@ -22,7 +22,7 @@ from pipeline.algorithms.lake.table_sketch import Sizes
 from pipeline.config.lake import LakeConfig
 from pipeline.core.hashing import fingerprint
 from pipeline.core.tables import Table
-from pipeline.flows.fingerprints import code_version
+from pipeline.flows.code_version import code_version
 from pipeline.steps.lake.hashed_tables import Edges
 from pipeline.steps.lake.sketched import SKETCHES, Sketches
 from pipeline.steps.lake.verdicts import Verdicts, nothing_looked_up

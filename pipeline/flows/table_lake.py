@@ -25,7 +25,7 @@ from pipeline.config.lake import LakeConfig
 from pipeline.config.recipes import dump
 from pipeline.core.engine import Engine
 from pipeline.core.tables import STAGES, TABLES, Table
-from pipeline.flows.closing import versions
+from pipeline.flows.code_version import versions
 from pipeline.flows.lake_memory import (
     Catalogue,
     Keys,
@@ -33,7 +33,6 @@ from pipeline.flows.lake_memory import (
     SketchMemory,
     keys_of,
 )
-from pipeline.flows.lake_plan import plan_lake
 from pipeline.flows.lake_run import hashed_tables, lake_of
 from pipeline.flows.lake_stages import Stages, sizes_of
 from pipeline.flows.lake_texts import add_rebuilds, add_witnesses
@@ -66,6 +65,9 @@ def run(
     config: LakeConfig, make_engine: LakeEngineFactory, progress: Progress | None = None
 ) -> LakeResult:
     """Scan a lake and plan its deletions: what `winnow run` does with its recipe."""
+    # The solver takes a while to import, and a scan alone needs none.
+    from pipeline.flows.lake_plan import plan_lake
+
     found = scan(config, make_engine, progress)
     plan = plan_lake(str(found.path))
     return LakeResult(**{**vars(found), "plan": plan})

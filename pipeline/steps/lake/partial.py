@@ -5,20 +5,19 @@ without a fraction. What is suggested is then counted exactly.
 
 - Tables with the same columns and about as many rows: MinHash LSH over their rows.
 - Others: LSH Ensemble (Zhu et al., VLDB 2016) over rows, or over the most distinctive
-  column of a child with fewer columns, weighted towards recall, since with datasketch's
-  own weights it misses even full containments when the parent is larger.
+  column of a child with fewer columns, weighted towards recall, since with even
+  weights it misses even full containments when the parent is larger.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.algorithms.dedup.minhash import to_datasketch
+from pipeline.algorithms.lake import lsh_ensemble
 from pipeline.config.lake import PartialConfig
 from pipeline.core.engine import Engine
 from pipeline.steps.lake.content import verify_edges
@@ -31,8 +30,6 @@ from pipeline.steps.lake.verdicts import Verdicts
 _WEIGHTS = (0.1, 0.9)
 #: An estimate this many standard deviations below a threshold rules an edge out.
 _DEVIATIONS = 4
-# Fewer than datasketch's 16: building them is what takes the time.
-_PARTITIONS = 8
 
 _Mask = npt.NDArray[np.bool_]
 #: A table's column, or its rows.
@@ -115,55 +112,19 @@ def _telling(sketches: Sketches, table: int, names: Iterable[str]) -> str | None
 def _similar(
     sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
 ) -> _Mask:
-    """Return which pairs share a bucket of an LSH over MinHash values of rows."""
-    from datasketch import MinHashLSH  # type: ignore[import-untyped]
-
-    held = _minhashes(sketches, {key for pair in pairs for key in pair})
-    if not held:
-        return np.zeros(0, np.bool_)
-    index = MinHashLSH(
-        threshold=config.min_similarity,
-        num_perm=sketches.sizes.num_perm,
-        weights=_WEIGHTS,
-    )
-    for key, value in held.items():
-        index.insert(key, value)
-    near = {key: set(index.query(held[key])) for key in {child for child, _ in pairs}}
-    return np.array([parent in near[child] for child, parent in pairs])
+    """Return which pairs share a band of MinHash values of their rows."""
+    places, threshold = sketches.places(pairs), config.min_similarity
+    return lsh_ensemble.similar(sketches.minhashes, *places, threshold, _WEIGHTS)
 
 
 def _containing(
     sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
 ) -> _Mask:
-    """Return which pairs an LSH Ensemble over MinHash values of columns suggests."""
-    from datasketch import MinHashLSHEnsemble
-
-    held = _minhashes(sketches, {key for pair in pairs for key in pair})
-    if not held:
-        return np.zeros(0, np.bool_)
-    index = MinHashLSHEnsemble(
-        threshold=config.min_containment,
-        num_perm=sketches.sizes.num_perm,
-        num_part=_PARTITIONS,
-        weights=_WEIGHTS,
+    """Return which pairs LSH Ensemble suggests by MinHash values of columns or rows."""
+    return lsh_ensemble.containing(
+        sketches.minhashes,
+        sketches.distinct_values,
+        sketches.places(pairs),
+        config.min_containment,
+        _WEIGHTS,
     )
-    parents = sorted({parent for _, parent in pairs}, key=_order)
-    index.index([(key, held[key], sketches.distinct(*key)) for key in parents])
-    near = {
-        key: set(index.query(held[key], sketches.distinct(*key)))
-        for key in {child for child, _ in pairs}
-    }
-    return np.array([parent in near[child] for child, parent in pairs])
-
-
-def _order(key: _Key) -> tuple[int, bool, str]:
-    return key[0], key[1] is None, key[1] or ""
-
-
-def _minhashes(sketches: Sketches, keys: set[_Key]) -> dict[_Key, Any]:
-    """Return datasketch's objects for sketches that hold a value."""
-    ordered = sorted(keys, key=_order)
-    if not ordered:
-        return {}
-    values = np.stack([sketches.minhash(*key) for key in ordered])
-    return dict(zip(ordered, to_datasketch(values), strict=True))

@@ -123,10 +123,34 @@ class Sketches:
         """Return the number of distinct values (null is one), estimated if need be."""
         return self.kmv(table, column).distinct
 
+    def places(
+        self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return which rows of `minhashes` each pair stands for, both `(n,)`."""
+        found = [[self._place[key] for key in pair] for pair in pairs]
+        one, other = np.array(found, np.int64).reshape(-1, 2).T.copy()
+        return one, other
+
     def minhash(self, table: int, column: str | None) -> npt.NDArray[np.uint32]:
         """Return the MinHash values `(num_perm,)` of a column, or of the rows."""
-        row = self.table["minhash"][self._place[table, column]]
-        return np.asarray(row.values)
+        values: npt.NDArray[np.uint32] = self.minhashes[self._place[table, column]]
+        return values
+
+    @cached_property
+    def minhashes(self) -> npt.NDArray[np.uint32]:
+        """The MinHash values of every sketch `(m, num_perm)`; 0 where there is none."""
+        column = self.table["minhash"].combine_chunks()
+        found = np.zeros((len(column), self.sizes.num_perm), np.uint32)
+        found[column.is_valid().to_numpy(zero_copy_only=False)] = (
+            pc.list_flatten(column).to_numpy().reshape(-1, self.sizes.num_perm)
+        )
+        return found
+
+    @cached_property
+    def distinct_values(self) -> npt.NDArray[np.int64]:
+        """How many distinct values every sketch stands for `(m,)`; see `distinct`."""
+        count = range(len(self.table))
+        return np.array([kmv.one_of(self._stack, i).distinct for i in count], np.int64)
 
     @cached_property
     def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
@@ -169,9 +193,7 @@ class Sketches:
 
         The sample are the hashes of the first that the second would have to keep.
         """
-        places = [[self._place[key] for key in pair] for pair in pairs]
-        one, other = np.array(places, np.int64).reshape(-1, 2).T.copy()
-        found = kmv.compare(self._stack, one, other)
+        found = kmv.compare(self._stack, *self.places(pairs))
         return 1 - found.missing / np.maximum(found.looked_up, 1), found.looked_up
 
     def _pairs(

@@ -1,0 +1,157 @@
+"""Which pairs of sets MinHash LSH suggests, for pairs that are known beforehand.
+
+b bands of r values each: two sets of Jaccard similarity s agree in a band with
+probability 1 − (1 − sʳ)ᵇ. LSH Ensemble chooses b and r by the ratio of the sets' sizes:
+where one has q values and the other x, a share t of the one is s = t / (1 + x/q − t).
+Its paper groups sets by size, since an index is built before it is asked; here each
+pair has its own ratio, as if every size were a partition. Bands are compared as they
+are: no hashes of them collide.
+
+Source: E. Zhu, F. Nargesian, K. Pu, R. Miller, "LSH Ensemble: Internet-Scale Domain
+Search", PVLDB 9(12), 2016, section 5; ratios and lengths of bands as in datasketch 2.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+_Floats = npt.NDArray[np.float64]
+_Mask = npt.NDArray[np.bool_]
+_Ints = npt.NDArray[np.int64]
+Signatures = npt.NDArray[np.uint32]
+#: Of false positives and of false negatives.
+Weights = tuple[float, float]
+
+#: Ratios for which bands are chosen; a pair takes those of the next larger one.
+_RATIOS = np.exp(np.linspace(-5, 5, 10))
+#: Bands of LSH Ensemble have at most so many values.
+_LONGEST = 8
+_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(128)
+#: Values that are compared at a time.
+_CHUNK = 1 << 24
+
+
+def similar(
+    signatures: Signatures, one: _Ints, other: _Ints, threshold: float, weights: Weights
+) -> _Mask:
+    """Return which pairs of rows of `signatures` (m, K) share a band, `(n,)`.
+
+    The bands are those of the least weighted error about a Jaccard similarity of
+    `threshold`; `weights` are those of false positives and of false negatives.
+    """
+    bands = similarity_bands(threshold, signatures.shape[1], weights)
+    return _share_a_band(signatures, one, other, bands)
+
+
+def containing(
+    signatures: Signatures,
+    sizes: _Ints,
+    pairs: tuple[_Ints, _Ints],
+    threshold: float,
+    weights: Weights,
+) -> _Mask:
+    """Return for which pairs LSH Ensemble suggests that the other contains the one.
+
+    signatures, sizes: MinHash values `(m, K)` and distinct values `(m,)` of the sets;
+    pairs: which of them to compare, both `(n,)`; threshold: the share of the one that
+    is looked for.
+    """
+    one, other = pairs
+    chosen = containment_bands(threshold, signatures.shape[1], weights)
+    ratio = sizes[other] / np.maximum(sizes[one], 1)
+    place = np.minimum(np.searchsorted(_RATIOS, ratio), len(_RATIOS) - 1)
+    found = np.zeros(len(one), np.bool_)
+    for i in np.unique(place):
+        at = np.flatnonzero(place == i)
+        found[at] = _share_a_band(signatures, one[at], other[at], chosen[i])
+    return found
+
+
+@lru_cache(maxsize=64)
+def similarity_bands(
+    threshold: float, num_perm: int, weights: Weights
+) -> tuple[int, int]:
+    """Return (bands, rows) for a threshold of the Jaccard similarity."""
+
+    def misses(bands: int, rows: int) -> tuple[float, float]:
+        wrong = _integral(lambda s: _collision(s, bands, rows), 0.0, threshold)
+        missed = _integral(lambda s: 1 - _collision(s, bands, rows), threshold, 1.0)
+        return wrong, missed
+
+    return _best(_shapes(num_perm, num_perm), misses, weights)
+
+
+@lru_cache(maxsize=64)
+def containment_bands(
+    threshold: float, num_perm: int, weights: Weights
+) -> tuple[tuple[int, int], ...]:
+    """Return (bands, rows) for a threshold of the containment, by ratio of the sizes.
+
+    The error of a ratio is integrated over containments that it allows.
+    """
+
+    def at(ratio: float) -> tuple[int, int]:
+        def collision(t: _Floats, bands: int, rows: int) -> _Floats:
+            return _collision(t / (1 + ratio - t), bands, rows)
+
+        def misses(bands: int, rows: int) -> tuple[float, float]:
+            most = min(ratio, 1.0)
+            wrong = _integral(
+                lambda t: collision(t, bands, rows), 0.0, min(threshold, most)
+            )
+            missed = _integral(
+                lambda t: 1 - collision(t, bands, rows), min(threshold, most), most
+            )
+            return wrong, missed
+
+        return _best(_shapes(num_perm, _LONGEST), misses, weights)
+
+    return tuple(at(float(ratio)) for ratio in _RATIOS)
+
+
+def _shapes(num_perm: int, longest: int) -> Iterator[tuple[int, int]]:
+    for bands in range(1, num_perm + 1):
+        for rows in range(1, min(num_perm // bands, longest) + 1):
+            yield bands, rows
+
+
+def _best(
+    shapes: Iterator[tuple[int, int]],
+    misses: Callable[[int, int], tuple[float, float]],
+    weights: Weights,
+) -> tuple[int, int]:
+    """Return the shape of the least weighted error, the first of them."""
+
+    def error(shape: tuple[int, int]) -> float:
+        wrong, missed = misses(*shape)
+        return wrong * weights[0] + missed * weights[1]
+
+    return min(shapes, key=error)
+
+
+def _collision(similarity: _Floats, bands: int, rows: int) -> _Floats:
+    return np.asarray(1 - (1 - similarity**rows) ** bands)
+
+
+def _integral(function: Callable[[_Floats], _Floats], low: float, high: float) -> float:
+    """Integrate by Gauss and Legendre's rule, exact for polynomials like these."""
+    half = (high - low) / 2
+    return float(half * (_NODE_WEIGHTS @ function(low + half * (_NODES + 1))))
+
+
+def _share_a_band(
+    signatures: Signatures, one: _Ints, other: _Ints, shape: tuple[int, int]
+) -> _Mask:
+    bands, rows = shape
+    values = signatures[:, : bands * rows]
+    found = np.zeros(len(one), np.bool_)
+    step = max(1, _CHUNK // max(1, values.shape[1]))
+    for start in range(0, len(one), step):
+        part = slice(start, start + step)
+        same = values[one[part]] == values[other[part]]
+        found[part] = same.reshape(-1, bands, rows).all(axis=2).any(axis=1)
+    return found
