@@ -25,7 +25,7 @@ from pipeline.models.checkpoint import LOCAL_DIR
 # samples no solver.
 if TYPE_CHECKING:
     from pipeline.config.filter_train import FilterTrainConfig
-    from pipeline.flows.filter_train import FilterResult
+    from pipeline.flows.filter_record import FilterResult
     from pipeline.flows.progress import Progress
     from pipeline.flows.runner import RunResult
     from pipeline.flows.table_lake import LakeResult

@@ -91,6 +91,8 @@ class FilterModel(_Frozen):
     #: How a frozen image tower computes: see `model.precision` of other recipes.
     frozen_precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
     max_pixels: _Positive = 100_000_000
+    #: Words that no training caption has begin as zeros and stay so: they say nothing.
+    zero_unseen_tokens: bool = False
 
 
 class Augment(_Frozen):
@@ -103,6 +105,10 @@ class Augment(_Frozen):
     #: Strength of random brightness, contrast and saturation.
     jitter: _Fraction = 0.0
     grey: _Fraction = 0.0
+    #: Chance of another size, 0.6 to 1.7 of the sides, before the model's own.
+    resize: _Fraction = 0.0
+    #: Chance of another JPEG encoding, of quality 35 to 75.
+    jpeg: _Fraction = 0.0
     #: Views of each image that a frozen tower's cache holds; the first is unchanged.
     views: _Positive = 1
 
@@ -122,6 +128,9 @@ class Optimise(_Frozen):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     max_logit_scale: Annotated[float, Field(gt=0)] = math.log(100)
+    #: Weight of the contrastive loss between two changed views of each image (SLIP).
+    image_weight: Annotated[float, Field(ge=0)] = 0.0
+    image_temperature: Annotated[float, Field(gt=0)] = 0.1
     #: Epochs between two measurements of the held-out AUC.
     eval_every: Annotated[float, Field(gt=0)] = 1.0
     #: Measurements without a better AUC that end the training; null: never.
@@ -161,6 +170,24 @@ class ClassifierConfig(_Frozen):
     l2: Annotated[float, Field(gt=0)] = 1.0
 
 
+def _check_views(prefix: str, augment: Augment, freeze: tuple[str, ...]) -> None:
+    """Refuse to compare two views of an image that are the same, or cannot learn."""
+    key = f"{prefix}optimise.image_weight"
+    if "visual" in freeze:
+        raise ValueError(f"{key}: the image tower is frozen; set 0")
+    plain = Augment(views=augment.views)
+    if augment == plain:
+        raise ValueError(
+            f"{key}: two views of an image are the same while {prefix}augment changes "
+            "nothing; give it a crop, resize or jpeg"
+        )
+    if "visual.trunk" in freeze and augment.views < 2:
+        raise ValueError(
+            f"{key}: a frozen trunk sees {prefix}augment.views views of each image; "
+            "give 2 or more"
+        )
+
+
 class FilterTrainConfig(_Frozen):
     """A validated recipe of `winnow filter train`."""
 
@@ -187,6 +214,17 @@ class FilterTrainConfig(_Frozen):
             raise ValueError("model.freeze: both towers are frozen, nothing learns")
         if {"visual", "visual.trunk"} <= frozen:
             raise ValueError("model.freeze: visual.trunk is a part of visual")
+        return self
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> FilterTrainConfig:
+        stages: list[tuple[str, FilterTrainConfig | FineTune, tuple[str, ...]]]
+        stages = [("", self, self.model.freeze)]
+        if self.fine_tune is not None:
+            stages.append(("fine_tune.", self.fine_tune, self.fine_tune.freeze))
+        for prefix, stage, freeze in stages:
+            if stage.optimise.image_weight:
+                _check_views(prefix, stage.augment, freeze)
         return self
 
     def as_recipe(self) -> dict[str, Any]:

@@ -15,7 +15,8 @@ import numpy as np
 
 from pipeline.config.filter_train import FilterTrainConfig
 from pipeline.core.hashing import fingerprint
-from pipeline.flows.filter_data import Pair, Pools, read_images
+from pipeline.flows.filter_data import Pools, read_images
+from pipeline.flows.filter_rows import Pair
 from pipeline.models.encoder import Encoder
 from pipeline.models.preprocess import Preprocessing
 from pipeline.models.training import images as passes

@@ -144,14 +144,15 @@ pipeline.train_filter(yaml.safe_load(open(sys.argv[1])))
 """
 
 
-@pytest.mark.parametrize("frozen", [False, True])
-def test_killed_and_started_again_it_ends_in_the_same_weights(pool, tmp_path, frozen):
+@pytest.mark.parametrize("kind", ["plain", "frozen", "two views"])
+def test_killed_and_started_again_it_ends_in_the_same_weights(pool, tmp_path, kind):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     recipes = {}
     for out in (whole, killed):
-        recipes[out] = recipe(pool, out, micro_batch=6)
+        weight = 0.3 if kind == "two views" else 0.0
+        recipes[out] = recipe(pool, out, micro_batch=6, image_weight=weight)
         recipes[out]["augment"] = {"crop": [0.6, 1.0], "jitter": 0.2, "flip": 0.5}
-        if frozen:
+        if kind == "frozen":
             recipes[out]["model"]["freeze"] = ["visual"]
             recipes[out]["augment"]["views"] = 2
     pipeline.train_filter(recipes[whole])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,14 @@ from pipeline.models.training.recipe import Augmentation
 if TYPE_CHECKING:
     from PIL import Image
 
+#: Pixels above which an image is not made larger.
+_LARGE = 2_000_000
+
 
 def augmented(
     image: Image.Image, how: Augmentation, uid: str, salt: str
 ) -> Image.Image:
-    """Return a changed copy of an RGB image: crop, flip, jitter, grey."""
+    """Return a changed copy of an RGB image: crop, flip, jitter, grey, size, JPEG."""
     if not how.changes:
         return image
     rng = np.random.default_rng(int(keys([uid], f"augment:{salt}")[0]))
@@ -30,6 +34,10 @@ def augmented(
         image = _jittered(image, how.jitter, rng)
     if rng.random() < how.grey:
         image = image.convert("L").convert("RGB")
+    if how.resize and rng.random() < how.resize:
+        image = _resized(image, rng)
+    if how.jpeg and rng.random() < how.jpeg:
+        image = _encoded_again(image, int(rng.integers(35, 76)))
     return image
 
 
@@ -47,6 +55,24 @@ def _cropped(
     top = rng.random() * (image.height - height)
     box = (int(left), int(top), math.ceil(left + width), math.ceil(top + height))
     return image.crop(box)
+
+
+def _resized(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Bring to 0.6 to 1.7 of its sides; a large image only becomes smaller."""
+    from PIL.Image import Resampling
+
+    largest = 1.7 if image.width * image.height <= _LARGE else 1.0
+    factor = math.exp(rng.uniform(math.log(0.6), math.log(largest)))
+    width, height = (max(1, round(side * factor)) for side in image.size)
+    return image.resize((width, height), Resampling.LANCZOS)
+
+
+def _encoded_again(image: Image.Image, quality: int) -> Image.Image:
+    from PIL import Image as images
+
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return images.open(buffer).convert("RGB")
 
 
 def _jittered(

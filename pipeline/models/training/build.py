@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pipeline.core.errors import ConfigError, did_you_mean
 from pipeline.core.hashing import digest
 from pipeline.models.checkpoint import LOCAL_DIR, load_checkpoint, sha256
@@ -207,6 +210,27 @@ def _within(name: str, part: Part) -> bool:
     if part == "text":
         return not name.startswith("visual.") and name not in _SCALARS
     return name.startswith(f"{part}.")
+
+
+def zero_unseen_tokens(model: Any, tokens: npt.NDArray[np.integer[Any]]) -> None:
+    """Set the embedding of every token that is not among `tokens` to zero.
+
+    Before a training from scratch: no gradient reaches these rows and none of them
+    decays, so that words which the training never meets say nothing afterwards, where
+    their random start would. Raises ConfigError if the text tower is not open_clip's.
+    """
+    import torch
+
+    text = getattr(model, "text", model)
+    if not hasattr(text, "token_embedding"):
+        raise ConfigError(
+            "model.zero_unseen_tokens: this text tower has no embedding of its own; "
+            "leave the setting out"
+        )
+    unseen = torch.ones(len(text.token_embedding.weight), dtype=torch.bool)
+    unseen[torch.from_numpy(np.unique(tokens)).long()] = False
+    with torch.no_grad():
+        text.token_embedding.weight[unseen] = 0
 
 
 def freeze(model: Any, parts: Sequence[str]) -> None:

@@ -33,8 +33,13 @@ _AT_ONCE = 64
 class Images(Protocol):
     """Images by row; safe in threads."""
 
-    def training(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[Any]:
-        """Return the (changed) images of rows: features, or uint8 pixels."""
+    def training(
+        self, rows: npt.NDArray[np.int64], epoch: int, view: int = 0
+    ) -> npt.NDArray[Any]:
+        """Return the (changed) images of rows: features, or uint8 pixels.
+
+        view: another number, another change of the same image in the same epoch.
+        """
         ...
 
     def plain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
@@ -48,9 +53,11 @@ class FeatureImages:
 
     features: npt.NDArray[np.float32]
 
-    def training(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[Any]:
+    def training(
+        self, rows: npt.NDArray[np.int64], epoch: int, view: int = 0
+    ) -> npt.NDArray[Any]:
         """Return (rows, dim): another view of each image in each epoch."""
-        return np.asarray(self.features[rows, epoch % self.features.shape[1]])
+        return np.asarray(self.features[rows, (epoch + view) % self.features.shape[1]])
 
     def plain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return (rows, dim) of the unchanged images."""
@@ -69,9 +76,11 @@ class FileImages:
     seed: int
     max_pixels: int = DEFAULT_MAX_PIXELS
 
-    def training(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[Any]:
+    def training(
+        self, rows: npt.NDArray[np.int64], epoch: int, view: int = 0
+    ) -> npt.NDArray[Any]:
         """Return (rows, height, width, 3) uint8, changed afresh in each epoch."""
-        salt = f"{self.seed}:{epoch}"
+        salt = f"{self.seed}:{epoch}" + (f":{view}" if view else "")
         return np.stack(
             [
                 self.preprocess(
@@ -98,9 +107,11 @@ class JoinedImages:
     part: npt.NDArray[np.int64]
     at: npt.NDArray[np.int64]
 
-    def training(self, rows: npt.NDArray[np.int64], epoch: int) -> npt.NDArray[Any]:
+    def training(
+        self, rows: npt.NDArray[np.int64], epoch: int, view: int = 0
+    ) -> npt.NDArray[Any]:
         """Return the (changed) images of rows, of whichever part."""
-        return self._gather(rows, lambda images, own: images.training(own, epoch))
+        return self._gather(rows, lambda images, own: images.training(own, epoch, view))
 
     def plain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return the unchanged images of rows, of whichever part."""

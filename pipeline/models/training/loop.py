@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.hashing import keys
+from pipeline.models.training.ahead import TrainingSet, ahead
 from pipeline.models.training.images import Images
-from pipeline.models.training.loss import backward, make_loss
+from pipeline.models.training.loss import backward, make_loss, of_two_views
 from pipeline.models.training.measure import held_out_auc
-from pipeline.models.training.order import Batch, Order
 from pipeline.models.training.recipe import Progress, Recipe, TrainingError
 from pipeline.models.training.state import StateFolder
 from pipeline.models.training.towers import make_towers, set_modes
@@ -32,18 +30,7 @@ from pipeline.models.training.world import World
 Tokens = npt.NDArray[np.int32]
 Tell = Callable[[str], None]
 
-_AHEAD = 4
 _EVAL_ROWS = 256
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """Images by row, the order of batches over them, and all captions' tokens."""
-
-    images: Images
-    rows: npt.NDArray[np.int64]
-    tokens: Tokens
-    order: Order
 
 
 @dataclass(frozen=True)
@@ -86,9 +73,17 @@ class Training:
         self.model, self.recipe, self.state = model, recipe, state
         self.world, self.tell = world, tell
         model.module.to(world.device)
-        self._towers = make_towers(model.module, model.cached).to(world.device)
+        self._towers = make_towers(model.module, model.cached, recipe.views)
+        self._towers.to(world.device)
         self._optimizer = _optimizer(model.module, recipe)
         self._loss = make_loss(recipe.loss, world)
+        if recipe.image_weight:
+            self._loss = of_two_views(
+                self._loss,
+                make_loss("clip", world),
+                recipe.image_weight,
+                recipe.image_temperature,
+            )
 
     def run(self, data: TrainingSet, held_out: HeldOut) -> Progress:
         """Train from the newest checkpoint on, to the end; leave the best weights.
@@ -116,7 +111,7 @@ class Training:
     ) -> None:
         towers = self.world.wrapped(self._towers)
         set_modes(self.model.module, self.model.frozen)
-        batches = _ahead(data, progress.step, self.recipe, self.world)
+        batches = ahead(data, progress.step, self.recipe, self.world)
         began = time.monotonic()
         for batch, images, tokens, waited in batches:
             loss = self._step(towers, images, tokens, progress.step, steps)
@@ -273,30 +268,3 @@ def _optimizer(model: Any, recipe: Recipe) -> Any:
         betas=(0.9, 0.98),
         eps=1e-6,
     )
-
-
-Prepared = tuple[Batch, npt.NDArray[Any], Tokens, float]
-
-
-def _ahead(
-    data: TrainingSet, start: int, recipe: Recipe, world: World
-) -> Generator[Prepared, None, None]:
-    """Yield this process's share of each batch, prepared ahead, and the wait for it."""
-
-    def prepare(batch: Batch) -> tuple[Batch, npt.NDArray[Any], Tokens]:
-        size = len(batch.rows) // world.size
-        own = slice(world.rank * size, (world.rank + 1) * size)
-        images = data.images.training(data.rows[batch.rows[own]], batch.epoch)
-        return batch, images, data.tokens[batch.captions[own]]
-
-    waiting: deque[Future[tuple[Batch, npt.NDArray[Any], Tokens]]] = deque()
-    pool = ThreadPoolExecutor(recipe.decode_threads, thread_name_prefix="decode")
-    try:
-        for batch in data.order(start):
-            waiting.append(pool.submit(prepare, batch))
-            if len(waiting) > _AHEAD:
-                began = time.monotonic()
-                found = waiting.popleft().result()
-                yield *found, time.monotonic() - began
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -29,6 +29,22 @@ def make_loss(kind: str, world: World) -> Any:
     return lambda image, text, scale, bias: clip(image, text, scale, logit_bias=bias)
 
 
+def of_two_views(aligned: Any, alike: Any, weight: float, temperature: float) -> Any:
+    """Return a loss of (b, 2, dim) image vectors: each view to the text, and the two.
+
+    The mean of `aligned` over both views, plus `weight` times the contrastive loss
+    `alike` between them at a fixed temperature (SLIP, Mu et al. 2021, arXiv 2112.12750,
+    section 3): copies of an image come to lie closer than images that look like it.
+    """
+
+    def both(image: Any, text: Any, scale: Any, bias: Any) -> Any:
+        one, other = (view.contiguous() for view in image.unbind(1))
+        told = (aligned(one, text, scale, bias) + aligned(other, text, scale, bias)) / 2
+        return told + weight * alike(one, other, 1 / temperature, None)
+
+    return both
+
+
 def backward(
     towers: Any, loss: Any, given: tuple[Any, Any], pieces: int, cast: Any
 ) -> Any:

@@ -23,12 +23,15 @@ class Augmentation:
     flip: float = 0.0
     jitter: float = 0.0
     grey: float = 0.0
+    resize: float = 0.0
+    jpeg: float = 0.0
     views: int = 1
 
     @property
     def changes(self) -> bool:
         """Whether an image may come out changed."""
-        return self.crop != (1.0, 1.0) or max(self.flip, self.jitter, self.grey) > 0
+        chances = (self.flip, self.jitter, self.grey, self.resize, self.jpeg)
+        return self.crop != (1.0, 1.0) or max(chances) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +48,19 @@ class Recipe:
     clip_norm: float = 1.0
     precision: Literal["float32", "bfloat16"] = "float32"
     max_logit_scale: float = math.log(100)
+    image_weight: float = 0.0
+    image_temperature: float = 0.1
     eval_every: float = 1.0
     patience: int | None = None
     checkpoint_every: int = 200
     threads: int | None = None
     decode_threads: int = 2
     seed: int = 0
+
+    @property
+    def views(self) -> int:
+        """Views of each image in a step: two where they are compared."""
+        return 2 if self.image_weight else 1
 
     def rate(self, step: int, steps: int) -> float:
         """Return the rate of a linear rise followed by half a cosine to zero."""

@@ -12,12 +12,13 @@ from pipeline.models.encoder import CHARACTERS_PER_TOKEN
 from pipeline.models.preprocess import Preprocessing
 
 
-def make_towers(model: Any, frozen: str | None) -> Any:
+def make_towers(model: Any, frozen: str | None, views: int = 1) -> Any:
     """Return a module of (images, tokens) → (image, text, scale, bias).
 
     frozen: `visual` or `visual.trunk`, whose features then come in as images; None:
     images are (b, height, width, 3) uint8. image, text: (b, dim) unit vectors, float32;
-    scale: the logit scale; bias: SigLIP's, or None.
+    scale: the logit scale; bias: SigLIP's, or None. With several views of each image,
+    images are (b, views, …), and the vectors of images (b, views, dim).
     """
     import torch
 
@@ -57,7 +58,11 @@ def make_towers(model: Any, frozen: str | None) -> Any:
             bias = getattr(self.model, "logit_bias", None)
             # A copy, since a loss adds to logits in place.
             bias = None if bias is None else bias * 1.0
-            return self.images(given), self.texts(tokens), scale, bias
+            if views == 1:
+                image = self.images(given)
+            else:
+                image = self.images(given.flatten(0, 1)).unflatten(0, (-1, views))
+            return image, self.texts(tokens), scale, bias
 
     return Towers()
 

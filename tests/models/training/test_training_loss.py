@@ -8,7 +8,7 @@ import math
 import pytest
 import torch
 
-from pipeline.models.training.loss import backward, make_loss
+from pipeline.models.training.loss import backward, make_loss, of_two_views
 from pipeline.models.training.world import World
 
 
@@ -74,5 +74,44 @@ def test_gradients_in_pieces_are_those_of_the_whole_batch(kind, pieces):
             contextlib.nullcontext,
         )
         found.append([loss, *(p.grad for p in towers.parameters())])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+def test_two_views_of_matching_unit_vectors():
+    clip = make_loss("clip", World())
+    loss = of_two_views(clip, clip, 0.3, 0.1)
+    eye = torch.eye(4)
+    found = loss(torch.stack([eye, eye], 1), eye, torch.tensor(1.0), None)
+    # Both views fit the text at scale 1, and each other at scale 1 / 0.1.
+    told = math.log(math.e + 3) - 1
+    alike = math.log(math.e**10 + 3) - 10
+    assert float(found) == pytest.approx(told + 0.3 * alike, abs=1e-6)
+    # A view that is another image's fits neither the text nor the first view.
+    swapped = torch.stack([eye, eye.flip(0)], 1)
+    apart = loss(swapped, eye, torch.tensor(1.0), None)
+    wrong = math.log(math.e + 3)
+    assert float(apart) == pytest.approx(
+        (told + wrong) / 2 + 0.3 * math.log(math.e**10 + 3), abs=1e-5
+    )
+
+
+class TwoViews(Small):
+    def forward(self, images, tokens):
+        image, *rest = super().forward(images.flatten(0, 1), tokens)
+        return image.unflatten(0, (-1, 2)), *rest
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_gradients_of_two_views_in_pieces_are_those_of_the_whole_batch(kind):
+    draw = torch.Generator().manual_seed(1)
+    images = torch.randn(7, 2, 5, generator=draw, dtype=torch.float64)
+    tokens = torch.randn(7, 6, generator=draw, dtype=torch.float64)
+    loss = of_two_views(make_loss(kind, World()), make_loss("clip", World()), 0.3, 0.1)
+    found = []
+    for pieces in (1, 3):
+        towers = TwoViews(bias=True if kind == "siglip" else None)
+        value = backward(towers, loss, (images, tokens), pieces, contextlib.nullcontext)
+        found.append([value, *(p.grad for p in towers.parameters())])
     for one, other in zip(*found, strict=True):
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
