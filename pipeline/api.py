@@ -171,6 +171,7 @@ def make_engine(config: Config, scratch: Path, spark: Any = None) -> Engine:
         name,
         scratch=scratch,
         group_bytes=engine.group_mb * 2**20,
+        driver_rows=engine.driver_rows,
         spark=_spark_options(config, spark) if name == "spark" else None,
     )
 
@@ -180,6 +181,8 @@ def _spark_options(config: Config, session: Any) -> SparkOptions:
     return SparkOptions(
         partitions=engine.partitions,
         batch_rows=engine.batch_rows,
+        group_bytes=engine.group_mb * 2**20,
+        driver_rows=engine.driver_rows,
         scratch=engine.scratch,
         conf={name: spark_text(value) for name, value in engine.spark.items()},
         ship=_model_files(config) if isinstance(config, RunConfig) else (),

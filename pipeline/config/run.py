@@ -17,6 +17,7 @@ from pydantic import (
 from pipeline.config.model import ModelConfig
 from pipeline.config.section import StepConfig
 from pipeline.config.steps import SECTIONS
+from pipeline.core.engine import DRIVER_ROWS
 from pipeline.core.errors import ConfigError, did_you_mean
 
 _REPEATED = re.compile(r"^(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<number>[2-9]|[1-9]\d+)$")
@@ -54,8 +55,12 @@ class EngineConfig(_Frozen):
     """Where the steps run."""
 
     name: Literal["local", "spark"] = "local"
-    #: Bytes of one group bucket in memory; larger shuffles go through scratch files.
+    #: Bytes of one group bucket in memory; larger shuffles go through scratch files,
+    #: and a cluster whose vectors are larger is compared block by block.
     group_mb: Annotated[int, Field(gt=0)] = 256
+    #: Edges (or digests of one band of `minhash`) that one process joins in memory;
+    #: above it they are joined where they lie.
+    driver_rows: Annotated[int, Field(ge=0)] = DRIVER_ROWS
     #: Parts of every shuffle in Spark; null: as many as it finds fit.
     partitions: Annotated[int, Field(gt=0)] | None = None
     #: Rows of an Arrow batch between Spark and Python.

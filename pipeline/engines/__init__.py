@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.core.engine import Engine
+from pipeline.core.engine import DRIVER_ROWS, Engine
 from pipeline.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,7 +19,12 @@ ENGINES = ("local", "spark")
 
 
 def open_engine(
-    name: str, *, scratch: Path, group_bytes: int, spark: SparkOptions | None = None
+    name: str,
+    *,
+    scratch: Path,
+    group_bytes: int,
+    driver_rows: int = DRIVER_ROWS,
+    spark: SparkOptions | None = None,
 ) -> Engine:
     """Return the engine of that name, with a folder for its scratch files.
 
@@ -29,7 +34,7 @@ def open_engine(
     if name == "local":
         from pipeline.engines.local import LocalEngine
 
-        return LocalEngine(scratch, group_bytes)
+        return LocalEngine(scratch, group_bytes, driver_rows)
     if name == "spark":
         from pipeline.engines.spark.engine import SparkEngine
 

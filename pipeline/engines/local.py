@@ -18,7 +18,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.core.engine import BatchKernel, GroupKernel, How, Measure
+from pipeline.core.engine import (
+    DRIVER_ROWS,
+    BatchKernel,
+    GroupKernel,
+    How,
+    Measure,
+)
 from pipeline.core.errors import RunError
 from pipeline.core.vectors import take
 from pipeline.engines.groups import split_groups
@@ -40,10 +46,26 @@ class LocalEngine:
     name = "local"
     slots = 1
 
-    def __init__(self, scratch: Path, group_bytes: int = 256 * 2**20) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        group_bytes: int = 256 * 2**20,
+        driver_rows: int = DRIVER_ROWS,
+    ) -> None:
         self._scratch = scratch
         self._group_bytes = group_bytes
+        self._driver_rows = driver_rows
         self._numbers = itertools.count()
+
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of rows that a kernel may take whole."""
+        return self._group_bytes
+
+    @property
+    def driver_rows(self) -> int:
+        """Edges, or digests of one band, that are joined in memory."""
+        return self._driver_rows
 
     def label(self, step: str) -> None:
         """Nobody watches but this process."""

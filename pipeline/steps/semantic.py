@@ -23,10 +23,19 @@ from pipeline.algorithms.dedup.semantic import (
     visiting_order,
 )
 from pipeline.config.steps import SemanticConfig
-from pipeline.core.engine import Frame
+from pipeline.core.engine import Engine, Frame
 from pipeline.core.hashing import keys
 from pipeline.core.schemas import DECISIONS
 from pipeline.core.vectors import take, to_matrix
+from pipeline.steps.selection import MAX_CLUSTERS
+from pipeline.steps.semantic_blocks import (
+    decided_rows,
+    divide,
+    known_neighbours,
+    neighbours_of,
+    select_large,
+)
+from pipeline.steps.semantic_tasks import Decided
 from pipeline.steps.step import Context, Contract, Outcome, Reuse
 
 #: What is stored for a later epsilon: M_j and its argmax, in visiting order.
@@ -37,6 +46,8 @@ NEIGHBOURS = pa.schema(
         ("twin", pa.string()),
     ]
 )
+#: Of a uid, beside its row's vector.
+_NAME_BYTES = 64
 _OUT = pa.schema([*DECISIONS, ("similarity", pa.float64()), ("twin", pa.string())])
 
 
@@ -56,11 +67,18 @@ def reuse(config: SemanticConfig) -> Reuse:
 
 def run(context: Context) -> Outcome:
     """Decide cluster by cluster; store each row's most similar earlier row."""
+    # 1. Clusters that a worker can hold, each whole; 2. larger ones by blocks of rows;
+    # 3. what a later epsilon needs, and decisions.
     engine, config = context.engine, context.config
     samples = engine.select(context.samples, {"uid": "uid"})
     clusters = engine.join(context.scan("clusters"), samples, "uid", "semi")
-    members = engine.join(context.vectors(config.modality), clusters, "uid", "inner")
+    vectors = context.vectors(config.modality)
     known = _known_neighbours(context)
+    large = _large_clusters(context, clusters, vectors)
+    fitting, names = clusters, engine.from_table(large.select(["cluster"]))
+    if len(large):
+        fitting = engine.join(clusters, names, "cluster", "anti")
+    members = engine.join(vectors, fitting, "uid", "inner")
     if known is not None:
         members = engine.join(members, known, "uid", "inner")
     kernel = partial(
@@ -69,6 +87,11 @@ def run(context: Context) -> Outcome:
         salt=f"{context.seed}:{context.step}",
     )
     frame = engine.map_groups(members, "cluster", kernel, _OUT)
+    if len(large):
+        others = engine.join(clusters, names, "cluster", "semi")
+        members = engine.join(vectors, others, "uid", "inner")
+        rows = pc.sum(large["rows"]).as_py()
+        frame = engine.union([frame, _by_blocks(context, members, rows, known)])
     engine.write(
         engine.select(frame, {name: name for name in NEIGHBOURS.names}),
         os.fspath(context.folder / "neighbours"),
@@ -77,8 +100,43 @@ def run(context: Context) -> Outcome:
     return Outcome(
         decisions=engine.select(frame, {name: name for name in DECISIONS.names}),
         artifacts={"neighbours": "neighbours"},
-        facts={"neighbours_reused": known is not None},
+        facts={
+            "neighbours_reused": known is not None,
+            "clusters_by_blocks": len(large),
+        },
     )
+
+
+def _large_clusters(context: Context, clusters: Frame, vectors: Frame) -> pa.Table:
+    """Return (cluster, rows) of the clusters that are too large to take whole."""
+    engine = context.engine
+    most = engine.group_bytes // _row_bytes(engine, vectors)
+    if context.rows <= most:
+        return pa.table({"cluster": pa.array([], pa.int32()), "rows": pa.array([])})
+    sizes = engine.aggregate(clusters, "cluster", {"rows": ("uid", "count")})
+    table = engine.collect(sizes, MAX_CLUSTERS)
+    return table.filter(pc.greater(table["rows"], most))
+
+
+def _row_bytes(engine: Engine, vectors: Frame) -> int:
+    dim: int = engine.schema(vectors).field("vector").type.list_size
+    return 2 * dim + _NAME_BYTES
+
+
+def _by_blocks(
+    context: Context, members: Frame, rows: int, known: Frame | None
+) -> Frame:
+    """Return _OUT rows of clusters that no worker holds."""
+    engine, config = context.engine, context.config
+    # A block is prepared for products: eight bytes for each two of the vectors.
+    size = max(1, engine.group_bytes // (4 * _row_bytes(engine, members)))
+    large = divide(context, members, rows, size)
+    neighbours = (
+        neighbours_of(large) if known is None else known_neighbours(large, known)
+    )
+    selection = select_large(large, neighbours, config)
+    kernel = partial(decision_rows, epsilon=config.epsilon)
+    return decided_rows(large, neighbours, selection, kernel, _OUT)
 
 
 def _known_neighbours(context: Context) -> Frame | None:
@@ -108,7 +166,7 @@ def deduplicate_cluster(
     else:
         neighbours = best_earlier(members)
     chosen = select(members, neighbours, config.epsilon, config.semantics)
-    return _decided(names, neighbours, chosen, config)
+    return decision_rows(_named(names, neighbours, chosen), epsilon=config.epsilon)
 
 
 def _stored(visited: pa.RecordBatch, names: npt.NDArray[np.object_]) -> Neighbours:
@@ -119,39 +177,46 @@ def _stored(visited: pa.RecordBatch, names: npt.NDArray[np.object_]) -> Neighbou
     return Neighbours(similarity.astype(np.float64), np.array(twins, np.int64))
 
 
-def _decided(
-    names: npt.NDArray[np.object_],
-    neighbours: Neighbours,
-    chosen: Selection,
-    config: SemanticConfig,
-) -> pa.Table:
+def _named(
+    names: npt.NDArray[np.object_], neighbours: Neighbours, chosen: Selection
+) -> Decided:
+    """Return the rows of a cluster with the names of their twins."""
+
+    def of(twin: npt.NDArray[np.int64]) -> pa.Array:
+        column = pa.array(names[np.maximum(twin, 0)], pa.string())
+        return pc.if_else(pa.array(twin >= 0), column, pa.scalar(None, pa.string()))
+
+    return Decided(
+        pa.array(names, pa.string()),
+        neighbours,
+        chosen,
+        best=of(neighbours.twin),
+        chosen=of(chosen.twin),
+        chosen_stays=chosen.keep[np.maximum(chosen.twin, 0)] & (chosen.twin >= 0),
+    )
+
+
+def decision_rows(decided: Decided, *, epsilon: float) -> pa.Table:
     """Return _OUT rows.
 
     A kept row's score is its similarity to the most similar earlier row. Under
     `reference` a dropped row's twin may have gone too; then it has no kept twin.
     """
+    neighbours, chosen = decided.neighbours, decided.selection
     keep = chosen.keep
-    twin_stays = keep[np.maximum(chosen.twin, 0)] & (chosen.twin >= 0)
-    orphan = ~keep & ~twin_stays
-    twins = pa.array(names[np.maximum(chosen.twin, 0)], pa.string())
-    kept_twin = pc.if_else(
-        pa.array(~keep & twin_stays), twins, pa.scalar(None, pa.string())
-    )
     reason = np.where(keep, "unique", "semantic_duplicate").astype(object)
-    reason[orphan] = "semantic_duplicate_of_dropped"
+    reason[~keep & ~decided.chosen_stays] = "semantic_duplicate_of_dropped"
     score = np.where(keep, neighbours.similarity, chosen.similarity)
-    best = pa.array(names[np.maximum(neighbours.twin, 0)], pa.string())
-    rows = len(names)
+    nobody = pa.scalar(None, pa.string())
+    shown = pa.array(~keep & decided.chosen_stays)
     columns = {
-        "uid": pa.array(names, pa.string()),
+        "uid": decided.uid,
         "keep": pa.array(keep),
         "reason": pa.array(reason, pa.string()),
         "score": pa.array(score, pa.float64(), from_pandas=True),
-        "threshold": pa.array([1.0 - config.epsilon] * rows),
-        "kept_twin": kept_twin,
+        "threshold": pa.array(np.full(len(keep), 1.0 - epsilon)),
+        "kept_twin": pc.if_else(shown, decided.chosen, nobody),
         "similarity": pa.array(neighbours.similarity, pa.float64(), from_pandas=True),
-        "twin": pc.if_else(
-            pa.array(neighbours.twin >= 0), best, pa.scalar(None, pa.string())
-        ),
+        "twin": decided.best,
     }
     return pa.table(columns, schema=_OUT)

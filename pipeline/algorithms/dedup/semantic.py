@@ -146,7 +146,7 @@ def _nearest_decides(neighbours: Neighbours, keep: Flags) -> Selection:
     )
 
 
-_KEPT, _DROPPED, _OPEN = np.int8(0), np.int8(1), np.int8(2)
+KEPT, DROPPED, OPEN = np.int8(0), np.int8(1), np.int8(2)
 
 
 def _select_greedy(
@@ -159,24 +159,24 @@ def _select_greedy(
        and then, one by one, the kept rows of their own block.
     """
     state = np.empty(len(vectors), np.int8)
-    _propagate(neighbours.similarity, neighbours.twin, least, state)
-    selection = _nearest_decides(neighbours, state == _KEPT)
-    still_open = np.flatnonzero(state == _OPEN)
+    propagate(neighbours.similarity, neighbours.twin, least, state)
+    selection = _nearest_decides(neighbours, state == KEPT)
+    still_open = np.flatnonzero(state == OPEN)
     if len(still_open) == 0:
         return selection
     cluster = _as_cluster(vectors)
     for positions in cluster.blocks(still_open):
         best = Best(cluster.rows(positions), floor=least)
-        cluster.show_members(best, positions, state == _KEPT)
+        cluster.show_members(best, positions, state == KEPT)
         products = products_into(cluster.scratch, best.rows.unit, best.rows.unit)
-        _settle(
+        settle_in_order(
             (products, positions),
             (best.rows.exact, best.rows.squares),
             (best.cosine, best.ids),
             least,
         )
         dropped = best.cosine > least
-        state[positions] = np.where(dropped, _DROPPED, _KEPT)
+        state[positions] = np.where(dropped, DROPPED, KEPT)
         selection.keep[positions] = ~dropped
         selection.twin[positions] = np.where(dropped, best.ids, -1)
         selection.similarity[positions] = np.where(dropped, best.cosine, np.nan)
@@ -184,18 +184,19 @@ def _select_greedy(
 
 
 @compiled
-def _propagate(
+def propagate(
     similarity: Floats, twin: Ids, least: float, state: npt.NDArray[np.int8]
 ) -> None:
+    """Set KEPT, DROPPED or OPEN by each row's most similar earlier row, in order."""
     for j in range(len(twin)):
         if not similarity[j] > least:
-            state[j] = _KEPT
+            state[j] = KEPT
         else:
-            state[j] = _DROPPED if state[twin[j]] == _KEPT else _OPEN
+            state[j] = DROPPED if state[twin[j]] == KEPT else OPEN
 
 
 @compiled
-def _settle(
+def settle_in_order(
     tile: tuple[Singles, Ids],
     rows: tuple[Vectors, Floats],
     best: tuple[Floats, Ids],
@@ -239,7 +240,7 @@ def _link_earlier(cluster: Cluster, positions: Ids, least: float, parent: Ids) -
     for part in cluster.tiles_before(int(positions[-1])):
         earlier = cluster.rows(part)
         products = products_into(cluster.scratch, rows.unit, earlier.unit)
-        _link(
+        link_tile(
             (products, positions, part.start),
             (rows.exact, rows.squares),
             (earlier.exact, earlier.squares),
@@ -249,13 +250,17 @@ def _link_earlier(cluster: Cluster, positions: Ids, least: float, parent: Ids) -
 
 
 @compiled
-def _link(
+def link_tile(
     tile: tuple[Singles, Ids, int],
     rows: tuple[Vectors, Floats],
     earlier: tuple[Vectors, Floats],
     least: float,
     parent: Ids,
 ) -> None:
+    """Join, in a forest of rows, those of a tile that are similar above `least`.
+
+    tile: products, places of their rows in the forest, and that of its first column.
+    """
     products, positions, start = tile
     exact, squares = rows
     earlier_exact, earlier_squares = earlier

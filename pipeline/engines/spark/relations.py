@@ -35,6 +35,16 @@ class Relations:
         """Kernels that run at a time."""
         return int(self._context.defaultParallelism)
 
+    @property
+    def group_bytes(self) -> int:
+        """Bytes of rows that a kernel may take whole."""
+        return self._options.group_bytes
+
+    @property
+    def driver_rows(self) -> int:
+        """Edges, or digests of one band, that the driver takes in."""
+        return self._options.driver_rows
+
     def join(
         self, left: SparkFrame, right: SparkFrame, on: str, how: How
     ) -> SparkFrame:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core import errors
+from pipeline.core.engine import DRIVER_ROWS
 from pipeline.core.errors import ConfigError, WinnowError
 from pipeline.engines.shipping import ship_code, ship_path
 
@@ -32,6 +33,10 @@ class SparkOptions:
     partitions: int | None = None
     #: Rows of a batch between Spark and Python.
     batch_rows: int = 16_384
+    #: Bytes of rows that a kernel may take whole.
+    group_bytes: int = 256 * 2**20
+    #: Edges, or digests of one band, that the driver takes in.
+    driver_rows: int = DRIVER_ROWS
     #: Folder for scratch files that driver and workers see; None: the run's own.
     scratch: str | None = None
     #: Settings of a session that is not there yet.
