@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,3 +54,32 @@ def scene_pool(
 ) -> Path:
     """Return 90 scenes in three shards."""
     return write_shards(tmp_path_factory.mktemp("scenes") / "scenes", scenes(90), 40)
+
+
+@pytest.fixture(scope="session")
+def other_model(
+    save_checkpoint: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """Return an untrained model, which knows nothing."""
+    place = tmp_path_factory.mktemp("models") / "untrained"
+    shutil.copytree(save_checkpoint("vit").removeprefix("local-dir:"), place)
+    return f"local-dir:{place}"
+
+
+@pytest.fixture(scope="session")
+def hostile_pool(
+    scenes: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Return 60 scenes, half of them with wrong captions, some with markup."""
+    table = scenes(60, first=5000)
+    texts = table["text"].to_pylist()
+    texts[:30] = [*texts[1:30], texts[0]]
+    markup = "<script>alert(1)</script>"
+    # Some that a gallery shows, and one that stands three times.
+    texts[24:36] = [f"{markup} {text}" for text in texts[24:36]]
+    texts[57:] = [f"{markup} {texts[59]}"] * 3
+    plain = table.drop_columns(["captions", "text"])
+    folder = tmp_path_factory.mktemp("hostile") / "hostile"
+    return write_shards(folder, plain.append_column("text", pa.array(texts)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,30 +21,6 @@ from pipeline.filters.selections import Choosing
 from tests.trusted_pool import recipe, trusted_table, write_pool
 
 Write = Callable[..., Path]
-
-
-@pytest.fixture(scope="module")
-def other_model(
-    save_checkpoint: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    """Return an untrained model, which knows nothing."""
-    place = tmp_path_factory.mktemp("models") / "untrained"
-    shutil.copytree(save_checkpoint("vit").removeprefix("local-dir:"), place)
-    return f"local-dir:{place}"
-
-
-@pytest.fixture(scope="module")
-def hostile_pool(
-    scenes: Callable[..., pa.Table], write_shards: Write, tmp_path_factory: Any
-) -> Path:
-    """Return 60 scenes, half of them with wrong captions, one with markup."""
-    table = scenes(60, first=5000)
-    texts = table["text"].to_pylist()
-    texts[:30] = [*texts[1:30], texts[0]]
-    texts[59] = f"<script>alert(1)</script> {texts[59]}"
-    plain = table.drop_columns(["captions", "text"])
-    folder = tmp_path_factory.mktemp("hostile") / "hostile"
-    return write_shards(folder, plain.append_column("text", pa.array(texts)))
 
 
 def test_the_command_writes_what_filters_keep_and_where_they_differ(
