@@ -11,62 +11,21 @@ import pyarrow.parquet as pq
 import pytest
 
 import pipeline
+from pipeline.config.recipes import find, read
 from pipeline.core.hashing import keys
 from tests.trusted_pool import write_pool
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
-#: A text tower from scratch, beside the frozen trunk of the shared checkpoint.
-TEXT = {
-    "context_length": 20,
-    "vocab_size": 49408,
-    "width": 128,
-    "heads": 2,
-    "layers": 1,
-}
-
 
 def photos_recipe(shared: Path, folder: Path, **optimise: Any) -> dict[str, Any]:
-    return {
-        "flow": "filter_train",
-        "data": [
-            {
-                "path": str(shared / "data/photos"),
-                "columns": {"text": "captions"},
-                "hold_out": {"fraction": 0.25},
-            }
-        ],
-        "model": {
-            "architecture": {
-                "embed_dim": 256,
-                "vision_cfg": {
-                    "timm_model_name": "tf_efficientnet_lite0",
-                    "timm_pool": "",
-                    "timm_proj": "linear",
-                    "image_size": 224,
-                },
-                "text_cfg": TEXT,
-            },
-            "preprocessing": {
-                "mean": [0.5] * 3,
-                "std": [0.5] * 3,
-                "resize_mode": "squash",
-            },
-            "start": [
-                {"part": "visual.trunk", "weights": f"local-dir:{shared}/models/lite0"}
-            ],
-            "freeze": ["visual.trunk"],
-        },
-        "optimise": {
-            "epochs": 12,
-            "learning_rate": 2e-3,
-            "weight_decay": 0.3,
-            "eval_every": 3,
-            "threads": 1,
-            **optimise,
-        },
-        "output": {"path": str(folder / "filter"), "cache": str(folder / "cache")},
-    }
+    """The shipped recipe, on the photographs, from the shared checkpoint."""
+    wanted = read(find("filter_photos"))
+    wanted["data"][0]["path"] = str(shared / "data/photos")
+    wanted["model"]["start"][0]["weights"] = f"local-dir:{shared}/models/lite0"
+    wanted["optimise"] |= {"threads": 1, **optimise}
+    wanted["output"] = {"path": str(folder / "filter"), "cache": str(folder / "cache")}
+    return wanted
 
 
 @pytest.fixture(scope="module")
