@@ -17,8 +17,9 @@ BatchKernel = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 #: Sees all rows of one group, in no particular order, and returns any number of rows.
 GroupKernel = Callable[[pa.Table], pa.Table]
 
-#: Only measures whose result does not depend on the order of the rows.
-Measure = Literal["count", "min", "max"]
+#: Only measures whose result does not depend on the order of the rows; `sum` is of
+#: int64, whose sum has to fit.
+Measure = Literal["count", "min", "max", "sum"]
 
 How = Literal["inner", "left", "semi", "anti"]
 

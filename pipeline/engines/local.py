@@ -270,6 +270,8 @@ def _measure(column: str, measure: Measure) -> pl.Expr:
             return pl.col(column).min()
         case "max":
             return pl.col(column).max()
+        case "sum":
+            return pl.col(column).sum()
 
 
 def _row_bytes(schema: pl.Schema) -> int:

@@ -21,7 +21,7 @@ from pipeline.core.engine import Frame
 from pipeline.core.schemas import CLUSTERS
 from pipeline.core.vectors import to_matrix
 from pipeline.models.kmeans import default_k, train_kmeans
-from pipeline.steps.selection import MAX_CLUSTERS
+from pipeline.steps.cluster_ranks import MAX_CLUSTERS
 from pipeline.steps.step import Context, Contract, Outcome
 
 #: Training rows for each centroid where the recipe states none; FAISS's own bound,

@@ -10,12 +10,11 @@ import pyarrow as pa
 from pipeline.algorithms.prune.complexity import allocate_budget, inter_distances
 from pipeline.config.steps import ComplexityConfig
 from pipeline.core.errors import ConfigError
+from pipeline.steps.cluster_ranks import rank_in_clusters
 from pipeline.steps.selection import (
     Words,
     budget_rows,
-    cluster_statistics,
     keep_quotas,
-    rank_in_clusters,
 )
 from pipeline.steps.step import Context, Contract, Outcome, decisions_of
 
@@ -35,8 +34,7 @@ def run(context: Context) -> Outcome:
     """Measure complexity, spread the budget, keep each cluster's quota."""
     engine, config = context.engine, context.config
     count = budget_rows(context, config)
-    ranked = rank_in_clusters(context, config.keep)
-    statistics = cluster_statistics(engine, ranked)
+    ranked, statistics = rank_in_clusters(context, config.keep)
     neighbours = config.neighbours
     if neighbours == "auto":
         neighbours = min(_NEIGHBOURS, len(statistics) - 1)

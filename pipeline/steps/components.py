@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,6 @@ EDGES = pa.schema([("left", pa.int64()), ("right", pa.int64())])
 #: Each node and the smallest node of its component.
 COMPONENTS = pa.schema([("node", pa.int64()), ("component", pa.int64())])
 
-#: Edges that one machine joins: 32 bytes each, 1.6 GB.
-EDGES_ON_DRIVER = 50_000_000
 #: A larger node and a smaller one that it is joined to.
 _DOWN = pa.schema([("node", pa.int64()), ("other", pa.int64())])
 _KEYED = pa.schema([("pair", pa.binary())])
@@ -39,18 +38,33 @@ _ROWS = "rows.json"
 _MOST_ROUNDS = 1_500
 
 
-def connected_components(
+def component_labels(
     engine: Engine,
-    edges: Frame,
+    nodes: int,
+    ends: tuple[npt.NDArray[Any], npt.NDArray[Any]],
     folder: Path,
-    *,
-    on_driver: int = EDGES_ON_DRIVER,
-) -> Frame:
+) -> npt.NDArray[np.int64]:
+    """Return the smallest node of each node's component, `(nodes,)`.
+
+    ends: of each edge the two nodes, in any order. Up to `engine.driver_rows` edges are
+    joined here, more of them by `connected_components`; the labels are the same.
+    """
+    if len(ends[0]) <= engine.driver_rows:
+        return components(nodes, *ends)
+    columns = [end.astype(np.int64) for end in ends]
+    edges = engine.from_table(pa.table(columns, schema=EDGES))
+    table = engine.collect(connected_components(engine, edges, folder), nodes)
+    labels = np.arange(nodes)
+    labels[table["node"].to_numpy()] = table["component"].to_numpy()
+    return labels
+
+
+def connected_components(engine: Engine, edges: Frame, folder: Path) -> Frame:
     """Return COMPONENTS of the nodes that EDGES name.
 
-    folder: where each round leaves its edges; emptied first. on_driver: how many edges
-    one machine joins. Raises RunError if a round's edges are not there
-    any more when the next one reads them.
+    folder: where each round leaves its edges; emptied first. As soon as no more than
+    `engine.driver_rows` edges are left, one machine joins them. Raises RunError if a
+    round's edges are not there any more when the next one reads them.
     """
     # 1. Every pair once, larger node first; 2. rounds of large-star and small-star,
     # until few enough edges are left or all are stars; 3. a label for each node.
@@ -59,8 +73,8 @@ def connected_components(
     loops = engine.map_batches(edges, only_loops, COMPONENTS)
     down = rounds.keep(_distinct(engine, engine.map_batches(edges, downwards, _DOWN)))
     for _ in range(_MOST_ROUNDS):
-        if rounds.rows <= on_driver:
-            labels = _on_driver(engine, down, on_driver)
+        if rounds.rows <= engine.driver_rows:
+            labels = _on_driver(engine, down)
             break
         if _is_stars(engine, down):
             labels = _labels(engine, down)
@@ -142,8 +156,8 @@ def _labels(engine: Engine, stars: Frame) -> Frame:
     return engine.union([leaves, centres])
 
 
-def _on_driver(engine: Engine, down: Frame, most: int) -> Frame:
-    table = engine.collect(down, most)
+def _on_driver(engine: Engine, down: Frame) -> Frame:
+    table = engine.collect(down, engine.driver_rows)
     ends = [table[name].to_numpy() for name in _DOWN.names]
     nodes, places = np.unique(np.concatenate(ends), return_inverse=True)
     left, right = places[: len(table)], places[len(table) :]

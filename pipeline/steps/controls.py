@@ -9,14 +9,12 @@ import pyarrow as pa
 
 from pipeline.algorithms.prune.prototypes import uniform_counts
 from pipeline.config.steps import RandomConfig, UniformConfig
+from pipeline.steps.cluster_ranks import rank_in_clusters, uniform
 from pipeline.steps.selection import (
     Words,
     budget_rows,
-    cluster_statistics,
     keep_best,
     keep_quotas,
-    rank_in_clusters,
-    uniform,
 )
 from pipeline.steps.step import Context, Contract, Outcome, decisions_of
 
@@ -48,8 +46,7 @@ def uniform_run(context: Context) -> Outcome:
     """Keep the same number of every cluster, drawn by uid hash."""
     engine = context.engine
     count = budget_rows(context, context.config)
-    ranked = rank_in_clusters(context, "random")
-    statistics = cluster_statistics(engine, ranked)
+    ranked, statistics = rank_in_clusters(context, "random")
     quotas = uniform_counts(statistics["size"].to_numpy(), count)
     words = Words("drawn", "not_drawn")
     decided = keep_quotas(engine, ranked, statistics["cluster"], quotas, words)

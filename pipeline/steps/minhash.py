@@ -22,6 +22,7 @@ from pipeline.config.steps import MinhashConfig
 from pipeline.core.errors import ConfigError, InputError
 from pipeline.core.schemas import REJECTS
 from pipeline.steps.candidate_sets import CandidateSets
+from pipeline.steps.components import component_labels
 from pipeline.steps.minhash_candidates import Candidates, fresh_candidates
 from pipeline.steps.minhash_clusters import (
     largest_clusters,
@@ -106,7 +107,7 @@ def run(context: Context) -> Outcome:
         refuse_large_hits(hits, found.rows, sets, config)
         marks.append(_marks_of_hits(hits, found))
         found = found.without(hits["row"].to_numpy())
-    verdict = _decided(found, sets, config)
+    verdict = _decided(context, found, sets)
     refuse_large_clusters(verdict, found.rows, sets, config)
     _store(context, found, verdict, sets)
     marks.append(_marks_of(verdict, found, config))
@@ -148,9 +149,14 @@ def _require_order(context: Context) -> None:
         )
 
 
-def _decided(found: Candidates, sets: CandidateSets, config: MinhashConfig) -> Verdict:
+def _decided(context: Context, found: Candidates, sets: CandidateSets) -> Verdict:
     """Return the verdict, with the similarity of every row to its keeper."""
-    rows = len(found.rows)
+    rows, config = len(found.rows), context.config
+
+    def joined(nodes: int, *ends: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        folder = context.parts / "components"
+        return component_labels(context.engine, nodes, (ends[0], ends[1]), folder)
+
     if not config.verify:
         return decide(
             found.buckets,
@@ -158,6 +164,7 @@ def _decided(found: Candidates, sets: CandidateSets, config: MinhashConfig) -> V
             lambda left, right: np.ones(len(left)),
             1.0,
             semantics=config.mode,
+            components=joined,
         )
     verdict = decide(
         found.buckets,
@@ -166,6 +173,7 @@ def _decided(found: Candidates, sets: CandidateSets, config: MinhashConfig) -> V
         config.threshold,
         semantics=config.mode,
         known=found.known,
+        components=joined,
     )
     dropped = verdict.keeper != np.arange(rows)
     chained = np.flatnonzero(dropped & np.isnan(verdict.jaccard))

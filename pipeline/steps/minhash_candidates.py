@@ -1,8 +1,7 @@
 """Rows in order of preference and the buckets that they share, made or read back.
 
-Texts are sketched where they are read; band by band, the digests come to the driver (8
-bytes a row) and go again. What stays is a uid and a place per row, and the members of
-buckets of two or more.
+Texts are sketched where they are read, and the sketches stay there. What comes to the
+driver is a uid and a place per row, and the members of buckets (see `minhash_buckets`).
 """
 
 from __future__ import annotations
@@ -18,18 +17,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.algorithms.dedup import banding
 from pipeline.algorithms.dedup.banding import Buckets
 from pipeline.algorithms.dedup.verification import NO_PAIRS, Pairs
 from pipeline.config.steps import MinhashConfig
 from pipeline.core.engine import Engine, Frame
-from pipeline.core.errors import RunError
-from pipeline.steps.sketching import Sketching, TextColumn, jaccard_threads
+from pipeline.steps.minhash_buckets import Sketches, find_buckets
+from pipeline.steps.sketching import Sketching, TextColumn
 from pipeline.steps.step import Context
 from pipeline.store.reader import single
-
-#: Memberships of rows in buckets that one driver holds, 4 bytes each.
-MAX_MEMBERSHIPS = 1_000_000_000
 
 _SOURCE = pa.dictionary(pa.int32(), pa.string())
 #: Rows by preference as keeper. `state` is empty for rows that take part, `origin` what
@@ -54,9 +49,7 @@ class Candidates:
     buckets: Buckets
     known: Pairs = NO_PAIRS
     reused: bool = False
-    #: Frame with a column `band_i` for each band, and where its numbers are in `rows`.
-    sketches: Frame = None
-    position: npt.NDArray[np.int64] | None = None
+    sketches: Sketches | None = None
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -100,8 +93,9 @@ def fresh_candidates(
     )
     sketches = engine.map_batches(context.samples, kernel, schema, order_by=_PLACE)
     rows, position = _ordered(engine, sketches, context, pool_rows=ends[-1])
-    found = Candidates(rows, _NONE, sketches=sketches, position=position)
-    return replace(found, buckets=_buckets(engine, found, settings.bands))
+    found = Candidates(rows, _NONE)
+    given = Sketches(sketches, settings.bands, position, found.present)
+    return replace(found, buckets=find_buckets(engine, given), sketches=given)
 
 
 _PLACE = ("source", "row")
@@ -227,41 +221,3 @@ def _taken(column: pa.ChunkedArray, order: pa.Array, kind: pa.DataType) -> pa.Ar
     if pa.types.is_dictionary(kind):
         array = pc.coalesce(array, pa.scalar("", pa.string())).dictionary_encode()
     return array.take(order).cast(kind)
-
-
-def _buckets(engine: Engine, found: Candidates, bands: int) -> Buckets:
-    """Group the rows band by band, as many bands at a time as there are threads."""
-    assert found.position is not None
-    present, threads = found.present, jaccard_threads()
-    parts = []
-    for first in range(0, bands, threads):
-        some = range(first, min(bands, first + threads))
-        digests = collect_digests(engine, found, some)
-        part = banding.buckets(digests, present, threads)
-        parts.append(part._replace(band=part.band + np.int16(first)))
-        if sum(len(p.members) for p in parts) > MAX_MEMBERSHIPS:
-            raise RunError(
-                f"minhash: more than {MAX_MEMBERSHIPS:,} memberships in buckets; set "
-                "minhash.rows higher or minhash.bands lower"
-            )
-    starts = np.cumsum([0, *(len(p.members) for p in parts)])
-    pairs = zip(parts, starts, strict=False)
-    bounds = [p.bounds[1:] + start for p, start in pairs]
-    return Buckets(
-        np.concatenate([np.zeros(1, np.int64), *bounds]),
-        np.concatenate([p.members for p in parts]),
-        np.concatenate([p.band for p in parts]).astype(np.int16),
-    )
-
-
-def collect_digests(
-    engine: Engine, found: Candidates, bands: range
-) -> npt.NDArray[np.uint64]:
-    """Return the digests of some bands, `(rows, len(bands))`, by preference."""
-    assert found.position is not None
-    out = np.empty((len(found.rows), len(bands)), dtype=np.uint64)
-    for i, band in enumerate(bands):
-        columns = {"number": "number", "digest": f"band_{band}"}
-        table = engine.collect(engine.select(found.sketches, columns), len(found.rows))
-        out[found.position[table["number"].to_numpy()], i] = table["digest"].to_numpy()
-    return out

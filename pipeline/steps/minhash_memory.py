@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from pipeline.algorithms.dedup.banding import Buckets
 from pipeline.algorithms.dedup.verification import Pairs
-from pipeline.steps.minhash_candidates import MAX_MEMBERSHIPS, ROWS, Candidates
+from pipeline.steps.minhash_buckets import MAX_MEMBERSHIPS
+from pipeline.steps.minhash_candidates import ROWS, Candidates
 from pipeline.steps.step import Context
 from pipeline.store.reader import single
 

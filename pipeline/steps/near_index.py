@@ -21,7 +21,8 @@ from pipeline.algorithms.dedup.jaccard import jaccard
 from pipeline.config.steps import MinhashConfig
 from pipeline.core.engine import Engine
 from pipeline.steps.candidate_sets import CandidateSets
-from pipeline.steps.minhash_candidates import Candidates, collect_digests
+from pipeline.steps.minhash_buckets import collect_digests
+from pipeline.steps.minhash_candidates import Candidates
 from pipeline.steps.sketching import BLOCK_ROWS, Sketching
 from pipeline.store.near_index import TEXTS, NearIndex, Segment
 from pipeline.store.reader import single
@@ -201,10 +202,13 @@ def _proposed(
     index: NearIndex, settings: Sketching, found: Candidates, engine: Engine
 ) -> list[npt.NDArray[np.uint64]]:
     """Return, for each segment, the keys (row << 32 | indexed row) to compare."""
+    assert found.sketches is not None
     present = np.flatnonzero(found.present)
     keys = [np.zeros(0, dtype=np.uint64) for _ in index.segments]
     for band in range(settings.bands):
-        queries = collect_digests(engine, found, range(band, band + 1))[present, 0]
+        queries = collect_digests(engine, found.sketches, range(band, band + 1))[
+            present, 0
+        ]
         for number, segment in enumerate(index.segments):
             query, other = pairs_in_band(
                 segment.digests[band], segment.rows[band], queries, _MOST_IN_BUCKET

@@ -9,12 +9,11 @@ import pyarrow.compute as pc
 
 from pipeline.algorithms.prune.prototypes import floor_counts
 from pipeline.config.steps import PrototypesConfig
+from pipeline.steps.cluster_ranks import rank_in_clusters
 from pipeline.steps.selection import (
     Words,
     budget_rows,
-    cluster_statistics,
     keep_best,
-    rank_in_clusters,
 )
 from pipeline.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
 
@@ -34,8 +33,7 @@ def run(context: Context) -> Outcome:
     # 3. rows within the floor stay; 4. the others compete for what is left.
     engine, config = context.engine, context.config
     count = budget_rows(context, config)
-    ranked = rank_in_clusters(context, config.keep)
-    statistics = cluster_statistics(engine, ranked)
+    ranked, statistics = rank_in_clusters(context, config.keep)
     floors = floor_counts(statistics["size"].to_numpy(), count, config.balance)
     table = pa.table({"cluster": statistics["cluster"], "floor": pa.array(floors)})
     limited = engine.join(ranked, engine.from_table(table), "cluster", "inner")

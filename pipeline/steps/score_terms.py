@@ -23,9 +23,9 @@ from pipeline.core.engine import Frame
 from pipeline.core.errors import ConfigError
 from pipeline.core.vectors import to_matrix
 from pipeline.models.encoder import ModelSpec, load_encoder
+from pipeline.steps.cluster_ranks import uniform
 from pipeline.steps.embed import Variant, embed, vectors_folder
 from pipeline.steps.outside_sets import outside_vectors
-from pipeline.steps.selection import uniform
 from pipeline.steps.step import Context, model_spec
 
 SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,28 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.algorithms.prune.budget import budget_count
-from pipeline.algorithms.prune.ranking import rank
 from pipeline.config.section import Budget
 from pipeline.core.engine import Engine, Frame
 from pipeline.core.errors import ConfigError
-from pipeline.core.hashing import keys
-from pipeline.core.schemas import CLUSTERS
+from pipeline.steps.cluster_ranks import RANKED
 from pipeline.steps.step import JUDGED, Context, judged
-
-#: More clusters than any pool asks for; their statistics live on the driver.
-MAX_CLUSTERS = 5_000_000
-
-Keep = Literal["hard", "easy", "random"]
-
-_RANKED = pa.schema(
-    [
-        *CLUSTERS.remove(CLUSTERS.get_field_index("distance")),
-        ("value", pa.float64()),
-        ("rank", pa.int64()),
-        ("size", pa.int64()),
-        ("mean", pa.float64()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -140,56 +123,6 @@ def without_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]
         yield batch.filter(pc.is_null(batch.column("score")))
 
 
-def rank_in_clusters(context: Context, keep: Keep) -> Frame:
-    """Rank the entering rows within their clusters: rank 0 is the first to keep.
-
-    Columns: uid, cluster, value (distance, or a uniform number by uid hash), rank,
-    size and mean value of the cluster's entering rows.
-    """
-    engine = context.engine
-    members = engine.join(
-        context.scan("clusters"),
-        engine.select(context.samples, {"uid": "uid"}),
-        "uid",
-        "semi",
-    )
-    kernel = partial(rank_cluster, keep=keep, salt=f"{context.seed}:{context.step}")
-    return engine.map_groups(members, "cluster", kernel, _RANKED)
-
-
-def rank_cluster(cluster: pa.Table, *, keep: Keep, salt: str) -> pa.Table:
-    """Rank one cluster's rows; the mean is that of their distances."""
-    # Sums depend on their order in the last bit, so rows are summed in uid order.
-    cluster = cluster.sort_by("uid")
-    uids = cluster["uid"].to_pylist()
-    distances = cluster["distance"].to_numpy()
-    values = uniform(uids, salt) if keep == "random" else distances
-    return pa.table(
-        {
-            "uid": cluster["uid"],
-            "cluster": cluster["cluster"],
-            "value": values,
-            "rank": rank(values, uids, descending=keep == "hard"),
-            "size": np.full(len(uids), len(uids), np.int64),
-            "mean": np.full(len(uids), distances.mean()),
-        },
-        schema=_RANKED,
-    )
-
-
-def uniform(uids: list[str], salt: str) -> npt.NDArray[np.float64]:
-    """Return a number in [0, 1) for each uid, by hash."""
-    return (keys(uids, salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def cluster_statistics(engine: Engine, ranked: Frame) -> pa.Table:
-    """Return (cluster, size, mean) of the clusters that rows entered from, by id."""
-    statistics = engine.aggregate(
-        ranked, "cluster", {"size": ("size", "max"), "mean": ("mean", "max")}
-    )
-    return engine.collect(statistics, MAX_CLUSTERS).sort_by("cluster")
-
-
 def keep_quotas(
     engine: Engine,
     ranked: Frame,
@@ -204,7 +137,7 @@ def keep_quotas(
     table = pa.table({"cluster": clusters, "quota": pa.array(quotas)})
     limited = engine.join(ranked, engine.from_table(table), "cluster", "inner")
     marked = engine.map_batches(
-        limited, mark_last, pa.schema([*_RANKED, ("quota", pa.int64()), LAST])
+        limited, mark_last, pa.schema([*RANKED, ("quota", pa.int64()), LAST])
     )
     lasts = engine.select(
         engine.where(marked, "last", True), {"cluster": "cluster", "cut": "value"}

@@ -27,7 +27,7 @@ from pipeline.core.engine import Engine, Frame
 from pipeline.core.hashing import keys
 from pipeline.core.schemas import DECISIONS
 from pipeline.core.vectors import take, to_matrix
-from pipeline.steps.selection import MAX_CLUSTERS
+from pipeline.steps.cluster_ranks import MAX_CLUSTERS
 from pipeline.steps.semantic_blocks import (
     decided_rows,
     divide,

@@ -278,9 +278,7 @@ def _components(large: Large, neighbours: Neighbours, least: float) -> Selection
     if near.any():
         link = partial(link_task, near=large.saved("near", near), least=least)
         edges = large.mapped(large.tasks(near), link, EDGES)
-        labels = connected_components(
-            engine, edges, large.folder / "links", on_driver=engine.driver_rows
-        )
+        labels = connected_components(engine, edges, large.folder / "links")
         table = engine.collect(labels, rows)
         first[table["node"].to_numpy()] = table["component"].to_numpy()
     keep = first == np.arange(rows)

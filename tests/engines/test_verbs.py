@@ -251,6 +251,17 @@ def test_aggregates_of_unsigned_numbers_and_text(engine: Any, rows: pa.Table):
     assert whole["most"] == max(rows["key"].to_pylist())
 
 
+def test_sums_of_integers_are_exact(engine: Any, rows: pa.Table):
+    large = np.arange(len(rows), dtype=np.int64) + 2**53
+    table = pa.table({"group": rows["group"], "n": large})
+    frame = engine.aggregate(engine.from_table(table), "group", {"n": ("n", "sum")})
+    found = {r["group"]: r["n"] for r in engine.collect(frame, 100).to_pylist()}
+    expected: dict[int, int] = {}
+    for group, number in zip(rows["group"].to_pylist(), large.tolist(), strict=True):
+        expected[group] = expected.get(group, 0) + number
+    assert found == expected
+
+
 @pytest.mark.parametrize("down", [True, False])
 def test_the_cut_is_the_row_of_that_rank(engine: Any, rows: pa.Table, down: bool):
     frame = engine.map_batches(engine.from_table(rows), same, ROWS)

@@ -11,13 +11,19 @@ import networkx as nx
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.core.errors import RunError
 from pipeline.engines.local import LocalEngine
 from pipeline.engines.spark.engine import SparkEngine
 from pipeline.engines.spark.session import SparkOptions
 from pipeline.steps import components
-from pipeline.steps.components import EDGES, connected_components
+from pipeline.steps.components import (
+    EDGES,
+    component_labels,
+    connected_components,
+)
 
 Graph = list[tuple[int, int]]
 
@@ -63,42 +69,60 @@ def oracle(edges: Iterable[tuple[int, int]]) -> dict[int, int]:
     return {node: min(part) for part in nx.connected_components(graph) for node in part}
 
 
-def labels(engine: Any, edges: Graph, folder: Path, on_driver: int) -> dict[int, int]:
+def labels(engine: Any, edges: Graph, folder: Path) -> dict[int, int]:
     ends = np.array(edges, np.int64).reshape(-1, 2)
     frame = engine.from_table(pa.table([ends[:, 0], ends[:, 1]], schema=EDGES))
-    found = connected_components(engine, frame, folder, on_driver=on_driver)
+    found = connected_components(engine, frame, folder)
     rows = engine.collect(found, 10**6).to_pylist()
     named = {row["node"]: row["component"] for row in rows}
     assert len(named) == len(rows)
     return named
 
 
+def by_stars(folder: Path) -> LocalEngine:
+    return LocalEngine(folder / "scratch", driver_rows=0)
+
+
+@given(
+    edges=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60),
+    on_driver=st.sampled_from([0, 5, 100]),
+)
+@settings(max_examples=25)
+def test_labels_are_the_same_above_and_below_the_bound(
+    edges: Graph, on_driver: int, tmp_path_factory: pytest.TempPathFactory
+):
+    folder = tmp_path_factory.mktemp("labels")
+    ends = np.array(edges, np.uint32).reshape(-1, 2)
+    engine = LocalEngine(folder / "scratch", driver_rows=on_driver)
+    found = component_labels(engine, 41, (ends[:, 0], ends[:, 1]), folder / "rounds")
+    expected = {node: node for node in range(41)} | oracle(edges)
+    assert dict(enumerate(found.tolist())) == expected
+
+
 @pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("on_driver", [10**6, 0], ids=["driver", "stars"])
 def test_both_ways_find_networkx_components(name: str, on_driver: int, tmp_path: Path):
-    engine = LocalEngine(tmp_path / "scratch")
-    found = labels(engine, GRAPHS[name], tmp_path / "rounds", on_driver)
+    engine = LocalEngine(tmp_path / "scratch", driver_rows=on_driver)
+    found = labels(engine, GRAPHS[name], tmp_path / "rounds")
     assert found == oracle(GRAPHS[name])
 
 
 def test_stars_go_over_to_the_driver_once_few_enough_edges_are_left(tmp_path: Path):
-    engine = LocalEngine(tmp_path / "scratch")
     edges = GRAPHS["dense"]
     nodes = len(oracle(edges))
-    assert labels(engine, edges, tmp_path / "rounds", nodes) == oracle(edges)
+    engine = LocalEngine(tmp_path / "scratch", driver_rows=nodes)
+    assert labels(engine, edges, tmp_path / "rounds") == oracle(edges)
 
 
 def test_a_long_chain_takes_rounds_in_the_logarithm_of_its_length(tmp_path: Path):
-    labels(LocalEngine(tmp_path / "s"), GRAPHS["chain"], tmp_path / "rounds", 0)
+    labels(by_stars(tmp_path), GRAPHS["chain"], tmp_path / "rounds")
     (last, *_) = sorted((tmp_path / "rounds").iterdir(), reverse=True)
     # Two halves a round; 3,000 nodes are 11.6 doublings.
     assert int(last.name.removeprefix("round-")) < 2 * 20
 
 
-@pytest.mark.parametrize("lost", ["folder", "part", "marker"])
-def test_a_lost_checkpoint_is_an_error(
-    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def lose_the_fourth(lost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a part of the fourth round's edges go before they are read."""
     whole = components._Rounds._read
 
     def read(self: Any, place: Path) -> Any:
@@ -112,8 +136,15 @@ def test_a_lost_checkpoint_is_an_error(
         return whole(self, place)
 
     monkeypatch.setattr(components._Rounds, "_read", read)
+
+
+@pytest.mark.parametrize("lost", ["folder", "part", "marker"])
+def test_a_lost_checkpoint_is_an_error(
+    lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lose_the_fourth(lost, monkeypatch)
     with pytest.raises(RunError, match="edges are lost"):
-        labels(LocalEngine(tmp_path / "s"), GRAPHS["sparse"], tmp_path / "rounds", 0)
+        labels(by_stars(tmp_path), GRAPHS["sparse"], tmp_path / "rounds")
 
 
 def test_a_part_that_goes_while_a_round_reads_it_is_an_error(
@@ -128,14 +159,28 @@ def test_a_part_that_goes_while_a_round_reads_it_is_an_error(
 
     monkeypatch.setattr(components, "_small_star", star)
     with pytest.raises(OSError, match="No such file"):
-        labels(LocalEngine(tmp_path / "s"), GRAPHS["sparse"], tmp_path / "rounds", 0)
+        labels(by_stars(tmp_path), GRAPHS["sparse"], tmp_path / "rounds")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["chain", "sparse", "wheel"])
 @pytest.mark.parametrize("on_driver", [10**6, 0], ids=["driver", "stars"])
 def test_both_ways_on_spark(name: str, on_driver: int, spark: Any, tmp_path: Path):
-    engine = SparkEngine(tmp_path / "s", SparkOptions(partitions=3, session=spark))
-    found = labels(engine, GRAPHS[name], tmp_path / "rounds", on_driver)
+    options = SparkOptions(partitions=3, session=spark, driver_rows=on_driver)
+    engine = SparkEngine(tmp_path / "s", options)
+    found = labels(engine, GRAPHS[name], tmp_path / "rounds")
     assert found == oracle(GRAPHS[name])
+    engine.clear()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["folder", "part", "marker"])
+def test_a_checkpoint_lost_on_spark_is_an_error(
+    lost: str, spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lose_the_fourth(lost, monkeypatch)
+    options = SparkOptions(partitions=3, session=spark, driver_rows=0)
+    engine = SparkEngine(tmp_path / "s", options)
+    with pytest.raises(RunError, match="edges are lost"):
+        labels(engine, GRAPHS["sparse"], tmp_path / "rounds")
     engine.clear()

@@ -141,6 +141,24 @@ def test_a_chain_loses_no_row_to_a_keeper_below_the_threshold(
     assert dropped(chained) == {"b": ("a", low), "c": ("a", far)}
 
 
+@pytest.mark.parametrize("mode", ["representatives", "components"])
+def test_buckets_and_components_are_the_same_where_the_rows_are(
+    winnow: Winnow, write_shards: Write, tmp_path: Path, mode: str
+):
+    pool = write_shards(tmp_path / "pool", corpus(300, 5))
+    sketch = {"mode": mode, "threshold": 0.6, "min_shingles": 3, "keeper": "length"}
+    how: dict[str, Any] = {"input": TEXT_ONLY, "minhash": sketch}
+    one = winnow(pool, tmp_path / "driver", ["minhash"], **how)
+    for rows in (0, 40):
+        engine = {"driver_rows": rows}
+        other = winnow(pool, tmp_path / f"{rows}", ["minhash"], engine=engine, **how)
+        assert other.ledger_table("minhash").equals(one.ledger_table("minhash"))
+        for name in ("duplicates", "duplicate_clusters", "pairs"):
+            found = other.artifact("minhash", name)
+            assert found.equals(one.artifact("minhash", name))
+    assert 30 < len(one.ledger("minhash")) - len(one.kept("minhash")) < 200
+
+
 def test_components_are_those_of_the_verified_pairs(
     winnow: Winnow, write_shards: Write, tmp_path: Path
 ):

@@ -25,6 +25,7 @@ from pipeline.engines.parts import plain_schema
 from pipeline.engines.spark.engine import SparkEngine
 from pipeline.engines.spark.session import SparkOptions
 from pipeline.steps import semantic, semantic_blocks, semantic_tasks
+from tests.stretches import StretchedEngine
 
 # Workers cannot import this module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -115,6 +116,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     how=st.sampled_from(list(itertools.product(SEMANTICS, ORDERS))),
     epsilon=st.sampled_from([0.0, 0.01, 0.05, 0.4, 1.3]),
     on_driver=st.sampled_from([0, 10**6]),
+    calls=st.sampled_from([1, 2, 5]),
 )
 @settings(max_examples=40)
 def test_blocks_of_any_size_decide_as_a_whole_cluster(
@@ -125,12 +127,13 @@ def test_blocks_of_any_size_decide_as_a_whole_cluster(
     how: tuple[str, str],
     epsilon: float,
     on_driver: int,
+    calls: int,
 ):
     table = members(sizes, seed)
     config = SemanticConfig(epsilon=epsilon, semantics=how[0], order=how[1])
     folder = tmp_path_factory.mktemp("blocks")
     # Components above the bound are joined where the links lie.
-    engine = LocalEngine(folder / "scratch", driver_rows=on_driver)
+    engine = StretchedEngine(folder / "scratch", calls, driver_rows=on_driver)
     found, _ = divided(table, config, size, engine, folder)
     assert found.equals(whole(table, config))
 

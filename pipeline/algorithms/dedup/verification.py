@@ -29,7 +29,7 @@ import numpy.typing as npt
 from numba import njit, uint64
 
 from pipeline.algorithms.dedup.banding import Buckets
-from pipeline.algorithms.dedup.components import flatten, join
+from pipeline.algorithms.dedup.components import components
 from pipeline.algorithms.dedup.hash_sets import cleared, slot_of
 from pipeline.algorithms.dedup.stars import elect, stars
 
@@ -38,6 +38,11 @@ Semantics = Literal["representatives", "components"]
 #: Exact similarity of rows `left[i]` and `right[i]`.
 Similarity = Callable[
     [npt.NDArray[np.uint32], npt.NDArray[np.uint32]], npt.NDArray[np.float64]
+]
+
+#: Label of each of n rows by the ends of edges: the smallest row of its component.
+Components = Callable[
+    [int, npt.NDArray[np.uint32], npt.NDArray[np.uint32]], npt.NDArray[np.int64]
 ]
 
 #: Band of a pair that no bucket proposed, but a common twin.
@@ -85,12 +90,14 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
     semantics: Semantics = "representatives",
     rounds: int = 8,
     known: Pairs = NO_PAIRS,
+    components: Components = components,
 ) -> Verdict:
     """Return what becomes of rows 0 … `rows` - 1, which keepers are preferred by.
 
     `similarity` is asked for every pair at most once, and not for pairs in `known`
     (the pairs of an earlier verdict, say of a lower threshold); the outcome is the same
-    as without them. It depends on the set of buckets alone, not on their order.
+    as without them. `components` joins the proven pairs, whose number it may mind. The
+    outcome depends on the set of buckets alone, not on their order.
     Raises ValueError for an unknown semantics and a threshold outside (0, 1].
     """
     if semantics not in get_args(Semantics):
@@ -114,7 +121,12 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
             break
         pairs = _compared(pairs, _distinct(keys, band), similarity, known)
         before = labels
-        labels = keeper = _settled(_proven(pairs, threshold), rows, semantics)
+        proven = _proven(pairs, threshold)
+        if semantics == "components":
+            labels = keeper = components(rows, proven.member, proven.keeper)
+        else:
+            labels = keeper = everyone.copy()
+            _represent(proven.member, proven.keeper, keeper)
         if semantics == "representatives":
             labels = np.where(keeper == everyone, keeper, -1)
             if (labels > before).any():
@@ -129,16 +141,6 @@ def _proven(pairs: Pairs, threshold: float) -> Pairs:
 def _chosen(pairs: Pairs, which: npt.NDArray[Any]) -> Pairs:
     member, keeper, band, jaccard = pairs
     return Pairs(member[which], keeper[which], band[which], jaccard[which])
-
-
-def _settled(proven: Pairs, rows: int, semantics: Semantics) -> npt.NDArray[np.int64]:
-    keeper = np.arange(rows, dtype=np.int64)
-    if semantics == "components":
-        join(keeper, proven.member, proven.keeper)
-        flatten(keeper)
-    else:
-        _represent(proven.member, proven.keeper, keeper)
-    return keeper
 
 
 def _compared(

@@ -142,4 +142,5 @@ def _measure(column: str, measure: Measure) -> Column:
 
     if measure == "count":
         return functions.count(functions.lit(1))
-    return functions.min(column) if measure == "min" else functions.max(column)
+    of = {"min": functions.min, "max": functions.max, "sum": functions.sum}
+    return of[measure](column)
