@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.filters.evaluate import Evaluation, evaluate
@@ -50,3 +51,22 @@ def test_boilerplate_is_found_by_group_and_mostly_ranks_below(
         assert (group["caption"] in found["not_separated"]) == (
             group["informative_above"] < 0.65
         )
+
+
+def test_photographs_that_were_trained_on_are_named_as_leaks(
+    shared: Path, write_shards: Callable[..., Path], tmp_path: Path
+):
+    photos = pq.read_table(shared / "data" / "photos" / "00000.parquet")
+    both = set(photos["uid"].to_pylist()[40:80])
+    judged = write_shards(tmp_path / "judged", photos.slice(0, 80))
+    train = write_shards(tmp_path / "train", photos.slice(40, 160))
+    apart = write_shards(tmp_path / "apart", photos.slice(200, 120))
+    how = Evaluation(train=(str(train), str(apart)))
+    model = f"local-dir:{shared / 'models' / 'lite0'}"
+    found, none = evaluate(model, [str(judged)], how)[0]["leakage"]
+    assert {item["uid"] for item in found["items"]} == both
+    for item in found["items"]:
+        assert item["train_by_vector"] == item["train_by_hash"] == item["uid"]
+        assert item["bits"] == 0
+    assert none["clean"]
+    assert none["items"] == []

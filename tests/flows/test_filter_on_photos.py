@@ -38,18 +38,21 @@ def test_a_scratch_text_tower_on_a_frozen_trunk_tells_captions_apart(trained):
     result, _ = trained
     assert result.trained_on + sum(result.left_out.values()) == 4500
     assert result.held_out == 1500
-    assert result.auc >= 0.95  # .959 measured
+    assert result.auc >= 0.955  # .963 measured; .95 asked
 
 
-def test_shuffled_captions_end_at_chance(trained, shared):
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_shuffled_captions_end_at_chance(trained, shared, seed):
     _, folder = trained
     wanted = photos_recipe(shared, folder, epochs=6)
-    wanted["wrong_captions"] = 1.0
-    wanted["output"]["path"] = str(folder / "control")
+    wanted |= {"wrong_captions": 1.0, "seed": seed}
+    wanted["output"]["path"] = str(folder / f"control{seed}")
     assert pipeline.train_filter(wanted).last_auc == pytest.approx(0.5, abs=0.03)
 
 
-def test_half_of_a_pool_with_half_wrong_captions_is_right(trained, shared, tmp_path):
+@pytest.fixture(scope="module")
+def half_wrong(trained, shared, tmp_path_factory):
+    """Return the photographs held out, half with others' captions, and which."""
     result, _ = trained
     held = set((result.path / "held_out.txt").read_text().split())
     shards = sorted((shared / "data/photos").glob("*.parquet"))
@@ -59,21 +62,37 @@ def test_half_of_a_pool_with_half_wrong_captions_is_right(trained, shared, tmp_p
     order = np.argsort(keys(uids, "wrong half"))[: len(uids) // 2]
     wrong = dict(zip(order.tolist(), np.roll(order, 1).tolist(), strict=True))
     mixed = [texts[wrong.get(row, row)] for row in range(len(uids))]
+    folder = tmp_path_factory.mktemp("half")
     pool = write_pool(
-        tmp_path / "pool",
+        folder / "pool",
         pa.table({"uid": uids, "image": table["image"], "text": mixed}),
     )
+    return pool, folder / "run", {uids[row] for row in wrong}
+
+
+@pytest.mark.parametrize(
+    ("score", "least"),
+    [
+        # .897 measured by the cosine, .908 by what a pair shares with few others.
+        ({"method": "alignment"}, 0.885),
+        ({"method": "neg_clip_loss", "temperature": 0.07}, 0.90),
+    ],
+    ids=["alignment", "neg_clip_loss"],
+)
+def test_half_of_a_pool_with_half_wrong_captions_is_right(
+    trained, half_wrong, score, least
+):
+    result, _ = trained
+    pool, folder, wrong = half_wrong
     run = pipeline.run(
         {
             "input": {"path": str(pool)},
             "model": {"name": result.name},
-            "output": {"path": str(tmp_path / "run"), "report": False},
+            "output": {"path": str(folder), "report": False},
             "steps": ["embed", "score", "apply"],
-            "score": {"keep_fraction": 0.5},
+            "score": {"keep_fraction": 0.5, **score},
         }
     )
     kept = pq.read_table(run.path / "kept")["uid"].to_pylist()
-    right = [uid for uid in kept if uids.index(uid) not in wrong]
-    assert len(kept) == len(uids) // 2
-    # .888 measured; .90 is what a filter should reach.
-    assert len(right) / len(kept) >= 0.88
+    assert len(kept) == 750
+    assert len(set(kept) - wrong) / len(kept) >= least
