@@ -7,6 +7,7 @@ footers, counts and what `collect` asks for.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -27,11 +28,14 @@ from pipeline.engines.spark.frame import SparkFrame, read_footers
 from pipeline.engines.spark.peak import PeakParam
 from pipeline.engines.spark.relations import BUNDLE_BYTES, Relations
 from pipeline.engines.spark.session import SparkOptions, open_session, our_errors
-from pipeline.engines.spark.wire import from_wire, spark_schema, wire_schema
+from pipeline.engines.spark.wire import from_wire, wire_schema
 from pipeline.store.run_folder import remove, replace
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+#: Bytes that a kernel is taken to yield for each that it is given.
+_GROWTH = 4
 
 
 class SparkEngine(Relations):
@@ -76,7 +80,7 @@ class SparkEngine(Relations):
         rows = max(1, -(-len(table) // max(self._most, 2 * self.slots)))
         with part_writer(file, schema) as writer:
             writer.write_table(table.cast(schema), row_group_size=rows)
-        return read_footers(str(file))
+        return dataclasses.replace(read_footers(str(file)), listed=True)
 
     def map_batches(
         self,
@@ -88,26 +92,26 @@ class SparkEngine(Relations):
         together: str | None = None,
     ) -> SparkFrame:
         """Stream the frame through `kernel`, each partition by itself."""
+        if together is None and not order_by:
+            return self._mapped(frame, kernel, schema)
         data = self._data(frame)
         if together is not None:
             data = data.repartition(*self._parts(), together)
-        elif order_by:
+        else:
             data = data.repartitionByRange(*self._parts(), *order_by)
         if order_by:
             data = data.sortWithinPartitions(*order_by)
-        return self._mapped(data, frame.schema, kernel, schema)
+        ordered = dataclasses.replace(frame, data=data, parts=None)
+        return self._mapped(ordered, kernel, schema)
 
     def map_groups(
         self, frame: SparkFrame, key: str, kernel: GroupKernel, schema: pa.Schema
     ) -> SparkFrame:
         """Apply `kernel` once to all rows of each value of the integer column `key`."""
         data = self._data(frame).repartition(*self._parts(), key)
-        return self._mapped(
-            data.sortWithinPartitions(key),
-            frame.schema,
-            workers.group_kernel(key, kernel),
-            schema,
-        )
+        data = data.sortWithinPartitions(key)
+        ordered = dataclasses.replace(frame, data=data, parts=None)
+        return self._mapped(ordered, workers.group_kernel(key, kernel), schema)
 
     def cut(
         self, frame: SparkFrame, by: Sequence[tuple[str, bool]], count: int
@@ -124,14 +128,15 @@ class SparkEngine(Relations):
             for name, down in by
         ]
         # Kept, so that counting and picking see the same partitions.
-        ordered = self._keep(self._data(chosen).orderBy(*order))
+        kept = self._keep(self._data(chosen).orderBy(*order))
+        ordered = SparkFrame(chosen.schema, kept)
         left = count
         for part in self._parts_of(ordered, workers.count_rows):
             if left <= part["rows"]:
                 kernel = partial(
                     workers.pick_row, number=part["number"], offset=left - 1
                 )
-                return self._picked(ordered, kernel, chosen.schema)
+                return self._picked(ordered, kernel)
             left -= part["rows"]
         return None
 
@@ -152,14 +157,14 @@ class SparkEngine(Relations):
         Executors write the parts of one try each; those of the tries that count get
         their names, and the folder gets its own, from the driver at the end.
         """
-        data = self._data(frame)
         if sort_by:
-            data = data.sortWithinPartitions(*sort_by)
+            data = self._data(frame).sortWithinPartitions(*sort_by)
+            frame = SparkFrame(frame.schema, data)
         final = Path(path)
         beside = final.with_name(final.name + ".tmp")
         remove(beside)
         beside.mkdir(parents=True)
-        files, rows = self._written(data, workers.write_parquet, frame.schema, beside)
+        files, rows = self._written(frame, workers.write_parquet, beside)
         for number, file in enumerate(files):
             os.replace(file, beside / f"part-{number:05d}.parquet")
         for stray in beside.iterdir():
@@ -174,9 +179,7 @@ class SparkEngine(Relations):
         """Bring a bounded frame to the driver, through files that it maps."""
         folder = self._folder()
         folder.mkdir(parents=True)
-        files, rows = self._written(
-            self._data(frame), workers.write_arrow, frame.schema, folder
-        )
+        files, rows = self._written(frame, workers.write_arrow, folder)
         if rows > max_rows:
             raise RunError(f"more than the {max_rows} rows that fit one machine here")
         tables = [frame.schema.empty_table()]
@@ -219,30 +222,32 @@ class SparkEngine(Relations):
         return kept
 
     def _mapped(
-        self, data: DataFrame, source: pa.Schema, kernel: BatchKernel, schema: pa.Schema
+        self, frame: SparkFrame, kernel: BatchKernel, schema: pa.Schema
     ) -> SparkFrame:
         target = plain_schema(schema)
         function = partial(
             workers.run_kernel,
             kernel=kernel,
-            source=source,
+            source=frame.schema,
             target=target,
             peak=self._peak,
         )
-        mapped = data.mapInArrow(function, spark_schema(target))
-        return SparkFrame(target, self._keep(mapped))
+        mapped = self._through(frame, function, target)
+        known = frame.bytes is not None and not frame.listed
+        size = _GROWTH * (frame.bytes or 0) if known else None
+        return SparkFrame(target, self._keep(mapped), bytes=size)
 
-    def _parts_of(self, data: DataFrame, kernel: Any) -> list[dict[str, Any]]:
+    def _parts_of(self, frame: SparkFrame, kernel: Any) -> list[dict[str, Any]]:
         """Run a kernel that yields WRITTEN; return its rows by partition."""
         with our_errors():
-            rows = data.mapInArrow(kernel, spark_schema(workers.WRITTEN)).collect()
+            rows = self._through(frame, kernel, workers.WRITTEN).collect()
         return sorted((row.asDict() for row in rows), key=lambda row: row["number"])
 
     def _written(
-        self, data: DataFrame, kernel: Any, schema: pa.Schema, folder: Path
+        self, frame: SparkFrame, kernel: Any, folder: Path
     ) -> tuple[list[Path], int]:
-        function = partial(kernel, schema=schema, folder=os.fspath(folder))
-        parts = self._parts_of(data, function)
+        function = partial(kernel, schema=frame.schema, folder=os.fspath(folder))
+        parts = self._parts_of(frame, function)
         files = [folder / part["file"] for part in parts]
         lost = [file for file in files if not file.is_file()]
         if lost:
@@ -252,11 +257,10 @@ class SparkEngine(Relations):
             )
         return files, sum(part["rows"] for part in parts)
 
-    def _picked(
-        self, data: DataFrame, kernel: Any, schema: pa.Schema
-    ) -> dict[str, Any]:
+    def _picked(self, frame: SparkFrame, kernel: Any) -> dict[str, Any]:
+        schema = frame.schema
         with our_errors():
-            found = data.mapInArrow(kernel, spark_schema(schema)).toArrow()
+            found = self._through(frame, kernel, schema).toArrow()
         if len(found) != 1:
             raise RunError("a partition has changed while it was counted")
         (batch,) = found.cast(wire_schema(schema)).combine_chunks().to_batches()

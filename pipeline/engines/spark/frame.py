@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,9 @@ from pipeline.engines.parts import plain_schema
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+#: A row of Spark's takes as much, however well a file encodes it.
+_ROW_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,13 @@ class Parts:
 
     @property
     def bytes(self) -> int:
-        """Bytes of all groups, uncompressed."""
+        """Bytes of all groups, uncompressed but encoded."""
         return sum(group[3] for group in self.groups)
+
+    @property
+    def held(self) -> int:
+        """Bytes that the rows take in memory, where strings repeat not too often."""
+        return max(self.bytes, _ROW_BYTES * self.rows)
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,16 @@ class SparkFrame:
     """Rows of `schema`: a DataFrame of what crosses Spark, or parts to be read.
 
     `columns` names those of the parts that are wanted, `{new name: old name}`.
+    `bytes` is about what the rows take at most, None where that is not known. Rows
+    that are `listed` may stand for any number of rows: shards, say.
     """
 
     schema: pa.Schema
     data: DataFrame | None = None
     parts: Parts | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    bytes: int | None = None
+    listed: bool = False
 
     def selected(self, columns: Mapping[str, str]) -> SparkFrame | None:
         """Return the frame over parts with other columns; None if it is a DataFrame."""
@@ -51,7 +63,7 @@ class SparkFrame:
             return None
         schema = pa.schema([(n, self.schema.field(o).type) for n, o in columns.items()])
         chosen = {new: self.columns[old] for new, old in columns.items()}
-        return SparkFrame(schema, parts=self.parts, columns=chosen)
+        return replace(self, schema=schema, columns=chosen)
 
 
 def read_footers(path: str) -> SparkFrame:
@@ -71,7 +83,8 @@ def read_footers(path: str) -> SparkFrame:
                 groups.append(size)
     assert schema is not None
     names = {name: name for name in schema.names}
-    return SparkFrame(schema, parts=Parts(tuple(groups)), columns=names)
+    parts = Parts(tuple(groups))
+    return SparkFrame(schema, None, parts, names, parts.held)
 
 
 def united(frames: Sequence[SparkFrame]) -> SparkFrame | None:
@@ -84,4 +97,5 @@ def united(frames: Sequence[SparkFrame]) -> SparkFrame | None:
     for frame in frames:
         assert frame.parts is not None
         groups += frame.parts.groups
-    return SparkFrame(first.schema, parts=Parts(tuple(groups)), columns=first.columns)
+    parts = Parts(tuple(groups))
+    return SparkFrame(first.schema, None, parts, first.columns, parts.held)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pyspark import Accumulator
 
 _SLICE = 65_536
+#: Imported modules that garbage collection passes over.
+_libraries = 0
 
 #: A part that a task has written, or the rows that it has.
 WRITTEN = pa.schema(
@@ -47,7 +50,17 @@ def run_kernel(
     for batch in kernel(given):
         for start in range(0, len(batch), _SLICE):
             yield to_wire(batch.slice(start, _SLICE), target)
+    spare_libraries()
     peak.add(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def in_turn(
+    batches: Iterator[pa.RecordBatch], *, kernels: Sequence[BatchKernel]
+) -> Iterator[pa.RecordBatch]:
+    """Stream batches through one kernel after the other, in one process."""
+    for kernel in kernels:
+        batches = kernel(batches)
+    yield from batches
 
 
 def apply_groups(
@@ -68,6 +81,7 @@ def read_parts(
     batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:
     """Read the bundles of Parquet row groups whose numbers arrive."""
+    enter_task()
     names = list(dict.fromkeys(columns.values()))
     for batch in batches:
         for number in batch.column(0).to_pylist():
@@ -147,6 +161,7 @@ def enter_task() -> Task:
     """Note which of Spark's tasks this process works on, and what belongs to it."""
     from pyspark import TaskContext
 
+    spare_libraries()
     context = TaskContext.get()
     if context is None:
         return Task()
@@ -155,6 +170,18 @@ def enter_task() -> Task:
     task = Task(context.partitionId(), context.taskAttemptId(), context.cpus())
     set_task(task)
     return task
+
+
+def spare_libraries() -> None:
+    """Keep what was imported out of the garbage collections to come.
+
+    Spark collects after every task, which would take a loaded worker longer than many
+    tasks do.
+    """
+    global _libraries  # noqa: PLW0603
+    if len(sys.modules) > _libraries:
+        _libraries = len(sys.modules)
+        gc.freeze()
 
 
 def see_gpu(addresses: Sequence[str]) -> None:
