@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import pipeline
 from pipeline.core.errors import InputError
+from pipeline.engines.spark.frame import SparkFrame
 from pipeline.engines.spark.session import SparkOptions, open_session, translated
 from pipeline.engines.spark.workers import see_gpu
 from tests.cluster import SparkCluster
@@ -98,3 +101,23 @@ def test_frames_of_other_columns_do_not_unite(spark: Any, tmp_path: Path) -> Non
     other = engine.from_table(pa.table({"a": ["x"]}))
     with pytest.raises(ValueError, match="union of"):
         engine.union([one, other])
+
+
+def test_only_a_small_side_of_a_join_is_sent_to_all(spark: Any, tmp_path: Path) -> None:
+    from pipeline.engines.spark.engine import SparkEngine
+
+    pq.write_table(pa.table({"uid": ["a"]}), tmp_path / "left.parquet")
+    pq.write_table(pa.table({"uid": ["a"], "x": [1]}), tmp_path / "right.parquet")
+    engine = SparkEngine(tmp_path / "scratch", SparkOptions(session=spark))
+    left, small = (
+        engine.scan(str(tmp_path / f"{n}.parquet")) for n in ("left", "right")
+    )
+
+    def plan(right: SparkFrame) -> str:
+        joined = engine.join(left, right, "uid", "inner").data
+        return str(joined._jdf.queryExecution().simpleString())
+
+    assert "Broadcast" in plan(small)
+    # Spark itself would take both for 8 bytes: the number of the part to be read.
+    for size in (2**30, None):
+        assert "Broadcast" not in plan(dataclasses.replace(small, bytes=size))
