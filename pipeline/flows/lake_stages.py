@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -170,6 +170,7 @@ class Stages:
         keys = refuting_keys(self._schema.take(at), statistics, self.bag)
         lost = np.flatnonzero(keys >= 0)
         reasons, witnesses = [], []
+        told: dict[tuple[Any, ...], str | None] = {}
         for i, k in zip(at[lost].tolist(), keys[lost].tolist(), strict=True):
             key = self._schema.keys[k]
             child, parent = int(self._schema.child[i]), int(self._schema.parent[i])
@@ -180,7 +181,11 @@ class Stages:
             )
             assert found is not None
             reasons.append(f"column {name}: {found.reason}{how}")
-            witnesses.append(bound_witness(name, found, family))
+            # Few values of a child witness against all of its parents.
+            value = child, k, found.null, found.witness
+            if value not in told:
+                told[value] = bound_witness(name, found, family)
+            witnesses.append(told[value])
         self.findings.refute(at[lost], stage, reasons)
         self.findings.tell(at[lost], "witness", witnesses)
 

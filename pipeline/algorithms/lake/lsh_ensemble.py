@@ -13,7 +13,6 @@ Search", PVLDB 9(12), 2016, section 5; ratios and lengths of bands as in dataske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -30,7 +29,8 @@ Weights = tuple[float, float]
 _RATIOS = np.exp(np.linspace(-5, 5, 10))
 #: Bands of LSH Ensemble have at most so many values.
 _LONGEST = 8
-_NODES, _NODE_WEIGHTS = np.polynomial.legendre.leggauss(128)
+# Exact for polynomials of a degree up to 143, such as those of 128 values.
+_PLACES, _SHARES = np.polynomial.legendre.leggauss(72)
 #: Values that are compared at a time.
 _CHUNK = 1 << 24
 
@@ -76,13 +76,8 @@ def similarity_bands(
     threshold: float, num_perm: int, weights: Weights
 ) -> tuple[int, int]:
     """Return (bands, rows) for a threshold of the Jaccard similarity."""
-
-    def misses(bands: int, rows: int) -> tuple[float, float]:
-        wrong = _integral(lambda s: _collision(s, bands, rows), 0.0, threshold)
-        missed = _integral(lambda s: 1 - _collision(s, bands, rows), threshold, 1.0)
-        return wrong, missed
-
-    return _best(_shapes(num_perm, num_perm), misses, weights)
+    below, above = _nodes(0.0, threshold), _nodes(threshold, 1.0)
+    return _best(below, above, weights, (num_perm, num_perm))
 
 
 @lru_cache(maxsize=64)
@@ -95,52 +90,44 @@ def containment_bands(
     """
 
     def at(ratio: float) -> tuple[int, int]:
-        def collision(t: _Floats, bands: int, rows: int) -> _Floats:
-            return _collision(t / (1 + ratio - t), bands, rows)
-
-        def misses(bands: int, rows: int) -> tuple[float, float]:
-            most = min(ratio, 1.0)
-            wrong = _integral(
-                lambda t: collision(t, bands, rows), 0.0, min(threshold, most)
-            )
-            missed = _integral(
-                lambda t: 1 - collision(t, bands, rows), min(threshold, most), most
-            )
-            return wrong, missed
-
-        return _best(_shapes(num_perm, _LONGEST), misses, weights)
+        most = min(ratio, 1.0)
+        middle = min(threshold, most)
+        below, above = (
+            (share / (1 + ratio - share), weight)
+            for share, weight in (_nodes(0.0, middle), _nodes(middle, most))
+        )
+        return _best(below, above, weights, (num_perm, _LONGEST))
 
     return tuple(at(float(ratio)) for ratio in _RATIOS)
 
 
-def _shapes(num_perm: int, longest: int) -> Iterator[tuple[int, int]]:
-    for bands in range(1, num_perm + 1):
-        for rows in range(1, min(num_perm // bands, longest) + 1):
-            yield bands, rows
+#: Similarities, and how much of an integral each stands for.
+_Nodes = tuple[_Floats, _Floats]
+
+
+def _nodes(low: float, high: float) -> _Nodes:
+    """Return the nodes of Gauss and Legendre's rule between two bounds."""
+    half = (high - low) / 2
+    return low + half * (_PLACES + 1), half * _SHARES
 
 
 def _best(
-    shapes: Iterator[tuple[int, int]],
-    misses: Callable[[int, int], tuple[float, float]],
-    weights: Weights,
+    below: _Nodes, above: _Nodes, weights: Weights, most: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return the shape of the least weighted error, the first of them."""
+    """Return (bands, rows) of the least weighted error, the fewest bands among equals.
 
-    def error(shape: tuple[int, int]) -> float:
-        wrong, missed = misses(*shape)
-        return wrong * weights[0] + missed * weights[1]
-
-    return min(shapes, key=error)
-
-
-def _collision(similarity: _Floats, bands: int, rows: int) -> _Floats:
-    return np.asarray(1 - (1 - similarity**rows) ** bands)
-
-
-def _integral(function: Callable[[_Floats], _Floats], low: float, high: float) -> float:
-    """Integrate by Gauss and Legendre's rule, exact for polynomials like these."""
-    half = (high - low) / 2
-    return float(half * (_NODE_WEIGHTS @ function(low + half * (_NODES + 1))))
+    below, above: similarities that are to be left out and to be found; most: values of
+    a signature, and of a band.
+    """
+    num_perm, longest = most
+    found: list[tuple[float, int, int]] = []
+    for rows in range(1, min(longest, num_perm) + 1):
+        bands = np.arange(1, num_perm // rows + 1)
+        left_out, missed = ((1 - s**rows) ** bands[:, None] for s, _ in (below, above))
+        wrong = (1 - left_out) @ below[1]
+        errors = wrong * weights[0] + (missed @ above[1]) * weights[1]
+        found += zip(errors.tolist(), bands.tolist(), [rows] * len(bands), strict=True)
+    return min(found)[1:]
 
 
 def _share_a_band(

@@ -31,6 +31,7 @@ _WEIGHTS = (0.1, 0.9)
 #: An estimate this many standard deviations below a threshold rules an edge out.
 _DEVIATIONS = 4
 
+Ints = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]
 #: A table's column, or its rows.
 _Key = tuple[int, str | None]
@@ -43,17 +44,20 @@ def candidates(
 
     Edges whose tables are not sketched as needed are none.
     """
-    keys = _compared_keys(tables, sketches, edges)
-    chosen = np.zeros(len(keys), np.bool_)
-    known = [i for i, key in enumerate(keys) if key]
-    chosen[known] = _containing(sketches, [k for k in keys if k], config)
-    rows = [i for i in known if (key := keys[i]) and key[0][1] is None]
-    pairs = [key for i in rows if (key := keys[i])]
-    chosen[rows] |= _similar(sketches, pairs, config)
-    at = np.flatnonzero(chosen)
-    shares, looked_up = sketches.shares([key for i in at if (key := keys[i])])
-    chosen[at] = ~_ruled_out(shares, looked_up, config.min_containment)
-    return chosen
+    found = np.zeros(len(edges.child), np.bool_)
+    # Most tables of a large lake are not sketched: footers told them apart.
+    sketched = np.zeros(len(tables.names), np.bool_)
+    sketched[sketches.whole] = True
+    at = np.flatnonzero(sketched[edges.child])
+    at, pairs = _compared(tables, sketches, edges, at)
+    chosen = _containing(sketches, pairs, config)
+    rows = [i for i, (key, _) in enumerate(pairs) if key[1] is None]
+    chosen[rows] |= _similar(sketches, [pairs[i] for i in rows], config)
+    some = np.flatnonzero(chosen)
+    shares, looked_up = sketches.shares([pairs[i] for i in some.tolist()])
+    chosen[some] = ~_ruled_out(shares, looked_up, config.min_containment)
+    found[at] = chosen
+    return found
 
 
 def measure(
@@ -85,22 +89,27 @@ def _ruled_out(
     return np.asarray(share < threshold - _DEVIATIONS * deviation, np.bool_)
 
 
-def _compared_keys(
-    tables: HashedTables, sketches: Sketches, edges: Edges
-) -> list[tuple[_Key, _Key] | None]:
-    """Return by which sketches each edge is judged: rows, or a telling column."""
+def _compared(
+    tables: HashedTables, sketches: Sketches, edges: Edges, at: Ints
+) -> tuple[Ints, list[tuple[_Key, _Key]]]:
+    """Return which of some edges can be judged, and by which sketches of both tables.
+
+    By their rows, or by a telling column of a child with fewer columns.
+    """
     telling: dict[int, str | None] = {}
-    found: list[tuple[_Key, _Key] | None] = []
-    for child, parent in zip(edges.child.tolist(), edges.parent.tolist(), strict=True):
+    known, pairs = [], []
+    places = zip(at.tolist(), *(side.tolist() for side in edges.take(at)), strict=True)
+    for place, child, parent in places:
         name = None
         if len(tables.names[child]) < len(tables.names[parent]):
             if child not in telling:
                 telling[child] = _telling(sketches, child, tables.names[child])
             name = telling[child]
-        keys = (child, name), (parent, name)
-        needed = (*keys, (child, None))
-        found.append(keys if all(key in sketches for key in needed) else None)
-    return found
+        pair = (child, name), (parent, name)
+        if pair[0] in sketches and pair[1] in sketches:
+            known.append(place)
+            pairs.append(pair)
+    return np.array(known, np.int64), pairs
 
 
 def _telling(sketches: Sketches, table: int, names: Iterable[str]) -> str | None:

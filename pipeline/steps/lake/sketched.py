@@ -111,6 +111,11 @@ class Sketches:
             pa.array([self._place[key] for key in chosen], pa.int64())
         )
 
+    @property
+    def whole(self) -> list[int]:
+        """Tables whose rows are sketched as a whole."""
+        return [table for table, column in self._place if column is None]
+
     def __contains__(self, key: tuple[int, str | None]) -> bool:
         return key in self._place
 

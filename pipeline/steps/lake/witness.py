@@ -17,6 +17,8 @@ from pipeline.steps.lake.hashed_tables import HashedTables
 
 _AS_THEY_ARE = (Family.NUMBER, Family.BOOLEAN)
 _LONGEST = 4096
+# Making one anew for each witness is what would take the time.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
 
 
 def row_witnesses(
@@ -82,11 +84,13 @@ def _in_text(value: pa.Scalar) -> str | None:
 
 
 def _json(values: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(dict(values)), ensure_ascii=False, allow_nan=False)
+    return _ENCODER.encode(_plain(values))
 
 
 def _plain(value: Any) -> Any:
     """Return what JSON can hold; NaN and infinities as words, bytes as text or hex."""
+    if value is None or isinstance(value, int):
+        return value
     if isinstance(value, dict):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -98,8 +102,6 @@ def _plain(value: Any) -> Any:
         return sound if len(sound) <= _LONGEST else f"{sound[:_LONGEST]}…"
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, bool | int):
-        return value
     return str(value)
 
 

@@ -19,6 +19,8 @@ from pipeline.store.lake.files import Files
 from pipeline.store.lake.leaves import flattened
 
 _BATCH_ROWS = 1 << 16
+#: A part below this size is decoded by one thread: waking others takes longer.
+_SMALL_PART = 4 * 2**20
 
 
 class UnreadableTable(InputError):
@@ -162,7 +164,10 @@ class TableReader:
             if tuple(sizes) != part.row_groups:
                 raise OSError("it changed since the scan")
             read = file.iter_batches(
-                batch_size=_BATCH_ROWS, row_groups=list(groups), columns=list(columns)
+                batch_size=_BATCH_ROWS,
+                row_groups=list(groups),
+                columns=list(columns),
+                use_threads=part.bytes > _SMALL_PART,
             )
             for batch in read:
                 yield flattened(batch, columns)
