@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.config.steps import ApplyConfig
@@ -20,11 +19,11 @@ from pipeline.store.outputs import (
     MAX_FILES,
     WRITTEN,
     ShardSize,
-    datacomp_subset,
+    join_subset,
     settle,
     write_kept,
+    write_subset,
 )
-from pipeline.store.reader import single
 from pipeline.store.run_folder import remove
 
 
@@ -100,12 +99,15 @@ def _write_subset(context: Context, repeats: Frame | None) -> bool:
     engine = context.engine
     chosen = context.samples if repeats is None else repeats
     names = ["uid"] if repeats is None else ["uid", "count"]
-    rows = engine.collect(engine.select(chosen, {n: n for n in names}), context.rows)
-    uids = single(rows["uid"])
-    if repeats is not None:
-        uids = uids.take(np.repeat(np.arange(len(uids)), rows["count"].to_numpy()))
-    subset = datacomp_subset(uids)
-    if subset is None:
-        return False
-    np.save(context.folder / "subset.npy", subset)
-    return True
+    folder = context.folder / "subset"
+    # Of 32 hexadecimal digits, the order as strings is that of the numbers.
+    written = engine.map_batches(
+        engine.select(chosen, {name: name for name in names}),
+        partial(write_subset, folder=os.fspath(folder)),
+        WRITTEN,
+        order_by=("uid",),
+    )
+    parts = engine.collect(written, MAX_FILES)
+    done = join_subset(folder, parts, context.folder / "subset.npy")
+    remove(folder)
+    return done

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,3 +245,47 @@ def datacomp_subset(uids: pa.Array) -> npt.NDArray[np.void] | None:
     subset = np.empty(len(halves), SUBSET)
     subset["f0"], subset["f1"] = halves[:, 0], halves[:, 1]
     return np.sort(subset)
+
+
+def write_subset(
+    batches: Iterator[pa.RecordBatch], *, folder: str
+) -> Iterator[pa.RecordBatch]:
+    """Write uids that arrive in order as a stretch of DataComp's subset file.
+
+    A column `count` says how often a uid is to stand there. Yields one batch of
+    WRITTEN; its rows are -1 if a uid is not 128-bit hexadecimal.
+    """
+    file = Path(folder) / _own_name(0, ".bin")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    rows = 0
+    with file.open("wb") as sink:
+        for batch in batches:
+            uids = batch.column("uid")
+            if "count" in batch.schema.names:
+                counts = batch.column("count").to_numpy()
+                uids = uids.take(pa.array(np.repeat(np.arange(len(uids)), counts)))
+            part = datacomp_subset(uids)
+            if part is None:
+                rows = -1
+                break
+            sink.write(part.tobytes())
+            rows += len(part)
+    yield _written(file.name, rows)
+
+
+def join_subset(folder: Path, written: pa.Table, target: Path) -> bool:
+    """Put the stretches of WRITTEN together to a .npy file, in the order of tasks.
+
+    Returns False, and writes nothing, if a uid was not 128-bit hexadecimal.
+    """
+    parts = written.sort_by("task").to_pylist()
+    if any(part["rows"] < 0 for part in parts):
+        return False
+    shape = (sum(part["rows"] for part in parts),)
+    with target.open("wb") as sink:
+        about = {"descr": SUBSET.descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(sink, about)
+        for part in parts:
+            with (folder / part["file"]).open("rb") as source:
+                shutil.copyfileobj(source, sink)
+    return True

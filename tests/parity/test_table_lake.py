@@ -80,8 +80,8 @@ def assert_same(local: Path, spark: Path) -> int:
 @pytest.mark.parametrize(
     "partitions",
     [
-        pytest.param(3, marks=pytest.mark.slow),
-        pytest.param(17, marks=pytest.mark.slow),
+        3,
+        17,
         pytest.param(None, marks=pytest.mark.slow),
     ],
 )
@@ -92,7 +92,6 @@ def test_a_small_lake(lake: Path, spark: Any, tmp_path: Path, partitions: int | 
     assert assert_same(local, found) >= 10
 
 
-@pytest.mark.slow
 @pytest.mark.shared
 def test_the_shared_lake(shared: Path, spark: Any, tmp_path: Path):
     lake = shared / "data" / "lake"

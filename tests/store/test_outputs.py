@@ -12,11 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.core.task import Task, set_task
 from pipeline.store.outputs import (
     ShardSize,
     datacomp_subset,
+    join_subset,
     write_kept,
     write_quarantine,
+    write_subset,
 )
 from pipeline.store.reader import SampleReader
 
@@ -183,3 +186,40 @@ def test_no_row_at_all_is_an_empty_subset():
     subset = datacomp_subset(pa.array([], pa.string()))
     assert subset is not None
     assert (len(subset), subset.dtype) == (0, np.dtype("u8,u8"))
+
+
+def subset_of(folder: Path, tasks: list[list[pa.RecordBatch]]) -> pa.Table:
+    """Write each task's stretch; return WRITTEN, the last task first."""
+    written = []
+    for number, batches in enumerate(tasks):
+        set_task(Task(number))
+        written += write_subset(iter(batches), folder=str(folder))
+    set_task(Task())
+    return pa.Table.from_batches(written[::-1])
+
+
+def uid_batch(uids: list[str], counts: list[int] | None = None) -> pa.RecordBatch:
+    columns = {"uid": pa.array(uids, pa.string())}
+    if counts is not None:
+        columns["count"] = pa.array(counts, pa.int64())
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def test_stretches_of_a_subset_join_to_the_file_of_all(tmp_path: Path):
+    rng = np.random.default_rng(1)
+    uids = sorted(rng.bytes(16).hex() for _ in range(12))
+    counts = [1, 3, 2, 1, 1, 1, 4, 1, 1, 1, 1, 2]
+    batches = [uid_batch(uids[i : i + 3], counts[i : i + 3]) for i in (0, 3, 6, 9)]
+    written = subset_of(tmp_path, [batches[:2], batches[2:3], [], batches[3:]])
+    assert join_subset(tmp_path, written, tmp_path / "subset.npy")
+    whole = datacomp_subset(pa.array(np.repeat(uids, counts)))
+    np.save(tmp_path / "whole.npy", whole)
+    found = (tmp_path / "subset.npy").read_bytes()
+    assert found == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_no_file_if_one_task_meets_another_kind_of_uid(tmp_path: Path):
+    tasks = [[uid_batch([GOLDEN])], [uid_batch([GOLDEN]), uid_batch(["row-1"])]]
+    written = subset_of(tmp_path, tasks)
+    assert not join_subset(tmp_path, written, tmp_path / "subset.npy")
+    assert not (tmp_path / "subset.npy").exists()
