@@ -1,16 +1,17 @@
 """Rows that share a band: sorted where the driver is, or grouped where the rows are.
 
 Up to `engine.driver_rows` rows, the digests of one band at a time come to the driver.
-Above it, a digest's rows are counted by the workers, and only those of two rows or more
-come: a star each, the bucket's first row and another one. A bucket is never gathered:
-its first row is the least of what each worker finds, and joins each member where that
-one is, so that a bucket that holds much of the pool is spread over the workers.
+Above it, workers count the rows of each digest, first each its own and then the sums,
+and let the rows of shared digests alone through. No worker gathers a bucket: its rows
+are looked up where they are, so that one that holds much of the pool, a hot key, is
+spread over the workers. A number, a band and a digest come for each membership.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,12 @@ from pipeline.steps.sketching import jaccard_threads
 #: Memberships of rows in buckets that one driver holds, 4 bytes each.
 MAX_MEMBERSHIPS = 1_000_000_000
 
-_DIGESTS = pa.schema([("number", pa.int64()), ("digest", pa.uint64())])
-_SHARED = pa.schema([("digest", pa.uint64()), ("first", pa.int64())])
+_DIGESTS = pa.schema(
+    [("number", pa.int64()), ("band", pa.int16()), ("digest", pa.uint64())]
+)
+_SHARED = pa.schema([("digest", pa.uint64())])
+# 18 bytes a row and band while they are grouped, on the workers.
+_BANDS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -100,46 +105,61 @@ def collect_digests(
 
 
 def _on_workers(engine: Engine, sketches: Sketches) -> Iterator[Buckets]:
-    """Group rows by digest, band by band; let only those of shared digests come."""
+    """Group rows by digest, some bands at a time; let those of shared digests come."""
     rows = len(sketches.present)
-    for band in range(sketches.bands):
-        columns = {"number": "number", "state": "state", "digest": f"band_{band}"}
-        whole = engine.select(sketches.frame, columns)
-        digests = engine.map_batches(whole, only_present, _DIGESTS)
-        groups = engine.aggregate(
-            digests, "digest", {"rows": ("number", "count"), "first": ("number", "min")}
+    for start in range(0, sketches.bands, _BANDS_AT_ONCE):
+        bands = range(start, min(sketches.bands, start + _BANDS_AT_ONCE))
+        names = ["number", "state", *(f"band_{band}" for band in bands)]
+        digests = engine.map_batches(
+            engine.select(sketches.frame, {name: name for name in names}),
+            partial(each_band, bands=bands),
+            _DIGESTS,
         )
-        shared = engine.map_batches(groups, only_shared, _SHARED)
-        stars = engine.select(
-            engine.join(digests, shared, "digest", "inner"),
-            {"number": "number", "first": "first"},
-        )
-        table = engine.collect(stars, rows)
-        yield _of_stars(table, sketches.position, band)
+        counts = engine.aggregate(digests, "digest", {"rows": ("number", "count")})
+        shared = engine.map_batches(counts, only_shared, _SHARED)
+        members = engine.join(digests, shared, "digest", "semi")
+        yield _grouped(engine.collect(members, rows * len(bands)), sketches.position)
 
 
-def _of_stars(stars: pa.Table, position: npt.NDArray[np.int64], band: int) -> Buckets:
-    """Return the buckets of one band by its stars: each member and its centre."""
-    place = position[stars["number"].to_numpy()]
-    bucket = stars["first"].to_numpy()
-    order = np.lexsort((place, bucket))
-    first = np.flatnonzero(np.diff(bucket[order], prepend=-1))
+def _grouped(members: pa.Table, position: npt.NDArray[np.int64]) -> Buckets:
+    """Return the buckets of some bands by the digest of each member.
+
+    Should rows of two bands have the same digest, they still are two buckets here, or
+    none where either has a single row.
+    """
+    place = position[members["number"].to_numpy()]
+    digest, band = members["digest"].to_numpy(), members["band"].to_numpy()
+    order = np.lexsort((place, digest, band))
+    fresh = np.ones(len(order), np.bool_)
+    fresh[1:] = np.diff(digest[order]) != 0
+    fresh[1:] |= np.diff(band[order]) != 0
+    starts = np.flatnonzero(fresh)
+    sizes = np.diff(np.append(starts, len(order)))
+    several = sizes > 1
     return Buckets(
-        np.append(first, len(order)).astype(np.int64),
-        place[order].astype(np.uint32),
-        np.full(len(first), band, np.int16),
+        np.concatenate([[0], np.cumsum(sizes[several])]).astype(np.int64),
+        place[order][np.repeat(several, sizes)].astype(np.uint32),
+        band[order][starts[several]].astype(np.int16),
     )
 
 
-def only_present(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield number and digest of the rows that take part."""
+def each_band(
+    batches: Iterator[pa.RecordBatch], *, bands: range
+) -> Iterator[pa.RecordBatch]:
+    """Yield number, band and digest of the rows that take part."""
     for batch in batches:
         there = batch.filter(pc.equal(batch.column("state"), ""))
-        yield there.select(_DIGESTS.names)
+        for band in bands:
+            columns = [
+                there.column("number"),
+                pa.array(np.full(len(there), band, np.int16)),
+                there.column(f"band_{band}"),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=_DIGESTS)
 
 
 def only_shared(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the digests that several rows have, and their least number."""
+    """Yield the digests that several rows have."""
     for batch in batches:
         shared = batch.filter(pc.greater(batch.column("rows"), 1))
         yield shared.select(_SHARED.names)
