@@ -95,7 +95,7 @@ def _tell(folder: Path, found: dict) -> None:
         f"{found['bytes'] / 2**20:,.0f} MiB; scan {found['seconds']:.1f} s "
         f"({found['cpu']:.1f} s of CPU), "
         f"{found['peak_gib']:.2f} GiB, {read / 2**20:,.0f} MiB read; "
-        f"{found['untouched']:.0%} of the tables' bytes are never read"
+        f"{found['untouched']:.0%} of the bytes never sketched"
     )
     for stage in found["stages"]:
         print(
@@ -231,7 +231,8 @@ def scan(folder: Path, ignore: str) -> dict:
         if edge["relation"] in ("contained", "duplicate")
     ]
     size = sum(tables["bytes"].to_pylist())
-    # Every table that any later stage reads was sketched, and is sketched once.
+    # What samples and contents read of a table was sketched, and is sketched once; the
+    # search for rebuild queries reads more.
     sketched = next(s["bytes_read"] for s in stages if s["stage"] == "sketch")
     shutil.rmtree(out)
     return {

@@ -172,7 +172,7 @@ def _tell_summary(found: LakeResult) -> str:
     counts = (f"{count:,} {relation}" for relation, count in found.relations.items())
     read = sum(stage["bytes_read"] for stage in found.stages)
     lines.append(
-        f"{found.tables:,} tables, {size(read)} of {size(found.bytes)} read; "
+        f"{found.tables:,} tables of {size(found.bytes)}, {size(read)} read; "
         f"pairs: {', '.join(counts) or 'none'}; see {found.path}"
     )
     return "\n".join(lines)

@@ -46,9 +46,8 @@ def tell_moved(found: Mapping[str, Any], done: str) -> str:
     lines = [f"{done}  {table}" for table in found[done]]
     lines += [f"left  {kept['table']}: {kept['reason']}" for kept in found["kept"]]
     where = f" to {found['trash']}" if "trash" in found else ""
-    lines.append(
-        f"{len(found[done]):,} tables {done}{where}, {len(found['kept']):,} left"
-    )
+    tables = "1 table" if len(found[done]) == 1 else f"{len(found[done]):,} tables"
+    lines.append(f"{tables} {done}{where}, {len(found['kept']):,} left")
     return "\n".join(lines)
 
 

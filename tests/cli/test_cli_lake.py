@@ -63,7 +63,8 @@ def test_a_scan_says_what_it_read_and_what_it_could_not(
     assert main(arguments) == 0
     told = capsys.readouterr().out
     assert told.startswith("broken.parquet: ")
-    assert "3 tables, 0 B of " in told
+    assert "3 tables of " in told
+    assert ", 0 B read; " in told
 
 
 def test_an_unknown_table_is_named_with_what_there_is(
