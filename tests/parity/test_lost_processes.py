@@ -28,9 +28,9 @@ Demo = tuple[Path, Path]
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """Return a recipe over 1,200 scenes in small shards, and the local run."""
+    """Return a recipe over 600 scenes in small shards, and the local run."""
     folder = tmp_path_factory.mktemp("demo")
-    recipe = prepare_demo(folder, 1200, 0)
+    recipe = prepare_demo(folder, 600, 0)
     values = yaml.safe_load(recipe.read_text())
     values["output"] = {"report": False}
     recipe.write_text(yaml.safe_dump(values))

@@ -117,7 +117,7 @@ class SparkEngine(Relations):
         self, frame: SparkFrame, by: Sequence[tuple[str, bool]], count: int
     ) -> dict[str, Any] | None:
         """Return the `count`-th row in the order `by`: sorted, counted, picked."""
-        from pyspark.sql.functions import col
+        from pyspark.sql.functions import col, spark_partition_id
 
         if count < 1:
             return None
@@ -133,10 +133,8 @@ class SparkEngine(Relations):
         left = count
         for part in self._parts_of(ordered, workers.count_rows):
             if left <= part["rows"]:
-                kernel = partial(
-                    workers.pick_row, number=part["number"], offset=left - 1
-                )
-                return self._picked(ordered, kernel)
+                there = kept.where(spark_partition_id() == part["number"])
+                return self._picked(SparkFrame(chosen.schema, there), left - 1)
             left -= part["rows"]
         return None
 
@@ -257,8 +255,9 @@ class SparkEngine(Relations):
             )
         return files, sum(part["rows"] for part in parts)
 
-    def _picked(self, frame: SparkFrame, kernel: Any) -> dict[str, Any]:
+    def _picked(self, frame: SparkFrame, offset: int) -> dict[str, Any]:
         schema = frame.schema
+        kernel = partial(workers.pick_row, offset=offset)
         with our_errors():
             found = self._through(frame, kernel, schema).toArrow()
         if len(found) != 1:

@@ -6,6 +6,7 @@ import gc
 import os
 import resource
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,8 @@ def run_kernel(
     for batch in kernel(given):
         for start in range(0, len(batch), _SLICE):
             yield to_wire(batch.slice(start, _SLICE), target)
+    # Spark ends a worker, with all that it has loaded, that leaves rows unread.
+    deque(given, maxlen=0)
     spare_libraries()
     peak.add(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
@@ -139,15 +142,13 @@ def count_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def pick_row(
-    batches: Iterator[pa.RecordBatch], *, number: int, offset: int
+    batches: Iterator[pa.RecordBatch], *, offset: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield one row of one partition."""
-    if enter_task().number != number:
-        return
+    """Yield the row at `offset` of what arrives, if there are as many."""
+    enter_task()
     for batch in batches:
-        if offset < len(batch):
+        if 0 <= offset < len(batch):
             yield batch.slice(offset, 1)
-            return
         offset -= len(batch)
 
 
