@@ -89,7 +89,8 @@ def tell_purity(result: Purity) -> str:
     verdict = (
         "falls with every level" if result.monotone else "does not fall throughout"
     )
-    lines.append(f"The mean {verdict}; see {result.path / 'purity.html'}")
+    told = f"The mean {verdict}; see" if len(result.levels) > 1 else "See"
+    lines.append(f"{told} {result.path / 'purity.html'}")
     return "\n".join(lines)
 
 

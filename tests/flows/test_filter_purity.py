@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from pipeline import cli
+from pipeline.flows.filter_purity import Level, Purity, tell_purity
 from tests.trusted_pool import recipe, trusted_table, write_pool
 
 
@@ -56,6 +57,12 @@ def test_again_it_only_reads_and_tells_a_table(measured, capsys):
     assert before == after
     curve = folder / "out" / "purity-100-seed-3" / "curves.parquet"
     assert len(pq.read_table(curve)) == 8
+
+
+def test_of_one_level_it_says_nothing_about_a_fall(tmp_path):
+    levels = (Level(1.0, (0.8, 0.9), 0.85, 0.07), Level(0.5, (0.7, 0.8), 0.75, 0.07))
+    assert "falls" in tell_purity(Purity(tmp_path, levels, True)).splitlines()[-1]
+    assert "falls" not in tell_purity(Purity(tmp_path, levels[:1], True))
 
 
 @pytest.mark.parametrize("levels", ["2", "a,b", "-1,1"])
