@@ -135,14 +135,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     return recipe, run_local(recipe, folder / "local")
 
 
-@pytest.mark.parametrize(
-    "partitions",
-    [
-        3,
-        pytest.param(1, marks=pytest.mark.slow),
-        pytest.param(17, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("partitions", [3, 1, 17])
 def test_the_demo(demo: tuple[Recipe, Path], run_spark: Run, partitions: int):
     recipe, local = demo
     assert_same(local, run_spark(recipe, partitions))

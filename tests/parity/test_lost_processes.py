@@ -42,6 +42,7 @@ def submitted(cluster: SparkCluster, recipe: Path, out: Path) -> list[str]:
     winnow = [sys.executable, "-m", "pipeline.cli", "submit", str(recipe)]
     conf = {
         "spark.executor.memory": "1g",
+        "spark.executor.memoryOverhead": "384m",
         "spark.driver.memory": "512m",
         "spark.ui.enabled": "false",
     }
