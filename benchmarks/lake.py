@@ -1,6 +1,6 @@
 """A lake's containments through `winnow lake scan`, against comparing all pairs.
 
-    python benchmarks/lake.py [--tables 500 1000 2500 5000] [--scale 0.05] [--lake DIR]
+    python benchmarks/lake.py [--tables 500 1000 2500 5000] [--scale 0.01] [--lake DIR]
 
 Generated lakes: families of 50 tables with keyed rows; five families have one schema.
 40 of a family are other deliveries of it, which nothing contains: 20 of other ids,
@@ -47,10 +47,10 @@ def main() -> None:
     parser.add_argument(
         "--tables", type=int, nargs="*", default=[500, 1000, 2500, 5000]
     )
-    parser.add_argument("--scale", type=float, default=0.05)
+    parser.add_argument("--scale", type=float, default=0.01)
     parser.add_argument("--lake", type=Path, help="a folder of real tables")
     parser.add_argument("--ignore", default="rownames", help="column of --lake")
-    parser.add_argument("--brute", type=int, default=1000, help="largest lake for it")
+    parser.add_argument("--brute", type=int, default=500, help="largest lake for it")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
