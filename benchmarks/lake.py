@@ -7,7 +7,7 @@ Generated lakes: families of 50 tables with keyed rows; five families have one s
 which bounds tell apart, 20 with values drawn from the base's and amounts within its
 bounds, which takes sketches. 10 are a base, what was made of it (projections, filters,
 a shuffled copy) and a near miss that differs in one row. pyarrow, polars and DuckDB
-write in turn. At `--scale 1` 5,000 tables hold about 20 GB. `--lake` adds a folder of
+write in turn. At `--scale 1` 5,000 tables hold about 26 GiB. `--lake` adds a folder of
 real tables.
 
 Every task runs in a process of its own, so that its peak memory is its own. The brute
