@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from pipeline.core.errors import InputError
 from pipeline.engines.spark.frame import SparkFrame
 from pipeline.engines.spark.session import SparkOptions, open_session, translated
 from pipeline.engines.spark.workers import see_gpu
-from tests.cluster import SparkCluster
+from tests.cluster import ROOT, SparkCluster
 
 TRACEBACK = """An exception was thrown from the worker: Traceback (most recent):
   File "worker.py", line 1, in main
@@ -121,3 +122,30 @@ def test_only_a_small_side_of_a_join_is_sent_to_all(spark: Any, tmp_path: Path) 
     # Spark itself would take both for 8 bytes: the number of the part to be read.
     for size in (2**30, None):
         assert "Broadcast" not in plan(dataclasses.replace(small, bytes=size))
+
+
+JOB = """
+from pipeline.engines.spark.session import SparkOptions, open_session
+
+names = ["spark.executor.memory", "spark.executor.memoryOverhead"]
+options = SparkOptions(conf=dict.fromkeys(names, "2g"))
+settings = open_session(options).sparkContext.getConf()
+print("found", *(settings.get(name) for name in names))
+"""
+
+
+def test_what_spark_submit_is_given_stays(java: None, tmp_path: Path) -> None:
+    job = tmp_path / "job.py"
+    job.write_text(JOB)
+    command = [str(Path(sys.executable).with_name("spark-submit"))]
+    command += ["--master", "local[1]", "--conf", "spark.ui.enabled=false"]
+    command += ["--conf", "spark.executor.memory=1g", str(job)]
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    env = {
+        **{k: v for k, v in os.environ.items() if not k.startswith("PYSPARK_GATEWAY")},
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert "found 1g 2g" in done.stdout, done.stderr

@@ -79,8 +79,10 @@ def _started(options: SparkOptions) -> SparkSession:
     # Workers that are not told otherwise run what the driver runs.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("winnow")
+    submitted = _submitted()
     for name, value in options.conf.items():
-        builder = builder.config(name, value)
+        if name not in submitted:
+            builder = builder.config(name, value)
     try:
         session = builder.getOrCreate()
     except (PySparkException, OSError) as error:
@@ -91,6 +93,20 @@ def _started(options: SparkOptions) -> SparkSession:
     # Otherwise the event log of this session would never be closed.
     atexit.register(session.stop)
     return session
+
+
+def _submitted() -> set[str]:
+    """Return the names of settings that spark-submit was given for this process.
+
+    They were written for this very run: what a recipe or Winnow's own file says of them
+    would win over spark-submit's command line otherwise.
+    """
+    from pyspark import SparkConf, SparkContext
+
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return set()
+    SparkContext._ensure_initialized()
+    return {name for name, _ in SparkConf().getAll()}
 
 
 @contextmanager
