@@ -90,9 +90,9 @@ def tell_vectors(given: argparse.Namespace, master: str, work: Path) -> None:
 
 def tell_texts(given: argparse.Namespace, master: str, work: Path) -> None:
     local = run_local("texts", work)
-    print(
-        f"one bucket of {given.texts:,} texts: {given.texts / 1024:.0f} MB of sketches"
-    )
+    # 128 values of 32 bits each.
+    sketches = given.texts * 512 / 2**20
+    print(f"one bucket of {given.texts:,} texts: {sketches:.0f} MB of sketches")
     found = run("texts", {"name": "spark", "driver_rows": 0}, master, work)
     tell("workers", "minhash", found, local)
 
