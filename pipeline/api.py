@@ -125,7 +125,10 @@ def _write_report(path: Path) -> None:
 def scan(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult:
     """Scan a lake of tables; see `pipeline.flows.table_lake.scan`."""
     from pipeline.flows import table_lake
+    from pipeline.reports.page import charts
 
+    if config.output.report:
+        charts.start()
     found = table_lake.scan(config, make_engine, progress)
     if config.output.report:
         _write_report(found.path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from threading import Thread
 from typing import Any
 
 from markupsafe import Markup
@@ -56,6 +57,14 @@ _CONFIG: Spec = {
     "text": {"color": "var(--ink)", "fontSize": 11},
     "rule": {"color": "var(--ink)"},
 }
+
+
+def start() -> None:
+    """Start the drawing engine beside other work: the first chart waits a second.
+
+    Not as a daemon, since Python must not end while the engine starts.
+    """
+    Thread(target=_svg, args=({"mark": "bar"},), kwargs={"named": False}).start()
 
 
 def draw(spec: Spec, label: str) -> Markup:
