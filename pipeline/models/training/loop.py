@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,33 +112,33 @@ class Training:
     ) -> None:
         towers = self.world.wrapped(self._towers)
         set_modes(self.model.module, self.model.frozen)
-        batches = ahead(data, progress.step, self.recipe, self.world)
-        began = time.monotonic()
-        for batch, images, tokens, waited in batches:
-            loss = self._step(towers, images, tokens, progress.step, steps)
-            progress.step += 1
-            now = time.monotonic()
-            progress.seconds += now - began
-            began = now
-            progress.waited += waited
-            progress.loss_sum += loss
-            progress.loss_steps += 1
-            ended = progress.step >= steps
-            measures = ended or progress.step % every == 0
-            if measures:
-                self._measure(held_out, progress, batch.epoch, steps)
-                if self.recipe.patience and progress.stale >= self.recipe.patience:
-                    progress.finished = "early"
-            if ended:
-                progress.finished = progress.finished or "all steps"
-            due = progress.step % self.recipe.checkpoint_every == 0
-            if (measures or due) and self.world.first:
-                self.state.save(self.model.module, self._optimizer, progress)
-            if progress.finished:
-                batches.close()
-                return
-            if measures:
-                began = time.monotonic()
+        # Closed whatever ends the loop: a loss that is not finite leaves no threads.
+        with closing(ahead(data, progress.step, self.recipe, self.world)) as batches:
+            began = time.monotonic()
+            for batch, images, tokens, waited in batches:
+                loss = self._step(towers, images, tokens, progress.step, steps)
+                progress.step += 1
+                now = time.monotonic()
+                progress.seconds += now - began
+                began = now
+                progress.waited += waited
+                progress.loss_sum += loss
+                progress.loss_steps += 1
+                ended = progress.step >= steps
+                measures = ended or progress.step % every == 0
+                if measures:
+                    self._measure(held_out, progress, batch.epoch, steps)
+                    if self.recipe.patience and progress.stale >= self.recipe.patience:
+                        progress.finished = "early"
+                if ended:
+                    progress.finished = progress.finished or "all steps"
+                due = progress.step % self.recipe.checkpoint_every == 0
+                if (measures or due) and self.world.first:
+                    self.state.save(self.model.module, self._optimizer, progress)
+                if progress.finished:
+                    return
+                if measures:
+                    began = time.monotonic()
 
     def _step(
         self, towers: Any, images: Any, tokens: Any, step: int, steps: int
