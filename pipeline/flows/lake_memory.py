@@ -156,6 +156,8 @@ class SketchMemory:
         if not self._grew:
             return
         known = self.known()
+        if [len(part) for part in self._parts] == [len(known.table)]:
+            return
         self._parts, self._grew = [], False
         self.remember(known)
         self._saved.settle(self._parts[0])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -79,3 +81,30 @@ def test_a_hint_lists_some_of_many_words() -> None:
     assert hint.startswith("known: table-00000, ")
     assert hint.endswith(" and 4,960 more")
     assert did_you_mean("x", ["b", "a"]) == "known: a, b"
+
+
+_ALONE = """
+import sys
+from pipeline.cli import main
+code = main()
+spared = [name for name in ("pandas", "scipy") if name not in sys.modules]
+import pyarrow as pa
+assert pa.table({"n": [1, 2]}).to_pandas()["n"].sum() == 3
+import scipy.linalg
+print(code, *spared, file=sys.stderr)
+"""
+
+
+def test_a_scan_alone_in_its_process_imports_no_pandas_and_no_scipy(
+    scanned: Path, tmp_path: Path
+) -> None:
+    lake, run = scanned.parent / "lake", tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, "lake", "scan", str(lake), "--out", str(run)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "0 pandas scipy"
+    found, before = (pq.read_table(r / "edges.parquet") for r in (run, scanned))
+    assert found.drop_columns("rebuild_sql") == before.drop_columns("rebuild_sql")

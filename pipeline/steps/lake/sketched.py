@@ -43,6 +43,7 @@ SKETCHES = pa.schema(
     ]
 )
 _LISTS = ("hi", "lo", "position", "repeats")
+_PLAIN = ("column", "rows", "nulls", "raw")
 
 
 class Refuted(NamedTuple):
@@ -236,26 +237,40 @@ def _plain(numbers: npt.NDArray[np.int64]) -> list[int]:
 
 def as_table(sketches: Iterable[tuple[int, Sketch]]) -> pa.Table:
     """Return the sketches of tables as SKETCHES."""
-    return pa.Table.from_pylist([_as_row(*item) for item in sketches], SKETCHES)
+    found = list(sketches)
+    kept = [sketch for _, sketch in found]
+    columns: dict[str, Any] = {
+        "table": [table for table, _ in found],
+        **{name: [getattr(s, name) for s in kept] for name in _PLAIN},
+        **{name: [getattr(s.kmv, name) for s in kept] for name in _LISTS},
+        "complete": [s.kmv.complete for s in kept],
+        "minhash": [s.minhash for s in kept],
+        "statistics": [_as_json(s.statistics) for s in kept],
+        "reason": [None] * len(kept),
+    }
+    return pa.table(
+        [_filled(columns[field.name], field.type) for field in SKETCHES],
+        schema=SKETCHES,
+    )
+
+
+def _filled(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return a column of plain values or, of lists, of numpy arrays taken whole."""
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    dtype = kind.value_type.to_pandas_dtype()
+    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    joined = np.concatenate([np.empty(0, dtype), *values])
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(joined), kind)
+
+
+def _as_json(statistics: ColumnStatistics | None) -> str | None:
+    return None if statistics is None else json.dumps(statistics.to_json())
 
 
 def as_unreadable(table: int, reason: str) -> pa.Table:
     """Return what stands for a table whose rows cannot be read, as SKETCHES."""
     return pa.Table.from_pylist([{"table": table, "reason": reason}], SKETCHES)
-
-
-def _as_row(table: int, sketch: Sketch) -> dict[str, Any]:
-    statistics = sketch.statistics
-    return {
-        "table": table,
-        "column": sketch.column,
-        "rows": sketch.rows,
-        "nulls": sketch.nulls,
-        **sketch.kmv._asdict(),
-        "minhash": sketch.minhash,
-        "statistics": json.dumps(statistics.to_json()) if statistics else None,
-        "raw": sketch.raw,
-    }
 
 
 def _sketch(row: Mapping[str, Any]) -> Sketch:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.algorithms.lake.table_sketch import Sizes, TableSketcher
+from pipeline.algorithms.lake.table_sketch import Sizes, Sketch, TableSketcher
 from pipeline.core.engine import Engine
 from pipeline.core.tables import ColumnStatistics, Family
 from pipeline.steps.lake.hashed_tables import (
@@ -32,6 +32,8 @@ from pipeline.store.lake.footers import vouches_for_text
 from pipeline.store.lake.reader import UnreadableTable
 
 _MAX_SKETCHES = 10_000_000
+#: Sketches, of some kilobytes each, that become a batch together.
+_TOGETHER = 1_000
 #: Text files are read as a whole when they are found, and must be UTF-8.
 _CHECKED = ("parquet", "parquet_folder", "delta")
 
@@ -208,6 +210,7 @@ def sketch_batches(
     sizes: Sizes,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
+    found: list[tuple[int, Sketch]] = []
     for table, tasks in by_table(batches):
         item = wanted[table]
         sketcher = _sketcher(item, sizes)
@@ -216,7 +219,10 @@ def sketch_batches(
                 for block in tables.blocks(task, item.columns):
                     sketcher.add(block.first, block.batch, block.families)
         except UnreadableTable as error:
-            found = as_unreadable(table, error.reason)
+            yield from as_unreadable(table, error.reason).to_batches()
         else:
-            found = as_table((table, sketch) for sketch in sketcher.sketches())
-        yield from found.to_batches()
+            found += ((table, sketch) for sketch in sketcher.sketches())
+        if len(found) >= _TOGETHER:
+            yield from as_table(found).to_batches()
+            found = []
+    yield from as_table(found).to_batches()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import fsspec
+import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
@@ -17,6 +19,9 @@ from pipeline.core.errors import InputError
 
 #: Read from a remote file's end at once: a footer seldom is longer.
 _FOOTER_BYTES = 1 << 16
+#: What makes a URL, or several chained ones, of a path.
+_URL = re.compile("://|::")
+_DISK = LocalFileSystem()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,9 @@ class Files:
 
     def filesystem(self, path: str) -> tuple[Any, str]:
         """Return the file system of a path or URL, and the path inside it."""
+        # What fsspec would say, too, but at length.
+        if path.startswith("/") and not (self.storage_options or _URL.search(path)):
+            return _DISK, path.rstrip("/") or "/"
         fs, inner = fsspec.url_to_fs(path, **self.storage_options)
         return fs, inner
 
@@ -60,7 +68,11 @@ class Files:
         """
         fs, inner = self.filesystem(path)
         if isinstance(fs, LocalFileSystem):
-            with pq.ParquetFile(inner, page_checksum_verification=True) as file:
+            # Opened here: a path costs Parquet's reader a search for its file system.
+            with (
+                pa.OSFile(inner) as source,
+                pq.ParquetFile(source, page_checksum_verification=True) as file,
+            ):
                 yield file
             return
         with (

@@ -79,7 +79,7 @@ def _part_as_row(part: Part) -> dict[str, Any]:
         "bytes": part.bytes,
         "modified": part.modified,
         "row_groups": list(part.row_groups),
-        "constants": _pack(part.constants),
+        "constants": _pack(part.constants) if part.constants else _NO_CONSTANTS,
         "column_bytes": json.dumps(part.column_bytes),
         "dialect": json.dumps(part.dialect),
         "surveyed_bytes": part.surveyed_bytes,
@@ -133,3 +133,6 @@ def _pack(constants: tuple[tuple[str, pa.Scalar], ...]) -> bytes:
 def _unpack(packed: bytes) -> tuple[tuple[str, pa.Scalar], ...]:
     table = pa.ipc.open_stream(packed).read_all()
     return tuple((name, table.column(name)[0]) for name in table.column_names)
+
+
+_NO_CONSTANTS = _pack(())
