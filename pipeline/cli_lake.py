@@ -6,7 +6,6 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 from collections.abc import Callable
@@ -17,9 +16,6 @@ if TYPE_CHECKING:
     from pipeline.config.lake import LakeConfig
 
 Commands = Any
-
-#: Objects that a scan makes between two looks for cycles of unused ones.
-_ALLOCATIONS = 100_000
 
 
 def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
@@ -148,20 +144,24 @@ def _add_restore(actions: Commands) -> argparse.ArgumentParser:
 
 
 def _scan(parsed: argparse.Namespace) -> None:
+    from pipeline import alone
+
     if parsed.alone:
-        # Most of what a scan makes lives to its end; looking for cycles takes time.
-        gc.set_threshold(_ALLOCATIONS, 20, 20)
+        alone.spare_collections()
     from pipeline import api
     from pipeline.config.recipes import load_scan
     from pipeline.console import make_progress
-    from pipeline.spared import spare_imports
 
     config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
-    if parsed.alone and config.engine.name == "local":
-        spare_imports()
+    # A Spark session needs pandas, and to be closed.
+    short = parsed.alone and config.engine.name == "local"
+    if short:
+        alone.spare_imports()
     with make_progress(quiet=parsed.json) as progress:
         found = api.scan(config, progress=progress)
     _print_json(_summary(found)) if parsed.json else print(_tell_summary(found))
+    if short:
+        alone.leave()
 
 
 def _summary(found: LakeResult) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Modality = Literal["image", "text"]
 class StepConfig(BaseModel):
     """Base of every section: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class Budget(StepConfig):

@@ -155,13 +155,19 @@ class SketchMemory:
         """Put what holds of the tables as they are now into one part."""
         if not self._grew:
             return
-        known = self.known()
-        if [len(part) for part in self._parts] == [len(known.table)]:
+        if len(self._parts) == 1 and not _failed(self._parts[0]):
+            # It is what this scan read, all at once.
             return
+        known = self.known()
         self._parts, self._grew = [], False
         self.remember(known)
         self._saved.settle(self._parts[0])
         self._grew = False
+
+
+def _failed(sketches: pa.Table) -> bool:
+    """Whether there is a table whose rows could not be read."""
+    return bool(sketches["reason"].null_count < len(sketches))
 
 
 def _named(sketches: pa.Table) -> pa.Table:

@@ -80,7 +80,12 @@ def refuting_keys(
     The same verdicts as `refute_edge`, for all edges at once. `statistics[i]` are those
     of table i by matching key; edges must be comparable.
     """
-    bounds = _Bounds(edges.keys, statistics)
+    named = np.zeros(len(statistics), np.bool_)
+    named[edges.child] = named[edges.parent] = True
+    bounds = _Bounds(
+        edges.keys,
+        [s if known else {} for s, known in zip(statistics, named, strict=True)],
+    )
     found = np.full(len(edges), -1, np.int64)
     for start in range(0, len(edges), _CHUNK):
         part = slice(start, start + _CHUNK)

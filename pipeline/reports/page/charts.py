@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from threading import Thread
 from typing import Any
 
 from markupsafe import Markup
@@ -60,11 +59,14 @@ _CONFIG: Spec = {
 
 
 def start() -> None:
-    """Start the drawing engine beside other work: the first chart waits a second.
+    """Start the drawing engine, in a thread of its own: the first chart waits for it.
 
-    Not as a daemon, since Python must not end while the engine starts.
+    A page that fetches its scripts needs no engine and comes at once, but the library
+    makes the one that draws. A drawing would do so, too, and let no other Python run.
     """
-    Thread(target=_svg, args=({"mark": "bar"},), kwargs={"named": False}).start()
+    import vl_convert
+
+    vl_convert.vega_to_html({}, bundle=False)
 
 
 def draw(spec: Spec, label: str) -> Markup:
