@@ -15,6 +15,7 @@ from pipeline.flows.lake_run import side_file
 from pipeline.flows.lake_stages import Stages
 from pipeline.steps.lake.hashed_tables import Edges
 from pipeline.steps.lake.rebuild import query_by_side_file, query_of
+from pipeline.steps.lake.row_hashes import RowHashes
 from pipeline.steps.lake.witness import row_witnesses, value_witnesses
 from pipeline.store.run_folder import RunFolder
 
@@ -86,11 +87,11 @@ def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
     size = stored[edges.child] + stored[edges.parent]
     searched = _searched(edges, size, stages.config.rebuild.search_mb * _MB)
     texts: list[str | None] = [None] * len(at)
-    read = 0
+    read, hashes = 0, RowHashes(stages.tables)
     for some in np.array_split(searched, -(-len(searched) // _NOTED) or 1):
         known, found = stages.pair_memory.texts("rebuild", edges.take(some))
         for i in np.flatnonzero(~known).tolist():
-            found[i] = _query(stages, folder, edges.take(some[i : i + 1]), search=True)
+            found[i] = _query(stages, folder, edges.take(some[i : i + 1]), hashes)
             read += int(size[some[i]])
         new = np.flatnonzero(~known)
         stages.pair_memory.remember_texts(
@@ -99,7 +100,7 @@ def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
         for i, text in zip(some.tolist(), found, strict=True):
             texts[i] = text
     for i in np.setdiff1d(np.arange(len(at)), searched).tolist():
-        texts[i] = _query(stages, folder, edges.take(np.array([i])), search=False)
+        texts[i] = _query(stages, folder, edges.take(np.array([i])), None)
     stages.findings.tell(at, "rebuild_sql", texts)
     return len(at), read
 
@@ -121,15 +122,16 @@ def _searched(edges: Edges, size: Ints, most: float) -> Ints:
 
 
 def _query(
-    stages: Stages, folder: RunFolder, pair: Edges, *, search: bool
+    stages: Stages, folder: RunFolder, pair: Edges, hashes: RowHashes | None
 ) -> str | None:
+    """Return the query of a pair, the shortest if there are `hashes` to look for it."""
     child, parent = int(pair.child[0]), int(pair.parent[0])
     own = stages.tables.reader.tables
     versions = {own[i].name: own[i].fingerprint for i in (child, parent)}
     place = side_file(folder, versions, own[child].name, own[parent].name)
     try:
-        if search:
-            return query_of(stages.tables, child, parent, place)
+        if hashes is not None:
+            return query_of(hashes, child, parent, place)
         return query_by_side_file(stages.tables, child, parent, os.fspath(place))
     except (WinnowError, ValueError, OSError, pa.ArrowException):
         # SQL has no notation for a value, or no way to read a file: there is no query.

@@ -28,7 +28,11 @@ from pipeline.store.run_folder import RunFolder
 _NO_TABLE = re.compile(r"Table with name (\S+) does not exist")
 #: Views that join most of a run: stored when they are first asked for, in an order
 #: that lets a query skip what it does not want.
-_STORED = {"duplicates": "kept_twin, uid", "clusters": "step, cluster_id"}
+_STORED = {
+    "duplicates": "kept_twin, uid",
+    "clusters": "step, cluster_id",
+    "islands": 'island, "table"',
+}
 
 _COLUMN = re.compile("column", re.IGNORECASE)
 #: What the engine says of a shard that the run's reader may still read in part.
@@ -163,10 +167,8 @@ class RunDatabase:
 
     def _prepare(self, tables: set[str]) -> None:
         """Make what a query reads quick, once: joins that are stored, JSON Lines."""
-        if self.is_lake:
-            return
         for name, order in _STORED.items():
-            if name in tables:
+            if name in tables and name in self._names:
                 self._store(name, order)
         if "samples" in tables and self.pool and not self.pool.is_parquet:
             self._copy()

@@ -71,18 +71,16 @@ class HashedTables:
 
     def tasks(self, tables: Sequence[int]) -> pa.Table:
         """Return what has to be read to read these tables, one row a read."""
-        rows = [
-            (table, number, group)
-            for table in tables
-            for number, part in enumerate(self.reader.tables[table].parts)
-            for group in (
-                range(len(part.row_groups))
-                if part.bytes > _TASK_BYTES and not part.dialect
-                else [-1]
-            )
-        ]
+        rows = [task for table in tables for task in self.reads(table)]
         columns = np.array(rows, np.int32).reshape(-1, len(TASKS)).T
         return pa.table([pa.array(column) for column in columns], schema=TASKS)
+
+    def reads(self, table: int) -> Iterator[tuple[int, int, int]]:
+        """Yield a table's tasks as (table, part, row group)."""
+        for number, part in enumerate(self.reader.tables[table].parts):
+            apart = part.bytes > _TASK_BYTES and not part.dialect
+            for group in range(len(part.row_groups)) if apart else [-1]:
+                yield table, number, group
 
     def blocks(
         self, task: tuple[int, int, int], compared: Sequence[str]
@@ -101,10 +99,11 @@ class HashedTables:
     def bytes_of(self, columns: Mapping[int, Iterable[str]]) -> int:
         """Return the stored bytes that reading these columns of each table reads."""
         total = 0
-        for table, part, group in rows_of(self.tasks(sorted(columns))):
-            own = [self.names[table][name] for name in columns[table]]
-            chosen = None if group < 0 else group
-            total += self.reader.bytes_of(table, part, chosen, own)
+        for table, names in columns.items():
+            own = [self.names[table][name] for name in names]
+            for _, part, group in self.reads(table):
+                chosen = None if group < 0 else group
+                total += self.reader.bytes_of(table, part, chosen, own)
         return total
 
 

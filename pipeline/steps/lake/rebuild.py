@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 
 from pipeline.algorithms.lake.canonical import hash_values
 from pipeline.algorithms.lake.murmur3 import Hashes
-from pipeline.algorithms.lake.row_hash import hash_rows
 from pipeline.algorithms.lake.row_selection import ChildRows, Matches, condition
 from pipeline.core.families import comparable, value_type
 from pipeline.core.tables import Family, Table
-from pipeline.steps.lake.hashed_tables import HashedTables, rows_of
+from pipeline.steps.lake.hashed_tables import HashedTables
+from pipeline.steps.lake.row_hashes import RowHashes
 from pipeline.store.lake.files import Files
 from pipeline.store.lake.rebuild_sql import (
     SIDE_POSITION,
@@ -79,29 +79,31 @@ def describe(
     Raises ValueError if the parent lacks a row of the child, UnreadableTable if either
     cannot be read, and what `rebuild_query` raises.
     """
-    return _Search(tables, child, parent).result(Path(side_file))
+    return _Search(RowHashes(tables), child, parent).result(Path(side_file))
 
 
 def query_of(
-    tables: HashedTables, child: int, parent: int, side_file: str | os.PathLike[str]
+    hashes: RowHashes, child: int, parent: int, side_file: str | os.PathLike[str]
 ) -> str:
     """Return the query that `describe` finds; a side file that it reads is not written.
 
     Raises what `describe` raises.
     """
-    return _Search(tables, child, parent).query(Path(side_file))
+    return _Search(hashes, child, parent).query(Path(side_file))
 
 
 @dataclass
 class _Search:
     """The search for one pair of tables."""
 
-    tables: HashedTables
+    hashes: RowHashes
     child: int
     parent: int
+    tables: HashedTables = field(init=False)
     matched: Mapping[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.tables = self.hashes.tables
         self.matched = _matched(self.tables, self.child, self.parent)
 
     def result(self, side_file: Path) -> Rebuild:
@@ -140,10 +142,10 @@ class _Search:
 
     def _matches(self) -> Matches:
         compared = self.tables.names_of(self.child)
-        rows = list(_row_hashes(self.tables, self.child, compared))
+        rows = list(self.hashes.of(self.child, compared))
         child = ChildRows(_joined([hashes for _, hashes in rows]))
         positions, numbers = [], []
-        for first, hashes in _row_hashes(self.tables, self.parent, compared):
+        for first, hashes in self.hashes.of(self.parent, compared):
             found = child.numbers_of(hashes)
             held = np.flatnonzero(found >= 0)
             positions.append(first + held)
@@ -246,15 +248,6 @@ def _matched(tables: HashedTables, child: int, parent: int) -> dict[str, str]:
 def files_of(tables: HashedTables) -> Files:
     """Return what opens the tables' files."""
     return Files(tables.reader.storage_options)
-
-
-def _row_hashes(
-    tables: HashedTables, table: int, compared: tuple[str, ...]
-) -> Iterator[tuple[int, Hashes]]:
-    """Yield (position of the first row, hashes of rows), in the table's order."""
-    for task in rows_of(tables.tasks([table])):
-        for block in tables.blocks(task, compared):
-            yield block.first, hash_rows(block.hashes())
 
 
 def leaf_batches(
