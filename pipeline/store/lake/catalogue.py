@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 from fsspec.utils import glob_translate
@@ -28,9 +29,14 @@ from pipeline.store.lake.parts import Constants, StoredPart, columns_of, statist
 #: A table and the statistics of its leaf columns by name.
 Surveyed = tuple[Table, Mapping[str, ColumnStatistics]]
 
+_Item = TypeVar("_Item")
+
 #: Part of every fingerprint: what an older catalogue found is not believed.
 _VERSION = 1
-_LOCAL_THREADS, _REMOTE_THREADS = 2, 16
+#: Files that are opened at once. Local footers take turns: threads would only wait for
+#: each other's Python, while the disk reads some files ahead without any.
+_LOCAL_THREADS, _REMOTE_THREADS, _AHEAD = 2, 16, 16
+_TEXTS = {"csv", "jsonl"}
 _UNREADABLE = (
     OSError,
     ValueError,
@@ -101,6 +107,7 @@ class _Survey:
         local = self._files.is_local(lake.path)
         self._root = os.path.abspath(inner) if local else fs.unstrip_protocol(inner)
         self._threads = _LOCAL_THREADS if local else _REMOTE_THREADS
+        self._local = local
 
     def tables(self) -> Iterator[Surveyed]:
         """Yield every table."""
@@ -110,9 +117,27 @@ class _Survey:
             if same is None:
                 changed.append(found)
             yield from same or ()
+        at_once = [f for f in changed if not self._local or f.format in _TEXTS]
+        in_turn = [f for f in changed if self._local and f.format not in _TEXTS]
         with ThreadPoolExecutor(self._threads) as pool:
-            for tables in pool.map(self._opened, changed):
+            opened = pool.map(self._opened, at_once)
+            for found in self._ahead(in_turn, lambda found: found.files[:1]):
+                yield from self._opened(found)
+            for tables in opened:
                 yield from tables
+
+    def _ahead(
+        self, items: Iterable[_Item], files: Callable[[_Item], Sequence[Entry]]
+    ) -> Iterator[_Item]:
+        """Yield local items, the files of those that follow being read meanwhile."""
+        waiting: deque[_Item] = deque()
+        for item in items:
+            for entry in files(item):
+                self._files.expect(entry)
+            waiting.append(item)
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft()
+        yield from waiting
 
     def _candidates(self) -> Iterator[Candidate]:
         base = self._root.rstrip("/").rpartition("/")[2]
@@ -149,7 +174,7 @@ class _Survey:
         if found.reason is not None:
             return [self._unread(found, found.reason)]
         try:
-            if found.format in {"csv", "jsonl"}:
+            if found.format in _TEXTS:
                 return [self._text(found)]
             stored, schema = self._stored(found)
             if found.supposed and not _agree(stored):
@@ -199,6 +224,9 @@ class _Survey:
             constants = [()]
         if len(entries) == 1:
             footers = [read_footer(self._files, entries[0].path)]
+        elif self._local:
+            each = self._ahead(entries, lambda entry: (entry,))
+            footers = [self._footer(entry) for entry in each]
         else:
             with ThreadPoolExecutor(self._threads) as pool:
                 footers = list(pool.map(self._footer, entries))

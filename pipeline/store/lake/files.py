@@ -22,6 +22,7 @@ _FOOTER_BYTES = 1 << 16
 #: What makes a URL, or several chained ones, of a path.
 _URL = re.compile("://|::")
 _DISK = LocalFileSystem()
+_CAN_EXPECT = hasattr(os, "posix_fadvise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,21 @@ class Files:
             ) as file,
         ):
             yield file
+
+    def expect(self, entry: Entry) -> None:
+        """Have a local file's footer read from the disk meanwhile; others can wait."""
+        if entry.reason is not None or not (_CAN_EXPECT and self.is_local(entry.path)):
+            return
+        try:
+            file = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            # Whoever reads it says so.
+            return
+        start = max(0, entry.bytes - _FOOTER_BYTES)
+        try:
+            os.posix_fadvise(file, start, _FOOTER_BYTES, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
 
     def listed(self, root: str) -> list[Entry]:
         """Return every file below a folder, sorted by name; or the file itself.

@@ -19,6 +19,7 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.tables import ColumnStatistics, Table
 from pipeline.store.lake.catalogue import Lake, discover, fingerprint, survey
+from pipeline.store.lake.files import Entry, Files
 from pipeline.store.lake.reader import TableReader
 
 ROWS = pa.table({"id": [1, 2], "name": ["a", None]})
@@ -354,3 +355,30 @@ def test_a_single_file_is_a_lake_of_one(tmp_path: Path):
     assert (name, table.location) == ("a.parquet", str(path))
     shutil.copy(path, tmp_path / "b.parquet")
     assert list(named(path)) == ["a.parquet"]
+
+
+def test_more_tables_and_parts_than_are_read_ahead_come_whole_and_in_order(
+    tmp_path: Path,
+):
+    count = 40
+    for n in range(count):
+        write(tmp_path / f"alone/t{n}.parquet", pa.table({f"c{n}": range(n)}))
+        write(tmp_path / f"parts/part-{n:03}.parquet", pa.table({"id": [n]}))
+    (tmp_path / "alone/t7.parquet").write_bytes(b"")
+    (tmp_path / "text.csv").write_text("id\n1\n")
+    found = named(tmp_path)
+    alone = {f"alone/t{n}.parquet": n for n in range(count)}
+    assert list(found) == sorted([*alone, "parts", "text.csv"])
+    broken = [name for name, table in found.items() if table.reason]
+    assert broken == ["alone/t7.parquet"]
+    for name, n in alone.items():
+        if name not in broken:
+            assert (found[name].rows, found[name].columns[0].name) == (n, f"c{n}")
+    assert contents(Lake(str(tmp_path)))["parts"] == {"id": list(range(count))}
+
+
+def test_a_file_that_went_or_stands_elsewhere_can_be_expected(tmp_path: Path):
+    files = Files()
+    for path in (tmp_path / "gone", "memory://gone", tmp_path / "link"):
+        files.expect(Entry("gone", str(path), bytes=10))
+    files.expect(Entry("link", str(tmp_path), reason="a link"))
