@@ -18,7 +18,7 @@ from importlib import import_module
 from types import ModuleType
 
 #: Objects that are made between two looks for cycles of unused ones.
-_ALLOCATIONS = 100_000
+_ALLOCATIONS = 500_000
 
 
 def spare_collections() -> None:

@@ -149,12 +149,13 @@ def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
             statistics[column.name] = ColumnStatistics(sum(rows), nulls=sum(rows))
             continue
         reading = _reading(column, metadata.schema.column(first), writer)
-        each = (
+        each = [
             reading.statistics(chunk, size)
             for (chunk,), size in zip(chunks, rows, strict=True)
-        )
-        statistics[column.name] = reduce(
-            ColumnStatistics.merged, each, ColumnStatistics(0, nulls=0)
+        ]
+        nothing = ColumnStatistics(0, nulls=0)
+        statistics[column.name] = (
+            reduce(ColumnStatistics.merged, each) if each else nothing
         )
     return Footer(
         columns,
