@@ -21,8 +21,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-_SETTINGS = {
-    "spark.driver.memory": "3g",
+_SETTINGS = {"spark.driver.memory": "3g", "spark.executor.memory": "2g"}
+_QUIET = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
@@ -92,7 +92,7 @@ def measure(task: str, where: str, rows: int, dim: int, work: Path) -> dict[str,
     out = work / f"run-{task}-{rows}"
     shutil.rmtree(out, ignore_errors=True)
     begun = time.perf_counter()
-    session = None if where == "local" else _session(where)
+    session = None if where == "local" else open_session(where, _SETTINGS)
     started = time.perf_counter()
     result = pipeline.run(
         {**recipe, "output": {"path": str(out), "report": False}}, spark=session
@@ -104,7 +104,8 @@ def measure(task: str, where: str, rows: int, dim: int, work: Path) -> dict[str,
     return {**steps, "all": done - started, "start": started - begun}
 
 
-def _session(master: str) -> Any:
+def open_session(master: str, settings: dict[str, str]) -> Any:
+    """Return a session on `master` that shows nothing."""
     import os
 
     from pyspark.sql import SparkSession
@@ -112,7 +113,7 @@ def _session(master: str) -> Any:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("benchmark").master(master)
-    for name, value in {**_SETTINGS, "spark.executor.memory": "2g"}.items():
+    for name, value in {**_QUIET, **settings}.items():
         builder = builder.config(name, value)
     return builder.getOrCreate()
 

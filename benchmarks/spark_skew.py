@@ -34,13 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 _SHARD_ROWS = 50_000
 _WORDS = 40
-_EXECUTOR = {
-    "spark.executor.memory": "600m",
-    "spark.driver.memory": "1g",
-    "spark.ui.enabled": "false",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.log.level": "ERROR",
-}
+_SETTINGS = {"spark.driver.memory": "1g", "spark.executor.memory": "600m"}
 
 
 def main() -> None:
@@ -143,6 +137,8 @@ def measure(
     task: str, engine: dict[str, Any], master: str, work: Path
 ) -> dict[str, Any]:
     """Return seconds, workers' peak memory by step, and the ledger's digest."""
+    from spark import open_session
+
     import pipeline
 
     out = work / "run"
@@ -153,7 +149,7 @@ def measure(
         "output": {"path": str(out), "report": False},
     }
     recipe["input"] = {**recipe["input"], "path": str(work / task)}
-    session = None if master == "local" else _session(master)
+    session = None if master == "local" else open_session(master, _SETTINGS)
     peaks = {} if session is None else _peaks()
     begun = time.perf_counter()
     result = pipeline.run(recipe, spark=session)
@@ -185,19 +181,6 @@ def _peaks() -> dict[str, float]:
 
     SparkEngine.label, SparkEngine.peak_rss_mb = labelled, told  # type: ignore
     return peaks
-
-
-def _session(master: str) -> Any:
-    import os
-
-    from pyspark.sql import SparkSession
-
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    builder = SparkSession.builder.appName("skew").master(master)
-    for name, value in _EXECUTOR.items():
-        builder = builder.config(name, value)
-    return builder.getOrCreate()
 
 
 def _digest(ledger: Path) -> str:
