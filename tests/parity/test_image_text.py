@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,11 @@ def test_the_demo(demo: tuple[Recipe, Path], run_spark: Run, partitions: int):
 @pytest.fixture(scope="module")
 def clipart(
     shared: Path, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Recipe, Path]:
-    """Return the shipped recipe over 2,000 rows of clip art, and the local run."""
+) -> tuple[Recipe, Path, Path]:
+    """Return the shipped recipe over 2,000 rows of clip art, and the local run.
+
+    And that run as it was when the rows were embedded.
+    """
     folder = tmp_path_factory.mktemp("clipart")
     files = sorted((shared / "data" / "clipart").glob("*.parquet"))
     rows = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
@@ -163,18 +167,32 @@ def clipart(
         }
     )
     recipe = config.as_recipe()
-    return recipe, run_local(recipe, folder / "local")
+    until = recipe["steps"].index("embed") + 1
+    half = run_local({**recipe, "steps": recipe["steps"][:until]}, folder / "half")
+    shutil.copytree(half, folder / "local")
+    return recipe, run_local(recipe, folder / "local"), half
 
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    "partitions",
+    ("partitions", "embedded"),
     [
-        pytest.param(3, marks=pytest.mark.slow),
-        pytest.param(1, marks=pytest.mark.slow),
-        pytest.param(17, marks=pytest.mark.slow),
+        pytest.param(3, False, id="3"),
+        pytest.param(1, True, id="embedded-1"),
+        pytest.param(17, True, id="embedded-17"),
+        pytest.param(1, False, id="1", marks=pytest.mark.slow),
+        pytest.param(17, False, id="17", marks=pytest.mark.slow),
     ],
 )
-def test_clip_art(clipart: tuple[Recipe, Path], run_spark: Run, partitions: int):
-    recipe, local = clipart
-    assert_same(local, run_spark(recipe, partitions))
+def test_clip_art(
+    clipart: tuple[Recipe, Path, Path],
+    run_spark: Run,
+    tmp_path: Path,
+    partitions: int,
+    embedded: bool,
+):
+    recipe, local, half = clipart
+    if embedded:
+        # Embedding takes most of the time: steps after it on their own.
+        shutil.copytree(half, tmp_path / "run")
+    assert_same(local, run_spark(recipe, partitions, tmp_path / "run"))
