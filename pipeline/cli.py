@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code (0 done, 2 usage, 3 input, 1 other)."""
     parsed = _parser().parse_args(arguments)
-    #: Whether the process is the command's own, and ends with it.
+    # Whether the process is the command's own, and ends with it.
     parsed.alone = arguments is None
     try:
         parsed.command(parsed)
