@@ -17,11 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import osqp
 from scipy import sparse
-
-from pipeline.algorithms.prune.complexity import (
-    allocate_budget,
-    continuous_allocation,
-)
+from winnow.algorithms.prune.complexity import allocate_budget, continuous_allocation
 
 TURNS = 7
 

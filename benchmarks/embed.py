@@ -26,10 +26,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from pipeline.models.embed import embed_batches
-from pipeline.models.encoder import ModelSpec, load_encoder
-from pipeline.models.torchvision_ops import ensure_torchvision
+from winnow.models.embed import embed_batches
+from winnow.models.encoder import ModelSpec, load_encoder
+from winnow.models.torchvision_ops import ensure_torchvision
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 COLUMNS = ["uid", "image", "text"]

@@ -28,11 +28,10 @@ import datasketch
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from pipeline.algorithms.dedup import banding, minhash
-from pipeline.algorithms.dedup.components import components
-from pipeline.algorithms.dedup.jaccard import text_similarity
-from pipeline.algorithms.dedup.verification import decide
+from winnow.algorithms.dedup import banding, minhash
+from winnow.algorithms.dedup.components import components
+from winnow.algorithms.dedup.jaccard import text_similarity
+from winnow.algorithms.dedup.verification import decide
 
 BESIDE = Path(__file__).resolve().parents[2] / "shared"
 TEXTS = Path(os.environ.get("WINNOW_SHARED", BESIDE)) / "data/texts"

@@ -76,12 +76,12 @@ def make_pool(work: Path, rows: int) -> dict:
 
 
 def deduplicate(work: Path, rows: int) -> dict:
-    import pipeline
+    import winnow
 
     out = work / f"run-{rows}"
     shutil.rmtree(out, ignore_errors=True)
     start = time.perf_counter()
-    result = pipeline.run(
+    result = winnow.run(
         {
             "input": {"path": str(work / f"pool-{rows}"), "columns": _COLUMNS},
             "output": {"path": str(out)},
@@ -103,7 +103,7 @@ def deduplicate(work: Path, rows: int) -> dict:
 
 
 def build_index(work: Path, rows: int) -> dict:
-    from pipeline.flows.near_index import build
+    from winnow.flows.near_index import build
 
     out = work / f"index-{rows}"
     shutil.rmtree(out, ignore_errors=True)
@@ -115,8 +115,8 @@ def build_index(work: Path, rows: int) -> dict:
 
 
 def query_index(work: Path, rows: int) -> dict:
-    from pipeline.steps.near_index import near
-    from pipeline.store.near_index import NearIndex
+    from winnow.indexes.near_index import NearIndex
+    from winnow.steps.near_index import near
 
     start = time.perf_counter()
     index = NearIndex(work / f"index-{rows}")

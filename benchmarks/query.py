@@ -97,11 +97,11 @@ def make_run(work: Path, rows: int) -> Path:
         return out
     if not pool.is_dir():
         _make_pool(pool, rows)
-    import pipeline
+    import winnow
 
     recipe = {**_RECIPE, "output": {"path": str(out)}}
     recipe["input"] = {**_RECIPE["input"], "path": str(pool)}
-    pipeline.run(recipe)
+    winnow.run(recipe)
     return out
 
 
@@ -140,7 +140,7 @@ def _column(matrix: np.ndarray) -> pa.Array:
 
 def measure(run: Path, sql: str) -> tuple[float, float, float, float]:
     """Return seconds to open, of the first answer, of the median one; peak MiB."""
-    from pipeline.reports.database import RunDatabase
+    from winnow.reports.database import RunDatabase
 
     start = time.perf_counter()
     with RunDatabase(run) as database:

@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure(rows: int, dim: int, work: Path) -> dict:
-    import pipeline
+    import winnow
 
     pool, out = work / f"pool-{rows}", work / f"run-{rows}"
     if not pool.is_dir():
@@ -72,7 +72,7 @@ def measure(rows: int, dim: int, work: Path) -> dict:
     recipe = {**_RECIPE, "output": {"path": str(out)}}
     recipe["input"] = {**_RECIPE["input"], "path": str(pool)}
     start = time.perf_counter()
-    result = pipeline.run(recipe)
+    result = winnow.run(recipe)
     seconds = time.perf_counter() - start
     steps = {m.step: (m.rows_in, m.seconds, m.peak_rss_mb) for m in result.steps}
     peak = max(step[2] for step in steps.values())

@@ -17,9 +17,8 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-
-from pipeline.algorithms.dedup.cluster import TILE, Cluster
-from pipeline.algorithms.dedup.semantic import best_earlier, select
+from winnow.algorithms.dedup.cluster import TILE, Cluster
+from winnow.algorithms.dedup.semantic import best_earlier, select
 
 EPSILON = 0.02
 

@@ -86,7 +86,7 @@ def run(task: str, where: str, rows: int, dim: int, work: Path) -> dict[str, flo
 
 def measure(task: str, where: str, rows: int, dim: int, work: Path) -> dict[str, float]:
     """Return the seconds of each step and of the start."""
-    import pipeline
+    import winnow
 
     recipe = _recipe(task, rows, dim, work)
     out = work / f"run-{task}-{rows}"
@@ -94,7 +94,7 @@ def measure(task: str, where: str, rows: int, dim: int, work: Path) -> dict[str,
     begun = time.perf_counter()
     session = None if where == "local" else open_session(where, _SETTINGS)
     started = time.perf_counter()
-    result = pipeline.run(
+    result = winnow.run(
         {**recipe, "output": {"path": str(out), "report": False}}, spark=session
     )
     done = time.perf_counter()

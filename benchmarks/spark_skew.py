@@ -137,9 +137,8 @@ def measure(
     task: str, engine: dict[str, Any], master: str, work: Path
 ) -> dict[str, Any]:
     """Return seconds, workers' peak memory by step, and the ledger's digest."""
+    import winnow
     from spark import open_session
-
-    import pipeline
 
     out = work / "run"
     shutil.rmtree(out, ignore_errors=True)
@@ -152,7 +151,7 @@ def measure(
     session = None if master == "local" else open_session(master, _SETTINGS)
     peaks = {} if session is None else _peaks()
     begun = time.perf_counter()
-    result = pipeline.run(recipe, spark=session)
+    result = winnow.run(recipe, spark=session)
     seconds = time.perf_counter() - begun
     if session is not None:
         session.stop()
@@ -165,7 +164,7 @@ def measure(
 
 def _peaks() -> dict[str, float]:
     """Return a mapping that gets each step's peak of its Python workers alone."""
-    from pipeline.engines.spark.engine import SparkEngine
+    from winnow.engines.spark.engine import SparkEngine
 
     peaks: dict[str, float] = {}
     label, peak = SparkEngine.label, SparkEngine.peak_rss_mb

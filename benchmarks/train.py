@@ -24,10 +24,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
-
-from pipeline.config.filter_train import parse
-from pipeline.flows import filter_train
-from pipeline.models.training.images import FeatureImages, FileImages
+from winnow.config.filter_train import parse
+from winnow.filters.train import run as filter_train
+from winnow.filters.train.images import FeatureImages, FileImages
 
 MODEL_CFG = {
     "embed_dim": 128,

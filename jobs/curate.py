@@ -6,7 +6,7 @@ them under the same path.
 
 import sys
 
-from pipeline.cli import main
+from winnow.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["run", "--engine", "spark", *sys.argv[1:]]))

@@ -6,7 +6,7 @@ there if nothing stands before its `embed`.
 
 import sys
 
-from pipeline.cli import main
+from winnow.cli.main import main
 
 if __name__ == "__main__":
     given = [*sys.argv[1:], "--set", "steps=[embed]"]

@@ -5,7 +5,7 @@ Takes what `winnow run` takes; a recipe of the table flow: `table_lake`, say.
 
 import sys
 
-from pipeline.cli import main
+from winnow.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["run", "--engine", "spark", *sys.argv[1:]]))

@@ -5,7 +5,7 @@ Takes what `winnow run` takes; the recipe is `text_dedup` unless another is name
 
 import sys
 
-from pipeline.cli import main
+from winnow.cli.main import main
 
 if __name__ == "__main__":
     given = sys.argv[1:]

@@ -229,12 +229,12 @@ def winnow(
     vector_recipe: Callable[..., dict[str, Any]],
 ) -> Callable[..., Finished]:
     """Return run(pool, out, steps, **sections) -> Finished."""
-    import pipeline
+    import winnow
 
     def run(
         pool: Path | str, out: Path, steps: Sequence[str], **sections: Any
     ) -> Finished:
-        result = pipeline.run(vector_recipe(pool, out, steps, **sections))
+        result = winnow.run(vector_recipe(pool, out, steps, **sections))
         return Finished(Path(out), result)
 
     return run
@@ -309,7 +309,7 @@ def save_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Save:
     """Return save(tower="vit", **preprocess) -> "local-dir:FOLDER"."""
 
     def save(tower: str = "vit", **preprocess: Any) -> str:
-        from pipeline.models.torchvision_ops import ensure_torchvision
+        from winnow.models.torchvision_ops import ensure_torchvision
 
         ensure_torchvision()
         import open_clip

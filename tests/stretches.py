@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-
-from pipeline.core.task import Task, set_task
-from pipeline.engines.local import LocalEngine
+from winnow.core.task import Task, set_task
+from winnow.engines.local import LocalEngine
 
 _BATCH_ROWS = 13
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from pipeline.cli import main
-from pipeline.core.errors import did_you_mean
+from winnow.cli.main import main
+from winnow.core.errors import did_you_mean
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,15 @@ def test_a_scan_alone_in_its_process_imports_nothing_on_the_chance(
     scanned: Path, tmp_path: Path
 ) -> None:
     lake, run = scanned.parent / "lake", tmp_path / "run"
-    command = [sys.executable, "-X", "importtime", "-m", "pipeline.cli", "lake", "scan"]
+    command = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "winnow.cli.main",
+        "lake",
+        "scan",
+    ]
     done = subprocess.run(
         [*command, str(lake), "--out", str(run), "--json"],
         capture_output=True,
@@ -105,7 +112,7 @@ def test_a_scan_alone_in_its_process_imports_nothing_on_the_chance(
 
 _SPARED = """
 import sys
-from pipeline.alone import spare_imports
+from winnow.alone import spare_imports
 spare_imports()
 assert not {"pandas", "scipy", "cffi"} & set(sys.modules)
 import cffi, numba, numpy, pandas, scipy.linalg

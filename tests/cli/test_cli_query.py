@@ -19,9 +19,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from pipeline.cli import main
-from pipeline.reports.named_queries import LAKES, SAMPLES
+from winnow.cli.main import main
+from winnow.lake.named_queries import SCANS
+from winnow.reports.named_queries import SAMPLES
 
 STEPS = ["exact", "embed", "cluster", "semantic", "score", "cluster", "complexity"]
 NASTY = '=1+1 \x1b[31mred\x07 "quoted", <b>\nline'
@@ -150,7 +150,7 @@ def test_the_time_limit_ends_a_query(query: Any) -> None:
 def test_memory_that_the_engine_does_not_count_is_bounded(run: Any) -> None:
     """One value of 24 GB: refused, and the process lives to say so."""
     sql = "SELECT list_sum(range(3000000000))"
-    command = [sys.executable, "-m", "pipeline.cli", "query", str(run.path), sql]
+    command = [sys.executable, "-m", "winnow.cli.main", "query", str(run.path), sql]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2, done.stderr
@@ -216,7 +216,7 @@ def test_a_missing_view_names_those_there_are(query: Any) -> None:
 
 
 def test_a_query_may_come_from_standard_input(run: Any) -> None:
-    command = [sys.executable, "-m", "pipeline.cli", "query", str(run.path)]
+    command = [sys.executable, "-m", "winnow.cli.main", "query", str(run.path)]
     command += ["--format", "csv"]
     done = subprocess.run(
         command,
@@ -235,7 +235,7 @@ def test_no_run_is_an_error(tmp_path: Path, capsys: Any) -> None:
 
 def write_lake(folder: Path) -> Path:
     """Write a scan of three tables in the files of issue 4."""
-    from pipeline.core.tables import EDGES, PLAN, STAGES, TABLES
+    from winnow.lake.kernels.tables import EDGES, PLAN, STAGES, TABLES
 
     def write(name: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> None:
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / f"{name}.parquet")
@@ -259,7 +259,7 @@ def write_lake(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", list(LAKES))
+@pytest.mark.parametrize("name", list(SCANS))
 def test_a_lake_has_its_own_views_and_queries(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,7 +327,7 @@ class Terminal:
 
 
 def test_the_prompt_completes_answers_and_remembers(run: Any, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.cli", "query", str(run.path)]
+    command = [sys.executable, "-m", "winnow.cli.main", "query", str(run.path)]
     terminal = Terminal(command, tmp_path)
     terminal.expect("winnow>")
 

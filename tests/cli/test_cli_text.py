@@ -9,8 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from pipeline.cli import main
+from winnow.cli.main import main
 
 Capture = pytest.CaptureFixture[str]
 Write = Callable[..., Path]
@@ -96,11 +95,11 @@ def test_what_cannot_be_is_refused_with_a_remedy(
 
 
 def test_the_largest_clusters_are_told(pool: Path, tmp_path: Path, capsys: Capture):
-    import pipeline
+    import winnow
 
     run = str(tmp_path / "run")
     columns = {"uid": "uid", "image": None, "text": "text"}
-    pipeline.run(
+    winnow.run(
         {
             "input": {"path": str(pool), "columns": columns},
             "output": {"path": run},
@@ -129,10 +128,10 @@ def test_the_largest_clusters_are_told(pool: Path, tmp_path: Path, capsys: Captu
 def test_clip_art_has_1375_captions_that_are_one_text(
     shared: Path, tmp_path: Path, capsys: Capture
 ):
-    import pipeline
+    import winnow
 
     run = str(tmp_path / "run")
-    result = pipeline.run(
+    result = winnow.run(
         {
             "input": {"path": str(shared / "data" / "clipart")},
             "output": {"path": run},

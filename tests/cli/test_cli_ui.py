@@ -14,8 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-
-from pipeline.cli import main
+from winnow.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +42,7 @@ def test_it_serves_opens_a_browser_and_leaves_nothing_behind(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.cli", "ui", str(run)],
+        [sys.executable, "-m", "winnow.cli.main", "ui", str(run)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -15,8 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-
-from pipeline.cli import main
+from winnow.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = ["exact", "embed", "cluster", "semantic", "score", "apply"]
@@ -273,13 +272,13 @@ HEAVY = {
 }
 
 
-HELP = "from pipeline.cli import main\ntry: main({})\nexcept SystemExit: pass"
+HELP = "from winnow.cli.main import main\ntry: main({})\nexcept SystemExit: pass"
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        "import pipeline",
+        "import winnow",
         HELP.format("['--help']"),
         HELP.format("['run', '--help']"),
     ],
@@ -297,7 +296,7 @@ def test_reading_commands_need_neither_torch_nor_faiss(
 ):
     place = recipe if command_line == "plan" else finished
     loaded = python(
-        f"from pipeline.cli import main; main([{command_line!r}, {str(place)!r}])\n"
+        f"from winnow.cli.main import main; main([{command_line!r}, {str(place)!r}])\n"
         "import sys; print('LOADED', *sys.modules)"
     ).split("LOADED")[1]
     names = {name.split(".")[0] for name in loaded.split()}
@@ -308,7 +307,7 @@ def run_outside(
     site: Path, folder: Path, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     code = (
-        f"import sys, pipeline.cli as c; assert c.__file__.startswith({str(site)!r}); "
+        f"import sys, winnow.cli.main as c; assert c.__file__.startswith({str(site)!r}); "
         "sys.exit(c.main())"
     )
     return subprocess.run(
@@ -338,8 +337,8 @@ def test_recipes_are_found_by_name_outside_the_repository(tmp_path: Path):
     # The layout of the wheel: conf/ inside the package (see pyproject.toml).
     site = tmp_path / "site"
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "pipeline", site / "pipeline", ignore=ignored)
-    shutil.copytree(ROOT / "conf", site / "pipeline" / "conf")
+    shutil.copytree(ROOT / "pipeline" / "winnow", site / "winnow", ignore=ignored)
+    shutil.copytree(ROOT / "conf", site / "winnow" / "conf")
     assert_works_outside(site, tmp_path)
 
 

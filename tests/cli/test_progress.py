@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from pipeline import cli
+from winnow.cli import main as cli
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def recipe(
 
 def test_a_terminal_gets_a_line_for_each_finished_step(recipe: Path):
     terminal, theirs = pty.openpty()
-    command = [sys.executable, "-m", "pipeline.cli", "run", os.fspath(recipe)]
+    command = [sys.executable, "-m", "winnow.cli.main", "run", os.fspath(recipe)]
     done = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     told = b""
@@ -51,6 +50,6 @@ def test_an_interruption_says_how_to_go_on(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.api.run", interrupted)
+    monkeypatch.setattr("winnow.api.run", interrupted)
     assert cli.main(["run", str(recipe)]) == 1
     assert "the same command goes on" in capsys.readouterr().err

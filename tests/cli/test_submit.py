@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-
-from pipeline import submission
-from pipeline.cli import main
-from pipeline.config.recipes import engine_section, load_values
-from pipeline.core.errors import ConfigError
+from winnow.cli.main import main
+from winnow.config.recipes import engine_section, load_values
+from winnow.core.errors import ConfigError
+from winnow.engines.spark import submission
 
 MASTER = ["--master", "spark://somewhere:7077"]
 JOBS = Path(__file__).resolve().parents[2] / "jobs"

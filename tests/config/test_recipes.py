@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-
-from pipeline.config import filter_train, recipes
-from pipeline.config.run import RunConfig, kind_of, parse
-from pipeline.core.errors import ConfigError
+from winnow.config import filter_train, recipes
+from winnow.config.run import RunConfig, kind_of, parse
+from winnow.core.errors import ConfigError
 
 
 def minimal(**sections: Any) -> dict[str, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-
-from pipeline.demo.judge import DefectVerdict, StepVerdict, judge, render
-from pipeline.demo.pool import TRUTH
+from winnow.demo.judge import DefectVerdict, StepVerdict, judge, render
+from winnow.demo.pool import TRUTH
 
 
 def _truth(*rows: tuple[str, str | None, str | None]) -> pa.Table:

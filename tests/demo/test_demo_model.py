@@ -7,17 +7,16 @@ import hashlib
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import winnow
 import yaml
-
-import pipeline
-from pipeline.demo import MODEL_FOLDER
-from pipeline.demo.captions import describe
-from pipeline.demo.copies import CHANGES, copy, decode
-from pipeline.demo.drawing import jpeg, render
-from pipeline.demo.scenes import compose, generator
-from pipeline.demo.trusted import write_trusted
-from pipeline.models.torchvision_ops import ensure_torchvision
-from pipeline.models.training.measure import auc
+from winnow.demo import MODEL_FOLDER
+from winnow.demo.captions import describe
+from winnow.demo.copies import CHANGES, copy, decode
+from winnow.demo.drawing import jpeg, render
+from winnow.demo.scenes import compose, generator
+from winnow.demo.trusted import write_trusted
+from winnow.filters.train.measure import auc
+from winnow.models.torchvision_ops import ensure_torchvision
 
 WEIGHTS = MODEL_FOLDER / "open_clip_model.safetensors"
 SAMPLE, SEED = 150, 77
@@ -100,7 +99,7 @@ def test_the_command_makes_such_a_model(tmp_path):
     recipe["data"][0]["path"] = str(tmp_path / "trusted")
     recipe["optimise"] |= {"batch_size": 16, "epochs": 6}
     recipe["output"]["path"] = str(tmp_path / "model")
-    result = pipeline.train_filter(recipe)
+    result = winnow.train_filter(recipe)
     losses = pq.read_table(result.path / "curves.parquet")["loss"].to_pylist()
     assert losses[-1] < losses[0]
     size = (result.path / WEIGHTS.name).stat().st_size

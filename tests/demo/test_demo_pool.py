@@ -11,8 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-
-from pipeline.demo.pool import (
+from winnow.demo.pool import (
     BOILERPLATE,
     COPIES,
     DEFECTS,

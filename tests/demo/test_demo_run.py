@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from pipeline import cli
+from winnow.cli import main as cli
 
 # Classes that a step of the demo's recipe is there to catch, whole.
 CERTAIN = {

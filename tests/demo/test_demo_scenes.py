@@ -7,11 +7,10 @@ import sys
 from collections import Counter
 
 import pytest
-
-from pipeline.demo.captions import WORDS, describe, plain_name, reword
-from pipeline.demo.copies import CHANGES, copy, decode
-from pipeline.demo.drawing import jpeg, render
-from pipeline.demo.scenes import (
+from winnow.demo.captions import WORDS, describe, plain_name, reword
+from winnow.demo.copies import CHANGES, copy, decode
+from winnow.demo.drawing import jpeg, render
+from winnow.demo.scenes import (
     KINDS,
     PALETTE,
     PATTERNS,
@@ -24,9 +23,9 @@ from pipeline.demo.scenes import (
 
 _IN_ANOTHER_PROCESS = """
 import hashlib
-from pipeline.demo.captions import describe
-from pipeline.demo.drawing import (jpeg, render)
-from pipeline.demo.scenes import (compose, generator)
+from winnow.demo.captions import describe
+from winnow.demo.drawing import jpeg, render
+from winnow.demo.scenes import compose, generator
 state = hashlib.sha256()
 for i in range(20):
     scene = compose(7, i)

@@ -6,12 +6,11 @@ import json
 
 import pyarrow.parquet as pq
 import yaml
-
-from pipeline.config.filter_train import parse
-from pipeline.demo import MODEL_FOLDER
-from pipeline.demo.pool import make_pool
-from pipeline.demo.trusted import SCHEMA, write_trusted
-from pipeline.models.training.build import open_clip_config
+from winnow.config.filter_train import parse
+from winnow.demo import MODEL_FOLDER
+from winnow.demo.pool import make_pool
+from winnow.demo.trusted import SCHEMA, write_trusted
+from winnow.filters.train.build import open_clip_config
 
 
 def test_the_trusted_pool_follows_from_its_arguments(tmp_path):

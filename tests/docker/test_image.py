@@ -96,8 +96,8 @@ def test_the_install_script_installs_a_wheel(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("winnow ")
-    assert (site / "pipeline" / "conf" / "engine" / "spark.yaml").is_file()
-    assert (site / "pipeline" / "jobs" / "curate.py").is_file()
+    assert (site / "winnow" / "conf" / "engine" / "spark.yaml").is_file()
+    assert (site / "winnow" / "jobs" / "curate.py").is_file()
 
 
 def test_health_tells_a_master_from_none(spark_cluster: SparkCluster) -> None:

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import winnow
+from winnow.config import recipes
+from winnow.reports.explain import explain, tell
+from winnow.reports.run_view import RunView
 
-import pipeline
-from pipeline.config import recipes
-from pipeline.reports.explain import explain, tell
-from pipeline.reports.run_view import RunView
 from tests.reports.test_page import check_numbers
 
 pytestmark = pytest.mark.shared
@@ -28,7 +28,7 @@ def run_recipe(
     shared: Path, pool: str, out: Path, *settings: str, recipe: str = "image_text"
 ) -> Any:
     model = shared / "models" / "lite0"
-    return pipeline.run(
+    return winnow.run(
         recipes.load(
             recipe,
             [f"input.path={pool}", f"model.name=local-dir:{model}", *settings],
@@ -358,7 +358,7 @@ def test_the_page_of_real_drawings(small_run: Any, visit: Callable[..., Any]):
 
 
 def test_the_app_finds_drawings_by_their_captions(small_run: Any):
-    from pipeline.ui.site import Site
+    from winnow.app.site import Site
 
     site = Site(small_run.path)
     try:

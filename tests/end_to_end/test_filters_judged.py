@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-
-from pipeline.filters.evaluate import Evaluation, evaluate
+from winnow.filters.judge.evaluate import Evaluation, evaluate
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 

@@ -11,9 +11,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-
-from pipeline.cli import main
-from pipeline.core.tables import EDGES, STAGES, TABLES
+from winnow.cli.main import main
+from winnow.lake.kernels.tables import EDGES, STAGES, TABLES
 
 pytestmark = pytest.mark.shared
 

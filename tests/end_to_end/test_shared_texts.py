@@ -9,9 +9,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-import pipeline
-from pipeline.config.recipes import find, read
+import winnow
+from winnow.config.recipes import find, read
 
 
 def _decisions(
@@ -29,7 +28,7 @@ def _decisions(
     recipe["input"]["path"] = str(pool)
     recipe["output"]["path"] = str(run)
     recipe["minhash"]["mode"] = mode
-    result = pipeline.run(recipe)
+    result = winnow.run(recipe)
     ledger = pl.read_parquet(run / "ledger/step=minhash/*.parquet")
     return ledger.sort("uid"), result.dropped
 

@@ -15,10 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from pipeline.core.errors import ConfigError, RunError
-from pipeline.engines import open_engine
-from pipeline.engines.local import LocalEngine
+from winnow.core.errors import ConfigError, RunError
+from winnow.engines import open_engine
+from winnow.engines.local import LocalEngine
 
 EXAMPLES = settings(
     max_examples=40,

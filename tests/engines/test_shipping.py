@@ -10,34 +10,34 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from winnow.core.errors import ConfigError
+from winnow.core.shipped import local_copy, shipped_name
+from winnow.engines.spark.archives import pack_code, pack_path
+from winnow.engines.spark.shipping import ship_path
 
-from pipeline.core.errors import ConfigError
-from pipeline.core.shipped import local_copy, shipped_name
-from pipeline.engines.shipping import ship_path
-from pipeline.store.archives import pack_code, pack_path
 from tests.cluster import SparkCluster
 
 # Every worker of the cluster has another package by the name of ours on its path.
 DRIVER = """
 import json, sys
 from pathlib import Path
-import pipeline
+import winnow
 from pyspark.sql import SparkSession
-from pipeline.core.errors import RunError
-from pipeline.engines.shipping import ship_code, ship_path
+from winnow.core.errors import RunError
+from winnow.engines.spark.shipping import ship_code, ship_path
 
 FOLDER, MODEL = sys.argv[1:]
 
 def look(_):
     import numpy as np
-    import pipeline
-    from pipeline.algorithms.cosine import exact_cosine
-    from pipeline.core.shipped import local_copy
-    from pipeline.models.checkpoint import load_checkpoint
+    import winnow
+    from winnow.algorithms.cosine import exact_cosine
+    from winnow.core.shipped import local_copy
+    from winnow.models.checkpoint import load_checkpoint
 
     ones = np.ones(4)
     yield {
-        "package": pipeline.__file__,
+        "package": winnow.__file__,
         "kernel": exact_cosine(ones, 4.0, ones, 4.0, np.empty(4)),
         "file": (local_copy(FOLDER) / "one" / "two.txt").read_text(),
         "read": str(local_copy(MODEL)),
@@ -56,7 +56,7 @@ try:
     changed = ""
 except RunError as error:
     changed = str(error)
-import pipeline.config.recipes as here
+import winnow.config.recipes as here
 print(json.dumps({"driver": here.__file__, "workers": found, "changed": changed}))
 spark.stop()
 """
@@ -65,7 +65,7 @@ spark.stop()
 def test_workers_run_the_drivers_code_and_find_its_files(
     spark_cluster: SparkCluster, tmp_path: Path
 ) -> None:
-    from pipeline.demo import MODEL_FOLDER
+    from winnow.demo import MODEL_FOLDER
 
     sent = tmp_path / "sent"
     (sent / "one").mkdir(parents=True)
@@ -94,7 +94,7 @@ def test_the_same_code_makes_the_same_archive(tmp_path: Path) -> None:
     assert first.read_bytes() == second.read_bytes()
     with zipfile.ZipFile(first) as archive:
         names = archive.namelist()
-    assert "pipeline/steps/semantic.py" in names
+    assert "winnow/steps/semantic.py" in names
     assert all(name.endswith(".py") for name in names)
 
 
@@ -122,7 +122,7 @@ KERNEL = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
-from pipeline.algorithms.cosine import exact_cosine
+from winnow.algorithms.cosine import exact_cosine
 
 ones = np.ones(4)
 exact_cosine(ones, 4.0, ones, 4.0, np.empty(4))

@@ -14,17 +14,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import winnow
+from winnow.core.errors import InputError
+from winnow.engines.spark.frame import SparkFrame
+from winnow.engines.spark.session import SparkOptions, open_session, translated
+from winnow.engines.spark.workers import see_gpu
 
-import pipeline
-from pipeline.core.errors import InputError
-from pipeline.engines.spark.frame import SparkFrame
-from pipeline.engines.spark.session import SparkOptions, open_session, translated
-from pipeline.engines.spark.workers import see_gpu
 from tests.cluster import ROOT, SparkCluster
 
 TRACEBACK = """An exception was thrown from the worker: Traceback (most recent):
   File "worker.py", line 1, in main
-pipeline.core.errors.InputError: shard 7: no such column
+winnow.core.errors.InputError: shard 7: no such column
 in two lines
 
 \tat org.apache.spark.api.python.BasePythonRunner.read(PythonRunner.scala:1)
@@ -35,7 +35,7 @@ def test_an_error_is_found_in_a_workers_traceback() -> None:
     found = translated(TRACEBACK)
     assert isinstance(found, InputError)
     assert str(found) == "shard 7: no such column\nin two lines"
-    assert translated("pipeline.core.errors.Nothing: x") is None
+    assert translated("winnow.core.errors.Nothing: x") is None
     assert translated("ValueError: x") is None
 
 
@@ -72,7 +72,7 @@ def test_the_history_server_names_the_steps(
 ) -> None:
     steps = ["embed", "random", "apply"]
     recipe = vector_recipe(planted_pool, tmp_path / "run", steps)
-    result = pipeline.run({**recipe, "engine": {"partitions": 2}}, spark=spark)
+    result = winnow.run({**recipe, "engine": {"partitions": 2}}, spark=spark)
     # A worker's libraries alone take more.
     assert all(marker.peak_rss_mb > 50 for marker in result.steps)
     application = spark.sparkContext.applicationId
@@ -95,7 +95,7 @@ def _jobs(cluster: SparkCluster, application: str) -> Iterator[dict[str, Any]]:
 
 
 def test_frames_of_other_columns_do_not_unite(spark: Any, tmp_path: Path) -> None:
-    from pipeline.engines.spark.engine import SparkEngine
+    from winnow.engines.spark.engine import SparkEngine
 
     engine = SparkEngine(tmp_path, SparkOptions(session=spark))
     one = engine.from_table(pa.table({"a": [1]}))
@@ -105,7 +105,7 @@ def test_frames_of_other_columns_do_not_unite(spark: Any, tmp_path: Path) -> Non
 
 
 def test_only_a_small_side_of_a_join_is_sent_to_all(spark: Any, tmp_path: Path) -> None:
-    from pipeline.engines.spark.engine import SparkEngine
+    from winnow.engines.spark.engine import SparkEngine
 
     pq.write_table(pa.table({"uid": ["a"]}), tmp_path / "left.parquet")
     pq.write_table(pa.table({"uid": ["a"], "x": [1]}), tmp_path / "right.parquet")
@@ -125,7 +125,7 @@ def test_only_a_small_side_of_a_join_is_sent_to_all(spark: Any, tmp_path: Path) 
 
 
 JOB = """
-from pipeline.engines.spark.session import SparkOptions, open_session
+from winnow.engines.spark.session import SparkOptions, open_session
 
 names = ["spark.executor.memory", "spark.executor.memoryOverhead"]
 options = SparkOptions(conf=dict.fromkeys(names, "2g"))

@@ -14,11 +14,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from pyspark import cloudpickle
-
-from pipeline.core.errors import InputError, RunError
-from pipeline.engines.local import LocalEngine
-from pipeline.engines.spark.engine import SparkEngine
-from pipeline.engines.spark.session import SparkOptions
+from winnow.core.errors import InputError, RunError
+from winnow.engines.local import LocalEngine
+from winnow.engines.spark.engine import SparkEngine
+from winnow.engines.spark.session import SparkOptions
 
 # Workers cannot import this module.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -99,7 +98,7 @@ def same(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 def numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Mark each row with the call that it came to, and its place there."""
-    from pipeline.core.task import current_task
+    from winnow.core.task import current_task
 
     place = 0
     for batch in batches:
@@ -315,7 +314,7 @@ def kept_twice(
     """Leave a file for each call, and fail each partition's first try."""
     from pathlib import Path
 
-    from pipeline.core.task import current_task
+    from winnow.core.task import current_task
 
     task = current_task()
     earlier = list(Path(folder).glob(f"{task.number}-*"))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from winnow.demo import MODEL_FOLDER
+from winnow.demo.captions import describe
+from winnow.demo.drawing import jpeg, render
+from winnow.demo.scenes import compose, generator
 
-from pipeline.demo import MODEL_FOLDER
-from pipeline.demo.captions import describe
-from pipeline.demo.drawing import jpeg, render
-from pipeline.demo.scenes import compose, generator
 from tests.conftest import hex_uid
 
 SEED = 4_242

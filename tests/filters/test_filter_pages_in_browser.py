@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pipeline.cli import main
+from winnow.cli.main import main
 
 Visits = Callable[..., Any]
 

@@ -94,9 +94,9 @@ def test_groups_that_go_through_the_disk(
     reference: Any,
     tmp_path: Path,
 ):
-    from pipeline.config.run import parse
-    from pipeline.engines.local import LocalEngine
-    from pipeline.flows import runner
+    from winnow.config.run import parse
+    from winnow.engines.local import LocalEngine
+    from winnow.flows import runner
 
     pool = write_shards(tmp_path / "p", planted_table(ROWS))
     config = parse(vector_recipe(pool, tmp_path / "r", STEPS, **GENTLE))

@@ -21,10 +21,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import winnow
 import yaml
-
-import pipeline
-from pipeline.store import run_folder
+from winnow.core import run_folder
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -90,7 +89,7 @@ def assert_resumes(
     recipe: dict[str, Any], expected: dict[str, bytes], run: Path
 ) -> None:
     before = finished_steps(run)
-    result = pipeline.run(recipe)
+    result = winnow.run(recipe)
     assert not before & set(result.ran), "a finished step was run again"
     assert results(run) == expected
     assert not (run / ".work").exists()
@@ -114,12 +113,12 @@ def test_stopped_at_every_rename_of_a_fresh_run(
     run = tmp_path / "run"
     recipe = vector_recipe(write_shards(tmp_path / "p", table, 25), run, STEPS)
     with killed_at(run, -1, after=after) as renames:
-        pipeline.run(recipe)
+        winnow.run(recipe)
     expected = results(run)
     for moment in range(1, len(renames) + 1):
         shutil.rmtree(run)
         with pytest.raises(Killed), killed_at(run, moment, after=after):
-            pipeline.run(recipe)
+            winnow.run(recipe)
         assert_resumes(recipe, expected, run)
 
 
@@ -137,18 +136,18 @@ def test_stopped_at_every_rename_of_a_changed_run(
     new = vector_recipe(
         pool, run, [*STEPS[:-1], "prototypes"], semantic={"epsilon": 0.01}
     )
-    pipeline.run(old)
+    winnow.run(old)
     kept_old = tmp_path / "old"
     shutil.copytree(run, kept_old)
     with killed_at(run, -1, after=after) as renames:
-        pipeline.run(new)
+        winnow.run(new)
     expected = results(run)
     for moment in range(1, len(renames) + 1):
         shutil.rmtree(run)
         shutil.copytree(kept_old, run)
         with pytest.raises(Killed), killed_at(run, moment, after=after):
-            pipeline.run(new)
-        pipeline.run(new)
+            winnow.run(new)
+        winnow.run(new)
         # Whether neighbours were taken over is told in the manifest; all else is equal.
         assert without_manifest(results(run)) == without_manifest(expected)
         assert not (run / "kept").exists()
@@ -168,7 +167,7 @@ def test_embedding_goes_on_with_the_part_it_was_at(
     monkeypatch: pytest.MonkeyPatch,
     every: int,
 ):
-    import pipeline.steps.embed as step
+    import winnow.steps.embed as step
 
     monkeypatch.setattr(step, "_PART_ROWS", 8)
     embedded: list[str] = []
@@ -190,13 +189,13 @@ def test_embedding_goes_on_with_the_part_it_was_at(
         model={"name": tiny_vit, "batch_size": 4, "precision": "float32"},
     )
     with killed_at(run, -1, after=False) as renames:
-        pipeline.run(recipe)
+        winnow.run(recipe)
     expected, once = results(run), len(embedded)
     for moment in range(1, len(renames) + 1, every):
         shutil.rmtree(run)
         embedded.clear()
         with pytest.raises(Killed), killed_at(run, moment, after=True):
-            pipeline.run(recipe)
+            winnow.run(recipe)
         assert_resumes(recipe, expected, run)
         assert len(embedded) == once, "a part that was on disk was embedded again"
 
@@ -210,7 +209,7 @@ def test_a_setting_changed_halfway_takes_nothing_over(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    import pipeline.steps.embed as step
+    import winnow.steps.embed as step
 
     monkeypatch.setattr(step, "_PART_ROWS", 8)
     pool = write_shards(tmp_path / "p", picture_table(30), 10)
@@ -225,16 +224,16 @@ def test_a_setting_changed_halfway_takes_nothing_over(
             model={"name": tiny_vit, "batch_size": 4, "precision": "float32"},
         )
 
-    pipeline.run(recipe(tmp_path / "fresh", 2))
+    winnow.run(recipe(tmp_path / "fresh", 2))
     expected = results(tmp_path / "fresh")
     vectors = read_run(tmp_path / "fresh").artifact("embed", "vectors")
     with killed_at(tmp_path / "run", -1, after=False) as renames:
-        pipeline.run(recipe(tmp_path / "run", 1))
+        winnow.run(recipe(tmp_path / "run", 1))
     for moment in range(1, len(renames) + 1, 6):
         shutil.rmtree(tmp_path / "run")
         with pytest.raises(Killed), killed_at(tmp_path / "run", moment, after=True):
-            pipeline.run(recipe(tmp_path / "run", 1))
-        pipeline.run(recipe(tmp_path / "run", 2))
+            winnow.run(recipe(tmp_path / "run", 1))
+        winnow.run(recipe(tmp_path / "run", 2))
         found = results(tmp_path / "run")
         assert set(found) == set(expected)
         # Vectors that are taken over stand before new ones.
@@ -248,7 +247,7 @@ def test_a_setting_changed_halfway_takes_nothing_over(
 
 
 def command(file: Path) -> list[str]:
-    return [sys.executable, "-m", "pipeline.cli", "run", os.fspath(file), "--json"]
+    return [sys.executable, "-m", "winnow.cli.main", "run", os.fspath(file), "--json"]
 
 
 def kill_and_finish(recipe: dict[str, Any], file: Path, delay: float) -> dict[str, Any]:

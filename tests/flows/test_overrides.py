@@ -12,15 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import winnow
 import yaml
-
-import pipeline
-from pipeline.config.overrides import Override, as_csv, as_yaml, read
-from pipeline.config.recipes import load
-from pipeline.core.errors import ConfigError, InputError
-from pipeline.flows.plan import plan
-from pipeline.reports.explain import explain, tell
-from pipeline.reports.run_view import RunView
+from winnow.config.overrides import Override, as_csv, as_yaml, read
+from winnow.config.recipes import load
+from winnow.core.errors import ConfigError, InputError
+from winnow.flows.plan import plan
+from winnow.reports.explain import explain, tell
+from winnow.reports.run_view import RunView
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -301,7 +300,7 @@ def test_a_missing_file_stops_the_run_before_any_work(
 ):
     recipe = vector_recipe(pool, tmp_path / "run", STEPS, overrides="nowhere.csv")
     with pytest.raises(ConfigError, match=r"nowhere\.csv cannot be read"):
-        pipeline.run(recipe)
+        winnow.run(recipe)
     assert not (tmp_path / "run").exists()
     assert yaml.safe_load(as_yaml([Override("a", "drop")])) == [
         {"uid": "a", "action": "drop"}

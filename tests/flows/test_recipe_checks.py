@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from pipeline.core.errors import ConfigError, InputError
+from winnow.core.errors import ConfigError, InputError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -179,7 +178,7 @@ def test_a_run_inside_its_own_input_is_refused(
 def test_a_foreign_folder_is_refused_and_left_alone(
     winnow: Winnow, planted_pool: Path, tmp_path: Path
 ):
-    from pipeline.core.errors import RunError
+    from winnow.core.errors import RunError
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")

@@ -12,11 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-import pipeline
-from pipeline.config import recipes
-from pipeline.console import summary
-from pipeline.core.errors import RunError
+import winnow
+from winnow.cli.progress import summary
+from winnow.config import recipes
+from winnow.core.errors import RunError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -47,7 +46,7 @@ def test_the_same_recipe_again_does_nothing_and_changes_nothing(
     before, files = first.times(), first.files()
     told = Told()
     recipe = vector_recipe(planted_pool, first.path, STEPS)
-    again = pipeline.run(recipe, progress=told)
+    again = winnow.run(recipe, progress=told)
     assert again.ran == []
     assert first.times() == before
     assert first.files() == files
@@ -59,7 +58,7 @@ def test_the_same_recipe_again_does_nothing_and_changes_nothing(
 def test_the_lock_file_is_the_same_recipe(first: Any):
     before = first.times()
     lock = recipes.load(first.path / "config.lock.yaml")
-    assert pipeline.run(lock).ran == []
+    assert winnow.run(lock).ran == []
     assert first.times() == before
 
 
@@ -207,7 +206,7 @@ def test_a_second_process_on_the_same_run_is_told(
     winnow: Winnow, first: Any, planted_pool: Path
 ):
     code = (
-        "import sys; from pipeline.store.run_folder import RunFolder\n"
+        "import sys; from winnow.core.run_folder import RunFolder\n"
         "with RunFolder(sys.argv[1]).locked(): print('in', flush=True); input()"
     )
     other = subprocess.Popen(

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-
-import pipeline
-from pipeline import api
-from pipeline.cli import main
-from pipeline.config.recipes import load
-from pipeline.core.errors import ConfigError, RunError
-from pipeline.flows.what_if import tried, what_if
-from pipeline.reports.diff import diff
-from pipeline.steps.registry import STEPS as KINDS
+import winnow
+from winnow import api
+from winnow.cli.main import main
+from winnow.config.recipes import load
+from winnow.core.errors import ConfigError, RunError
+from winnow.flows.what_if import tried, what_if
+from winnow.reports.diff import diff
+from winnow.steps.registry import STEPS as KINDS
 
 STEPS = ["exact", "rules", "embed", "decontaminate", "minhash", "cluster", "semantic"]
 STEPS += ["custom", "score", "prototypes", "cluster", "complexity", "uniform"]
@@ -92,7 +91,7 @@ def recipe(
             random={"keep_fraction": 0.9},
             soft_cap={"total_fraction": 1.0, "temperature": 0.05},
         )
-        pipeline.run(recipe)
+        winnow.run(recipe)
         yield recipe
 
 
@@ -100,7 +99,7 @@ def _full(recipe: dict[str, Any], setting: str, out: Path, read_run: Any) -> Any
     base = load(
         Path(recipe["output"]["path"]) / "config.lock.yaml", [setting], str(out)
     )
-    return read_run(out, pipeline.run(base))
+    return read_run(out, winnow.run(base))
 
 
 def test_every_kind_of_step_has_a_setting() -> None:

@@ -11,11 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-
-from pipeline.core.errors import InputError
-from pipeline.core.vectors import to_matrix
-from pipeline.models.embed import embed_batches, output_schema
-from pipeline.models.encoder import Encoder, ModelSpec, load_encoder
+from winnow.core.errors import InputError
+from winnow.core.vectors import to_matrix
+from winnow.models.embed import embed_batches, output_schema
+from winnow.models.encoder import Encoder, ModelSpec, load_encoder
 
 ROWS = 23
 

@@ -17,9 +17,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-
-from pipeline.core.errors import ConfigError
-from pipeline.models.encoder import Encoder, ModelSpec, load_encoder
+from winnow.core.errors import ConfigError
+from winnow.models.encoder import Encoder, ModelSpec, load_encoder
 
 RNG = np.random.default_rng(0)
 TEXTS = [
@@ -190,7 +189,7 @@ def test_the_tail_of_a_huge_caption_does_not_matter(tiny_vit: str) -> None:
 def test_remembered_words_are_bounded(
     tiny_vit: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.models.encoder._REMEMBERED_WORDS", 100)
+    monkeypatch.setattr("winnow.models.encoder._REMEMBERED_WORDS", 100)
     encoder = load_encoder(ModelSpec(tiny_vit, batch_size=8))
     before = encoder.tokenize(TEXTS)
     for start in range(0, 2000, 50):
@@ -292,7 +291,7 @@ def test_an_unreachable_hub_names_the_way_round(
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no route to host")
 
-    from pipeline.models.torchvision_ops import ensure_torchvision
+    from winnow.models.torchvision_ops import ensure_torchvision
 
     ensure_torchvision()
     monkeypatch.setattr("open_clip.download_pretrained", unreachable)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-
-from pipeline.models.torchvision_ops import ensure_torchvision
+from winnow.models.torchvision_ops import ensure_torchvision
 
 torch = pytest.importorskip("torch")
 ensure_torchvision()
 
-from pipeline.models.folding import fold_batch_norms  # noqa: E402
+from winnow.models.folding import fold_batch_norms  # noqa: E402
 
 nn = torch.nn
 SIDE = 16

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-
-from pipeline.models.images import (
+from winnow.models.images import (
     DEFAULT_MAX_PIXELS,
     ImageRejected,
     decode_rgb,

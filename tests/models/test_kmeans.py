@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import faiss
 import numpy as np
 import pytest
-
-from pipeline.models.kmeans import default_k, train_kmeans
+from winnow.models.kmeans import default_k, train_kmeans
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

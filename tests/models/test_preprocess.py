@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-
-from pipeline.models.preprocess import Preprocessing
+from winnow.models.preprocess import Preprocessing
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
 def expected(image: Image.Image, cfg: Preprocessing) -> np.ndarray:
-    from pipeline.models.torchvision_ops import ensure_torchvision
+    from winnow.models.torchvision_ops import ensure_torchvision
 
     ensure_torchvision()
     from open_clip import image_transform

@@ -9,7 +9,7 @@ import pytest
 
 WORK = """
 def work(_=None):
-    from pipeline.models.torchvision_ops import ensure_torchvision
+    from winnow.models.torchvision_ops import ensure_torchvision
     ensure_torchvision()
     ensure_torchvision()
     import open_clip, torchvision
@@ -78,9 +78,9 @@ def test_in_worker_processes(method: str, before: str, tmp_path: object) -> None
 def test_nothing_heavy_is_imported_by_the_models_room(tmp_path: object) -> None:
     code = """
 import pkgutil, sys, importlib
-import pipeline.models
-for module in pkgutil.iter_modules(pipeline.models.__path__):
-    importlib.import_module(f"pipeline.models.{module.name}")
+import winnow.models
+for module in pkgutil.iter_modules(winnow.models.__path__):
+    importlib.import_module(f"winnow.models.{module.name}")
 assert not {"torch", "open_clip", "faiss", "PIL", "timm"} & set(sys.modules)
 """
     run(code, tmp_path)

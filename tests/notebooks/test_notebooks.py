@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from nbclient import NotebookClient
 
-from pipeline import api
-from pipeline.algorithms.prune.teacher_student import compare, curves, theory
-from pipeline.flows.what_if import sweep
+from winnow import api
+from winnow.algorithms.prune.teacher_student import compare, curves, theory
+from winnow.flows.what_if import sweep
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 STEPS = ["exact", "embed", "cluster", "semantic", "score", "cluster", "complexity"]

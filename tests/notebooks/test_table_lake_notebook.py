@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from nbclient import NotebookClient
 
-import pipeline
+import winnow
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "04_table_lake.ipynb"
 
@@ -26,7 +26,7 @@ def test_notebook_shows_stages_proofs_and_the_plan(
     pq.write_table(whole.slice(8, 70), lake / "slice.parquet")
     pq.write_table(near, lake / "near.parquet")
     (lake / "torn.parquet").write_bytes(b"PAR1")
-    pipeline.run(
+    winnow.run(
         {
             "flow": "table_lake",
             "input": {"path": str(lake)},

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import winnow
 import yaml
+from winnow.config.recipes import parse_any
+from winnow.demo.run import prepare_demo
 
-import pipeline
-from pipeline.config.recipes import parse_any
-from pipeline.demo.run import prepare_demo
 from tests.parity.comparison import assert_same
 
 Recipe = dict[str, Any]
@@ -29,14 +29,14 @@ def run_spark(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
         place = out or tmp_path_factory.mktemp("on-spark") / "run"
         output = {"path": str(place), "report": False}
         engine = {"name": "spark", "partitions": partitions}
-        pipeline.run({**recipe, "output": output, "engine": engine}, spark=spark)
+        winnow.run({**recipe, "output": output, "engine": engine}, spark=spark)
         return place
 
     return run
 
 
 def run_local(recipe: Recipe, out: Path) -> Path:
-    pipeline.run({**recipe, "output": {"path": str(out), "report": False}})
+    winnow.run({**recipe, "output": {"path": str(out), "report": False}})
     return out
 
 
@@ -125,7 +125,7 @@ def test_a_run_goes_on_with_the_other_engine(
     half = {**recipe, "steps": recipe["steps"][:5]}
     out = run_spark(half, 3, tmp_path / "run")
     whole = {**recipe, "output": {"path": str(out), "report": False}}
-    assert pipeline.run(whole).ran == ["complexity", "apply"]
+    assert winnow.run(whole).ran == ["complexity", "apply"]
     assert_same(local, out)
 
 

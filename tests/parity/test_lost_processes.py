@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import winnow
 import yaml
+from winnow.config.recipes import load
+from winnow.demo.run import prepare_demo
 
-import pipeline
-from pipeline.config.recipes import load
-from pipeline.demo.run import prepare_demo
 from tests.cluster import Role, SparkCluster
 from tests.parity.comparison import assert_same
 
@@ -34,12 +34,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     values = yaml.safe_load(recipe.read_text())
     values["output"] = {"report": False}
     recipe.write_text(yaml.safe_dump(values))
-    pipeline.run(load(recipe, (), str(folder / "local")))
+    winnow.run(load(recipe, (), str(folder / "local")))
     return recipe, folder / "local"
 
 
 def submitted(cluster: SparkCluster, recipe: Path, out: Path) -> list[str]:
-    winnow = [sys.executable, "-m", "pipeline.cli", "submit", str(recipe)]
+    winnow = [sys.executable, "-m", "winnow.cli.main", "submit", str(recipe)]
     conf = {
         "spark.executor.memory": "1g",
         "spark.executor.memoryOverhead": "384m",

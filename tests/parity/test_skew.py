@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import winnow
 
-import pipeline
 from tests.parity.comparison import assert_same
 
 
@@ -66,7 +66,7 @@ def test_buckets_and_chains_above_the_bound(
             engine = {"name": name}
         output = {"path": str(tmp_path / name), "report": False}
         session = spark if name == "spark" else None
-        pipeline.run({**recipe, "engine": engine, "output": output}, spark=session)
+        winnow.run({**recipe, "engine": engine, "output": output}, spark=session)
     assert_same(tmp_path / "local", tmp_path / "spark")
     ledger = pq.ParquetDataset(tmp_path / "local" / "ledger").read()
     dropped = [row for row in ledger.to_pylist() if not row["keep"]]

@@ -9,8 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-import pipeline
+import winnow
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def scan(lake: Path, out: Path, spark: Any = None, **more: Any) -> Path:
         "output": {"path": str(out), "report": False},
         **more,
     }
-    pipeline.run(recipe, spark=spark)
+    winnow.run(recipe, spark=spark)
     return out
 
 

@@ -53,6 +53,6 @@ def hostile_run(
 
 @pytest.fixture(scope="session")
 def hostile_page(hostile_run: Path) -> Path:
-    from pipeline.reports.page.report import write_report
+    from winnow.reports.page.report import write_report
 
     return write_report(hostile_run)

@@ -17,10 +17,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from pipeline.core.errors import QueryError, RunError
-from pipeline.reports.closed_sql import ClosedSql
-from pipeline.reports.database import RunDatabase
+from winnow.core.errors import QueryError, RunError
+from winnow.pages.closed_sql import ClosedSql
+from winnow.reports.database import RunDatabase
 
 STEPS = ["exact", "embed", "cluster", "semantic", "apply"]
 

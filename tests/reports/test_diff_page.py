@@ -9,10 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from pipeline.cli import main
-from pipeline.reports.diff import diff
-from pipeline.reports.page.diff_page import name
+from winnow.cli.main import main
+from winnow.reports.diff import diff
+from winnow.reports.page.diff_page import name
 
 STEPS = ["exact", "embed", "cluster", "semantic", "score", "apply"]
 Visits = Callable[..., Any]

@@ -9,12 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from pipeline.core.errors import InputError, RunError
-from pipeline.reports.explain import explain, tell
-from pipeline.reports.run_view import RunView
-from pipeline.reports.survivors import survivors
-from pipeline.reports.survivors import tell as tell_survivors
+from winnow.core.errors import InputError, RunError
+from winnow.reports.explain import explain, tell
+from winnow.reports.run_view import RunView
+from winnow.reports.survivors import survivors
+from winnow.reports.survivors import tell as tell_survivors
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-
-from pipeline.reports.explain import explain, tell
-from pipeline.reports.run_view import RunView
+from winnow.reports.explain import explain, tell
+from winnow.reports.run_view import RunView
 
 COLUMNS = {"uid": "uid", "image": None, "text": "text"}
 

@@ -15,10 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-
-from pipeline.cli import main
-from pipeline.core.errors import ConfigError, InputError, RunError
-from pipeline.reports.export.export import FORMATS, export
+from winnow.cli.main import main
+from winnow.core.errors import ConfigError, InputError, RunError
+from winnow.reports.export.export import FORMATS, export
 
 STEPS = ["exact", "embed", "cluster", "semantic", "score", "apply"]
 U16 = np.dtype("u8,u8")

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from pipeline.cli import main
-from pipeline.core.errors import ConfigError
-from pipeline.reports.database import RunDatabase
-from pipeline.reports.page.report import render_report, write_report
+from winnow.cli.main import main
+from winnow.core.errors import ConfigError
+from winnow.reports.database import RunDatabase
+from winnow.reports.page.report import render_report, write_report
 
 EVIL = "<script>alert(1)</script>"
 
@@ -164,7 +163,7 @@ def test_what_a_page_has_to_show(page: str):
 
 
 def test_the_word_diff_strikes_out_what_was_dropped():
-    from pipeline.reports.page.twins import words
+    from winnow.reports.page.twins import words
 
     assert words("a red kite", "a blue kite") == [
         ("same", "a "),
@@ -197,7 +196,7 @@ def test_pages_stay_small_and_say_what_they_leave_out(
     page: str, run: Path, monkeypatch: pytest.MonkeyPatch
 ):
     assert len(page.encode()) < 8_000_000
-    monkeypatch.setattr("pipeline.reports.page.report.PICTURES", 20_000)
+    monkeypatch.setattr("winnow.reports.page.report.PICTURES", 20_000)
     small = render_report(run)
     assert len(small) < len(page)
     assert "left out to keep the page small" in small
@@ -261,14 +260,14 @@ def small(
 
 
 def test_a_run_ends_with_its_page(small: dict[str, Any]):
-    import pipeline
+    import winnow
 
-    result = pipeline.run(small)
+    result = winnow.run(small)
     page = result.path / "report.html"
     first = page.stat().st_mtime_ns
-    assert pipeline.run(small).ran == []
+    assert winnow.run(small).ran == []
     assert page.stat().st_mtime_ns == first
     small["output"]["report"] = False
     small["score"] = {"keep_fraction": 0.5}
-    pipeline.run(small)
+    winnow.run(small)
     assert not page.exists(), "a page of before would tell of another run"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.reports.page.report import render_report
+from winnow.reports.page.report import render_report
 
 
 def test_a_step_that_drops_nothing_has_a_page(

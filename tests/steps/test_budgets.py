@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from pipeline.algorithms.prune.complexity import allocate_budget, inter_distances
-from pipeline.core.errors import ConfigError
+from winnow.algorithms.prune.complexity import allocate_budget, inter_distances
+from winnow.core.errors import ConfigError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]

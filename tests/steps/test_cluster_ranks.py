@@ -13,12 +13,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from winnow.algorithms.prune.ranking import rank
+from winnow.core.schemas import CLUSTERS
+from winnow.engines.spark.engine import SparkEngine
+from winnow.engines.spark.session import SparkOptions
+from winnow.steps.cluster_ranks import rank_in_clusters, uniform
 
-from pipeline.algorithms.prune.ranking import rank
-from pipeline.core.schemas import CLUSTERS
-from pipeline.engines.spark.engine import SparkEngine
-from pipeline.engines.spark.session import SparkOptions
-from pipeline.steps.cluster_ranks import rank_in_clusters, uniform
 from tests.stretches import StretchedEngine
 
 

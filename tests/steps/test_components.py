@@ -13,17 +13,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.core.errors import RunError
-from pipeline.engines.local import LocalEngine
-from pipeline.engines.spark.engine import SparkEngine
-from pipeline.engines.spark.session import SparkOptions
-from pipeline.steps import components
-from pipeline.steps.components import (
-    EDGES,
-    component_labels,
-    connected_components,
-)
+from winnow.core.errors import RunError
+from winnow.engines.local import LocalEngine
+from winnow.engines.spark.engine import SparkEngine
+from winnow.engines.spark.session import SparkOptions
+from winnow.steps import components
+from winnow.steps.components import EDGES, component_labels, connected_components
 
 Graph = list[tuple[int, int]]
 

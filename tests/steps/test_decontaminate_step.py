@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-
-from pipeline.core.errors import ConfigError, InputError
+from winnow.core.errors import ConfigError, InputError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -163,7 +162,7 @@ def test_all_hits_are_listed_and_the_first_criterion_is_the_reason(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ):
-    from pipeline.cli import main
+    from winnow.cli.main import main
 
     pool, bench = pictures
     by = ["captions", "perceptual_hash"]

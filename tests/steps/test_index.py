@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from pipeline.core.errors import InputError
-from pipeline.core.hashing import keys
+from winnow.core.errors import InputError
+from winnow.core.hashing import keys
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]

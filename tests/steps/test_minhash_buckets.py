@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from winnow.algorithms.dedup.banding import Buckets
+from winnow.steps import minhash_buckets
+from winnow.steps.minhash_buckets import Sketches, find_buckets
 
-from pipeline.algorithms.dedup.banding import Buckets
-from pipeline.steps import minhash_buckets
-from pipeline.steps.minhash_buckets import Sketches, find_buckets
 from tests.stretches import StretchedEngine
 
 

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse
-
-from pipeline.core.errors import ConfigError, InputError
+from winnow.core.errors import ConfigError, InputError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -188,7 +187,7 @@ def test_a_raised_threshold_reads_no_text_and_decides_like_a_fresh_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    from pipeline.algorithms.dedup import minhash as kernels
+    from winnow.algorithms.dedup import minhash as kernels
 
     pool = write_shards(tmp_path / "p", corpus(400, 7, edits=0.6))
     first = dropped(minhash(winnow, pool, tmp_path / "r", threshold=0.8))

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from pipeline.core.errors import ConfigError, InputError
-from pipeline.flows.near_index import Columns, add, ask, build
-from pipeline.store.near_index import NearIndex
+from winnow.core.errors import ConfigError, InputError
+from winnow.flows.near_index import Columns, add, ask, build
+from winnow.indexes.near_index import NearIndex
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -139,7 +138,7 @@ def test_appending_gives_the_answers_of_building_at_once(
 def test_nothing_there_is_hashed_again(
     pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    from pipeline.steps.sketching import Sketching
+    from winnow.steps.sketching import Sketching
 
     shards = sorted(str(path) for path in pool.iterdir())
     build(shards[0], tmp_path / "i", settings=EAGER)

@@ -10,8 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-
-from pipeline.core.errors import ConfigError, InputError
+from winnow.core.errors import ConfigError, InputError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]

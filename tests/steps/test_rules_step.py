@@ -8,8 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from pipeline.core.errors import ConfigError
+from winnow.core.errors import ConfigError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark import cloudpickle
+from winnow.algorithms.dedup import blockwise
+from winnow.config.steps import SemanticConfig
+from winnow.core.errors import RunError
+from winnow.core.vectors import to_column
+from winnow.engines.local import LocalEngine
+from winnow.engines.parts import plain_schema
+from winnow.engines.spark.engine import SparkEngine
+from winnow.engines.spark.session import SparkOptions
+from winnow.steps import semantic, semantic_blocks, semantic_tasks
 
-from pipeline.algorithms.dedup import blockwise
-from pipeline.config.steps import SemanticConfig
-from pipeline.core.errors import RunError
-from pipeline.core.vectors import to_column
-from pipeline.engines.local import LocalEngine
-from pipeline.engines.parts import plain_schema
-from pipeline.engines.spark.engine import SparkEngine
-from pipeline.engines.spark.session import SparkOptions
-from pipeline.steps import semantic, semantic_blocks, semantic_tasks
 from tests.stretches import StretchedEngine
 
 # Workers cannot import this module.

@@ -96,7 +96,7 @@ def test_every_kept_twin_is_kept_and_similar(
 def test_another_epsilon_reuses_the_neighbours_and_equals_a_fresh_run(
     winnow: Winnow, planted_pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    import pipeline.steps.semantic as step
+    import winnow.steps.semantic as step
 
     searches = []
     original = step.best_earlier

@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-
-from pipeline.algorithms.dedup.band_lookup import (
+from winnow.algorithms.dedup.band_lookup import (
     pairs_in_band,
     sharing_rows,
     sorted_bands,

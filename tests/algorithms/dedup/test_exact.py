@@ -2,8 +2,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.algorithms.dedup.exact import (
+from winnow.algorithms.dedup.exact import (
     DIGEST,
     bytes_digests,
     caption_digests,

@@ -2,14 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.dedup import cluster as cluster_module
-from pipeline.algorithms.dedup.cluster import Cluster
-from pipeline.algorithms.dedup.semantic import (
-    best_earlier,
-    select,
-    visiting_order,
-)
+from winnow.algorithms.dedup import cluster as cluster_module
+from winnow.algorithms.dedup.cluster import Cluster
+from winnow.algorithms.dedup.semantic import best_earlier, select, visiting_order
 
 SEMANTICS = ["greedy", "reference", "components"]
 

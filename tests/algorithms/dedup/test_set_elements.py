@@ -8,9 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.dedup.minhash import shingle_sets, signatures
-from pipeline.algorithms.dedup.set_elements import as_words
+from winnow.algorithms.dedup.minhash import shingle_sets, signatures
+from winnow.algorithms.dedup.set_elements import as_words
 
 ELEMENTS = st.text(
     st.one_of(

@@ -3,9 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import logsumexp
-
-from pipeline.algorithms.filter import alignment
-from pipeline.algorithms.filter.alignment import (
+from winnow.algorithms.filter import alignment
+from winnow.algorithms.filter.alignment import (
     cosine,
     neg_clip_loss,
     neg_clip_loss_from_similarities,

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
-
-from pipeline.algorithms.filter.calibration import (
+from winnow.algorithms.filter.calibration import (
     Logistic,
     brier,
     expected_calibration_error,

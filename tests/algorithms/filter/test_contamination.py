@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.fft import dctn
-
-from pipeline.algorithms.filter.contamination import (
+from winnow.algorithms.filter.contamination import (
     nearest_hash,
     perceptual_hashes,
     run_index,

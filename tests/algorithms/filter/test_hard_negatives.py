@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.filter.hard_negatives import (
+from winnow.algorithms.filter.hard_negatives import (
     noun_places,
     strangers,
     swapped,

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
-
-from pipeline.algorithms.filter.intervals import paired_bootstrap, t_interval
+from winnow.algorithms.filter.intervals import paired_bootstrap, t_interval
 
 
 @pytest.mark.parametrize("n", [2, 3, 10])

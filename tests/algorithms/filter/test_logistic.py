@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from pipeline.algorithms.filter.logistic import fit_logistic
+from winnow.algorithms.filter.logistic import fit_logistic
 
 
 def sets(seed=0, first=40, second=90, dim=5):

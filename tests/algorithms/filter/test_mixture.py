@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.filter.mixture import (
+from winnow.algorithms.filter.mixture import (
     Scaling,
     integer_moments,
     mix,

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-
-from pipeline.algorithms.filter import norm_sim
-from pipeline.algorithms.filter.norm_sim import nearest_target, norm_sim_2, target_gram
+from winnow.algorithms.filter import norm_sim
+from winnow.algorithms.filter.norm_sim import nearest_target, norm_sim_2, target_gram
 
 
 def unit(vectors):

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
-
-from pipeline.algorithms.filter.ranking_quality import (
+from winnow.algorithms.filter.ranking_quality import (
     jaccard,
     precision_at,
     rank_auc,

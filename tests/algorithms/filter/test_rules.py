@@ -1,8 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-
-from pipeline.algorithms.filter.rules import (
+from winnow.algorithms.filter.rules import (
     DATACOMP_BASIC,
     DATACOMP_BASIC_ANY_LANGUAGE,
     Limits,

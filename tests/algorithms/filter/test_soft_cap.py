@@ -2,8 +2,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-
-from pipeline.algorithms.filter.soft_cap import arrivals, expected_draws, gumbel
+from winnow.algorithms.filter.soft_cap import arrivals, expected_draws, gumbel
 
 LOGITS = np.array([0.0, 1.0, -0.5])
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.prune.assignment import nearest_centroid
+from winnow.algorithms.prune.assignment import nearest_centroid
 
 
 def by_float64(vectors, centroids):

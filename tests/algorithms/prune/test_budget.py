@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.algorithms.prune.budget import budget_count, datacomp_count
+from winnow.algorithms.prune.budget import budget_count, datacomp_count
 
 
 @pytest.mark.parametrize(

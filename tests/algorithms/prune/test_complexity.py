@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
-from pipeline.algorithms.prune.complexity import (
+from winnow.algorithms.prune.complexity import (
     allocate_budget,
     continuous_allocation,
     inter_distances,
@@ -195,7 +194,7 @@ def test_norms_do_not_matter():
 def test_blocks_do_not_matter(monkeypatch):
     centroids = np.random.default_rng(5).standard_normal((50, 6))
     whole = inter_distances(centroids, 7)
-    monkeypatch.setattr("pipeline.algorithms.prune.complexity._BLOCK_BYTES", 8 * 50 * 3)
+    monkeypatch.setattr("winnow.algorithms.prune.complexity._BLOCK_BYTES", 8 * 50 * 3)
     np.testing.assert_allclose(inter_distances(centroids, 7), whole, atol=1e-14)
 
 

@@ -2,12 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.algorithms.prune.prototypes import (
-    floor_counts,
-    select,
-    uniform_counts,
-)
+from winnow.algorithms.prune.prototypes import floor_counts, select, uniform_counts
 
 SIZES = st.lists(st.integers(0, 15), min_size=1, max_size=8)
 

@@ -3,8 +3,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.algorithms.prune.ranking import order, rank, top_mask
+from winnow.algorithms.prune.ranking import order, rank, top_mask
 
 VALUES = st.sampled_from([0.0, -0.0, 0.5, 1.0, -1.0, np.inf, -np.inf, np.nan])
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from pipeline.algorithms.prune.teacher_student import (
+from winnow.algorithms.prune.teacher_student import (
     errors,
     errors_of_pool,
     max_margin,
     simulate,
     theory,
 )
-from pipeline.core.errors import ConfigError
+from winnow.core.errors import ConfigError
 
 # Test errors by (fraction, keep), then by α = kept samples per dimension; recomputed
 # for the two saddle-point equations and verified against simulation with N = 100.

@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-
-from pipeline.algorithms.dedup import banding, minhash
+from winnow.algorithms.dedup import banding, minhash
 
 
 def groups(found: banding.Buckets) -> set[tuple[int, tuple[int, ...]]]:

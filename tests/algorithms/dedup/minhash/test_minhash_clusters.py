@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from pipeline.algorithms.dedup import banding
-from pipeline.algorithms.dedup.clusters import (
+from winnow.algorithms.dedup import banding
+from winnow.algorithms.dedup.clusters import (
     Cluster,
     Removal,
     cluster_of,
     largest_clusters,
     source_removals,
 )
-from pipeline.algorithms.dedup.verification import decide
+from winnow.algorithms.dedup.verification import decide
 
 # Rows 0 … 4 share most words with row 0; rows 5 and 6 are one text.
 WORDS = [range(10), range(9), range(11), range(8), range(10), "xy", "xy", "z"]

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.dedup.components import components, flatten, join
+from winnow.algorithms.dedup.components import components, flatten, join
 
 
 @settings(max_examples=200, deadline=None)

@@ -13,9 +13,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.dedup import minhash
-from pipeline.algorithms.dedup.text_normalisation import RULES, normalised
+from winnow.algorithms.dedup import minhash
+from winnow.algorithms.dedup.text_normalisation import RULES, normalised
 
 SCHEMES = ("affine32", "legacy", "affine64")
 HASHES = ("sha1", "xxh32", "xxh64")

@@ -12,10 +12,9 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from pipeline.algorithms.dedup import banding, minhash, verification
-from pipeline.algorithms.dedup.jaccard import jaccard, text_similarity
-from pipeline.algorithms.dedup.verification import NO_BAND, decide
+from winnow.algorithms.dedup import banding, minhash, verification
+from winnow.algorithms.dedup.jaccard import jaccard, text_similarity
+from winnow.algorithms.dedup.verification import NO_BAND, decide
 
 SEMANTICS = ("representatives", "components")
 

@@ -1,4 +1,0 @@
-"""Duplicates: exact, semantic, near-identical text.
-
-May import: what `pipeline.algorithms` may.
-"""

@@ -1,4 +1,0 @@
-"""Tables of a lake: which is contained in which, and which of them may go.
-
-May import: what `pipeline.algorithms` may.
-"""

@@ -1,4 +1,0 @@
-"""Apache Spark: the verbs over DataFrames, kernels in its Python workers.
-
-May import: core, store, pyspark.
-"""

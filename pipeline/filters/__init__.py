@@ -1,4 +1,0 @@
-"""Filters judged: held-out figures, agreement of selections, what they train.
-
-May import: core, config, algorithms, models, store, steps, reports.page.
-"""

@@ -1,4 +1,0 @@
-"""Ordered steps and what runs them: check, plan, resume, account.
-
-May import: steps, store, config, core, models for their names. Never a concrete engine.
-"""

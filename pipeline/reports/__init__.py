@@ -1,4 +1,0 @@
-"""What a run says of itself: SQL over it, survivors, the story of one row.
-
-May import: core, store, config, polars, duckdb, jinja2, rich. No steps, no algorithms.
-"""

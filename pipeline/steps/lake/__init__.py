@@ -1,4 +1,0 @@
-"""The stages of a lake's scan that read rows: sketches, samples, content.
-
-May import: what `pipeline.steps` may.
-"""

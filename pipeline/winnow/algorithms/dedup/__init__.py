@@ -1,0 +1,4 @@
+"""Duplicates: exact, semantic, near-identical text.
+
+May import: what `winnow.algorithms` may.
+"""

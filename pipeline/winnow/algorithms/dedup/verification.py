@@ -1,0 +1,247 @@
+"""Candidate pairs to proven removals: every dropped row is near a row that stays.
+
+Buckets only propose. A pair counts once its exact Jaccard similarity, over the hashes
+of all shingles, reaches the threshold. What follows from the proven pairs is decided
+row by row, smallest first (the caller sorts the rows by who is preferred as keeper):
+
+- `representatives`: a row is dropped if one of its proven, smaller neighbours is kept;
+  its keeper is the smallest of those. Nothing is dropped through a chain.
+- `components`: a row is dropped unless it is the smallest of its component.
+
+Which pairs are proposed. In a round, every bucket compares one centre with its members:
+the smallest row still standing that has not been its centre (of a component that has
+had none, as long as there is one). A bucket whose members are alike is done after one
+round; members unlike the centre meet the next one in the next round. After `rounds`
+rounds a bucket has had as many centres, so there are at most `rounds` pairs per
+(row, band): linear in the rows even where a template puts all of them in one bucket.
+Pairs that only a later centre would have shown are missed and both rows kept: this
+bounds recall, never precision. A row whose keeper was itself dropped in a later round
+is compared with the keeper's keeper, and stands in its buckets again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, uint64
+
+from winnow.algorithms.dedup.banding import Buckets
+from winnow.algorithms.dedup.components import components
+from winnow.algorithms.dedup.hash_sets import cleared, slot_of
+from winnow.algorithms.dedup.stars import elect, stars
+
+Semantics = Literal["representatives", "components"]
+
+#: Exact similarity of rows `left[i]` and `right[i]`.
+Similarity = Callable[
+    [npt.NDArray[np.uint32], npt.NDArray[np.uint32]], npt.NDArray[np.float64]
+]
+
+#: Label of each of n rows by the ends of edges: the smallest row of its component.
+Components = Callable[
+    [int, npt.NDArray[np.uint32], npt.NDArray[np.uint32]], npt.NDArray[np.int64]
+]
+
+#: Band of a pair that no bucket proposed, but a common twin.
+NO_BAND = -1
+
+
+class Pairs(NamedTuple):
+    """Compared pairs, `keeper` below `member`, sorted by (member, keeper).
+
+    `band` is one in which the two collide: that of the bucket that proposed the pair
+    first, the lowest where several did in the same round.
+    """
+
+    member: npt.NDArray[np.uint32]
+    keeper: npt.NDArray[np.uint32]
+    band: npt.NDArray[np.int16]
+    jaccard: npt.NDArray[np.float64]
+
+
+class Verdict(NamedTuple):
+    """What becomes of each of n rows, and every pair that was compared.
+
+    A kept row is its own `keeper`, with `jaccard` NaN and `band` NO_BAND. `jaccard` is
+    that of (row, keeper), exact; with `components` it may lie below the threshold, or
+    be NaN where the two were never compared.
+    """
+
+    keeper: npt.NDArray[np.int64]
+    jaccard: npt.NDArray[np.float64]
+    band: npt.NDArray[np.int16]
+    pairs: Pairs
+
+
+NO_PAIRS = Pairs(
+    np.zeros(0, np.uint32), np.zeros(0, np.uint32), np.zeros(0, np.int16), np.zeros(0)
+)
+
+
+def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
+    buckets: Buckets,
+    rows: int,
+    similarity: Similarity,
+    threshold: float,
+    *,
+    semantics: Semantics = "representatives",
+    rounds: int = 8,
+    known: Pairs = NO_PAIRS,
+    components: Components = components,
+) -> Verdict:
+    """Return what becomes of rows 0 … `rows` - 1, which keepers are preferred by.
+
+    `similarity` is asked for every pair at most once, and not for pairs in `known`
+    (the pairs of an earlier verdict, say of a lower threshold); the outcome is the same
+    as without them. `components` joins the proven pairs, whose number it may mind. The
+    outcome depends on the set of buckets alone, not on their order.
+    Raises ValueError for an unknown semantics and a threshold outside (0, 1].
+    """
+    if semantics not in get_args(Semantics):
+        known_names = ", ".join(get_args(Semantics))
+        raise ValueError(f"unknown semantics '{semantics}'; known: {known_names}")
+    if not 0 < threshold <= 1:
+        raise ValueError(f"the threshold must lie in (0, 1], not {threshold}")
+    everyone = np.arange(rows, dtype=np.int64)
+    labels = keeper = everyone
+    active = np.arange(len(buckets.band), dtype=np.int64)
+    was_centre = np.zeros(len(buckets.members), dtype=np.bool_)
+    pairs = NO_PAIRS
+    for _ in range(rounds):
+        active, centres, count = elect(buckets, active, labels, was_centre, rounds)
+        keys, band = stars(buckets, active, centres, labels, count)
+        if semantics == "representatives":
+            orphans = _orphans(*_proven(pairs, threshold)[:2], keeper)
+            keys = np.concatenate([keys, orphans])
+            band = np.append(band, np.full(len(orphans), NO_BAND, band.dtype))
+        if not len(keys):
+            break
+        pairs = _compared(pairs, _distinct(keys, band), similarity, known)
+        before = labels
+        proven = _proven(pairs, threshold)
+        if semantics == "components":
+            labels = keeper = components(rows, proven.member, proven.keeper)
+        else:
+            labels = keeper = everyone.copy()
+            _represent(proven.member, proven.keeper, keeper)
+        if semantics == "representatives":
+            labels = np.where(keeper == everyone, keeper, -1)
+            if (labels > before).any():
+                active = np.arange(len(buckets.band), dtype=np.int64)
+    return _verdict(keeper, pairs)
+
+
+def _proven(pairs: Pairs, threshold: float) -> Pairs:
+    return _chosen(pairs, pairs.jaccard >= threshold)
+
+
+def _chosen(pairs: Pairs, which: npt.NDArray[Any]) -> Pairs:
+    member, keeper, band, jaccard = pairs
+    return Pairs(member[which], keeper[which], band[which], jaccard[which])
+
+
+def _compared(
+    pairs: Pairs,
+    proposed: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]],
+    similarity: Similarity,
+    known: Pairs,
+) -> Pairs:
+    """Return `pairs` with the new ones among `proposed`, each with its similarity."""
+    key, band = proposed
+    order = np.argsort(key)
+    key, band = key[order], band[order]
+    fresh = _found(key, _key(pairs.member, pairs.keeper)) < 0
+    key, band = key[fresh], band[fresh]
+    member, keeper = (key >> np.uint64(32)).astype(np.uint32), key.astype(np.uint32)
+    at = _found(key, _key(known.member, known.keeper))
+    jaccard = np.empty(len(key))
+    jaccard[at >= 0] = known.jaccard[at[at >= 0]]
+    asked = at < 0
+    if asked.any():
+        jaccard[asked] = similarity(member[asked], keeper[asked])
+    merged = Pairs(
+        np.concatenate([pairs.member, member]),
+        np.concatenate([pairs.keeper, keeper]),
+        np.concatenate([pairs.band, band]),
+        np.concatenate([pairs.jaccard, jaccard]),
+    )
+    return _chosen(merged, np.argsort(_key(merged.member, merged.keeper)))
+
+
+@njit(nogil=True, cache=True)
+def _distinct(
+    keys: npt.NDArray[np.uint64], band: npt.NDArray[np.int16]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
+    """Return every key once, with its lowest band; any band before none."""
+    table, mask = cleared(np.empty(64, dtype=np.uint64), len(keys))
+    lowest = np.empty(mask + 1, dtype=np.int16)
+    for i in range(len(keys)):
+        slot = slot_of(table, mask, keys[i])
+        if table[slot] == 0:
+            table[slot], lowest[slot] = keys[i], band[i]
+        elif band[i] != NO_BAND and not 0 <= lowest[slot] <= band[i]:
+            lowest[slot] = band[i]
+    filled = np.flatnonzero(table[: mask + 1])
+    return table[filled], lowest[filled]
+
+
+def _key(member: npt.NDArray[Any], keeper: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    key: npt.NDArray[np.uint64] = member.astype(np.uint64) << np.uint64(32)
+    return key | keeper.astype(np.uint64)
+
+
+def _found(
+    wanted: npt.NDArray[np.uint64], ascending: npt.NDArray[np.uint64]
+) -> npt.NDArray[np.int64]:
+    """Return where each wanted key is in `ascending`, or -1."""
+    if not len(ascending):
+        return np.full(len(wanted), -1, dtype=np.int64)
+    at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return np.where(ascending[at] == wanted, at, -1)
+
+
+def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verdict:
+    jaccard = np.full(len(keeper), np.nan)
+    band = np.full(len(keeper), NO_BAND, dtype=np.int16)
+    dropped = np.flatnonzero(keeper != np.arange(len(keeper)))
+    at = _found(_key(dropped, keeper[dropped]), _key(pairs.member, pairs.keeper))
+    dropped, at = dropped[at >= 0], at[at >= 0]
+    jaccard[dropped], band[dropped] = pairs.jaccard[at], pairs.band[at]
+    return Verdict(keeper, jaccard, band, pairs)
+
+
+@njit(nogil=True, cache=True)
+def _represent(
+    member: npt.NDArray[np.uint32],
+    keeper: npt.NDArray[np.uint32],
+    out: npt.NDArray[np.int64],
+) -> None:
+    """Set `out` (n,), at first each row itself, to the keepers of dropped rows.
+
+    Pairs come sorted by (member, keeper), so keepers are decided before their members
+    and the first that is kept is the smallest.
+    """
+    for i in range(len(member)):
+        row, other = member[i], keeper[i]
+        if out[row] == row and out[other] == other:
+            out[row] = other
+
+
+@njit(nogil=True, cache=True)
+def _orphans(
+    member: npt.NDArray[np.uint32],
+    keeper: npt.NDArray[np.uint32],
+    settled: npt.NDArray[np.int64],
+) -> npt.NDArray[np.uint64]:
+    """Return the keys of (kept row, keeper of its dropped twin), given proven pairs."""
+    keys = np.empty(len(member), dtype=np.uint64)
+    count = 0
+    for i in range(len(member)):
+        if settled[member[i]] == member[i] and settled[keeper[i]] != keeper[i]:
+            keys[count] = uint64(member[i]) << uint64(32)
+            keys[count] |= uint64(settled[keeper[i]])
+            count += 1
+    return keys[:count]

@@ -1,0 +1,4 @@
+"""Filters: caption and image rules, image-text alignment scores.
+
+May import: what `winnow.algorithms` may.
+"""

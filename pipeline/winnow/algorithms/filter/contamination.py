@@ -1,0 +1,138 @@
+"""What stands in an evaluation set too: perceptual hashes, runs of words.
+
+The perceptual hash is the usual one of the discrete cosine transform: a picture shrunk
+to 32 × 32 grey pixels, its 8 × 8 lowest frequencies, one bit for each: whether it lies
+above their median (Zauner 2010, "Implementation and Benchmarking of Perceptual Image
+Hash Functions", §3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+from winnow.algorithms.dedup.text_normalisation import normalised
+from winnow.core.hashing import keys
+from winnow.numeric.compiled import compiled
+
+Hashes = npt.NDArray[np.uint64]
+Ids = npt.NDArray[np.int64]
+
+#: Side of the grey square that is hashed.
+SIDE = 32
+_LOW = 8
+_RULES = ("nfkc", "case", "punctuation")
+
+
+def perceptual_hashes(squares: npt.NDArray[np.uint8]) -> Hashes:
+    """Return the 64-bit hash of each grey square: (n, 32, 32) uint8 to (n,) uint64.
+
+    The constant term, which only says how bright the picture is, is left out of the
+    median and its bit is 0. Each picture is transformed by itself, so its hash does not
+    depend on the others.
+    """
+    if squares.shape[1:] != (SIDE, SIDE):
+        raise ValueError(f"squares of shape {squares.shape}: (n, {SIDE}, {SIDE})")
+    basis = _cosines()
+    low = basis @ squares.astype(np.float64) @ basis.T
+    flat = low.reshape(len(squares), -1)[:, 1:]
+    # Noise of the last bit must not decide about a term that is zero by symmetry.
+    flat = np.rint(flat * 2.0**20)
+    bits = np.zeros((len(squares), _LOW * _LOW), np.uint8)
+    bits[:, 1:] = flat > np.median(flat, axis=1, keepdims=True)
+    packed = np.packbits(bits, axis=1)
+    return np.asarray(packed.view(">u8").reshape(-1).astype(np.uint64))
+
+
+@cache
+def _cosines() -> npt.NDArray[np.float64]:
+    frequency = np.arange(_LOW)[:, None]
+    place = 2 * np.arange(SIDE)[None, :] + 1
+    return np.asarray(np.cos(np.pi * frequency * place / (2 * SIDE)))
+
+
+def nearest_hash(hashes: Hashes, others: Hashes) -> tuple[Ids, Ids]:
+    """Return in how many bits each hash differs from the nearest other one, and which.
+
+    hashes: (n,), others: (m,), m > 0. Returns (n,) int64 each; of equally near ones the
+    first. Raises ValueError if there is no other.
+    """
+    if not len(others):
+        raise ValueError("there is no other hash to compare with")
+    bits = np.empty(len(hashes), np.int64)
+    rows = np.empty(len(hashes), np.int64)
+    _nearest(hashes, others, bits, rows)
+    return bits, rows
+
+
+@compiled
+def _nearest(hashes: Hashes, others: Hashes, bits: Ids, rows: Ids) -> None:
+    ones, twos = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+    fours = np.uint64(0x0F0F0F0F0F0F0F0F)
+    every = np.uint64(0x0101010101010101)
+    for r in range(len(hashes)):
+        best, which = np.int64(65), np.int64(-1)
+        for c in range(len(others)):
+            # Counting the bits of a word in parallel; LLVM makes one instruction of it.
+            word = hashes[r] ^ others[c]
+            word = word - ((word >> np.uint64(1)) & ones)
+            word = (word & twos) + ((word >> np.uint64(2)) & twos)
+            word = (word + (word >> np.uint64(4))) & fours
+            differing = np.int64((word * every) >> np.uint64(56))
+            if differing < best:
+                best, which = differing, np.int64(c)
+        bits[r], rows[r] = best, which
+
+
+def word_runs(caption: str | None, words: int) -> list[str]:
+    """Return every run of `words` words of a caption; none of a shorter one.
+
+    Words are what whitespace separates once case and punctuation are gone (NFKC).
+    """
+    found = normalised(caption or "", _RULES).split()
+    return [
+        " ".join(found[start : start + words])
+        for start in range(len(found) - words + 1)
+    ]
+
+
+def run_index(captions: Iterable[str | None], words: int) -> tuple[Hashes, Ids]:
+    """Return the hashes of all runs of `words` words, sorted, and whose they are.
+
+    Of a run that several captions have, the first caption counts.
+    """
+    hashes: list[Hashes] = []
+    owners: list[Ids] = []
+    for number, caption in enumerate(captions):
+        found = keys(word_runs(caption, words))
+        hashes.append(found)
+        owners.append(np.full(len(found), number))
+    if not hashes:
+        return np.empty(0, np.uint64), np.empty(0, np.int64)
+    unique, first = np.unique(np.concatenate(hashes), return_index=True)
+    return unique, np.concatenate(owners)[first]
+
+
+def shared_runs(
+    captions: Sequence[str | None], words: int, index: tuple[Hashes, Ids]
+) -> tuple[npt.NDArray[np.float64], Ids]:
+    """Return which share of each caption's runs an index has, and whose run that is.
+
+    Returns (n,) float64, 0 for a caption without a run, and (n,) int64: the owner of
+    the caption's first run that stands there, −1 if none does.
+    """
+    known, owners = index
+    share, owner = np.zeros(len(captions)), np.full(len(captions), -1, np.int64)
+    for number, caption in enumerate(captions):
+        hashes = keys(word_runs(caption, words))
+        if not len(hashes) or not len(known):
+            continue
+        place = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        found = known[place] == hashes
+        share[number] = found.mean()
+        if found.any():
+            owner[number] = owners[place[np.argmax(found)]]
+    return share, owner

@@ -1,0 +1,239 @@
+"""The app's addresses: which page answers what, and how it is drawn.
+
+/                    a page of rows (or of a lake's tables)
+/row/N               a row's story
+/picture/N           its picture; ?large=1 for the one of the story
+/marks               POST: mark rows to rescue or drop, or take marks away
+/overrides.csv       the marks, as `winnow run` reads them (also .yaml)
+/view/NAME           a view of a lake
+/static/NAME         style and script
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import jinja2
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from winnow.app.gate import App, Gate
+from winnow.app.lake import LakeSite, open_lake
+from winnow.app.row_index import as_plain
+from winnow.app.site import Site
+from winnow.config.overrides import as_csv, as_yaml
+from winnow.core.errors import QueryError, WinnowError
+from winnow.core.run_folder import is_scan
+
+_LARGEST_FORM = 1_000_000
+_LOG = logging.getLogger(__name__)
+_KEEP_PICTURE = {"Cache-Control": "private, max-age=600"}
+_STATIC = {
+    "style.css": ("text/css", ("pages/templates/page.css", "app/static/app.css")),
+    "app.js": ("text/javascript", ("app/static/app.js",)),
+    "icon.svg": ("image/svg+xml", ("app/static/icon.svg",)),
+}
+#: Most fields of an address or a form.
+_FIELDS = 500
+
+
+def open_site(run: str | Path) -> Site | LakeSite:
+    """Return the pages of a run; raises RunError if the folder holds none."""
+    if is_scan(run):
+        return open_lake(run)
+    return Site(run)
+
+
+def make_app(site: Site | LakeSite, port: int, token: str) -> App:
+    """Return the app behind its gate."""
+    routes = _lake_routes(site) if isinstance(site, LakeSite) else _routes(site)
+    routes.append(Route("/static/{name}", _static))
+    handlers: dict[Any, Any] = {
+        WinnowError: _wrong,
+        HTTPException: _missing,
+        Exception: _broken,
+    }
+    app: Any = Starlette(routes=routes, exception_handlers=handlers)
+    app.state.site = site
+    _templates().get_template("rows.html.j2")
+    app.router.redirect_slashes = False
+    return Gate(app, port, token)
+
+
+def _routes(site: Site) -> list[Route]:
+    def listing(request: Request) -> Response:
+        shown = site.listing(_fields(request.url.query))
+        told = _told(request)
+        return _page(site, "rows.html.j2", told=told, form=site.form(), **shown)
+
+    def story(request: Request) -> Response:
+        shown = site.story(request.path_params["n"])
+        if shown is None:
+            raise HTTPException(404, "this run has no such row")
+        return _page(site, "story.html.j2", told=_told(request), **shown)
+
+    def picture(request: Request) -> Response:
+        large = request.query_params.get("large") == "1"
+        found = site.picture(request.path_params["n"], large)
+        if found is None:
+            raise HTTPException(404, "there is no such picture")
+        return Response(found[1], media_type=found[0], headers=_KEEP_PICTURE)
+
+    async def mark(request: Request) -> Response:
+        fields = _fields(await _form(request))
+        return await run_in_threadpool(_mark, site, fields)
+
+    def export(request: Request) -> Response:
+        return _export(site, request.path_params["kind"])
+
+    return [
+        Route("/", listing),
+        Route("/row/{n:int}", story),
+        Route("/picture/{n:int}", picture),
+        Route("/marks", mark, methods=["POST"]),
+        Route("/overrides.{kind}", export),
+    ]
+
+
+def _lake_routes(site: LakeSite) -> list[Route]:
+    def view(request: Request) -> Response:
+        name = request.path_params.get("name", "tables")
+        shown = site.listing(name, _fields(request.url.query))
+        return _page(site, "lake.html.j2", **shown)
+
+    return [Route("/", view), Route("/view/{name}", view)]
+
+
+def _mark(site: Site, fields: list[tuple[str, str]]) -> Response:
+    """Change marks and lead back to the page that asked for it."""
+    single = dict(fields)
+    numbers = [value for key, value in fields if key == "n"]
+    if not all(n.isascii() and n.isdigit() and len(n) <= 18 for n in numbers):
+        raise QueryError("that is no row's number")
+    chosen = list(dict.fromkeys(map(int, numbers)))
+    action = single.get("action", "")
+    changed = site.mark(chosen, action, single.get("note", ""))
+    told = [("changed", str(changed)), ("to", action)]
+    row = single.get("row", "")
+    if row.isascii() and row.isdigit() and len(row) <= 18:
+        return RedirectResponse(f"/row/{int(row)}?{urlencode(told)}", 303)
+    back = [(k, v) for k, v in _fields(single.get("list", "")) if k not in _TOLD]
+    return RedirectResponse(f"/?{urlencode(back + told)}", 303)
+
+
+_TOLD = ("changed", "to")
+_DONE = {
+    "rescue": "marked to rescue",
+    "drop": "marked to drop",
+    "clear": "without a mark now",
+}
+
+
+def _told(request: Request) -> str:
+    """Return what the last change did."""
+    number = request.query_params.get("changed", "")
+    done = _DONE.get(request.query_params.get("to", ""))
+    if not done or not number.isascii() or not number.isdigit() or len(number) > 9:
+        return ""
+    if int(number) == 0:
+        return "No row was chosen; tick the ones that are meant."
+    return f"{int(number):,} {'row' if int(number) == 1 else 'rows'} {done}."
+
+
+def _export(site: Site, kind: str) -> Response:
+    write: dict[str, Callable[..., str]] = {"csv": as_csv, "yaml": as_yaml}
+    if kind not in write:
+        raise HTTPException(404, "overrides.csv or overrides.yaml")
+    text = write[kind](site.marks.overrides().rows)
+    headers = {"Content-Disposition": f'attachment; filename="overrides.{kind}"'}
+    return Response(text, media_type=f"text/{kind}", headers=headers)
+
+
+def _fields(query: str) -> list[tuple[str, str]]:
+    """Read an address's or a form's fields; raises QueryError if there are too many."""
+    try:
+        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=_FIELDS)
+    except ValueError as error:
+        raise QueryError(f"at most {_FIELDS} fields at once") from error
+    if any("\0" in key + value for key, value in fields):
+        raise QueryError("a value holds a NUL character")
+    return fields
+
+
+async def _form(request: Request) -> str:
+    """Return a form's text; raises QueryError for another kind, or too large a one."""
+    kind = request.headers.get("content-type", "").split(";")[0].strip()
+    if kind != "application/x-www-form-urlencoded":
+        raise QueryError("only forms are accepted here")
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _LARGEST_FORM:
+            raise QueryError("that form is too large")
+    return body.decode("utf-8", "replace")
+
+
+def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        raise HTTPException(404, "no such file")
+    return Response(_file(name), media_type=_STATIC[name][0])
+
+
+@cache
+def _file(name: str) -> str:
+    package = files("winnow")
+    return "\n".join((package / part).read_text("utf-8") for part in _STATIC[name][1])
+
+
+def _page(
+    site: Site | LakeSite, template: str, status: int = 200, **shown: Any
+) -> Response:
+    text = (
+        _templates()
+        .get_template(template)
+        .render(site=site, frame=site.frame(), **shown)
+    )
+    return Response(text, status, media_type="text/html; charset=utf-8")
+
+
+def _wrong(request: Request, error: Exception) -> Response:
+    return _error_page(request, 400, str(error))
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    return _error_page(request, status, getattr(error, "detail", "not found"))
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    _LOG.error("%s failed", request.url.path, exc_info=error)
+    return _error_page(request, 500, "Winnow has failed here; the terminal says more.")
+
+
+def _error_page(request: Request, status: int, message: str) -> Response:
+    site: Site | LakeSite = request.app.state.site
+    return _page(site, "error.html.j2", status, message=message)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("winnow.app", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = as_plain
+    return environment

@@ -1,0 +1,324 @@
+"""One wide table of a run's rows, built once beside the run, for pages and filters.
+
+`RUN/ui/rows-DIGEST.duckdb` holds one row for each input row: where it is, what became
+of it, its scores, clusters and the input's plain columns. The digest covers the steps'
+fingerprints, so that a run that has changed gets another index.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from winnow.core.errors import QueryError, RunError
+from winnow.core.hashing import digest
+from winnow.pages.closed_sql import identifier, literal
+from winnow.reports.database import RunDatabase
+from winnow.reports.pool_sql import place_names
+
+#: Folder of the app below the run's.
+FOLDER = "ui"
+_VERSION = "1"
+#: Characters of a text that are kept in the index, and so can be searched.
+SEARCHED = 4_000
+#: Memory for reading the run's views, tried in turn, and for writing the index.
+_BUILD_MB = (400, 2_000)
+_MEMORY = "200MB"
+
+_NUMBERS = {
+    "TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT",
+    "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT",
+}  # fmt: skip
+_PLAIN = {"uid": "uid", "source": "shard", "row": "row in its shard"}
+_FATE = {
+    "fate": "fate",
+    "step": "step that decided",
+    "reason": "reason",
+    "score": "score at that step",
+    "threshold": "threshold at that step",
+    "severity": "severity",
+    "kept_twin": "twin",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the index that pages may show, filter and sort by."""
+
+    name: str
+    label: str
+    #: text, whole, number, flag or time.
+    kind: str
+    #: row, fate, score, cluster or input.
+    role: str
+
+    @property
+    def sql(self) -> str:
+        """The column in SQL."""
+        return identifier(self.name)
+
+
+@dataclass(frozen=True)
+class RowIndex:
+    """The finished index: its file and its columns."""
+
+    file: Path
+    columns: tuple[Column, ...]
+    rows: int
+
+    def column(self, name: str) -> Column | None:
+        """Return a column by its name."""
+        return next((c for c in self.columns if c.name == name), None)
+
+
+def row_index(database: RunDatabase, scratch: Path) -> RowIndex:
+    """Return a run's index; builds it if there is none for the run as it is now.
+
+    Written beside the run, or to `scratch` if nothing can be written there.
+    Raises RunError if the run has no rows yet.
+    """
+    folder = database.folder
+    if not (folder.artifacts("index") / "samples").is_dir():
+        raise RunError(f"{folder.path}: no step has run yet; there is nothing to show")
+    name = f"rows-{_state(database)}.duckdb"
+    beside = folder.file(FOLDER) / name
+    if beside.is_file():
+        return _opened(beside)
+    file = beside if _writable(beside.parent) else scratch / name
+    for memory in _BUILD_MB:
+        try:
+            with RunDatabase(folder.path, memory_mb=memory) as source:
+                _write(source, file)
+            break
+        except (duckdb.Error, OSError, QueryError) as error:
+            # Joins that do not fit spill, but each needs some memory to do so.
+            if "memory" in str(error).lower() and memory != _BUILD_MB[-1]:
+                continue
+            raise RunError(f"{file}: the index cannot be written: {error}") from error
+    return _opened(file)
+
+
+def _writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _state(database: RunDatabase) -> str:
+    """Return a digest of all that the index is made from."""
+    folder = database.folder
+    markers = [asdict(marker) for marker in folder.markers()]
+    manifest = folder.file("manifest.json")
+    parts = [_VERSION, duckdb.__version__, database.note]
+    parts += [str(folder.path.resolve()), json.dumps(markers, sort_keys=True)]
+    finished = manifest.read_bytes() if manifest.is_file() else b""
+    return digest(*(part.encode() for part in parts), finished).hex()
+
+
+def _opened(file: Path) -> RowIndex:
+    with duckdb.connect(file, read_only=True) as connection:
+        (text,) = connection.execute("SELECT text FROM about").fetchone() or ("[]",)
+        (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone() or (0,)
+    return RowIndex(file, tuple(Column(**c) for c in json.loads(text)), rows)
+
+
+def _write(database: RunDatabase, file: Path) -> None:
+    """Write the index beside its place, give it its name, remove older ones."""
+    sql, columns = _select(database)
+    beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        with duckdb.connect(beside, config={"memory_limit": _MEMORY}) as connection:
+            rows = database.stream(sql)
+            batches = _numbered(iter(rows), 0)
+            schema = pa.schema([pa.field("n", pa.int64()), *rows.schema])
+            reader = pa.RecordBatchReader.from_batches(schema, batches)
+            connection.from_arrow(reader).create("rows")
+            described = json.dumps([asdict(column) for column in columns])
+            connection.execute(
+                f"CREATE TABLE about AS SELECT {literal(described)} AS text"
+            )
+    except BaseException:
+        for left in (beside, beside.with_name(f"{beside.name}.wal")):
+            left.unlink(missing_ok=True)
+        raise
+    os.replace(beside, file)
+    for old in file.parent.glob("rows-*.duckdb"):
+        if old != file:
+            old.unlink(missing_ok=True)
+
+
+def _numbered(
+    batches: Iterator[pa.RecordBatch], start: int
+) -> Iterator[pa.RecordBatch]:
+    """Put each row's number before it: the order of pages."""
+    for batch in batches:
+        numbers = pa.array(range(start, start + len(batch)), pa.int64())
+        names = ["n", *batch.schema.names]
+        yield pa.RecordBatch.from_arrays([numbers, *batch.columns], names=names)
+        start += len(batch)
+
+
+def _select(database: RunDatabase) -> tuple[str, list[Column]]:
+    """Return the SELECT of the index, and what its columns mean."""
+    parts = _Parts()
+    _scores(database, parts)
+    _clusters(database, parts)
+    _input(database, parts)
+    chosen = ", ".join(
+        f"{sql} AS {column.sql}"
+        for column, sql in zip(parts.columns, parts.values, strict=True)
+    )
+    joins = "\n".join(parts.joins)
+    index = "quarantine WHERE step = 'index'"
+    left_out = f"""
+UNION ALL BY NAME
+SELECT uid, source, row, 'quarantined' AS fate, step, reason FROM {index}"""
+    severity = f"""CASE WHEN f.fate = 'dropped' THEN {_finite("f.score - f.threshold")}
+    ELSE -least({", ".join([*parts.margins, "NULL", "NULL"])}) END"""
+    sql = f"""
+SELECT * FROM (
+SELECT p.uid, p.source, p.row, f.fate, f.step, f.reason, {_number("f.score")} AS score,
+    {_number("f.threshold")} AS threshold, {severity} AS severity, f.kept_twin
+    {", " + chosen if chosen else ""}
+FROM index_places p
+LEFT JOIN (FROM fates WHERE step IS DISTINCT FROM 'index') f USING (uid)
+{joins}{left_out}
+) ORDER BY source, row"""
+    return sql, [*_own_columns(), *parts.columns]
+
+
+class _Parts:
+    """Columns that the index takes from the run's other views."""
+
+    def __init__(self) -> None:
+        self.columns: list[Column] = []
+        self.values: list[str] = []
+        self.joins: list[str] = []
+        #: How far each step's score is from its threshold.
+        self.margins: list[str] = []
+
+    def add(self, column: Column, sql: str) -> None:
+        self.columns.append(column)
+        self.values.append(sql)
+
+    def join(self, view: str, name: str, pivot: list[str]) -> None:
+        """Join the rows of a view as one row for each uid."""
+        if pivot:
+            columns = ", ".join(pivot)
+            self.joins.append(
+                f"LEFT JOIN (SELECT uid, {columns} FROM {view} GROUP BY uid) {name} "
+                f"ON {name}.uid = p.uid"
+            )
+
+
+def _own_columns() -> list[Column]:
+    kinds = {"row": "whole", "score": "number", "threshold": "number"}
+    kinds["severity"] = "number"
+    roles = dict.fromkeys(("score", "threshold", "severity"), "score")
+    plain = [
+        Column(n, label, kinds.get(n, "text"), "row") for n, label in _PLAIN.items()
+    ]
+    fate = [
+        Column(n, label, kinds.get(n, "text"), roles.get(n, "fate"))
+        for n, label in _FATE.items()
+    ]
+    return [*plain, *fate]
+
+
+def _scores(database: RunDatabase, parts: _Parts) -> None:
+    """Take each step's own score of a row, kept or not."""
+    scored = database.query(
+        "SELECT step FROM ledger GROUP BY step, position HAVING count(score) > 0 "
+        "ORDER BY position"
+    )
+    pivot: list[str] = []
+    for place, step in enumerate(scored["step"].to_pylist()):
+        at = f"FILTER (step = {literal(step)})"
+        pivot += [f"max(score) {at} AS s{place}", f"max(threshold) {at} AS t{place}"]
+        parts.margins.append(_finite(f"s.s{place} - s.t{place}"))
+        column = Column(f"score.{step}", f"score of {step}", "number", "score")
+        parts.add(column, _number(f"s.s{place}"))
+    parts.join("ledger", "s", pivot)
+
+
+def _clusters(database: RunDatabase, parts: _Parts) -> None:
+    found = database.query("SELECT step FROM members GROUP BY step ORDER BY step")
+    pivot: list[str] = []
+    for place, step in enumerate(found["step"].to_pylist()):
+        at = f"FILTER (step = {literal(step)})"
+        pivot += [
+            f"max(cluster_id) {at} AS c{place}",
+            f"max(distance) {at} AS d{place}",
+        ]
+        ids = Column(f"cluster.{step}", f"cluster in {step}", "whole", "cluster")
+        parts.add(ids, f"c.c{place}")
+        label = f"distance from its centroid in {step}"
+        away = Column(f"distance.{step}", label, "number", "score")
+        parts.add(away, _number(f"c.d{place}"))
+    parts.join("members", "c", pivot)
+
+
+def _input(database: RunDatabase, parts: _Parts) -> None:
+    """Take the caption and the input's plain columns; images and lists stay there."""
+    pool = database.pool
+    if pool is None:
+        return
+    parts.joins.append("LEFT JOIN samples x ON x.uid = p.uid")
+    for name, sql_type in database.views["samples"]:
+        if name in ("uid", *place_names(pool)):
+            continue
+        kind = _kind(sql_type)
+        column = f"x.{identifier(name)}"
+        if name == pool.columns.text and kind == "text":
+            text = Column("caption", "caption", "text", "input")
+            parts.add(text, f"left({column}, {SEARCHED})")
+        elif name != pool.columns.image and kind:
+            # Case does not tell columns of an index apart.
+            known = {c.name.lower() for c in parts.columns}
+            own = f"input.{name}"
+            if own.lower() in known:
+                continue
+            if kind == "text":
+                column = f"left({column}::VARCHAR, {SEARCHED})"
+            elif sql_type.startswith("DECIMAL"):
+                column = f"{column}::DOUBLE"
+            parts.add(Column(own, name, kind, "input"), column)
+
+
+def _kind(sql_type: str) -> str:
+    if sql_type == "VARCHAR" or sql_type.startswith("ENUM"):
+        return "text"
+    if sql_type in _NUMBERS:
+        return "whole"
+    if sql_type in ("FLOAT", "DOUBLE") or sql_type.startswith("DECIMAL"):
+        return "number"
+    if sql_type == "BOOLEAN":
+        return "flag"
+    return "time" if sql_type == "DATE" or sql_type.startswith("TIMESTAMP") else ""
+
+
+def _number(sql: str) -> str:
+    """Return a number that sorts: no NaN, which is no score."""
+    return f"CASE WHEN NOT isnan({sql}) THEN {sql} END"
+
+
+def _finite(difference: str) -> str:
+    return f"CASE WHEN isfinite({difference}) THEN abs({difference}) END"
+
+
+def as_plain(value: Any) -> Any:
+    """Return a value as a page shows it."""
+    return f"{value:.6g}" if isinstance(value, float) else value

@@ -1,0 +1,324 @@
+"""The pages of a run of samples: what they show, gathered from index, run and input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from winnow.app.filters import OPERATIONS, Asked, Condition, Fields, asked
+from winnow.app.marks import Marks
+from winnow.app.nearest import Nearest, text_model, vector_files
+from winnow.app.row_index import FOLDER, SEARCHED, Column, row_index
+from winnow.app.rows import Page, Row, Rows
+from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
+from winnow.config.overrides import Action, Override
+from winnow.core.errors import QueryError, WinnowError
+from winnow.reports.database import RunDatabase
+from winnow.reports.explain import explain, sentences
+from winnow.reports.run_view import RunView
+
+_HOPS = 50
+_SHOWN_TWINS = 24
+_FATES = ("kept", "dropped", "quarantined", "undecided")
+#: What `clear` does beside a run's own actions.
+CLEAR = "clear"
+
+Shown = dict[str, Any]
+
+
+class Site:
+    """A run of samples as pages; the first one of a run builds its index.
+
+    Raises RunError if the folder holds no run, or one without rows.
+    """
+
+    def __init__(self, run: str | Path) -> None:
+        self._database = RunDatabase(run, memory_mb=128)
+        self._view = RunView(run)
+        try:
+            scratch = self._database.scratch
+            self.index = row_index(self._database, scratch)
+            files = self._vector_files()
+            self.rows = Rows(self.index, [str(file) for file in files])
+        except BaseException:
+            self._database.close()
+            raise
+        self._pool = self._database.pool
+        self.marks = Marks(
+            self._view.folder.file(FOLDER) / "overrides.csv", self._given()
+        )
+        self.pictures = Thumbnails(self._images)
+        self._explaining = Lock()
+        # What every first page asks for is ready before it is asked.
+        self.form()
+        self.rows.counts(asked([], self.index), self.marks.actions())
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.pictures.close()
+        self.rows.close()
+        self._database.close()
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._view.folder.path
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the input has images."""
+        return self._pool is not None and self._pool.reader.image is not None
+
+    @property
+    def has_captions(self) -> bool:
+        """Whether the input has captions."""
+        return self.index.column("caption") is not None
+
+    @cached_property
+    def why_no_likeness(self) -> str:
+        """Why nothing can be searched by likeness; empty if it can."""
+        return "" if self._nearest else self._no_vectors
+
+    @property
+    def why_no_text_search(self) -> str:
+        """Why no text can be searched for by the model; empty if it can."""
+        return self._nearest.why_no_text if self._nearest else self._no_vectors
+
+    def frame(self) -> Shown:
+        """Return what every page shows of the run."""
+        marks = self.marks.actions()
+        actions = list(marks.values())
+        return {
+            "run": self.path.resolve().name,
+            "path": str(self.path),
+            "rows": self.index.rows,
+            "finished": self._view.finished,
+            "note": self._database.note,
+            "marks": len(marks),
+            "to_rescue": actions.count("rescue"),
+            "to_drop": actions.count("drop"),
+        }
+
+    def listing(self, fields: Fields) -> Shown:
+        """Return one page of the rows that an address asks for; raises QueryError."""
+        wanted = asked(fields, self.index)
+        marks = self.marks.actions()
+        similar = self._similar(wanted)
+        page = self.rows.page(wanted, marks, similar)
+        counts = self.rows.counts(wanted, marks, similar)
+        if self.has_images:
+            self.pictures.prepare([_place(row) for row in page.rows])
+        return {
+            "asked": wanted,
+            "page": page,
+            "cards": [self.card(row, marks) for row in page.rows],
+            "counts": [(fate, counts[fate]) for fate in _FATES if counts.get(fate)],
+            "total": sum(counts.values()),
+            "earlier": self._beside(wanted, page, "before"),
+            "later": self._beside(wanted, page, "after"),
+        }
+
+    def form(self) -> Shown:
+        """Return what the form of filters offers."""
+        return {
+            "columns": self.index.columns,
+            "scores": [c for c in self.index.columns if c.role == "score"],
+            "clusters": [c for c in self.index.columns if c.role == "cluster"],
+            "operations": OPERATIONS,
+            "steps": self._ended("step"),
+            "reasons": self._ended("reason"),
+            "fates": self._ended("fate"),
+            "searched": SEARCHED,
+        }
+
+    def card(self, row: Row, marks: Mapping[str, str]) -> Shown:
+        """Return a row as lists show it."""
+        return {
+            **row,
+            "fate": row["fate"] or "undecided",
+            "caption": row.get("caption"),
+            "mark": marks.get(row["uid"], ""),
+            "markable": row["fate"] != "quarantined",
+        }
+
+    def story(self, n: int) -> Shown | None:
+        """Return all that is known of a row; None if there is no such row."""
+        row = self.rows.row(n)
+        if row is None:
+            return None
+        marks = self.marks.rows()
+        actions = {uid: mark.action for uid, mark in marks.items()}
+        shown = self.card(row, actions)
+        going = self._gone_for(row["uid"])
+        chain = self._chain(row)
+        places = [_place(r) for r in (*going["rows"], *chain["rows"])]
+        if self.has_images:
+            self.pictures.prepare([_place(row)], LARGE)
+            self.pictures.prepare(places)
+        return {
+            "card": shown,
+            "mark": marks.get(row["uid"]),
+            "steps": self._told(row),
+            "facts": self._facts(row),
+            "chain": [self.card(r, actions) for r in chain["rows"]],
+            "outside": chain["outside"],
+            "gone": [self.card(r, actions) for r in going["rows"]],
+            "gone_total": going["total"],
+            "gone_address": Asked(
+                conditions=(Condition("kept_twin", "is", row["uid"]),)
+            ).address(),
+            "near_address": Asked(near=n).address(),
+            "has_vector": self._has_vector(n),
+        }
+
+    def picture(self, n: int, large: bool) -> Picture | None:
+        """Return a row's picture; None if there is no such row."""
+        found = self.rows.ask("SELECT source, row FROM rows WHERE n = ?", [n])
+        if not found or not self.has_images:
+            return None
+        return self.pictures.picture(_place(found[0]), LARGE if large else SMALL)
+
+    def mark(self, numbers: Sequence[int], action: str, note: str) -> int:
+        """Mark rows, or take their marks away; return how many rows that were.
+
+        Raises QueryError for another action, and for a row that cannot be marked.
+        """
+        if action not in ("rescue", "drop", CLEAR):
+            raise QueryError(f"no action '{action}'; rescue, drop or clear")
+        rows = self.rows.numbered(numbers)
+        for n in numbers:
+            if n not in rows:
+                raise QueryError(f"this run has no row number {n}")
+            if rows[n]["fate"] == "quarantined" and action != CLEAR:
+                raise QueryError(
+                    f"{rows[n]['uid']} is quarantined: what cannot be read can be "
+                    "neither rescued nor dropped"
+                )
+        uids = [rows[n]["uid"] for n in numbers]
+        if action == CLEAR:
+            self.marks.clear(uids)
+        elif uids:
+            chosen: Action = "rescue" if action == "rescue" else "drop"
+            self.marks.mark(uids, chosen, note)
+        return len(uids)
+
+    def _given(self) -> list[Override]:
+        """Return the overrides that the run itself honoured."""
+        for marker in self._view.markers:
+            if marker.kind == "overrides":
+                rows = self._view.artifact(marker.step, "given").collect().to_dicts()
+                return [Override(**row) for row in rows]
+        return []
+
+    def _images(self, places: list[Place]) -> list[bytes | None]:
+        return self._pool.images(places) if self._pool else [None] * len(places)
+
+    def _vector_files(self) -> list[Path]:
+        self._no_vectors, self._vectors_of = "", None
+        try:
+            marker, files = vector_files(self._view.folder, self._view.markers)
+        except QueryError as error:
+            self._no_vectors = str(error)
+            return []
+        self._vectors_of = marker
+        return files
+
+    @cached_property
+    def _nearest(self) -> Nearest | None:
+        if self._vectors_of is None:
+            return None
+        files = vector_files(self._view.folder, self._view.markers)[1]
+        embed, why_not = text_model(self._view.config, self._vectors_of)
+        return Nearest(self.rows, files, embed, why_not)
+
+    def _similar(self, wanted: Asked) -> str:
+        if not wanted.by_similarity:
+            return ""
+        if wanted.like and wanted.near is not None:
+            raise QueryError("search by words or by a row, not by both")
+        if self._nearest is None:
+            raise QueryError(self._no_vectors)
+        if wanted.near is not None:
+            return self._nearest.to_row(wanted.near)
+        return self._nearest.to_text(wanted.like)
+
+    def _has_vector(self, n: int) -> bool:
+        return self._nearest is not None and self._nearest.has(n)
+
+    def _beside(self, wanted: Asked, page: Page, side: str) -> str:
+        more = page.more_before if side == "before" else page.more_after
+        if not more or not page.rows:
+            return ""
+        end = page.rows[0] if side == "before" else page.rows[-1]
+        place: dict[str, Any] = {"before": None, "after": None, side: end["n"]}
+        return wanted.address(**place)
+
+    @cached_property
+    def _fates(self) -> list[Row]:
+        return self.rows.fates()
+
+    def _ended(self, column: str) -> list[tuple[str, int]]:
+        """Return the values of fate, step or reason with their rows."""
+        found: dict[str, int] = {}
+        for row in self._fates:
+            if row[column] is not None:
+                found[row[column]] = found.get(row[column], 0) + row["rows"]
+        return list(found.items())
+
+    def _told(self, row: Row) -> list[tuple[str, str]]:
+        if row["step"] == "index":
+            return [("index", f"quarantined: {row['reason']}")]
+        with self._explaining:
+            try:
+                return sentences(explain(self._view, row["uid"]))
+            except WinnowError as error:
+                return [("explain", str(error))]
+
+    def _facts(self, row: Row) -> list[tuple[Column, Any, str]]:
+        """Return each column's value, and the address of the rows that share it."""
+        hidden = {"caption", "uid", "fate"}
+        found = []
+        for column in self.index.columns:
+            value = row.get(column.name)
+            if column.name in hidden or value is None:
+                continue
+            is_link = column.role in ("cluster", "input") or column.name in (
+                "source",
+                "reason",
+                "step",
+            )
+            same = Condition(column.name, "is", str(value))
+            asks = is_link and column.kind in ("text", "whole", "flag")
+            fits = asks and len(str(value)) <= 200
+            address = Asked(conditions=(same,)).address() if fits else ""
+            found.append((column, value, address))
+        return found
+
+    def _chain(self, row: Row) -> Shown:
+        """Return the twin that a row went for, that one's twin, and so on."""
+        rows: list[Row] = []
+        seen, uid, outside = {row["uid"]}, row["kept_twin"], ""
+        while uid and uid not in seen and len(rows) < _HOPS:
+            seen.add(uid)
+            twin = self.rows.by_uid([uid]).get(uid)
+            if twin is None:
+                outside = uid
+                break
+            rows.append(twin)
+            uid = twin["kept_twin"]
+        return {"rows": rows, "outside": outside}
+
+    def _gone_for(self, uid: str) -> Shown:
+        counted = "SELECT count(*) AS total FROM rows WHERE kept_twin = ?"
+        total = self.rows.ask(counted, [uid])[0]["total"]
+        sql = "SELECT n FROM rows WHERE kept_twin = ? ORDER BY n LIMIT ?"
+        found = self.rows.ask(sql, [uid, _SHOWN_TWINS]) if total else []
+        rows = self.rows.numbered([entry["n"] for entry in found])
+        return {"total": total, "rows": [rows[entry["n"]] for entry in found]}
+
+
+def _place(row: Row) -> Place:
+    return row["source"], row["row"]

@@ -1,0 +1,51 @@
+"""The command `ui`: a run in the browser of this machine.
+
+May import what `cli` may; all of it inside functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from typing import Any
+
+Commands = Any
+
+
+def add_commands(commands: Commands) -> None:
+    """Register the commands of this file."""
+    ui = commands.add_parser("ui", help="look at a whole run in your browser")
+    ui.add_argument("run", metavar="RUN", help="folder of a run, or of a lake scan")
+    ui.add_argument(
+        "--port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="port on 127.0.0.1 (a free one)",
+    )
+    ui.add_argument("--no-browser", action="store_true", help="only print the address")
+    ui.set_defaults(command=_ui)
+
+
+def _ui(parsed: argparse.Namespace) -> None:
+    import signal
+
+    from winnow.app.serve import browser_on, serve
+
+    # However it is asked to end, what it has open is closed first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    told = f"opening {parsed.run} (the first time, an index of its rows is written)"
+    print(told, file=sys.stderr, flush=True)
+    with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
+
+        def none() -> None:
+            print("no browser found; open that address", file=sys.stderr)
+
+        def ready(url: str) -> None:
+            print(url, flush=True)
+            print("Ctrl-C ends it", file=sys.stderr, flush=True)
+            if not parsed.no_browser:
+                stack.enter_context(browser_on(url, none))
+
+        serve(parsed.run, parsed.port, ready)

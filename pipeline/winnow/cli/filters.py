@@ -1,0 +1,143 @@
+"""`winnow filter`: train a data filtering network, and find out what it is worth.
+
+May import what `cli` may; all of it inside functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from winnow.config.filter_train import FilterTrainConfig
+
+from winnow.cli import judge as cli_judge
+
+Commands = Any
+Tell = Callable[[str], None]
+
+
+def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+    """Register `winnow filter` and its actions."""
+    command = commands.add_parser(
+        "filter", help="train a filter on your own trusted pairs, and judge it"
+    )
+    actions = command.add_subparsers(required=True, metavar="ACTION")
+
+    train = actions.add_parser("train", help="train one, or go on where it stopped")
+    recipe_arguments(train, "a YAML file, or `filter_train`")
+    train.add_argument("--out", metavar="FOLDER", help="of the filter (output.path)")
+    json_argument(train)
+    train.set_defaults(command=_train)
+
+    purity = actions.add_parser(
+        "purity", help="what your trusted pool is worth: train with wrong captions"
+    )
+    recipe_arguments(purity, "a YAML file, or `filter_train`")
+    purity.add_argument("--out", metavar="FOLDER", help="of all trainings")
+    purity.add_argument(
+        "--levels", default="1,.75,.5,.25", help="shares of right captions"
+    )
+    purity.add_argument("--seeds", type=int, default=3, help="trainings at each level")
+    json_argument(purity)
+    purity.set_defaults(command=_purity)
+    cli_judge.add_actions(actions, json_argument)
+
+
+def recipe_arguments(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add a recipe and `--set`."""
+    parser.add_argument("recipe", metavar="RECIPE", help=what)
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change a setting; may be repeated",
+    )
+
+
+def _train(parsed: argparse.Namespace) -> None:
+    from winnow import api
+    from winnow.config.filter_train import load
+
+    config = load(parsed.recipe, parsed.overrides, parsed.out)
+    if config.kind == "classifier":
+        _train_classifier(config, parsed.json)
+        return
+    result = api.train_filter(config, tell=silent if parsed.json else say)
+    if parsed.json:
+        print_json(
+            {
+                "model": result.name,
+                "auc": result.auc,
+                "steps": result.steps,
+                "trained_on": result.trained_on,
+                "held_out": result.held_out,
+                "left_out": result.left_out,
+            }
+        )
+        return
+    print(
+        f"held-out AUC {result.auc:.4f} after {result.steps:,} steps on "
+        f"{result.trained_on:,} images; use it as model.name={result.name}"
+    )
+
+
+def _train_classifier(config: FilterTrainConfig, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from winnow.filters.train.classifier import train_classifier
+
+    result = train_classifier(config, silent if as_json else say)
+    if as_json:
+        print_json({**asdict(result), "path": str(result.path)})
+        return
+    print(
+        f"clean against raw: held-out AUC {result.auc:.4f}; right against wrong "
+        f"captions {result.auc_random:.4f}; scores of the raw pool are in "
+        f"{result.path / 'scores.parquet'}"
+    )
+
+
+def _purity(parsed: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from winnow.config.filter_train import load
+    from winnow.filters.judge.purity import measure_purity, tell_purity
+
+    config = load(parsed.recipe, parsed.overrides, parsed.out)
+    levels = _numbers(parsed.levels, "--levels")
+    tell = silent if parsed.json else say
+    result = measure_purity(config, levels, parsed.seeds, tell)
+    if parsed.json:
+        print_json({**asdict(result), "path": str(result.path)})
+    else:
+        print(tell_purity(result))
+
+
+def _numbers(text: str, option: str) -> list[float]:
+    from winnow.core.errors import ConfigError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(f"{option} {text}: write numbers, as in 1,.5") from error
+
+
+def say(line: str) -> None:
+    """Write a line of progress to standard error."""
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
+def silent(line: str) -> None:
+    """Say nothing."""
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,227 @@
+"""The commands `filter eval` and `filter compare`.
+
+May import what `cli` may; all of it inside functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Commands = Any
+
+_MODEL = "local-dir:FOLDER, a folder, hf-hub:REPO, or ARCHITECTURE@TAG"
+
+
+def add_actions(actions: Commands, json_argument: Callable[..., None]) -> None:
+    """Register the actions of this file below `filter`."""
+    found = actions.add_parser("eval", help="held-out figures of a filter")
+    found.add_argument("model", metavar="MODEL", help=_MODEL)
+    found.add_argument(
+        "data", metavar="DATA", nargs="+", help="images and captions; one domain each"
+    )
+    _data_arguments(found)
+    found.add_argument(
+        "--train",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="what the filter was trained on: no image of DATA may stand there",
+    )
+    found.add_argument("--max-distance", type=float, default=0.05, metavar="D")
+    found.add_argument("--max-bits", type=int, default=6, metavar="BITS")
+    found.add_argument(
+        "--by",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="figures for each value of a column; may be repeated",
+    )
+    found.add_argument(
+        "--k", type=int, help="precision among the k best; default: half of all pairs"
+    )
+    found.add_argument(
+        "--caption-groups",
+        type=int,
+        default=20,
+        metavar="N",
+        help="captions that more than N images carry are boilerplate (20)",
+    )
+    found.add_argument("--out", metavar="FOLDER", help="eval.json and report.html")
+    json_argument(found)
+    found.set_defaults(command=_eval)
+
+    _compare_arguments(actions, json_argument)
+
+
+def _compare_arguments(actions: Commands, json_argument: Callable[..., None]) -> None:
+    found = actions.add_parser(
+        "compare", help="what filters keep of one pool, and what that trains"
+    )
+    found.add_argument("models", metavar="MODEL", nargs="+", help=_MODEL)
+    found.add_argument("--pool", required=True, metavar="POOL")
+    found.add_argument(
+        "--budget", type=float, required=True, metavar="F", help="the share to keep"
+    )
+    _data_arguments(found)
+    found.add_argument(
+        "--eval",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="a held-out domain to state every filter's figures on; may be repeated",
+    )
+    found.add_argument(
+        "--downstream",
+        metavar="HELD_OUT",
+        help="train a model on each selection and on a random one; score it on this",
+    )
+    found.add_argument(
+        "--recipe",
+        default="filter_train",
+        help="of the model that --downstream trains: as for `winnow filter train`",
+    )
+    found.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change a setting of --recipe; may be repeated",
+    )
+    found.add_argument("--seeds", type=int, default=3, help="trainings of each")
+    found.add_argument("--seed", type=int, default=0, help="of the random selection")
+    found.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
+    json_argument(found)
+    found.set_defaults(command=_compare)
+
+
+def _data_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", default="image", metavar="COLUMN")
+    parser.add_argument(
+        "--text",
+        metavar="COLUMN",
+        help="captions, a list for several of an image; default: captions, or text",
+    )
+    parser.add_argument("--uid", default="uid", metavar="COLUMN")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="take only the uids of this file, one a line; may be repeated",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+
+
+def _eval(parsed: argparse.Namespace) -> None:
+    from winnow.filters.judge.evaluate import Evaluation, evaluate
+    from winnow.filters.judge.evaluation_set import Columns
+    from winnow.filters.judge.leakage import Distances
+    from winnow.filters.judge.telling import tell_evaluation
+
+    how = Evaluation(
+        columns=Columns(parsed.image, parsed.text, parsed.uid, tuple(parsed.by)),
+        only=_uids(parsed.only),
+        k=parsed.k,
+        train=tuple(parsed.train),
+        distances=Distances(parsed.max_distance, parsed.max_bits),
+        repeats=parsed.caption_groups,
+        precision=parsed.precision,
+    )
+    result, _ = evaluate(parsed.model, parsed.data, how, _teller(parsed.json))
+    if parsed.out:
+        from winnow.filters.page.pages import write_evaluation
+
+        _write_json(Path(parsed.out) / "eval.json", result)
+        write_evaluation(Path(parsed.out), result)
+    print(_json(result) if parsed.json else tell_evaluation(result))
+
+
+def _compare(parsed: argparse.Namespace) -> None:
+    from winnow.filters.judge.compare import compare, gallery_images, write_selections
+    from winnow.filters.judge.evaluation_set import Columns
+    from winnow.filters.judge.selections import Choosing
+    from winnow.filters.judge.telling import tell_comparison
+    from winnow.filters.page.comparison import write_comparison
+
+    how = Choosing(
+        parsed.budget,
+        Columns(parsed.image, parsed.text, parsed.uid),
+        _uids(parsed.only),
+        parsed.precision,
+        parsed.seed,
+    )
+    result, found = compare(
+        parsed.models,
+        parsed.pool,
+        how,
+        domains=parsed.eval,
+        proxy=_proxy(parsed),
+        tell=_teller(parsed.json),
+    )
+    if parsed.out:
+        _write_json(Path(parsed.out) / "compare.json", result)
+        write_selections(found, Path(parsed.out) / "selected")
+        write_comparison(Path(parsed.out), result, gallery_images(result, found))
+    print(_json(result) if parsed.json else tell_comparison(result))
+
+
+def _proxy(parsed: argparse.Namespace) -> Any:
+    from winnow.config.filter_train import load
+    from winnow.core.errors import ConfigError
+    from winnow.filters.judge.downstream import Proxy
+
+    if parsed.downstream is None:
+        return None
+    if not parsed.out:
+        raise ConfigError("--downstream trains models: name their folder with --out")
+    if parsed.seeds < 1:
+        raise ConfigError(f"--seeds is {parsed.seeds}; give 1 or more, better 3")
+    recipe = load(parsed.recipe, parsed.overrides)
+    return Proxy(recipe, parsed.downstream, Path(parsed.out) / "trained", parsed.seeds)
+
+
+def _uids(files: list[str]) -> frozenset[str] | None:
+    from winnow.core.errors import InputError
+
+    if not files:
+        return None
+    found: set[str] = set()
+    for name in files:
+        try:
+            found.update(Path(name).read_text(encoding="utf-8").split())
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"--only {name}: {error}") from error
+    return frozenset(found)
+
+
+def _teller(quiet: bool) -> Callable[[str], None]:
+    return lambda line: None if quiet else print(line, file=sys.stderr)
+
+
+def _write_json(target: Path, value: Any) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(_json(value) + "\n", encoding="utf-8")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for by null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,232 @@
+"""Commands over a lake of tables: scan, edges, explain, plan, apply, restore.
+
+May import what `cli` may; all of it inside functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from winnow.api import LakeResult
+    from winnow.config.lake import LakeConfig
+
+Commands = Any
+
+
+def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+    """Register the commands of this file."""
+    lake = commands.add_parser(
+        "lake", help="which tables are contained in which, and what may go"
+    )
+    actions = lake.add_subparsers(required=True, metavar="ACTION")
+    adds = _add_scan, _add_edges, _add_explain, _add_plan, _add_apply, _add_restore
+    for add in adds:
+        json_argument(add(actions))
+
+
+def run(config: LakeConfig, as_json: bool) -> None:
+    """Scan a lake, plan its deletions and print what `winnow run` says of it."""
+    from winnow import api
+    from winnow.cli.progress import make_progress
+    from winnow.lake.plan_view import tell_plan
+
+    with make_progress(quiet=as_json) as progress:
+        found = api.run(config, progress=progress)
+    assert found.plan is not None
+    if as_json:
+        _print_json({**_summary(found), "plan": found.plan})
+    else:
+        print(f"{_tell_summary(found)}\n{tell_plan(found.plan)}")
+
+
+def _add_scan(actions: Commands) -> argparse.ArgumentParser:
+    scan: argparse.ArgumentParser = actions.add_parser(
+        "scan", help="find which tables are contained in which; again: what changed"
+    )
+    scan.add_argument("lake", metavar="DIR", help="a folder or an fsspec URL")
+    scan.add_argument(
+        "--out", required=True, metavar="RUN", help="folder of what is found"
+    )
+    scan.add_argument(
+        "--recipe",
+        default="table_lake",
+        metavar="RECIPE",
+        help="settings: a YAML file, or a shipped recipe (table_lake)",
+    )
+    scan.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="overrides",
+        help="change a setting; may be repeated",
+    )
+    scan.set_defaults(command=_scan)
+    return scan
+
+
+def _add_edges(actions: Commands) -> argparse.ArgumentParser:
+    edges: argparse.ArgumentParser = actions.add_parser(
+        "edges", help="pairs of tables and what was found of them"
+    )
+    edges.add_argument("run", metavar="RUN", help="folder of a scan")
+    edges.add_argument(
+        "--relation",
+        nargs="+",
+        default=[],
+        metavar="RELATION",
+        help="duplicate, contained, partial, refuted or incomparable; all by default",
+    )
+    edges.set_defaults(command=_edges)
+    return edges
+
+
+def _add_explain(actions: Commands) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(
+        "explain", help="why a table is or is not contained in another"
+    )
+    parser.add_argument("run", metavar="RUN", help="folder of a scan")
+    parser.add_argument("child", metavar="CHILD", help="name of a table")
+    parser.add_argument(
+        "parent", metavar="PARENT", nargs="?", help="all tables by default"
+    )
+    parser.set_defaults(command=explain)
+    return parser
+
+
+def _add_plan(actions: Commands) -> argparse.ArgumentParser:
+    plan: argparse.ArgumentParser = actions.add_parser(
+        "plan", help="which tables may be deleted, and how each is rebuilt"
+    )
+    plan.add_argument("run", metavar="RUN", help="folder of a scan")
+    plan.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="plan.KEY=VALUE",
+        dest="overrides",
+        help="change a price or a promise; may be repeated",
+    )
+    plan.set_defaults(command=_plan)
+    return plan
+
+
+def _add_apply(actions: Commands) -> argparse.ArgumentParser:
+    apply: argparse.ArgumentParser = actions.add_parser(
+        "apply", help="move the tables of the plan to a trash folder; deletes nothing"
+    )
+    apply.add_argument("run", metavar="RUN", help="folder of a planned scan")
+    apply.add_argument(
+        "--dry-run", action="store_true", help="show the commands; move nothing"
+    )
+    apply.add_argument(
+        "--trash", metavar="DIR", help="a folder or an fsspec URL (RUN/trash)"
+    )
+    apply.set_defaults(command=_apply)
+    return apply
+
+
+def _add_restore(actions: Commands) -> argparse.ArgumentParser:
+    restore: argparse.ArgumentParser = actions.add_parser(
+        "restore", help="move tables back from the trash folder"
+    )
+    restore.add_argument("run", metavar="RUN", help="folder of an applied plan")
+    restore.add_argument(
+        "tables", metavar="TABLE", nargs="*", help="all of them by default"
+    )
+    restore.set_defaults(command=_restore)
+    return restore
+
+
+def _scan(parsed: argparse.Namespace) -> None:
+    from winnow import api
+    from winnow.cli.progress import make_progress
+    from winnow.config.recipes import load_scan
+
+    config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
+    with make_progress(quiet=parsed.json) as progress:
+        found = api.scan(config, progress=progress)
+    _print_json(_summary(found)) if parsed.json else print(_tell_summary(found))
+
+
+def _summary(found: LakeResult) -> dict[str, Any]:
+    return {
+        "run": str(found.path),
+        "tables": found.tables,
+        "bytes": found.bytes,
+        "reasons": found.reasons,
+        "relations": found.relations,
+        "stages": found.stages,
+    }
+
+
+def _tell_summary(found: LakeResult) -> str:
+    from winnow.lake.plan_view import size
+
+    lines = [f"{name}: {reason}" for name, reason in found.reasons.items()]
+    counts = (f"{count:,} {relation}" for relation, count in found.relations.items())
+    read = sum(stage["bytes_read"] for stage in found.stages)
+    lines.append(
+        f"{found.tables:,} tables of {size(found.bytes)}, {size(read)} read; "
+        f"pairs: {', '.join(counts) or 'none'}; see {found.path}"
+    )
+    return "\n".join(lines)
+
+
+def _edges(parsed: argparse.Namespace) -> None:
+    from winnow.lake.view import LakeView, edges, tell_edges
+
+    found = edges(LakeView(parsed.run), parsed.relation)
+    _print_json(found) if parsed.json else print(tell_edges(found))
+
+
+def explain(parsed: argparse.Namespace) -> None:
+    """Print why a table is or is not contained in another, or in any."""
+    from winnow.lake import view as lake
+
+    story = lake.explain(lake.LakeView(parsed.run), parsed.child, parsed.parent)
+    _print_json(story) if parsed.json else print(lake.tell(story))
+
+
+def stages(parsed: argparse.Namespace) -> None:
+    """Print how a scan's pairs became fewer."""
+    from winnow.lake.view import LakeView, tell_stages
+
+    found = LakeView(parsed.run).stages.to_dicts()
+    _print_json(found) if parsed.json else print(tell_stages(found))
+
+
+def _plan(parsed: argparse.Namespace) -> None:
+    from winnow import api
+    from winnow.lake.plan_view import tell_plan
+
+    found = api.plan(parsed.run, parsed.overrides)
+    _print_json(found) if parsed.json else print(tell_plan(found))
+
+
+def _apply(parsed: argparse.Namespace) -> None:
+    from winnow.lake.apply import apply_plan, dry_run
+    from winnow.lake.plan_view import tell_commands, tell_moved
+
+    if parsed.dry_run:
+        commands = dry_run(parsed.run, parsed.trash)
+        _print_json(commands) if parsed.json else print(tell_commands(commands))
+        return
+    found = apply_plan(parsed.run, parsed.trash)
+    _print_json(found) if parsed.json else print(tell_moved(found, "moved"))
+
+
+def _restore(parsed: argparse.Namespace) -> None:
+    from winnow.lake.apply import restore
+    from winnow.lake.plan_view import tell_moved
+
+    found = restore(parsed.run, parsed.tables)
+    _print_json(found) if parsed.json else print(tell_moved(found, "restored"))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,229 @@
+"""The command `winnow`: parses, calls flows and reports, prints.
+
+May import: api, flows, reports, config, engines.open_engine, demo; all of them inside
+functions, so that `winnow --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from winnow import __version__
+from winnow.cli import app, filters, lake, page, reports, submit, texts
+from winnow.core.errors import ConfigError, WinnowError
+from winnow.core.run_folder import is_scan
+
+if TYPE_CHECKING:
+    from winnow.config.run import RunConfig
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code (0 done, 2 usage, 3 input, 1 other)."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.command(parsed)
+    except WinnowError as error:
+        print(f"winnow: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        print("winnow: stopped; the same command goes on from here", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="winnow",
+        description="Decide which training samples are worth keeping, and say why.",
+    )
+    parser.add_argument("--version", action="version", version=f"winnow {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a recipe, or go on where it stopped")
+    _recipe_arguments(run)
+    run.set_defaults(command=_run)
+
+    plan = commands.add_parser("plan", help="show what a recipe would do; run nothing")
+    _recipe_arguments(plan)
+    plan.set_defaults(command=_plan)
+
+    submit.add_commands(commands, _recipe_arguments)
+
+    steps = commands.add_parser("steps", help="survivor counts, step by step")
+    steps.add_argument("run", metavar="RUN", help="folder of a run or of a scan")
+    _json_argument(steps)
+    steps.set_defaults(command=_steps)
+
+    explain = commands.add_parser(
+        "explain", help="why a row was kept or dropped, or a table is in another"
+    )
+    explain.add_argument("run", metavar="RUN", help="folder of a run or of a scan")
+    explain.add_argument("uid", metavar="UID", help="uid of a row, or name of a table")
+    explain.add_argument("parent", metavar="PARENT", nargs="?", help=argparse.SUPPRESS)
+    _json_argument(explain)
+    explain.set_defaults(command=_explain)
+
+    reports.add_commands(commands, _json_argument)
+    texts.add_commands(commands, _json_argument)
+    lake.add_commands(commands, _json_argument)
+    page.add_commands(commands, _json_argument)
+    filters.add_commands(commands, _json_argument)
+    app.add_commands(commands)
+
+    init = commands.add_parser("init", help="copy the shipped recipes for editing")
+    init.add_argument("folder", metavar="DIR")
+    _json_argument(init)
+    init.set_defaults(command=_init)
+
+    demo = commands.add_parser(
+        "demo", help="make a pool with planted defects, prune it, judge the result"
+    )
+    demo.add_argument("--out", default="winnow-demo", metavar="DIR")
+    demo.add_argument("--rows", type=int, default=3000)
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument(
+        "--prepare",
+        action="store_true",
+        help="only make the pool and DIR/recipe.yaml, for `winnow submit`",
+    )
+    _json_argument(demo)
+    demo.set_defaults(command=_demo)
+    return parser
+
+
+def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change a setting; may be repeated",
+    )
+    parser.add_argument("--out", metavar="RUN", help="folder of the run (output.path)")
+    parser.add_argument(
+        "--engine",
+        "--engine-conf",
+        metavar="ENGINE",
+        help="local, spark, or a YAML file of engine settings (conf/engine/)",
+    )
+    _json_argument(parser)
+
+
+def _json_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _config(parsed: argparse.Namespace) -> RunConfig:
+    from winnow.config.recipes import load
+
+    return load(parsed.recipe, parsed.overrides, parsed.out, parsed.engine)
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    from winnow import api
+    from winnow.cli.progress import make_progress
+    from winnow.config.lake import LakeConfig
+    from winnow.config.recipes import load_any
+
+    config = load_any(parsed.recipe, parsed.overrides, parsed.out, parsed.engine)
+    if isinstance(config, LakeConfig):
+        lake.run(config, parsed.json)
+        return
+    with make_progress(quiet=parsed.json) as progress:
+        result = api.run(config, progress=progress)
+    if parsed.json:
+        _print_json(
+            {
+                "run": str(result.path),
+                "rows": result.rows,
+                "kept": result.kept,
+                "dropped": result.dropped,
+                "quarantined": result.quarantined,
+                "ran": result.ran,
+            }
+        )
+        return
+    print(
+        f"{result.rows:,} rows: {result.kept:,} kept, {result.dropped:,} dropped, "
+        f"{result.quarantined:,} quarantined; see {result.path}"
+    )
+
+
+def _plan(parsed: argparse.Namespace) -> None:
+    from winnow.flows.plan import plan, tell
+
+    found = plan(_config(parsed))
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _steps(parsed: argparse.Namespace) -> None:
+    if is_scan(parsed.run):
+        lake.stages(parsed)
+        return
+    from winnow.reports.run_view import RunView
+    from winnow.reports.survivors import survivors, tell
+
+    found = survivors(RunView(parsed.run))
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _explain(parsed: argparse.Namespace) -> None:
+    if is_scan(parsed.run):
+        parsed.child = parsed.uid
+        lake.explain(parsed)
+        return
+    if parsed.parent is not None:
+        raise ConfigError(f"{parsed.parent}: only tables are explained in pairs")
+    from winnow.reports.explain import explain, tell
+    from winnow.reports.run_view import RunView
+
+    story = explain(RunView(parsed.run), parsed.uid)
+    _print_json(story) if parsed.json else print(tell(story))
+
+
+def _init(parsed: argparse.Namespace) -> None:
+    from winnow.config.recipes import copy_shipped
+
+    copied = [str(path) for path in copy_shipped(parsed.folder)]
+    _print_json(copied) if parsed.json else print("\n".join(copied))
+
+
+def _demo(parsed: argparse.Namespace) -> None:
+    from winnow.cli.progress import make_progress
+    from winnow.demo.run import prepare_demo, run_demo, tell
+
+    if parsed.prepare:
+        recipe = prepare_demo(parsed.out, parsed.rows, parsed.seed)
+        _print_json({"recipe": str(recipe)}) if parsed.json else print(recipe)
+        return
+    with make_progress(quiet=parsed.json) as progress:
+        found = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """Replace what JSON has no number for (a score may be infinite) by null."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,274 @@
+"""Commands that look at runs: `query`, `what-if`, `diff`, `export`.
+
+May import what `cli` may; all of it inside functions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from winnow.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from winnow.pages.database import ViewDatabase
+
+Commands = Any
+
+_SECONDS = 300.0
+#: Rows of a table on the terminal, unless told otherwise.
+_TABLE_ROWS = 1_000
+_GRACE = 10.0
+_DATA_BYTES = 4 * 2**30
+
+
+def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+    """Register the commands of this file."""
+    _add_query(commands)
+    _add_what_if(commands, json_argument)
+    _add_diff(commands, json_argument)
+    _add_export(commands, json_argument)
+
+
+def _add_query(commands: Commands) -> None:
+    query = commands.add_parser(
+        "query", help="ask a run in SQL; without SQL, at a prompt"
+    )
+    query.add_argument("run", metavar="RUN", help="folder of a run, or of a lake scan")
+    query.add_argument("sql", metavar="SQL", nargs="?", help="a SELECT; - reads stdin")
+    query.add_argument("--named", metavar="NAME", help="a query that comes with Winnow")
+    query.add_argument("--column", metavar="NAME", help="input column of a named query")
+    query.add_argument("--list", action="store_true", help="list the named queries")
+    query.add_argument(
+        "--format", choices=("table", "csv", "json", "parquet"), help="(table)"
+    )
+    query.add_argument("--json", action="store_true", help="like --format json")
+    query.add_argument("--out", metavar="FILE", help="write there; sets the format too")
+    query.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help=f"at most so many rows (tables: {_TABLE_ROWS:,}, others: all)",
+    )
+    query.add_argument(
+        "--seconds", type=float, default=_SECONDS, metavar="S", help="time limit (300)"
+    )
+    query.set_defaults(command=_query)
+
+
+def _add_what_if(commands: Commands, json_argument: Callable[..., None]) -> None:
+    what_if = commands.add_parser(
+        "what-if", help="how a run's decisions would differ under another setting"
+    )
+    what_if.add_argument("run", metavar="RUN", help="folder of a finished run")
+    what_if.add_argument(
+        "--set",
+        action="append",
+        required=True,
+        metavar="SECTION.KEY=VALUE",
+        dest="overrides",
+        help="change a setting; may be repeated",
+    )
+    what_if.add_argument(
+        "--embed", action="store_true", help="embed rows that have no vector yet"
+    )
+    _examples_argument(what_if)
+    json_argument(what_if)
+    what_if.set_defaults(command=_what_if)
+
+
+def _add_diff(commands: Commands, json_argument: Callable[..., None]) -> None:
+    diff = commands.add_parser("diff", help="which rows one run keeps and another not")
+    diff.add_argument("run_a", metavar="RUN_A")
+    diff.add_argument("run_b", metavar="RUN_B")
+    diff.add_argument("--html", metavar="FILE", help="write it as a page, too")
+    _examples_argument(diff)
+    json_argument(diff)
+    diff.set_defaults(command=_diff)
+
+
+def _add_export(commands: Commands, json_argument: Callable[..., None]) -> None:
+    export = commands.add_parser(
+        "export", help="what a run keeps, as training code reads it"
+    )
+    export.add_argument("run", metavar="RUN", help="folder of a finished run")
+    export.add_argument(
+        "--to",
+        required=True,
+        metavar="FORMAT",
+        help="webdataset, hf, parquet, uids or clip-retrieval",
+    )
+    export.add_argument(
+        "--out", required=True, metavar="PLACE", help="a new folder; for uids a file"
+    )
+    export.add_argument(
+        "--with-scores", action="store_true", help="add a column for each step's score"
+    )
+    export.add_argument(
+        "--shard-rows", type=int, default=10_000, metavar="N", help="(10,000)"
+    )
+    json_argument(export)
+    export.set_defaults(command=_export)
+
+
+def _examples_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--examples", type=int, default=10, metavar="N", help="rows shown of each kind"
+    )
+
+
+def _query(parsed: argparse.Namespace) -> None:
+    from winnow.api import open_database
+
+    kind = _format(parsed)
+    with open_database(parsed.run, seconds=parsed.seconds or None) as database:
+        if parsed.list:
+            for name, query in database.named.items():
+                print(f"{name:<26} {query.about}")
+            return
+        if parsed.named and parsed.sql:
+            raise ConfigError("give SQL or --named, not both")
+        sql = parsed.sql
+        if parsed.named:
+            sql = database.named_sql(parsed.named, parsed.column)
+        elif sql == "-" or (sql is None and not sys.stdin.isatty()):
+            sql = sys.stdin.read()
+        if sql is not None:
+            _answer(database, sql, parsed, kind)
+            return
+        from winnow.cli.query_prompt import ask_until_done
+
+        def answer(text: str) -> None:
+            _answer(database, text, parsed, kind)
+
+        ask_until_done(database, answer, print)
+
+
+def _format(parsed: argparse.Namespace) -> str:
+    """Return the format that is asked for, by name or by the file's ending."""
+    kind: str | None = parsed.format or ("json" if parsed.json else None)
+    if kind is None and parsed.out:
+        ending = Path(parsed.out).suffix.removeprefix(".")
+        kind = ending if ending in ("csv", "json", "parquet") else None
+    if kind == "parquet" and not parsed.out:
+        raise ConfigError("--format parquet: name a file with --out")
+    if parsed.limit is not None and parsed.limit < 0:
+        raise ConfigError(f"--limit {parsed.limit}: give a number of rows")
+    return kind or "table"
+
+
+def _answer(
+    database: ViewDatabase, sql: str, parsed: argparse.Namespace, kind: str
+) -> None:
+    from winnow.reports.rows_out import TEXT, write_file
+
+    limit = parsed.limit
+    if limit is None and kind == "table" and not parsed.out:
+        limit = _TABLE_ROWS
+    with _bounded(database.seconds):
+        rows = database.stream(sql, max_rows=limit)
+        if parsed.out:
+            written = write_file(rows, Path(parsed.out), kind)
+            print(f"{written:,} rows in {parsed.out}", file=sys.stderr)
+        else:
+            TEXT[kind](rows, sys.stdout)
+    if rows.cut:
+        print(f"(cut at {limit:,} rows; --limit N shows more)", file=sys.stderr)
+
+
+@contextmanager
+def _bounded(seconds: float | None) -> Iterator[None]:
+    """Bound what the engine itself cannot: one call that runs on, or takes memory.
+
+    A single function call over a single value is not interrupted, and its memory is
+    not counted by the engine. This process is the query's alone, so it may be ended.
+    """
+    import resource
+
+    done = threading.Event()
+
+    def end() -> None:
+        if not done.wait((seconds or 0) + _GRACE):
+            print(
+                f"winnow: the query took longer than {seconds:g} s and was ended",
+                file=sys.stderr,
+                flush=True,
+            )
+            os._exit(2)
+
+    if seconds is not None:
+        threading.Thread(target=end, daemon=True).start()
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + _DATA_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        done.set()
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _data_bytes() -> int:
+    """Return what this process holds already, in bytes; 0 where that is not told."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as status:
+            lines = dict(line.split(":", 1) for line in status)
+        return int(lines["VmData"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 0
+
+
+def _what_if(parsed: argparse.Namespace) -> None:
+    from winnow import api
+    from winnow.cli.progress import make_progress
+    from winnow.flows.what_if import tell, what_if
+
+    with make_progress(quiet=parsed.json) as progress:
+        found = what_if(
+            parsed.run,
+            parsed.overrides,
+            api.make_engine,
+            embed=parsed.embed,
+            examples=parsed.examples,
+            progress=progress,
+        )
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _diff(parsed: argparse.Namespace) -> None:
+    from winnow.reports.diff import diff, tell
+
+    found = diff(parsed.run_a, parsed.run_b, parsed.examples)
+    if parsed.html:
+        from winnow.reports.page.diff_page import write_diff_page
+
+        write_diff_page(parsed.run_a, parsed.run_b, parsed.html)
+    _print_json(found) if parsed.json else print(tell(found))
+
+
+def _export(parsed: argparse.Namespace) -> None:
+    from winnow.reports.export.export import export
+
+    found = export(
+        parsed.run,
+        parsed.to,
+        parsed.out,
+        with_scores=parsed.with_scores,
+        shard_rows=parsed.shard_rows,
+    )
+    if parsed.json:
+        _print_json(found)
+    else:
+        print(f"{found['rows']:,} rows as {found['to']} in {found['out']}")
+
+
+def _print_json(value: Any) -> None:
+    from winnow.reports.rows_out import as_json
+
+    print(json.dumps(as_json(value), indent=1, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,171 @@
+"""The settings of the steps that filter by scores and against other sets."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from winnow.config.model import ModelConfig
+from winnow.config.section import Budget, Positive, StepConfig
+
+Method = Literal[
+    "alignment",
+    "alignment_mirrored",
+    "alignment_no_digits",
+    "neg_clip_loss",
+    "norm_sim",
+]
+#: Methods that need vectors of changed images or captions.
+VARIANTS: dict[str, Literal["mirrored", "no_digits"]] = {
+    "alignment_mirrored": "mirrored",
+    "alignment_no_digits": "no_digits",
+}
+
+
+class OutsideSet(StepConfig):
+    """Images, captions or vectors beside the pool: a target, an evaluation set.
+
+    A path alone stands for the section with that path.
+    """
+
+    #: A `.npy` matrix, or a Parquet file, folder or glob.
+    path: Annotated[str, Field(min_length=1)]
+    #: What the ledger calls it. None: the last part of the path.
+    name: str | None = None
+    #: List column of ready-made vectors. None: `image` is embedded by the model.
+    vectors: str | None = None
+    image: str | None = "image"
+    text: str | None = "text"
+    #: None: rows are called by shard and number.
+    uid: str | None = "uid"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, values: Any) -> Any:
+        return {"path": values} if isinstance(values, str) else values
+
+    @property
+    def title(self) -> str:
+        """The name it goes by."""
+        return self.name or PurePath(self.path.rstrip("/")).name
+
+
+class ScoreTerm(StepConfig):
+    """One way to score a pair."""
+
+    method: Method = "alignment"
+    #: Of negCLIPLoss: T, rows of a random batch, and how many batches are averaged.
+    temperature: Annotated[float, Field(gt=0.0)] = 0.01
+    batch: Annotated[int, Field(gt=1)] = 32_768
+    repeats: Positive = 10
+    #: Of NormSim: the target's vectors, and the norm over them.
+    target: OutsideSet | None = None
+    p: Literal["inf", 2] = "inf"
+
+    @model_validator(mode="after")
+    def _target_given(self) -> ScoreTerm:
+        if (self.method == "norm_sim") != (self.target is not None):
+            raise ValueError("target goes with method norm_sim, which needs it")
+        return self
+
+
+class WeightedTerm(ScoreTerm):
+    """A score's part in a mixture."""
+
+    #: Negative: a high value of this term lowers the mixture.
+    weight: Annotated[float, Field(allow_inf_nan=False)] = 1.0
+    #: Its column in `artifacts/score/scores`. None: the method's name.
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name it goes by."""
+        return self.name or self.method
+
+
+class ScoreConfig(Budget, ScoreTerm):
+    """Image-text alignment and its relatives, alone or mixed."""
+
+    threshold: float | None = None
+    #: The filtering network; without it, the vectors of `embed` are scored.
+    model: ModelConfig | None = None
+    #: A mixture: Σ weight · normalised term. Empty: `method` alone, as it is.
+    terms: tuple[WeightedTerm, ...] = ()
+    #: How each term is scaled before it is weighed, over the rows that have all terms:
+    #: standard, (x − mean) / standard deviation; range, (x − least) / (most − least).
+    normalise: Literal["standard", "range", "none"] = "standard"
+
+    @model_validator(mode="after")
+    def _some_cut(self) -> ScoreConfig:
+        if not self.has_budget and self.threshold is None:
+            raise ValueError(
+                "give keep_fraction, keep_count, threshold, or a budget and a threshold"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _mixture_or_method(self) -> ScoreConfig:
+        alone = set(ScoreTerm.model_fields) & self.model_fields_set
+        if self.terms and any(
+            getattr(self, name) != ScoreTerm.model_fields[name].default
+            for name in alone
+        ):
+            raise ValueError(f"{min(alone)} belongs into one of the terms")
+        titles = [term.title for term in self.terms]
+        repeated = [title for title in titles if titles.count(title) > 1]
+        if repeated:
+            raise ValueError(f"two terms are called '{repeated[0]}'; give them a name")
+        if {"uid", "score"} & set(titles):
+            raise ValueError("a term cannot be called uid or score")
+        return self
+
+    @property
+    def parts(self) -> tuple[ScoreTerm, ...]:
+        """The terms, or the one method."""
+        return self.terms or (self,)
+
+
+class SoftCapConfig(StepConfig):
+    """Soft-Cap Sampling by the scores of the `score` step before it."""
+
+    #: Exact number of draws, or their number for each row that enters.
+    total: Positive | None = None
+    total_fraction: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
+    #: Taken off a row's logit for each time that it was drawn; `.inf`: drawn once.
+    penalty: Annotated[float, Field(ge=0.0)] = 0.15
+    #: A row's logit is its score divided by this.
+    temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    #: Draws between two updates of the logits, without repetition among them.
+    batch: Positive = 1
+
+    @model_validator(mode="after")
+    def _one_total(self) -> SoftCapConfig:
+        if (self.total is None) == (self.total_fraction is None):
+            raise ValueError("give either total (draws) or total_fraction")
+        return self
+
+
+class DecontaminateConfig(StepConfig):
+    """Drop what stands in an evaluation set, or nearly so."""
+
+    against: Annotated[tuple[OutsideSet, ...], Field(min_length=1)]
+    by: Annotated[
+        tuple[Literal["image_vectors", "perceptual_hash", "captions"], ...],
+        Field(min_length=1),
+    ] = ("image_vectors", "perceptual_hash", "captions")
+    #: Cosine distance of two images up to which they are the same.
+    max_distance: Annotated[float, Field(ge=0.0, le=2.0)] = 0.05
+    #: Of the 64 bits of two images' hashes, how many may differ.
+    max_bits: Annotated[int, Field(ge=0, lt=32)] = 6
+    #: Words in a row that two captions share; shorter captions are not compared.
+    ngram: Positive = 13
+
+    @model_validator(mode="after")
+    def _sets_have_names(self) -> DecontaminateConfig:
+        titles = [given.title for given in self.against]
+        repeated = [title for title in titles if titles.count(title) > 1]
+        if repeated:
+            raise ValueError(f"two sets are called '{repeated[0]}'; give them a name")
+        return self

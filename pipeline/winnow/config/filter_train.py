@@ -1,0 +1,256 @@
+"""The recipe of a filter's training: pools, model, schedule, output."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from winnow.config.recipes import load_values
+from winnow.config.run import as_config_error
+from winnow.core.errors import ConfigError
+
+FLOW = "filter_train"
+
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[int, Field(gt=0)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class PairColumns(_Frozen):
+    """Names of a trusted pool's columns."""
+
+    uid: str = "uid"
+    image: str = "image"
+    #: A string, or a list of several right captions of one image.
+    text: str = "text"
+
+
+class HoldOut(_Frozen):
+    """Which rows of a pool are kept from the training, to measure on.
+
+    Rows that share a caption are held out together.
+    """
+
+    fraction: _Fraction = 0.1
+    #: A file with a uid on each line, in place of the fraction.
+    uids: str | None = None
+
+
+class PairPool(_Frozen):
+    """A pool of pairs that the user trusts."""
+
+    path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    columns: PairColumns = PairColumns()
+    #: Captions that occur more often in the pool are left out.
+    max_caption_repeats: _Positive | None = None
+    #: A file with a uid on each line: rows that are left out.
+    without: str | None = None
+    hold_out: HoldOut = HoldOut()
+
+
+class Start(_Frozen):
+    """Weights that a part of the model starts from."""
+
+    #: all, visual, visual.trunk, visual.head, or text.
+    part: Literal["all", "visual", "visual.trunk", "visual.head", "text"] = "all"
+    #: An architecture (with `pretrained`), `local-dir:FOLDER`, or a .safetensors file
+    #: whose keys are those of the part.
+    weights: str
+    pretrained: str | None = None
+
+
+class FilterModel(_Frozen):
+    """What is trained, and what it starts from."""
+
+    #: open_clip architecture, `local-dir:FOLDER`, or a `model_cfg` of open_clip's.
+    architecture: str | dict[str, Any] = "ViT-B-32"
+    #: open_clip's `preprocess_cfg`; what it leaves out is the architecture's own.
+    preprocessing: dict[str, Any] = {}
+    #: None: all weights of a `local-dir:`, else random ones; []: random ones.
+    start: tuple[Start, ...] | None = None
+    #: Parts that keep the weights they start from.
+    freeze: tuple[Literal["visual", "visual.trunk", "text"], ...] = ()
+    #: How a frozen image tower computes: see `model.precision` of other recipes.
+    frozen_precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    max_pixels: _Positive = 100_000_000
+    #: Words that no training caption has begin as zeros and stay so: they say nothing.
+    zero_unseen_tokens: bool = False
+
+
+class Augment(_Frozen):
+    """Random changes of training images; a frozen tower sees `views` of them."""
+
+    #: Area of a random crop, as a share of the image; 1 to 1: no crop.
+    crop: tuple[_Fraction, _Fraction] = (1.0, 1.0)
+    #: Chance of a left-right flip; captions may name sides.
+    flip: _Fraction = 0.0
+    #: Strength of random brightness, contrast and saturation.
+    jitter: _Fraction = 0.0
+    grey: _Fraction = 0.0
+    #: Chance of another size, 0.6 to 1.7 of the sides, before the model's own.
+    resize: _Fraction = 0.0
+    #: Chance of another JPEG encoding, of quality 35 to 75.
+    jpeg: _Fraction = 0.0
+    #: Views of each image that a frozen tower's cache holds; the first is unchanged.
+    views: _Positive = 1
+
+
+class Optimise(_Frozen):
+    """The loss and its descent."""
+
+    loss: Literal["clip", "siglip"] = "clip"
+    batch_size: Annotated[int, Field(ge=2)] = 256
+    #: Rows whose activations are held at once; the loss is that of the whole batch.
+    micro_batch: _Positive | None = None
+    epochs: Annotated[float, Field(gt=0)] = 10.0
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.1
+    #: Share of the steps with a rising rate; a cosine to zero follows.
+    warmup: _Fraction = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    max_logit_scale: Annotated[float, Field(gt=0)] = math.log(100)
+    #: Weight of the contrastive loss between two changed views of each image (SLIP).
+    image_weight: Annotated[float, Field(ge=0)] = 0.0
+    image_temperature: Annotated[float, Field(gt=0)] = 0.1
+    #: Epochs between two measurements of the held-out AUC.
+    eval_every: Annotated[float, Field(gt=0)] = 1.0
+    #: Measurements without a better AUC that end the training; null: never.
+    patience: _Positive | None = None
+    #: Steps between two checkpoints to go on from, beside those of the measurements.
+    checkpoint_every: _Positive = 200
+    #: Threads of torch, on a CPU; null: as torch chooses. Sums depend on it.
+    threads: _Positive | None = None
+    decode_threads: _Positive = 2
+
+
+class Output(_Frozen):
+    """Where the filter goes."""
+
+    path: str = "filters/winnow"
+    #: Features of frozen towers and checked images; null: below `path`.
+    cache: str | None = None
+    precision: Literal["float16", "float32"] = "float16"
+
+
+class FineTune(_Frozen):
+    """A second stage that starts from the best weights of the first."""
+
+    data: Annotated[tuple[PairPool, ...], Field(min_length=1)]
+    optimise: Optimise = Optimise()
+    augment: Augment = Augment()
+    freeze: tuple[Literal["visual", "visual.trunk", "text"], ...] = ()
+
+
+class ClassifierConfig(_Frozen):
+    """A logistic regression on vectors of `model.architecture`."""
+
+    vectors: Annotated[tuple[Literal["image", "text"], ...], Field(min_length=1)] = (
+        "image",
+        "text",
+    )
+    l2: Annotated[float, Field(gt=0)] = 1.0
+
+
+def _check_views(prefix: str, augment: Augment, freeze: tuple[str, ...]) -> None:
+    """Refuse to compare two views of an image that are the same, or cannot learn."""
+    key = f"{prefix}optimise.image_weight"
+    if "visual" in freeze:
+        raise ValueError(f"{key}: the image tower is frozen; set 0")
+    plain = Augment(views=augment.views)
+    if augment == plain:
+        raise ValueError(
+            f"{key}: two views of an image are the same while {prefix}augment changes "
+            "nothing; give it a crop, resize or jpeg"
+        )
+    if "visual.trunk" in freeze and augment.views < 2:
+        raise ValueError(
+            f"{key}: a frozen trunk sees {prefix}augment.views views of each image; "
+            "give 2 or more"
+        )
+
+
+class FilterTrainConfig(_Frozen):
+    """A validated recipe of `winnow filter train`."""
+
+    flow: Literal["filter_train"] = "filter_train"
+    #: classifier: `data` against `raw` on frozen vectors, for comparison.
+    kind: Literal["contrastive", "classifier"] = "contrastive"
+    data: Annotated[tuple[PairPool, ...], Field(min_length=1)]
+    model: FilterModel = FilterModel()
+    augment: Augment = Augment()
+    optimise: Optimise = Optimise()
+    #: Share of the training images that get captions of others: the purity ablation.
+    wrong_captions: _Fraction = 0.0
+    #: Of kind classifier: the pools that the trusted ones are told from.
+    raw: tuple[PairPool, ...] = ()
+    classifier: ClassifierConfig = ClassifierConfig()
+    fine_tune: FineTune | None = None
+    output: Output = Output()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _something_learns(self) -> FilterTrainConfig:
+        frozen = set(self.model.freeze)
+        if {"visual", "text"} <= frozen:
+            raise ValueError("model.freeze: both towers are frozen, nothing learns")
+        if {"visual", "visual.trunk"} <= frozen:
+            raise ValueError("model.freeze: visual.trunk is a part of visual")
+        return self
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> FilterTrainConfig:
+        stages: list[tuple[str, FilterTrainConfig | FineTune, tuple[str, ...]]]
+        stages = [("", self, self.model.freeze)]
+        if self.fine_tune is not None:
+            stages.append(("fine_tune.", self.fine_tune, self.fine_tune.freeze))
+        for prefix, stage, freeze in stages:
+            if stage.optimise.image_weight:
+                _check_views(prefix, stage.augment, freeze)
+        return self
+
+    def as_recipe(self) -> dict[str, Any]:
+        """Return the recipe as plain values, every default written out."""
+        return self.model_dump(mode="json")
+
+
+def parse(recipe: Mapping[str, Any]) -> FilterTrainConfig:
+    """Validate a recipe; raises ConfigError that names each faulty key."""
+    try:
+        return FilterTrainConfig.model_validate(dict(recipe))
+    except ValidationError as error:
+        raise as_config_error(error, FilterTrainConfig) from error
+
+
+def load(
+    recipe: str | Path, overrides: Sequence[str] = (), out: str | None = None
+) -> FilterTrainConfig:
+    """Read, override (`section.key=value`) and validate a recipe."""
+    return parse(load_values(recipe, overrides, out, FLOW))
+
+
+def read_uids(file: str, key: str) -> frozenset[str]:
+    """Return the uids of a file, one on each line; `key` names the setting."""
+    try:
+        text = Path(file).expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{key}: {file} cannot be read: {error}") from error
+    return frozenset(line.strip() for line in text.splitlines() if line.strip())

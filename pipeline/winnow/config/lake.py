@@ -1,0 +1,137 @@
+"""The recipe of a table lake: where it is, what counts as equal, what storage costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from winnow.config.run import EngineConfig, OutputConfig, as_config_error
+
+_Fraction = Annotated[float, Field(gt=0, le=1)]
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class LakeInput(_Frozen):
+    """Where the tables are."""
+
+    path: str
+    #: Globs over names below `path`; a table that matches `exclude` is not looked at.
+    include: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ("**",)
+    exclude: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    #: Passed to fsspec (endpoint, keys, …); secrets belong in the environment.
+    storage_options: dict[str, Any] = {}
+    #: Text columns of at most so many stored MB a table are looked through for bytes
+    #: that are no UTF-8 even if no pair needs them; those of writers that check it are
+    #: not.
+    check_text_mb: Annotated[float, Field(ge=0)] = 1.0
+
+
+class SketchConfig(_Frozen):
+    """Sizes of the one-sided sketches."""
+
+    #: Smallest hashes kept of a column (and of the rows).
+    kmv: Annotated[int, Field(ge=16)] = 256
+    #: MinHash values, for near-duplicate tables and partial containment.
+    num_perm: Annotated[int, Field(ge=16)] = 128
+
+
+class ContentConfig(_Frozen):
+    """How rows are compared."""
+
+    #: Rows of a child that are looked up before it is compared as a whole; a child with
+    #: fewer rows is compared as a whole at once.
+    sample_rows: Annotated[int, Field(ge=1)] = 1000
+
+
+class PartialConfig(_Frozen):
+    """Which tables that are not contained are still worth a number."""
+
+    enabled: bool = True
+    #: Share of a child's rows from which an edge is `partial` and not `refuted`.
+    min_containment: _Fraction = 0.9
+    #: Estimated similarity of row sets from which equal schemas are compared.
+    min_similarity: _Fraction = 0.8
+    #: Also sketch the tables of pairs that footers rule out; else such a pair is only
+    #: looked at if both of its tables are read for other pairs.
+    read_all: bool = False
+
+
+class RebuildConfig(_Frozen):
+    """How hard a scan looks for the query that gives a contained table back."""
+
+    #: Stored MB that a scan reads once more to look for the shortest queries (a pair
+    #: counts as half a MB at least): first each contained table in the parent that is
+    #: cheapest to read, small pairs before large ones. In other pairs rows are named
+    #: by their positions, and `winnow lake plan` looks for a shorter query where it
+    #: deletes the table.
+    search_mb: Annotated[float, Field(ge=0)] = 128.0
+
+
+class PlanConfig(_Frozen):
+    """Prices, speeds and promises that the deletion plan weighs.
+
+    Money is per period (a month, with the defaults); the storage price is that of
+    common object stores in 2026.
+    """
+
+    storage_per_gb: _Price = 0.023
+    maintenance_per_table: _Price = 0.001
+    read_per_gb: _Price = 0.0005
+    compute_per_gb: _Price = 0.005
+    write_per_gb: _Price = 0.0005
+    #: How often a deleted table is asked for in a period; by table name or glob.
+    accesses: Annotated[float, Field(ge=0)] = 0.1
+    accesses_of: dict[str, Annotated[float, Field(ge=0)]] = {}
+    #: Longest time a rebuild may take, in seconds; by table name or glob.
+    max_latency: Annotated[float, Field(ge=0)] = 3600.0
+    max_latency_of: dict[str, Annotated[float, Field(ge=0)]] = {}
+    #: Bytes per second that a rebuild reads and writes, in MB.
+    rebuild_mb_per_s: Annotated[float, Field(gt=0)] = 50.0
+    #: Globs over table names that are never deleted.
+    protected: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+
+
+class LakeConfig(_Frozen):
+    """A validated recipe of the table flow."""
+
+    flow: Literal["table_lake"] = "table_lake"
+    input: LakeInput
+    output: OutputConfig = OutputConfig(path="runs/lake")
+    engine: EngineConfig = EngineConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+    #: Leaf columns (dotted paths) that do not count, row numbers say.
+    ignore_columns: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    #: `folded`: column names that differ in case only are the same.
+    column_names: Literal["exact", "folded"] = "exact"
+    #: `set`: a row counts once; `bag`: as often as it occurs.
+    semantics: Literal["set", "bag"] = "set"
+    sketch: SketchConfig = SketchConfig()
+    content: ContentConfig = ContentConfig()
+    partial: PartialConfig = PartialConfig()
+    rebuild: RebuildConfig = RebuildConfig()
+    plan: PlanConfig = PlanConfig()
+
+    def as_recipe(self) -> dict[str, Any]:
+        """Return the recipe as plain values, every default written out."""
+        return self.model_dump(mode="json")
+
+
+def parse(recipe: Mapping[str, Any]) -> LakeConfig:
+    """Validate a recipe.
+
+    Raises ConfigError that names each faulty key and the nearest valid one.
+    """
+    try:
+        return LakeConfig.model_validate(dict(recipe))
+    except ValidationError as error:
+        raise as_config_error(error, LakeConfig) from error

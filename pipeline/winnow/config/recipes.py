@@ -1,0 +1,252 @@
+"""Recipes: YAML in which a key written twice is an error, found by path or name."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from winnow.config import lake
+from winnow.config.lake import LakeConfig
+from winnow.config.run import RunConfig, parse
+from winnow.core.errors import ConfigError, did_you_mean
+
+# `conf/` lies beside the package in a checkout and inside it in a wheel.
+_PACKAGE = Path(__file__).resolve().parents[1]
+_FOLDERS = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
+
+#: Which command takes the recipes of a flow.
+_COMMANDS = {
+    "image_text": "winnow run",
+    "table_lake": "winnow lake scan",
+    "filter_train": "winnow filter train",
+}
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML's safe loader, but a repeated key is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            line = key_node.start_mark.line + 1
+            if not isinstance(key, Hashable):
+                raise ConfigError(f"line {line}: a key is a word, not {key!r}")
+            if key in seen:
+                raise ConfigError(f"line {line}: the key '{key}' is written twice")
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+def shipped() -> dict[str, Path]:
+    """Return the recipes of every flow that come with the package, by name."""
+    for folder in _FOLDERS:
+        found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+        if found:
+            return found
+    return {}
+
+
+def find(recipe: str) -> Path:
+    """Return the file of a recipe given by path or by name.
+
+    Raises ConfigError with the nearest name if there is none.
+    """
+    path = Path(recipe)
+    if path.is_file():
+        return path
+    known = shipped()
+    if recipe in known:
+        return known[recipe]
+    raise ConfigError(f"no recipe '{recipe}'; {did_you_mean(recipe, known)}")
+
+
+def shipped_engines() -> dict[str, Path]:
+    """Return the shipped settings of engines (`conf/engine/`), by name."""
+    for folder in _FOLDERS:
+        found = {file.stem: file for file in sorted(folder.glob("engine/*.yaml"))}
+        if found:
+            return found
+    return {}
+
+
+def engine_section(engine: str) -> dict[str, Any]:
+    """Return the section `engine` of a file given by path or by shipped name.
+
+    Raises ConfigError if there is none, or if it holds anything else.
+    """
+    known = shipped_engines()
+    path = Path(engine) if engine not in known else known[engine]
+    if not path.is_file():
+        raise ConfigError(f"--engine {engine}: {did_you_mean(engine, known)}")
+    values = read(path)
+    if set(values) != {"engine"} or not isinstance(values["engine"], dict):
+        raise ConfigError(f"{path}: holds one section, `engine:`, and nothing else")
+    return values["engine"]
+
+
+def copy_shipped(folder: str | Path) -> list[Path]:
+    """Copy the shipped recipes and engines to a folder for editing.
+
+    Raises ConfigError rather than replacing a file that is there.
+    """
+    target = Path(folder)
+    copies = {source: target / source.name for source in shipped().values()}
+    for source in shipped_engines().values():
+        copies[source] = target / "engine" / source.name
+    there = [copy for copy in copies.values() if copy.exists()]
+    if there:
+        raise ConfigError(f"{there[0]} exists; choose another folder")
+    for source, copy in copies.items():
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+    return list(copies.values())
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping; raises ConfigError that names file and line."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: a recipe is a mapping of sections")
+    return values
+
+
+def flow_of(values: Mapping[str, Any]) -> str:
+    """Return the flow that a recipe is for (its key `flow`); samples by default."""
+    return str(values.get("flow", "image_text"))
+
+
+def load(
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    out: str | None = None,
+    engine: str | None = None,
+) -> RunConfig:
+    """Read, override (`section.key=value`) and validate a recipe of samples.
+
+    `engine` is a file of engine settings, or the name of a shipped one.
+    """
+    return parse(load_values(recipe, overrides, out, "image_text", engine))
+
+
+def load_lake(
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    out: str | None = None,
+    engine: str | None = None,
+) -> LakeConfig:
+    """Read, override and validate a recipe of tables."""
+    return lake.parse(load_values(recipe, overrides, out, "table_lake", engine))
+
+
+def load_any(
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    out: str | None = None,
+    engine: str | None = None,
+) -> RunConfig | LakeConfig:
+    """Read, override and validate a recipe of any flow."""
+    flow = flow_of(read(find(str(recipe))))
+    if flow == "table_lake":
+        return load_lake(recipe, overrides, out, engine)
+    return load(recipe, overrides, out, engine)
+
+
+def parse_any(recipe: Mapping[str, Any]) -> RunConfig | LakeConfig:
+    """Validate a recipe of any flow, given as values."""
+    if flow_of(recipe) == "table_lake":
+        return lake.parse(recipe)
+    return parse(recipe)
+
+
+def load_scan(
+    folder: str, recipe: str, overrides: Sequence[str], out: str | None
+) -> LakeConfig:
+    """Read a recipe of tables for the lake in `folder`."""
+    values = load_values(recipe, overrides, out, "table_lake")
+    values["input"] = {**(values.get("input") or {}), "path": folder}
+    return lake.parse(values)
+
+
+def load_values(
+    recipe: str | Path,
+    overrides: Sequence[str],
+    out: str | None,
+    flow: str,
+    engine: str | None = None,
+) -> dict[str, Any]:
+    """Read and override a recipe that must be of the given flow.
+
+    Settings of `engine` take the place of the recipe's, `overrides` of both.
+    """
+    values = read(find(str(recipe)))
+    if flow_of(values) != flow:
+        command = _COMMANDS.get(flow_of(values))
+        raise ConfigError(
+            f"{recipe}: is a recipe for `{command}`"
+            if command
+            else f"{recipe}: flow: {did_you_mean(flow_of(values), _COMMANDS)}"
+        )
+    if engine is not None:
+        values["engine"] = {**(values.get("engine") or {}), **engine_section(engine)}
+    for override in overrides:
+        _override(values, override)
+    if out is not None:
+        values["output"] = {**(values.get("output") or {}), "path": out}
+    return values
+
+
+def settings(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return `KEY=VALUE` settings of one section, values read as YAML."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _override(values, override)
+    return values
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--set {override}: write section.key=value")
+    *sections, last = key.split(".")
+    place = values
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if inner is None:
+            inner = place[section] = {}
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {override}: '{section}' is not a section")
+        place = inner
+    try:
+        place[last] = yaml.load(text, Loader=_UniqueKeys)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override}: not a YAML value") from error
+
+
+class Recipe(Protocol):
+    """A validated recipe of any flow."""
+
+    def as_recipe(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        ...
+
+
+def dump(config: Recipe) -> str:
+    """Return the resolved recipe as YAML; running it again gives the same run."""
+    return yaml.safe_dump(config.as_recipe(), sort_keys=False, allow_unicode=True)
+
+
+def spark_text(value: object) -> str:
+    """Write a setting as Spark reads it: YAML's true is Spark's `true`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,211 @@
+"""The whole recipe: input, model, engine, output, steps and their sections."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from winnow.config.model import ModelConfig
+from winnow.config.section import StepConfig
+from winnow.config.steps import SECTIONS
+from winnow.core.engine import DRIVER_ROWS
+from winnow.core.errors import ConfigError, did_you_mean
+
+_REPEATED = re.compile(r"^(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<number>[2-9]|[1-9]\d+)$")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class Columns(_Frozen):
+    """Names of the input's columns; a modality without a column is absent."""
+
+    #: None: a content hash of the sample.
+    uid: str | None = "uid"
+    image: str | None = "image"
+    text: str | None = "text"
+
+
+def _one_or_more(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+class InputConfig(_Frozen):
+    """Where the pool is and what its columns mean."""
+
+    path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    columns: Columns = Columns()
+    #: A shard that is not a whole Parquet file: an error, or left out and reported.
+    on_bad_shard: Literal["error", "skip"] = "error"
+    #: Further rows of a uid: quarantined, or an error.
+    on_duplicate_uid: Literal["quarantine", "error"] = "quarantine"
+
+
+class EngineConfig(_Frozen):
+    """Where the steps run."""
+
+    name: Literal["local", "spark"] = "local"
+    #: Bytes of one group bucket in memory; larger shuffles go through scratch files,
+    #: and a cluster whose vectors are larger is compared block by block.
+    group_mb: Annotated[int, Field(gt=0)] = 256
+    #: Edges (or digests of one band of `minhash`) that one process joins in memory;
+    #: above it they are joined where they lie.
+    driver_rows: Annotated[int, Field(ge=0)] = DRIVER_ROWS
+    #: Parts of every shuffle in Spark; null: as many as it finds fit.
+    partitions: Annotated[int, Field(gt=0)] | None = None
+    #: Rows of an Arrow batch between Spark and Python.
+    batch_rows: Annotated[int, Field(gt=0)] = 16_384
+    #: Folder for scratch files that driver and workers see; null: in the run's own.
+    scratch: str | None = None
+    #: Settings of Spark itself, for a session that is not there yet.
+    spark: dict[str, str | int | float | bool] = {}
+
+
+class OutputConfig(_Frozen):
+    """Where the run goes."""
+
+    path: str = "runs/winnow"
+    #: Whether the run ends with a page, `report.html`.
+    report: bool = True
+
+
+class RunConfig(_Frozen):
+    """A validated recipe."""
+
+    #: What kind of recipe this is.
+    flow: Literal["image_text"] = "image_text"
+    input: InputConfig
+    model: ModelConfig = ModelConfig()
+    engine: EngineConfig = EngineConfig()
+    output: OutputConfig = OutputConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+    #: A file of rows to rescue and to drop; see `config.overrides`.
+    overrides: str | None = None
+    #: Names of step instances, in order: `cluster`, …, `cluster_2`.
+    steps: tuple[str, ...]
+    sections: dict[str, StepConfig]
+
+    def section(self, step: str) -> StepConfig:
+        """Return the settings of a step instance."""
+        return self.sections[step]
+
+    def as_recipe(self) -> dict[str, Any]:
+        """Return the recipe as plain values, every default written out."""
+        plain = self.model_dump(mode="json", exclude={"sections"})
+        for name in self.steps:
+            plain[name] = self.sections[name].model_dump(mode="json")
+        return plain
+
+
+def kind_of(step: str) -> str:
+    """Return the step's kind: `cluster` for `cluster_2`."""
+    match = _REPEATED.match(step)
+    return match["kind"] if match else step
+
+
+def parse(recipe: Mapping[str, Any]) -> RunConfig:
+    """Validate a recipe.
+
+    Raises ConfigError that names each faulty key and the nearest valid one.
+    """
+    raw = dict(recipe)
+    sections_of = [name for name in raw if kind_of(str(name)) in SECTIONS]
+    given = {name: raw.pop(name) for name in sections_of}
+    _known_keys(raw)
+    steps = _instances(raw.get("steps"))
+    sections: dict[str, StepConfig] = {}
+    for name, values in given.items():
+        if name in steps or kind_of(name) == name:
+            sections[name] = _section(name, values)
+    for name in steps:
+        if name not in sections:
+            inherited = given.get(kind_of(name))
+            sections[name] = _section(name, inherited)
+    raw["steps"] = steps
+    raw["sections"] = {name: sections[name] for name in steps}
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise as_config_error(error, RunConfig) from error
+
+
+def _known_keys(raw: Mapping[str, Any]) -> None:
+    known = {*RunConfig.model_fields, *SECTIONS} - {"sections"}
+    for key in raw:
+        if key not in known or key == "sections":
+            raise ConfigError(f"unknown key '{key}'; {did_you_mean(str(key), known)}")
+
+
+def _instances(steps: Any) -> tuple[str, ...]:
+    """Number repeated steps: the second `cluster` becomes `cluster_2`."""
+    if not isinstance(steps, list | tuple) or not steps:
+        raise ConfigError("steps: give a list of steps, in order")
+    seen: dict[str, int] = {}
+    names = []
+    for step in steps:
+        kind = kind_of(str(step))
+        if kind not in SECTIONS:
+            raise ConfigError(
+                f"steps: unknown step '{step}'; {did_you_mean(str(step), SECTIONS)}"
+            )
+        seen[kind] = seen.get(kind, 0) + 1
+        name = kind if seen[kind] == 1 else f"{kind}_{seen[kind]}"
+        if step not in (kind, name):
+            raise ConfigError(f"steps: '{step}' is number {seen[kind]} of its kind")
+        names.append(name)
+    return tuple(names)
+
+
+def _section(name: str, values: Any) -> StepConfig:
+    model = SECTIONS[kind_of(name)]
+    if values is not None and not isinstance(values, Mapping):
+        raise ConfigError(f"{name}: give a section of keys, not {values!r}")
+    try:
+        return model.model_validate(dict(values or {}))
+    except ValidationError as error:
+        raise as_config_error(error, model, f"{name}.") from error
+
+
+def as_config_error(
+    error: ValidationError, model: type[BaseModel], prefix: str = ""
+) -> ConfigError:
+    """Name each faulty key and the nearest valid one; `prefix` is its section."""
+    lines = []
+    for fault in error.errors():
+        path = [str(part) for part in fault["loc"]]
+        where = prefix + ".".join(path)
+        if fault["type"] == "extra_forbidden":
+            fields = _fields_at(model, path[:-1])
+            lines.append(f"unknown key '{where}'; {did_you_mean(path[-1], fields)}")
+        elif fault["type"] == "missing":
+            lines.append(f"{where}: is required")
+        else:
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{where.rstrip('.')}: {message} (got {fault['input']!r})")
+    return ConfigError("\n".join(lines))
+
+
+def _fields_at(model: type[BaseModel], path: list[str]) -> list[str]:
+    """Names of the fields of the model that a path of keys leads to."""
+    for part in path:
+        if part not in model.model_fields:
+            return []
+        inner = model.model_fields[part].annotation
+        candidates = [inner, *getattr(inner, "__args__", ())]
+        nested = [
+            c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)
+        ]
+        if not nested:
+            return []
+        model = nested[0]
+    return list(model.model_fields)

@@ -1,0 +1,261 @@
+"""The settings of each step, as they stand under its name in a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from winnow.config.filter_steps import DecontaminateConfig, ScoreConfig, SoftCapConfig
+from winnow.config.section import (
+    Budget,
+    Fraction,
+    Modality,
+    Positive,
+    RequiredBudget,
+    StepConfig,
+)
+
+
+class ExactConfig(StepConfig):
+    """Exact duplicates, by any of three meanings of 'the same'."""
+
+    by: tuple[Literal["image_bytes", "image_pixels", "caption"], ...] = ("image_bytes",)
+
+    @model_validator(mode="after")
+    def _something(self) -> ExactConfig:
+        if not self.by:
+            raise ValueError("by: name image_bytes, image_pixels or caption")
+        return self
+
+
+class RulesConfig(StepConfig):
+    """Bounds on caption and image; DataComp's basic filter by default."""
+
+    min_words: int | None = 3
+    max_words: int | None = None
+    min_chars: int | None = 6
+    max_chars: int | None = None
+    min_side: int | None = 200
+    max_aspect: float | None = 3.0
+    #: ISO 639-1 codes that pass; DataComp's filter is ["en"]. None: not checked.
+    languages: tuple[str, ...] | None = None
+    #: Input columns that hold the image's size, so that images need not be opened.
+    width_column: str | None = None
+    height_column: str | None = None
+
+    @model_validator(mode="after")
+    def _both_sizes(self) -> RulesConfig:
+        if (self.width_column is None) != (self.height_column is None):
+            raise ValueError("give both width_column and height_column, or neither")
+        if not (self.checks_image or self.checks_caption):
+            raise ValueError("every rule is off; remove the step or set a bound")
+        return self
+
+    @property
+    def checks_image(self) -> bool:
+        """Whether a rule needs the image's size."""
+        return self.min_side is not None or self.max_aspect is not None
+
+    @property
+    def checks_caption(self) -> bool:
+        """Whether a rule needs the caption."""
+        bounds = (self.min_words, self.max_words, self.min_chars, self.max_chars)
+        return self.languages is not None or any(b is not None for b in bounds)
+
+
+class SketchConfig(StepConfig):
+    """How texts become MinHash sketches; only equal settings may be compared."""
+
+    #: What a text is a set of: n words, n characters, or the elements of a list.
+    unit: Literal["word", "char", "element"] = "word"
+    ngram: Positive = 5
+    normalise: tuple[
+        Literal["nfkc", "case", "punctuation", "digits", "whitespace"], ...
+    ] = ()
+    scheme: Literal["affine32", "legacy", "affine64"] = "affine32"
+    token_hash: Literal["sha1", "xxh32", "xxh64"] = "sha1"
+    num_perm: Annotated[int, Field(gt=1)] = 128
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
+    #: Both, or neither: then they follow from `weights` or `recall`.
+    bands: Positive | None = None
+    rows: Positive | None = None
+    #: Of false positives and false negatives: bands as datasketch chooses them.
+    weights: tuple[Fraction, Fraction] | None = None
+    #: Share of the pairs at the threshold that have to meet in a band.
+    recall: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.94
+    #: The threshold that bands are chosen for. None: the step's own, rounded down to
+    #: tenths and at most 0.8, so that it may be raised without hashing again.
+    bands_for: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+
+    @model_validator(mode="after")
+    def _bands_fit(self) -> SketchConfig:
+        if (self.bands is None) != (self.rows is None):
+            raise ValueError("give both bands and rows, or neither")
+        if self.bands is not None and self.rows is not None:
+            if self.bands * self.rows > self.num_perm:
+                raise ValueError(
+                    f"{self.bands} bands of {self.rows} rows need num_perm of at least "
+                    f"{self.bands * self.rows}"
+                )
+            if self.weights is not None:
+                raise ValueError("give bands and rows, or weights, not both")
+        if self.weights is not None and sum(self.weights) != 1.0:
+            raise ValueError("weights have to sum to 1")
+        return self
+
+
+class MinhashConfig(SketchConfig):
+    """Near-duplicate text by MinHash; every removal is verified by exact Jaccard."""
+
+    #: Input column of strings, or of lists (`unit: element`). None: the text column.
+    column: str | None = None
+    threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    #: Without it, whatever shares a band counts as a duplicate.
+    verify: bool = True
+    #: representatives: a dropped row is within the threshold of the row kept for it;
+    #: components: chains of such pairs go together.
+    mode: Literal["representatives", "components"] = "representatives"
+    #: Which row stays: the smallest uid, the longest text (`length`), or the smallest
+    #: value of an input column; ties by uid, rows without a value last.
+    keeper: str = "uid"
+    #: Whether the largest value of a keeper column stays instead.
+    keeper_descending: bool = False
+    #: Texts of fewer distinct shingles are kept and compared with nothing.
+    min_shingles: Positive = 1
+    #: Input column of strings that the guard counts by. None: the pool is one source.
+    source: str | None = None
+    #: A cluster that takes a larger share of a source stops the run …
+    max_share: Fraction = 0.2
+    #: … if it takes at least so many rows.
+    guard_from: Positive = 100
+    allow_large_clusters: bool = False
+    #: Folder of an index: what is near one of its texts is dropped.
+    index: str | None = None
+
+    @model_validator(mode="after")
+    def _keeper_order(self) -> MinhashConfig:
+        if self.keeper_descending and self.keeper in ("uid", "length"):
+            raise ValueError("keeper_descending goes with a keeper column")
+        return self
+
+
+class EmbedConfig(StepConfig):
+    """Vectors from the recipe's model, or ready-made ones in its place."""
+
+    modalities: tuple[Modality, ...] = ("image", "text")
+    #: Input columns that hold ready-made vectors (lists of numbers).
+    image_column: str | None = None
+    text_column: str | None = None
+    #: Folder in clip-retrieval's layout (img_emb/, text_emb/, metadata/).
+    clip_retrieval: str | None = None
+    #: Column of that layout's metadata that names the sample.
+    clip_retrieval_uid: str = "uid"
+
+    @model_validator(mode="after")
+    def _one_source(self) -> EmbedConfig:
+        if not self.modalities:
+            raise ValueError("modalities: name image, text or both")
+        columns = {"image": self.image_column, "text": self.text_column}
+        given = {name for name, column in columns.items() if column}
+        if given and self.clip_retrieval:
+            raise ValueError("give vector columns or clip_retrieval, not both")
+        if given and given != set(self.modalities):
+            lacking = sorted(given ^ set(self.modalities))
+            raise ValueError(
+                f"{lacking[0]}: vectors come from columns for all modalities or none; "
+                "set modalities to match image_column and text_column"
+            )
+        return self
+
+    @property
+    def ready_made(self) -> bool:
+        """Whether the vectors exist already."""
+        return bool(self.image_column or self.text_column or self.clip_retrieval)
+
+
+class ClusterConfig(StepConfig):
+    """Spherical k-means with FAISS."""
+
+    #: Number of clusters; 'auto' is the rounded square root of the rows.
+    k: Positive | Literal["auto"] = "auto"
+    modality: Modality = "image"
+    iterations: Positive = 20
+    #: Rows to train on, drawn by uid hash; 'auto' is 256 for each cluster.
+    train_rows: Positive | Literal["auto"] = "auto"
+
+
+class SemanticConfig(StepConfig):
+    """SemDeDup: drop what is within epsilon of an earlier row of its cluster."""
+
+    epsilon: Annotated[float, Field(ge=0.0, le=2.0)] = 0.05
+    semantics: Literal["greedy", "reference", "components"] = "greedy"
+    #: Which of two duplicates stays: the one farthest from the centroid (hard), the
+    #: nearest (easy), or one drawn by uid hash (random).
+    order: Literal["hard", "easy", "random"] = "hard"
+    modality: Modality = "image"
+
+
+class PrototypesConfig(RequiredBudget):
+    """Self-supervised prototypes: prune by the distance to the nearest centroid."""
+
+    keep: Literal["hard", "easy"] = "hard"
+    #: Each cluster keeps at least this share of an equal part of the budget.
+    balance: Fraction = 0.5
+
+
+class ComplexityConfig(RequiredBudget):
+    """Density-based pruning: a budget spread over clusters by their complexity."""
+
+    temperature: Annotated[float, Field(gt=0.0)] = 0.1
+    balance: Fraction = 0.0
+    #: Nearest other centroids that d_inter averages over; 'auto' is 20 or k − 1.
+    neighbours: Positive | Literal["auto"] = "auto"
+    keep: Literal["hard", "easy", "random"] = "hard"
+
+
+class RandomConfig(RequiredBudget):
+    """Control: rows drawn by uid hash."""
+
+
+class UniformConfig(RequiredBudget):
+    """Control: the same share of every cluster, drawn by uid hash."""
+
+
+class CustomConfig(Budget):
+    """A scorer or a decision of the user's own."""
+
+    #: `package.module:function` over an Arrow batch.
+    function: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
+    #: Input columns that the function gets besides uid.
+    columns: tuple[str, ...] = ()
+    threshold: float | None = None
+    #: Whether high scores are kept.
+    keep_high: bool = True
+
+
+class ApplyConfig(StepConfig):
+    """Write what survived."""
+
+    shard_rows: Positive = 100_000
+    shard_mb: Positive = 512
+
+
+#: Sections by step name; a recipe may hold NAME_2, NAME_3, … for repeated steps.
+SECTIONS: dict[str, type[StepConfig]] = {
+    "exact": ExactConfig,
+    "decontaminate": DecontaminateConfig,
+    "rules": RulesConfig,
+    "minhash": MinhashConfig,
+    "embed": EmbedConfig,
+    "cluster": ClusterConfig,
+    "semantic": SemanticConfig,
+    "prototypes": PrototypesConfig,
+    "complexity": ComplexityConfig,
+    "score": ScoreConfig,
+    "soft_cap": SoftCapConfig,
+    "random": RandomConfig,
+    "uniform": UniformConfig,
+    "custom": CustomConfig,
+    "apply": ApplyConfig,
+}

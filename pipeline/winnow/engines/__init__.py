@@ -1,0 +1,43 @@
+"""The engines' verbs; nothing about pruning.
+
+May import: core, formats; polars in `local` only, pyspark in `spark` and `shipping` only.
+Never steps or algorithms.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from winnow.core.engine import DRIVER_ROWS, Engine
+from winnow.core.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from winnow.engines.spark.session import SparkOptions
+
+ENGINES = ("local", "spark")
+
+
+def open_engine(
+    name: str,
+    *,
+    scratch: Path,
+    group_bytes: int,
+    driver_rows: int = DRIVER_ROWS,
+    spark: SparkOptions | None = None,
+) -> Engine:
+    """Return the engine of that name, with a folder for its scratch files.
+
+    `spark` is what the engine of that name is told. Raises ConfigError for a name that
+    is none, and if Spark does not start.
+    """
+    if name == "local":
+        from winnow.engines.local import LocalEngine
+
+        return LocalEngine(scratch, group_bytes, driver_rows)
+    if name == "spark":
+        from winnow.engines.spark.engine import SparkEngine
+
+        return SparkEngine(scratch, spark)
+    hint = did_you_mean(name, ENGINES)
+    raise ConfigError(f"engine.name: unknown engine '{name}'; {hint}")

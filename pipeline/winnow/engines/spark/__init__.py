@@ -1,0 +1,4 @@
+"""Apache Spark: the verbs over DataFrames, kernels in its Python workers.
+
+May import: core, formats, pyspark.
+"""

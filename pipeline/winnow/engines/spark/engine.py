@@ -1,0 +1,267 @@
+"""The engine's verbs over Spark's DataFrames.
+
+What a kernel returns is computed once and kept by the executors, in memory and on
+their disks, until `clear`; a lost executor's part is computed again. The driver holds
+footers, counts and what `collect` asks for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import shutil
+import uuid
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.core.engine import BatchKernel, GroupKernel
+from winnow.core.errors import RunError
+from winnow.core.run_folder import remove, replace
+from winnow.engines.parts import part_writer, plain_schema
+from winnow.engines.spark import workers
+from winnow.engines.spark.frame import SparkFrame, read_footers
+from winnow.engines.spark.peak import PeakParam
+from winnow.engines.spark.relations import BUNDLE_BYTES, Relations
+from winnow.engines.spark.session import SparkOptions, open_session, our_errors
+from winnow.engines.spark.wire import from_wire, wire_schema
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+#: Bytes that a kernel is taken to yield for each that it is given.
+_GROWTH = 4
+
+
+class SparkEngine(Relations):
+    """The engine's verbs over DataFrames of one session."""
+
+    name = "spark"
+
+    def __init__(self, scratch: Path, options: SparkOptions | None = None) -> None:
+        options = options or SparkOptions()
+        super().__init__(open_session(options), options)
+        given = options.scratch
+        self._scratch = Path(given, f"winnow-{uuid.uuid4().hex}") if given else scratch
+        self._numbers = itertools.count()
+        self._kept: list[DataFrame] = []
+        self._peak = self._context.accumulator(0.0, PeakParam())
+        self._shuffled = 0
+        self._plan_shuffles(0)
+
+    def label(self, step: str) -> None:
+        """Name the jobs to come after a step, in Spark's pages and its event log."""
+        self._context.setJobGroup(f"winnow {step}", step)
+        self._peak.value = 0.0
+
+    def peak_rss_mb(self) -> float:
+        """Return the largest resident memory of a Python worker since `label`."""
+        return float(self._peak.value)
+
+    def scan(self, path: str, columns: Sequence[str] | None = None) -> SparkFrame:
+        """Read a Parquet artifact (a file or a folder of parts)."""
+        frame = read_footers(path)
+        assert frame.parts is not None
+        self._plan_shuffles(frame.parts.bytes)
+        if columns is None:
+            return frame
+        return self.select(frame, {name: name for name in columns})
+
+    def from_table(self, table: pa.Table) -> SparkFrame:
+        """Hand a driver-side table to the workers, by a file."""
+        schema = plain_schema(table.schema)
+        file = self._folder() / "table.parquet"
+        file.parent.mkdir(parents=True)
+        rows = max(1, -(-len(table) // max(self._most, 2 * self.slots)))
+        with part_writer(file, schema) as writer:
+            writer.write_table(table.cast(schema), row_group_size=rows)
+        return dataclasses.replace(read_footers(str(file)), listed=True)
+
+    def map_batches(
+        self,
+        frame: SparkFrame,
+        kernel: BatchKernel,
+        schema: pa.Schema,
+        *,
+        order_by: Sequence[str] = (),
+        together: str | None = None,
+    ) -> SparkFrame:
+        """Stream the frame through `kernel`, each partition by itself."""
+        if together is None and not order_by:
+            return self._mapped(frame, kernel, schema)
+        data = self._data(frame)
+        if together is not None:
+            data = data.repartition(*self._parts(), together)
+        else:
+            data = data.repartitionByRange(*self._parts(), *order_by)
+        if order_by:
+            data = data.sortWithinPartitions(*order_by)
+        ordered = dataclasses.replace(frame, data=data, parts=None)
+        return self._mapped(ordered, kernel, schema)
+
+    def map_groups(
+        self, frame: SparkFrame, key: str, kernel: GroupKernel, schema: pa.Schema
+    ) -> SparkFrame:
+        """Apply `kernel` once to all rows of each value of the integer column `key`."""
+        data = self._data(frame).repartition(*self._parts(), key)
+        data = data.sortWithinPartitions(key)
+        ordered = dataclasses.replace(frame, data=data, parts=None)
+        return self._mapped(ordered, workers.group_kernel(key, kernel), schema)
+
+    def cut(
+        self, frame: SparkFrame, by: Sequence[tuple[str, bool]], count: int
+    ) -> dict[str, Any] | None:
+        """Return the `count`-th row in the order `by`: sorted, counted, picked."""
+        from pyspark.sql.functions import col, spark_partition_id
+
+        if count < 1:
+            return None
+        columns = {name: name for name, _ in by}
+        chosen = self.select(frame, columns)
+        order = [
+            col(name).desc_nulls_last() if down else col(name).asc_nulls_last()
+            for name, down in by
+        ]
+        # Kept, so that counting and picking see the same partitions.
+        kept = self._keep(self._data(chosen).orderBy(*order))
+        ordered = SparkFrame(chosen.schema, kept)
+        left = count
+        for part in self._parts_of(ordered, workers.count_rows):
+            if left <= part["rows"]:
+                there = kept.where(spark_partition_id() == part["number"])
+                return self._picked(SparkFrame(chosen.schema, there), left - 1)
+            left -= part["rows"]
+        return None
+
+    def schema(self, frame: SparkFrame) -> pa.Schema:
+        """Return the frame's columns in plain Arrow types."""
+        return frame.schema
+
+    def count(self, frame: SparkFrame) -> int:
+        """Return the number of rows."""
+        if frame.parts is not None:
+            return frame.parts.rows
+        with our_errors():
+            return int(self._data(frame).count())
+
+    def write(self, frame: SparkFrame, path: str, sort_by: Sequence[str]) -> int:
+        """Write a folder of Parquet parts, each sorted by `sort_by`; return the rows.
+
+        Executors write the parts of one try each; those of the tries that count get
+        their names, and the folder gets its own, from the driver at the end.
+        """
+        if sort_by:
+            data = self._data(frame).sortWithinPartitions(*sort_by)
+            frame = SparkFrame(frame.schema, data)
+        final = Path(path)
+        beside = final.with_name(final.name + ".tmp")
+        remove(beside)
+        beside.mkdir(parents=True)
+        files, rows = self._written(frame, workers.write_parquet, beside)
+        for number, file in enumerate(files):
+            os.replace(file, beside / f"part-{number:05d}.parquet")
+        for stray in beside.iterdir():
+            if not stray.name.startswith("part-"):
+                stray.unlink()
+        if not files:
+            pq.write_table(frame.schema.empty_table(), beside / "part-00000.parquet")
+        replace(beside, final)
+        return rows
+
+    def collect(self, frame: SparkFrame, max_rows: int) -> pa.Table:
+        """Bring a bounded frame to the driver, through files that it maps."""
+        folder = self._folder()
+        folder.mkdir(parents=True)
+        files, rows = self._written(frame, workers.write_arrow, folder)
+        if rows > max_rows:
+            raise RunError(f"more than the {max_rows} rows that fit one machine here")
+        tables = [frame.schema.empty_table()]
+        for file in files:
+            tables.append(pa.ipc.open_file(pa.memory_map(str(file))).read_all())
+        return pa.concat_tables(tables)
+
+    def clear(self) -> None:
+        """Forget what executors keep and remove the scratch files."""
+        for data in self._kept:
+            data.unpersist()
+        self._kept = []
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _parts(self) -> tuple[Any, ...]:
+        """Return the number of parts that a shuffle is told, if any."""
+        return (self._most,) if self._most else ()
+
+    def _plan_shuffles(self, size: int) -> None:
+        """Have shuffles in as many parts as the largest artifact so far needs.
+
+        Spark's own number is a constant: far too many for a small pool, each at the
+        cost of a Python task, and too few for a large one.
+        """
+        if self._most:
+            return
+        wanted = max(2 * self.slots, 4 * size // BUNDLE_BYTES)
+        if wanted > self._shuffled:
+            self._shuffled = wanted
+            self._session.conf.set("spark.sql.shuffle.partitions", str(wanted))
+
+    def _folder(self) -> Path:
+        return self._scratch / f"{next(self._numbers):06d}"
+
+    def _keep(self, data: DataFrame) -> DataFrame:
+        from pyspark import StorageLevel
+
+        kept = data.persist(StorageLevel.MEMORY_AND_DISK)
+        self._kept.append(kept)
+        return kept
+
+    def _mapped(
+        self, frame: SparkFrame, kernel: BatchKernel, schema: pa.Schema
+    ) -> SparkFrame:
+        target = plain_schema(schema)
+        function = partial(
+            workers.run_kernel,
+            kernel=kernel,
+            source=frame.schema,
+            target=target,
+            peak=self._peak,
+        )
+        mapped = self._through(frame, function, target)
+        known = frame.bytes is not None and not frame.listed
+        size = _GROWTH * (frame.bytes or 0) if known else None
+        return SparkFrame(target, self._keep(mapped), bytes=size)
+
+    def _parts_of(self, frame: SparkFrame, kernel: Any) -> list[dict[str, Any]]:
+        """Run a kernel that yields WRITTEN; return its rows by partition."""
+        with our_errors():
+            rows = self._through(frame, kernel, workers.WRITTEN).collect()
+        return sorted((row.asDict() for row in rows), key=lambda row: row["number"])
+
+    def _written(
+        self, frame: SparkFrame, kernel: Any, folder: Path
+    ) -> tuple[list[Path], int]:
+        function = partial(kernel, schema=frame.schema, folder=os.fspath(folder))
+        parts = self._parts_of(frame, function)
+        files = [folder / part["file"] for part in parts]
+        lost = [file for file in files if not file.is_file()]
+        if lost:
+            raise RunError(
+                f"{lost[0]} was written by a worker but is not seen here; driver and "
+                "workers need one file system under the same path"
+            )
+        return files, sum(part["rows"] for part in parts)
+
+    def _picked(self, frame: SparkFrame, offset: int) -> dict[str, Any]:
+        schema = frame.schema
+        kernel = partial(workers.pick_row, offset=offset)
+        with our_errors():
+            found = self._through(frame, kernel, schema).toArrow()
+        if len(found) != 1:
+            raise RunError("a partition has changed while it was counted")
+        (batch,) = found.cast(wire_schema(schema)).combine_chunks().to_batches()
+        (row,) = from_wire(batch, schema).to_pylist()
+        return dict(row)

@@ -1,0 +1,133 @@
+"""The session that an engine works in, and what its failures mean."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from winnow.core import errors
+from winnow.core.engine import DRIVER_ROWS
+from winnow.core.errors import ConfigError, WinnowError
+from winnow.engines.spark.shipping import ship_code, ship_path
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_OURS = re.compile(
+    r"winnow\.core\.errors\.(\w+): (.*?)(?=\n\s*at |\n\n|\n\w*Driver stacktrace|\Z)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class SparkOptions:
+    """What the section `engine` says of Spark, and a session if there is one."""
+
+    #: Parts of every shuffle; None: as Spark finds fit for the amount of data.
+    partitions: int | None = None
+    #: Rows of a batch between Spark and Python.
+    batch_rows: int = 16_384
+    #: Bytes of rows that a kernel may take whole.
+    group_bytes: int = 256 * 2**20
+    #: Edges, or digests of one band, that the driver takes in.
+    driver_rows: int = DRIVER_ROWS
+    #: Folder for scratch files that driver and workers see; None: the run's own.
+    scratch: str | None = None
+    #: Settings of a session that is not there yet.
+    conf: Mapping[str, str] = field(default_factory=dict)
+    #: Folders and files that the workers are sent.
+    ship: Sequence[str] = ()
+    session: Any = None
+
+
+def open_session(options: SparkOptions) -> SparkSession:
+    """Return a session with settings of our own, whose workers have our code.
+
+    A session that is given, or that is there, shares its cluster; its own settings
+    stay as they are. Raises ConfigError if none can be started.
+    """
+    from pyspark.sql import SparkSession
+
+    found = options.session or SparkSession.getActiveSession() or _started(options)
+    ship_code(found)
+    for path in options.ship:
+        ship_path(found, path)
+    session = found.newSession()
+    settings = {
+        "spark.sql.execution.arrow.maxRecordsPerBatch": options.batch_rows,
+        # Read back as they were written: plain strings and binaries.
+        "spark.sql.execution.arrow.useLargeVarTypes": "false",
+    }
+    if options.partitions is not None:
+        settings["spark.sql.shuffle.partitions"] = options.partitions
+        settings["spark.sql.adaptive.coalescePartitions.enabled"] = "false"
+    for name, value in settings.items():
+        session.conf.set(name, str(value))
+    return session
+
+
+def _started(options: SparkOptions) -> SparkSession:
+    from pyspark.errors import PySparkException
+    from pyspark.sql import SparkSession
+
+    # Workers that are not told otherwise run what the driver runs.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName("winnow")
+    submitted = _submitted()
+    for name, value in options.conf.items():
+        if name not in submitted:
+            builder = builder.config(name, value)
+    try:
+        session = builder.getOrCreate()
+    except (PySparkException, OSError) as error:
+        raise ConfigError(
+            f"engine: Spark does not start ({error}); it needs Java 17 or newer "
+            "(Debian: openjdk-17-jre-headless) or JAVA_HOME"
+        ) from error
+    # Otherwise the event log of this session would never be closed.
+    atexit.register(session.stop)
+    return session
+
+
+def _submitted() -> set[str]:
+    """Return the names of settings that spark-submit was given for this process.
+
+    They were written for this very run: what a recipe or Winnow's own file says of them
+    would win over spark-submit's command line otherwise.
+    """
+    from pyspark import SparkConf, SparkContext
+
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return set()
+    SparkContext._ensure_initialized()
+    return {name for name, _ in SparkConf().getAll()}
+
+
+@contextmanager
+def our_errors() -> Iterator[None]:
+    """Raise what a kernel raised on a worker, where it is one of our own errors."""
+    from py4j.protocol import Py4JJavaError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        found = translated(str(error))
+        if found is None:
+            raise
+        raise found from error
+
+
+def translated(text: str) -> WinnowError | None:
+    """Return the error of ours that a worker's traceback ends in, or None."""
+    match = _OURS.search(text)
+    kind = getattr(errors, match[1], None) if match else None
+    if match is None or not isinstance(kind, type):
+        return None
+    return kind(match[2].strip()) if issubclass(kind, WinnowError) else None

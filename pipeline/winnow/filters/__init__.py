@@ -1,0 +1,1 @@
+"""The filter product: data filtering networks trained, judged and told."""

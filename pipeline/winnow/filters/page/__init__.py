@@ -1,0 +1,1 @@
+"""Pages of filters: training curves, comparisons, purity."""

@@ -1,0 +1,150 @@
+"""What stands beside a trained filter: manifest, curves, quarantine, page and card."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.config.filter_train import FilterTrainConfig
+from winnow.core.code_version import code_version
+from winnow.filters.train import build as building
+from winnow.filters.train.data import Pools
+from winnow.filters.train.recipe import Progress
+from winnow.filters.train.rows import LeftOut
+from winnow.filters.train.state import write_whole
+from winnow.models.checkpoint import LOCAL_DIR
+
+
+@dataclass(frozen=True, slots=True)
+class FilterResult:
+    """A trained filter: its `local-dir:` folder, held-out AUC, and what was used."""
+
+    path: Path
+    auc: float
+    trained_on: int
+    held_out: int
+    left_out: dict[str, int]
+    steps: int
+    #: AUC after the last step; `auc` is the best one, whose weights are kept.
+    last_auc: float = 0.5
+
+    @property
+    def name(self) -> str:
+        """What a recipe's `model.name` takes."""
+        return f"{LOCAL_DIR}{self.path}"
+
+
+def starts(config: FilterTrainConfig) -> list[building.StartFrom]:
+    """Return the weights that the model's parts start from."""
+    model = config.model
+    if model.start is None:
+        own = model.architecture
+        if isinstance(own, str) and own.startswith(LOCAL_DIR):
+            return [building.StartFrom("all", own)]
+        return []
+    return [building.StartFrom(**start.model_dump()) for start in model.start]
+
+
+def finished(out: Path, mark: str) -> FilterResult | None:
+    """Return what an earlier training of this fingerprint left, if it ended."""
+    try:
+        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if manifest.get("fingerprint") != mark:
+        return None
+    found = manifest["result"]
+    return FilterResult(
+        out,
+        found["auc"],
+        found["trained_on"],
+        found["held_out"],
+        found["left_out"],
+        found["steps"],
+        found["last_auc"],
+    )
+
+
+def write_record(
+    config: FilterTrainConfig,
+    pools: Pools,
+    progress: Progress,
+    result: FilterResult,
+    weights: dict[str, Any],
+    mark: str,
+) -> None:
+    """Write quarantine, curves, hold-out, page and card; the manifest comes last."""
+    from winnow.filters.page.training import write_pages
+
+    out = result.path
+    _write_left_out(out / "quarantine.parquet", pools.left_out)
+    held = "".join(f"{uid}\n" for uid in sorted(pools.held_out))
+    write_whole(out / "held_out.txt", held)
+    pq.write_table(pa.Table.from_pylist(progress.curve), out / "curves.parquet")
+    manifest = {
+        "fingerprint": mark,
+        "result": {
+            "auc": progress.best_auc,
+            "best_step": progress.best_step,
+            "last_auc": result.last_auc,
+            "auc_by_pool": _by_pool(pools, progress),
+            "steps": progress.step,
+            "ended": progress.finished,
+            "trained_on": result.trained_on,
+            "held_out": result.held_out,
+            "left_out": result.left_out,
+            "rows": pools.rows,
+            "seconds": progress.seconds,
+            "waited_for_data": progress.waited / max(progress.seconds, 1e-9),
+        },
+        "weights": weights,
+        "data": {
+            "fingerprint": pools.fingerprint,
+            "pools": [pool.model_dump(mode="json") for pool in config.data],
+        },
+        "starts": [
+            {**asdict(start), "sha256": building.weights_sha256(start)}
+            for start in starts(config)
+        ],
+        "seed": config.seed,
+        "recipe": config.as_recipe(),
+        "versions": _versions(),
+    }
+    write_pages(out, manifest, progress.curve)
+    write_whole(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+
+
+def _by_pool(pools: Pools, progress: Progress) -> dict[str, float]:
+    """Return the kept weights' AUC on the rows that each pool (by number) holds out."""
+    numbers = sorted({pools.pairs[row].pool for row in pools.measured()})
+    best = next(e for e in progress.curve if e["step"] == progress.best_step)
+    return {str(n): v for n, v in zip(numbers, best["auc_by_pool"], strict=False)}
+
+
+def _write_left_out(file: Path, left_out: list[LeftOut]) -> None:
+    columns = {
+        "uid": pa.array([row.uid for row in left_out], pa.string()),
+        "pool": pa.array([row.pool for row in left_out], pa.int32()),
+        "source": pa.array([row.source for row in left_out], pa.string()),
+        "row": pa.array([row.row for row in left_out], pa.int64()),
+        "reason": pa.array([row.reason for row in left_out], pa.string()),
+    }
+    pq.write_table(pa.table(columns), file)
+
+
+def _versions() -> dict[str, str]:
+    import open_clip
+    import torch
+
+    return {
+        "winnow": code_version(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "open_clip": str(open_clip.__version__),
+    }

@@ -1,0 +1,157 @@
+"""Checkpoints that a killed training goes on from: safetensors and JSON, no pickle."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from winnow.core.errors import ConfigError, RunError
+from winnow.filters.train.recipe import Progress
+
+_PREFIX = "step-"
+
+
+class StateFolder:
+    """Checkpoints of one training; the newest whole one counts.
+
+    fingerprint: of all that the weights depend on. A folder of another one is refused.
+    """
+
+    def __init__(self, path: Path, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
+
+    def check(self) -> None:
+        """Raise ConfigError if the folder belongs to another training."""
+        file = self.path / "fingerprint"
+        if file.is_file() and file.read_text().strip() != self.fingerprint:
+            raise ConfigError(
+                f"output.path: {self.path.parent} holds a training with other "
+                "settings, data or starting weights; choose another folder with "
+                "--out, or delete it"
+            )
+
+    def begin(self) -> None:
+        """Make the folder, if there is none."""
+        self.check()
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_whole(self.path / "fingerprint", self.fingerprint + "\n")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder for writing; the lock goes with the process.
+
+        Raises RunError if another training writes it.
+        """
+        with (self.path / "lock").open("w") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise RunError(
+                    f"{self.path.parent}: another process is training this filter; "
+                    "wait for it, or choose another folder with --out"
+                ) from error
+            yield
+
+    def latest(self) -> Path | None:
+        """Return the newest whole checkpoint."""
+        found = [p for p in self.path.glob(f"{_PREFIX}*") if p.suffix != ".new"]
+        return max(found, key=lambda p: int(p.name.removeprefix(_PREFIX)), default=None)
+
+    def save(self, model: Any, optimizer: Any, progress: Progress) -> None:
+        """Write a checkpoint beside the last one, then forget that."""
+        from safetensors.torch import save_file
+
+        final = self.path / f"{_PREFIX}{progress.step:08d}"
+        new = final.with_suffix(".new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        save_file(contiguous(trained_state(model)), new / "model.safetensors")
+        save_file(_optimizer_tensors(optimizer), new / "optimizer.safetensors")
+        write_whole(new / "progress.json", json.dumps(asdict(progress)))
+        if final.exists():  # the same step of a training that was finished differently
+            shutil.rmtree(final)
+        os.replace(new, final)
+        for old in self.path.glob(f"{_PREFIX}*"):
+            if old != final:
+                shutil.rmtree(old)
+
+    def load(self, model: Any, optimizer: Any) -> Progress:
+        """Put the newest checkpoint into model and optimizer; return its progress."""
+        from safetensors.torch import load_file
+
+        found = self.latest()
+        if found is None:
+            return Progress()
+        model.load_state_dict(load_file(found / "model.safetensors"), strict=False)
+        _restore(optimizer, load_file(found / "optimizer.safetensors"))
+        text = (found / "progress.json").read_text(encoding="utf-8")
+        return Progress(**json.loads(text))
+
+    def save_best(self, model: Any) -> None:
+        """Keep these weights as the best so far."""
+        from safetensors.torch import save_file
+
+        file = self.path / "best.safetensors"
+        save_file(contiguous(trained_state(model)), file.with_suffix(".new"))
+        os.replace(file.with_suffix(".new"), file)
+
+    def finish(self) -> None:
+        """Forget what only an unfinished training needs."""
+        for old in self.path.glob(f"{_PREFIX}*"):
+            shutil.rmtree(old)
+        (self.path / "best.safetensors").unlink(missing_ok=True)
+
+    def load_best(self, model: Any) -> None:
+        """Put the best weights into the model, if there are some."""
+        from safetensors.torch import load_file
+
+        file = self.path / "best.safetensors"
+        if file.is_file():
+            model.load_state_dict(load_file(file), strict=False)
+
+
+def trained_state(model: Any) -> dict[str, Any]:
+    """Return what a training changes: learning weights, and their modules' buffers."""
+    learning = {n for n, w in model.named_parameters() if w.requires_grad}
+    homes = {name.rpartition(".")[0] for name in learning}
+    buffers = {n for n, _ in model.named_buffers() if n.rpartition(".")[0] in homes}
+    state = model.state_dict()
+    return {name: state[name] for name in state if name in learning | buffers}
+
+
+def contiguous(state: dict[str, Any]) -> dict[str, Any]:
+    """Return tensors as safetensors wants them: on the CPU, none shared."""
+    return {n: v.detach().cpu().contiguous().clone() for n, v in state.items()}
+
+
+def write_whole(file: Path, text: str) -> None:
+    """Write a text file so that it is there as a whole or not at all."""
+    new = file.with_name(file.name + ".new")
+    with new.open("w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(new, file)
+
+
+def _optimizer_tensors(optimizer: Any) -> dict[str, Any]:
+    state = optimizer.state_dict()["state"]
+    return contiguous(
+        {f"{place}.{n}": v for place, held in state.items() for n, v in held.items()}
+    )
+
+
+def _restore(optimizer: Any, tensors: dict[str, Any]) -> None:
+    held: dict[int, dict[str, Any]] = {}
+    for name, value in tensors.items():
+        place, _, key = name.partition(".")
+        held.setdefault(int(place), {})[key] = value
+    state = optimizer.state_dict()
+    optimizer.load_state_dict({**state, "state": held})

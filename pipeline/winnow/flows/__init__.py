@@ -1,0 +1,4 @@
+"""Ordered steps and what runs them: check, plan, resume, account.
+
+May import: steps, formats, config, core, models for their names. Never a concrete engine.
+"""

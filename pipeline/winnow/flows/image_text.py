@@ -1,0 +1,188 @@
+"""The image-text flow: a recipe's steps checked against each other and the input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from winnow.config.overrides import read as read_overrides
+from winnow.config.run import RunConfig, kind_of
+from winnow.core.errors import ConfigError, InputError, did_you_mean
+from winnow.formats.reader import is_binary
+from winnow.formats.shards import require_column
+from winnow.models.checkpoint import LOCAL_DIR
+from winnow.steps.registry import INDEX, OVERRIDES, STEPS
+from winnow.steps.step import Contract, Step
+
+_PROVIDERS = {
+    "image_vectors": "embed (with image among its modalities)",
+    "text_vectors": "embed (with text among its modalities)",
+    "clusters": "cluster",
+    "scores": "score (with keep_fraction: 1.0 to keep all rows)",
+}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step instance of a checked recipe."""
+
+    name: str
+    kind: str
+    config: Any
+    contract: Contract
+
+    @property
+    def step(self) -> Step:
+        """The code that runs it."""
+        return STEPS[self.kind]
+
+
+def ordered_steps(config: RunConfig) -> list[Planned]:
+    """Return the steps to run, `index` first; overrides have the last word.
+
+    Raises ConfigError if a step stands before what it needs or after `apply`, or if
+    the file of overrides cannot be used; the input has not been looked at by then.
+    """
+    planned = [_planned(INDEX, config.input)]
+    planned += [_planned(name, config.section(name)) for name in config.steps]
+    if config.overrides is not None:
+        last = planned[-1].kind == "apply"
+        given = _planned(OVERRIDES, read_overrides(config.overrides))
+        planned.insert(len(planned) - last, given)
+    _check_order(planned)
+    for step in planned:
+        _check_model(step, config)
+    return planned
+
+
+def _planned(name: str, section: Any) -> Planned:
+    kind = kind_of(name)
+    return Planned(name, kind, section, STEPS[kind].contract(section))
+
+
+def _check_model(step: Planned, config: RunConfig) -> None:
+    """Refuse a local model that is not there before hours of work lead up to it."""
+    shared = config.model if "model" in step.contract.depends_on else None
+    model = getattr(step.config, "model", None) or shared
+    if model is not None and model.name.startswith(LOCAL_DIR):
+        folder = Path(model.name.removeprefix(LOCAL_DIR))
+        if not folder.is_dir():
+            raise ConfigError(f"{step.name}: model.name: there is no folder {folder}")
+
+
+def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:
+    """Check that the shards have what the steps read.
+
+    Raises ConfigError if a step needs a modality that the recipe says is absent, and
+    InputError if the shards lack a column or hold another type in it.
+    """
+    columns = config.input.columns
+    if columns.uid is not None:
+        if columns.uid not in schema.names:
+            raise InputError(
+                f"input.columns.uid: the shards have no column '{columns.uid}'; "
+                f"{did_you_mean(columns.uid, schema.names)} Set it to null to name "
+                "rows by a hash of their content"
+            )
+        _check_uid(schema.field(columns.uid))
+    elif not (columns.image or columns.text):
+        raise ConfigError("input.columns: without uid, name image or text to hash")
+    names = {"image": columns.image, "text": columns.text}
+    for step in steps:
+        for modality in sorted(step.contract.modalities):
+            column = names[modality]
+            if column is None:
+                raise ConfigError(
+                    f"{step.name} needs the {modality}, but input.columns.{modality} "
+                    f"is null; name its column or remove '{step.name}' from steps"
+                )
+            field = require_column(schema, column, modality)
+            (_check_image if modality == "image" else _check_text)(field)
+        for column in step.contract.columns:
+            if column not in schema.names:
+                raise InputError(
+                    f"{step.name}: the shards have no column '{column}'; "
+                    + did_you_mean(column, schema.names)
+                )
+        for column in step.contract.vectors:
+            _check_vectors(step.name, schema.field(column))
+
+
+def _check_uid(field: pa.Field) -> None:
+    kind = field.type
+    fine = (
+        _is_string(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+    if not fine:
+        raise InputError(
+            f"input.columns.uid: the column '{field.name}' holds {kind}; a uid is a "
+            "string, an integer or bytes. Set it to null to use a content hash"
+        )
+
+
+def _check_image(field: pa.Field) -> None:
+    kind = field.type
+    struct = pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    if not (struct or is_binary(kind) or _is_string(kind)):
+        raise InputError(
+            f"input.columns.image: the column '{field.name}' holds {kind}; images are "
+            "bytes, a struct of bytes and path, or paths relative to the shard"
+        )
+
+
+def _check_text(field: pa.Field) -> None:
+    if not _is_string(field.type):
+        raise InputError(
+            f"input.columns.text: the column '{field.name}' holds {field.type}, not "
+            "strings; a step that wants lists takes one caption per row"
+        )
+
+
+def _check_vectors(step: str, field: pa.Field) -> None:
+    kind = field.type
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    fixed = pa.types.is_fixed_size_list(kind)
+    inner = kind.value_type if lists or fixed else kind
+    if inner is kind or not (pa.types.is_floating(inner) or pa.types.is_integer(inner)):
+        raise InputError(
+            f"{step}: the column '{field.name}' holds {kind}, not vectors; name a "
+            "column of lists of numbers"
+        )
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_string(kind.value_type)
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    )
+
+
+def _check_order(steps: list[Planned]) -> None:
+    provided: set[str] = set()
+    for place, step in enumerate(steps):
+        if place and steps[place - 1].kind == "apply":
+            raise ConfigError(
+                f"steps: '{step.name}' stands after apply, which writes the result; "
+                "put apply last"
+            )
+        for artifact in sorted(step.contract.needs - provided):
+            later = [s.name for s in steps[place:] if artifact in s.contract.provides]
+            remedy = (
+                f"move '{later[0]}' before it"
+                if later
+                else f"add {_PROVIDERS[artifact]} before it"
+            )
+            raise ConfigError(
+                f"steps: '{step.name}' needs {artifact.replace('_', ' ')}, and no "
+                f"step before it gives them; {remedy}"
+            )
+        provided |= step.contract.provides

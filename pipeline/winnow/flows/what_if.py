@@ -1,0 +1,207 @@
+"""Another setting, tried on a run: its decisions again, from what is stored.
+
+A copy of the run's folder, its files linked, not copied, is run again under the changed
+recipe by the same runner. Steps that do not depend on the change are taken over by
+their fingerprints, those that do reuse stored vectors, neighbours and similarities.
+The result is that of a full run, without its outputs; the run itself is not touched.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from winnow.config.recipes import load
+from winnow.config.run import RunConfig
+from winnow.core.errors import ConfigError, RunError
+from winnow.core.progress import Progress, Silent
+from winnow.core.run_folder import RunFolder
+from winnow.flows.image_text import Planned, check_columns, ordered_steps
+from winnow.flows.overrides import Rescues, overrides_of
+from winnow.flows.pool import open_pool
+from winnow.flows.runner import EngineFactory, Session
+from winnow.reports.diff import diff
+from winnow.reports.diff import tell as tell_diff
+from winnow.steps.step import Context
+
+#: What a changed recipe may need of a run; not its outputs.
+_LINKED = ("artifacts", "ledger")
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A run under other settings: its folder, and the steps that had to run."""
+
+    path: Path
+    ran: list[str]
+
+
+def what_if(
+    run: str | Path,
+    overrides: Sequence[str],
+    make_engine: EngineFactory,
+    *,
+    embed: bool = False,
+    examples: int = 10,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Return how a run's decisions would differ under `section.key=value` settings.
+
+    A dictionary as `diff` gives it, A the run as it is and B under the settings, with
+    `set` and `ran` (the steps that were decided anew). Raises ConfigError if the
+    settings are wrong or rows would have to be embedded (unless `embed`), and RunError
+    if the folder holds no finished run.
+    """
+    with tried(run, overrides, make_engine, embed=embed, progress=progress) as other:
+        found = diff(run, other.path, examples)
+    found["runs"]["b"] = " ".join(overrides)
+    return {"set": list(overrides), "ran": other.ran, **found}
+
+
+def sweep(
+    run: str | Path,
+    key: str,
+    values: Sequence[object],
+    make_engine: EngineFactory,
+) -> list[dict[str, Any]]:
+    """Return what a run would keep under each value of one setting.
+
+    One row for each value: `value`, `kept`, the rows that come and go against the run
+    as it is (`gained`, `lost`), and the Jaccard similarity of the two selections.
+    Raises what `what_if` raises.
+    """
+    rows = []
+    for value in values:
+        kept = what_if(run, [f"{key}={value}"], make_engine, examples=0)["kept"]
+        rows.append(
+            {
+                "value": value,
+                "kept": kept["b"],
+                "gained": kept["only_b"],
+                "lost": kept["only_a"],
+                "jaccard": kept["jaccard"],
+            }
+        )
+    return rows
+
+
+@contextmanager
+def tried(
+    run: str | Path,
+    overrides: Sequence[str],
+    make_engine: EngineFactory,
+    *,
+    embed: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Tried]:
+    """Run every deciding step under other settings in a folder that goes afterwards."""
+    folder = RunFolder(run)
+    if not folder.markers() or not folder.file(_MANIFEST).is_file():
+        raise RunError(f"{run} is not finished; the same `winnow run` goes on")
+    with _linked(folder.path) as copy:
+        config = _changed(folder, overrides, copy)
+        planned = ordered_steps(config)
+        pool = open_pool(config)
+        check_columns(config, pool.schema, planned)
+        work = RunFolder(copy)
+        with work.locked():
+            work.set_order([step.name for step in planned])
+            engine = make_engine(config, work.scratch("engine"))
+            rescues = Rescues(engine, overrides_of(planned))
+            session = _Sparing(
+                config, pool, work, engine, progress or Silent(), rescues
+            )
+            session.embed = embed
+            for step in planned:
+                session.run(step)
+        # Whole but for its outputs; the manifest also says where the input is.
+        _link(folder.file(_MANIFEST), work.file(_MANIFEST))
+        yield Tried(copy, session.ran)
+
+
+def _changed(folder: RunFolder, overrides: Sequence[str], copy: Path) -> RunConfig:
+    recipe = folder.file("config.lock.yaml")
+    config = load(recipe, overrides, str(copy))
+    kept = tuple(step for step in config.steps if not step.startswith("apply"))
+    sections = {name: config.sections[name] for name in kept}
+    return config.model_copy(update={"steps": kept, "sections": sections})
+
+
+@contextmanager
+def _linked(run: Path) -> Iterator[Path]:
+    """Yield a copy of a run that shares its files; beside it, if one may write there.
+
+    Files of a run are never written in place, so that links are as good as copies.
+    """
+    parent = run.resolve().parent
+    beside = parent if os.access(parent, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix=".winnow-what-if-", dir=beside) as place:
+        copy = Path(place) / "run"
+        copy.mkdir()
+        for name in filter(lambda name: (run / name).is_dir(), _LINKED):
+            shutil.copytree(run / name, copy / name, copy_function=_link)
+        yield copy
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copy2(source, target)
+
+
+class _Sparing(Session):
+    """A session that embeds nothing unless it is told to."""
+
+    embed = False
+
+    def _context(
+        self, step: Planned, work: Path, wanted: str, reuse_key: str
+    ) -> Context:
+        context = super()._context(step, work, wanted, reuse_key)
+        if not self.embed and _uses_model(step):
+            lacking = _without_vector(context)
+            if lacking:
+                raise ConfigError(
+                    f"{step.name}: {lacking:,} rows of {context.rows:,} have no stored "
+                    "vector under these settings and would have to be embedded; "
+                    "--embed does that"
+                )
+        return context
+
+
+def _uses_model(step: Planned) -> bool:
+    """Whether a step embeds samples by a model, the recipe's or its own."""
+    own = getattr(step.config, "model", None)
+    return own is not None or "model" in step.contract.depends_on
+
+
+def _without_vector(context: Context) -> int:
+    """Return how many rows that enter a step have no vector of an earlier run."""
+    engine = context.engine
+    stored = context.reusable / "vectors" if context.reusable else None
+    if stored is None or not stored.is_dir():
+        return context.rows
+    known = engine.scan(os.fspath(stored), ["uid"])
+    return engine.count(engine.join(context.samples, known, "uid", "anti"))
+
+
+def tell(found: dict[str, Any]) -> str:
+    """Return the difference as text: counts per step, then rows."""
+    lines = [f"{'step':<14}{'kept now':>12}{'kept then':>12}{'difference':>12}"]
+    for step in found["steps"]:
+        now, then = step["kept_a"], step["kept_b"]
+        if step["rows_in_b"] is None or step["rows_in_a"] is None:
+            continue
+        again = "  (decided again)" if step["step"] in found["ran"] else ""
+        lines.append(
+            f"{step['step']:<14}{now:>12,}{then:>12,}{then - now:>+12,}{again}"
+        )
+    return "\n".join([*lines, "", tell_diff(found)])

@@ -1,0 +1,224 @@
+"""JSON Lines shards, plain or compressed: a row is a line, handed on byte for byte.
+
+A line is an object; its fields are columns beside the line itself. A line that is none
+costs its row, not the shard: it comes out as unreadable, with the reason.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.core.errors import InputError
+from winnow.formats.jsonl_fields import (
+    FAULTS,
+    LINE,
+    either_type,
+    parse_object,
+    schema_of,
+)
+from winnow.formats.shard_format import Footer, Unreadable
+
+COMPRESSIONS = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
+
+_READ_BYTES = 4 * 2**20
+_BATCH_ROWS = 1024
+#: Lines at a shard's beginning that its fields and their types are taken from.
+_SAMPLE_LINES = 1000
+
+
+class JsonLinesFormat:
+    """Shards of one JSON object per line."""
+
+    name = "JSON Lines"
+
+    def footer(self, path: str) -> Footer:
+        """Return a shard's rows and fields; raises InputError if it is cut short.
+
+        The whole file is read once, since only that tells how many lines it has. Of a
+        field, the type is that of its first values; what no column of Arrow can hold
+        as it is (objects, mixtures) is JSON text.
+        """
+        rows, sample = 0, list[bytes]()
+        try:
+            for lines in _blocks(path):
+                rows += len(lines)
+                sample += lines[: _SAMPLE_LINES - len(sample)]
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: the file is gone; restore it") from error
+        except OSError as error:
+            raise InputError(
+                f"{path}: cannot be read to its end ({error}); it is probably "
+                "truncated: copy it again, delete it, or set input.on_bad_shard=skip"
+            ) from error
+        return Footer(rows, schema_of(sample), "")
+
+    def merged(
+        self, schema: pa.Schema, first: str, other: pa.Schema, path: str
+    ) -> pa.Schema:
+        """Return all fields of both; a field of two types is JSON text."""
+        names = dict.fromkeys([*schema.names, *other.names])
+        return pa.schema([either_type(name, schema, other) for name in names])
+
+    def read_rows(
+        self,
+        path: str,
+        rows: npt.NDArray[np.int64],
+        columns: Sequence[str],
+        schema: pa.Schema | None = None,
+    ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
+        """Yield (position in `rows`, table) for the sorted row numbers of one shard.
+
+        A field that a line lacks is null. Lines that are no object, or hold something
+        of another type, come out as Unreadable; so does all from where a file that was
+        whole no longer is.
+        """
+        if schema is None:
+            schema = self.footer(path).schema
+        fields = [schema.field(name) for name in columns]
+        position = 0
+        try:
+            for lines in _wanted(path, rows):
+                for part in _parsed(lines, fields):
+                    yield position, part
+                    position += part.rows if isinstance(part, Unreadable) else len(part)
+        except OSError as error:
+            types = {field.name: field.type for field in fields}
+            reason = f"unreadable_file: {str(error)[:120]}"
+            yield position, Unreadable(len(rows) - position, reason, types)
+
+    def whole(self, schema: pa.Schema) -> list[str]:
+        """Return the column of the lines."""
+        return [LINE]
+
+    def sink(self, file: Path, schema: pa.Schema) -> LineSink:
+        """Open a shard for writing, compressed as its name says."""
+        return LineSink(file)
+
+    def suffix(self, path: str) -> str:
+        """Return the ending of a shard's name, which says its compression."""
+        return suffix_of(path) or ".jsonl"
+
+
+class LineSink:
+    """A shard of lines that is being written."""
+
+    def __init__(self, file: Path) -> None:
+        codec = COMPRESSIONS[suffix_of(file.name) or ".jsonl"]
+        self._file = pa.OSFile(str(file), "wb")
+        self._out = (
+            pa.CompressedOutputStream(self._file, codec) if codec else self._file
+        )
+
+    def write(self, table: pa.Table) -> None:
+        """Append lines."""
+        for line in table[LINE].to_pylist():
+            self._out.write(line + b"\n")
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._out.close()
+        self._file.close()
+
+
+def suffix_of(path: str) -> str | None:
+    """Return which of COMPRESSIONS a name ends in, or None."""
+    name = posixpath.basename(path)
+    return next((s for s in COMPRESSIONS if name.endswith(s)), None)
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    fs, inner = fsspec.url_to_fs(path)
+    codec = COMPRESSIONS[suffix_of(path) or ".jsonl"]
+    with fs.open(inner, "rb") as raw:
+        yield pa.CompressedInputStream(raw, codec) if codec else raw
+
+
+def _blocks(path: str) -> Iterator[list[bytes]]:
+    """Yield all lines, in lists, without their line feeds."""
+    with _opened(path) as source:
+        rest: list[bytes] = []
+        while block := source.read(_READ_BYTES):
+            first, *lines = bytes(block).split(b"\n")
+            rest.append(first)
+            if lines:
+                # A line may be longer than many blocks.
+                yield [b"".join(rest), *lines[:-1]]
+                rest = [lines[-1]]
+        last = b"".join(rest)
+        if last:
+            yield [last]
+
+
+def _wanted(path: str, rows: npt.NDArray[np.int64]) -> Iterator[list[bytes]]:
+    """Yield the lines of those numbers, in bounded lists."""
+    first = taken = 0
+    for lines in _blocks(path):
+        end = int(np.searchsorted(rows, first + len(lines)))
+        picked = iter((rows[taken:end] - first).tolist())
+        while part := [lines[i] for i in islice(picked, _BATCH_ROWS)]:
+            yield part
+        first, taken = first + len(lines), end
+        if taken == len(rows):
+            return
+
+
+def _parsed(
+    lines: list[bytes], fields: list[pa.Field]
+) -> Iterator[pa.Table | Unreadable]:
+    """Yield tables of lines that are fine, and each other line by itself."""
+    try:
+        yield _table(lines, fields)
+        return
+    except (*FAULTS, RecursionError) as error:
+        if len(lines) == 1:
+            types = {field.name: field.type for field in fields}
+            yield Unreadable(1, f"broken_line: {str(error)[:120]}", types)
+            return
+    # Halving finds a few broken lines among many without parsing each by itself.
+    middle = len(lines) // 2
+    yield from _parsed(lines[:middle], fields)
+    yield from _parsed(lines[middle:], fields)
+
+
+def _table(lines: list[bytes], fields: list[pa.Field]) -> pa.Table:
+    objects = (
+        [parse_object(line) for line in lines]
+        if any(field.name != LINE for field in fields)
+        else []
+    )
+    columns = {}
+    for field in fields:
+        if field.name == LINE:
+            columns[LINE] = pa.array(lines, pa.binary())
+        else:
+            values = [entry.get(field.name) for entry in objects]
+            columns[field.name] = _column(values, field)
+    return pa.table(columns)
+
+
+def _column(values: list[Any], field: pa.Field) -> pa.Array:
+    if pa.types.is_string(field.type):
+        # Whatever the sample has shown of the field: a number is the text of a number.
+        values = [_as_text(value) for value in values]
+    try:
+        return pa.array(values, field.type)
+    except FAULTS as error:
+        raise ValueError(f"{field.name}: {error}") from error
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

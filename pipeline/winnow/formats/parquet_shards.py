@@ -1,0 +1,179 @@
+"""Parquet shards: footers, row groups read by reference, kept rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from winnow.core.errors import InputError
+from winnow.formats.shard_format import Footer, Unreadable
+
+_BATCH_ROWS = 256
+
+
+class ParquetFormat:
+    """Shards that are Parquet files."""
+
+    name = "Parquet"
+
+    def footer(self, path: str) -> Footer:
+        """Return a shard's footer; raises InputError if the file is not whole."""
+        with open_shard(path) as file:
+            schema, meta = file.schema_arrow, file.metadata
+            return Footer(meta.num_rows, schema, str(meta.serialized_size))
+
+    def merged(
+        self, schema: pa.Schema, first: str, other: pa.Schema, path: str
+    ) -> pa.Schema:
+        """Return the schema of both, a column nullable if it is in one of them.
+
+        Raises InputError if the columns differ, naming file and column.
+        """
+        _require_same_columns(schema, first, other, path)
+        for place, field in enumerate(schema):
+            if not field.nullable and other.field(field.name).nullable:
+                schema = schema.set(place, field.with_nullable(True))
+        return schema
+
+    def read_rows(
+        self,
+        path: str,
+        rows: npt.NDArray[np.int64],
+        columns: Sequence[str],
+        schema: pa.Schema | None = None,
+    ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
+        """Yield (position in `rows`, table) for the sorted row numbers of one shard.
+
+        Reads only row groups that hold a wanted row. A row group that fails to decode
+        yields an Unreadable for those of its rows that have not come out yet.
+        """
+        with open_shard(path) as file:
+            first, position = 0, 0
+            for group in range(file.num_row_groups):
+                size = file.metadata.row_group(group).num_rows
+                end = int(np.searchsorted(rows, first + size))
+                inner = rows[position:end] - first
+                yielded = 0
+                try:
+                    for table in _read_group(file, group, inner, columns):
+                        yield position + yielded, table
+                        yielded += len(table)
+                except (pa.ArrowInvalid, OSError) as error:
+                    reason = f"unreadable_row_group: {group} ({str(error)[:120]})"
+                    types = {n: file.schema_arrow.field(n).type for n in columns}
+                    left = len(inner) - yielded
+                    yield position + yielded, Unreadable(left, reason, types)
+                first, position = first + size, end
+
+    def whole(self, schema: pa.Schema) -> list[str]:
+        """Return all columns."""
+        names: list[str] = schema.names
+        return names
+
+    def sink(self, file: Path, schema: pa.Schema) -> ParquetSink:
+        """Open a shard for writing."""
+        return ParquetSink(file, schema)
+
+    def suffix(self, path: str) -> str:
+        """Return the ending of names of Parquet shards."""
+        return ".parquet"
+
+
+class ParquetSink:
+    """A Parquet shard that is being written, a row group at a time."""
+
+    def __init__(self, file: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+
+    def write(self, table: pa.Table) -> None:
+        """Append a row group."""
+        self._writer.write_table(table.cast(self._schema))
+
+    def close(self) -> None:
+        """Write the footer."""
+        self._writer.close()
+
+
+def open_shard(path: str) -> pq.ParquetFile:
+    """Open a Parquet file for reading, without reading ahead of what is asked for.
+
+    Raises InputError if the file is missing or is not a whole Parquet file.
+    """
+    fs, inner = fsspec.url_to_fs(path)
+    try:
+        source: Any = inner if isinstance(fs, LocalFileSystem) else fs.open(inner)
+        return pq.ParquetFile(
+            source,
+            memory_map=False,
+            pre_buffer=False,
+            page_checksum_verification=True,
+        )
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: the file is gone; restore it or run again"
+        ) from error
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(
+            f"{path}: not a whole Parquet file ({_first_line(error)}); it is probably "
+            "truncated: copy it again, delete it, or set input.on_bad_shard=skip"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+
+
+def _read_group(
+    file: pq.ParquetFile,
+    group: int,
+    wanted: npt.NDArray[np.int64],
+    columns: Sequence[str],
+) -> Iterator[pa.Table]:
+    if not len(wanted):
+        return
+    seen, taken = 0, 0
+    batches = file.iter_batches(
+        batch_size=_BATCH_ROWS, row_groups=[group], columns=list(columns)
+    )
+    for batch in batches:
+        end = int(np.searchsorted(wanted, seen + len(batch)))
+        picked = wanted[taken:end] - seen
+        seen, taken = seen + len(batch), end
+        if len(picked):
+            table = pa.Table.from_batches([batch])
+            yield table if len(picked) == len(batch) else table.take(picked)
+        if taken == len(wanted):
+            return
+
+
+def _require_same_columns(
+    schema: pa.Schema, first: str, other: pa.Schema, path: str
+) -> None:
+    missing = [n for n in schema.names if n not in other.names]
+    extra = [n for n in other.names if n not in schema.names]
+    retyped = [
+        f"{n} ({other.field(n).type}, not {schema.field(n).type})"
+        for n in schema.names
+        if n in other.names and other.field(n).type != schema.field(n).type
+    ]
+    problems = []
+    if missing:
+        problems.append(f"lacks {', '.join(missing)}")
+    if extra:
+        problems.append(f"has the extra {', '.join(extra)}")
+    if retyped:
+        problems.append(f"has another type for {', '.join(retyped)}")
+    if problems:
+        raise InputError(
+            f"{path}: {'; '.join(problems)}; all shards need the columns of {first}. "
+            "Rewrite that shard or leave it out of input.path"
+        )

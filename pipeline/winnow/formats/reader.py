@@ -1,0 +1,255 @@
+"""Read samples by reference: (source, row) in, uid, image bytes and caption out.
+
+A frame of samples carries references only; whoever needs images or captions reads them
+here, on whichever machine the kernel runs. That keeps images out of joins and shuffles.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.core.errors import InputError
+from winnow.formats.image_files import read_image
+from winnow.formats.shard_format import Unreadable
+from winnow.formats.shards import format_of
+
+#: `reason` is set where the row could not be read at all.
+READ = {
+    "uid": pa.string(),
+    "image": pa.binary(),
+    "text": pa.string(),
+    "reason": pa.string(),
+}
+
+
+@dataclass(frozen=True)
+class SampleReader:
+    """Where the shards are and what their columns mean; pickles to any worker."""
+
+    root: str
+    paths: Mapping[str, str]
+    image: str | None = None
+    text: str | None = None
+    #: The pool's columns, where its shards do not say their own.
+    schema: pa.Schema | None = None
+
+    def read(
+        self,
+        references: Iterator[pa.RecordBatch],
+        modalities: Sequence[str],
+        extra: Sequence[str] = (),
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield uid, the asked-for modalities, reason, and `extra` input columns.
+
+        `references` are batches of (uid, source, row) sorted by source and row. Every
+        reference comes out exactly once, in order. A row group that cannot be read
+        gives its rows a reason instead of values.
+        """
+        for source, table in by_source(references):
+            yield from self._read_source(source, table, modalities, extra)
+
+    def rows(
+        self, source: str, rows: npt.NDArray[np.int64], columns: Sequence[str]
+    ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
+        """Yield (position in `rows`, table) for sorted row numbers of one shard."""
+        return read_rows(self.paths[source], rows, columns, self.schema)
+
+    def _read_source(
+        self,
+        source: str,
+        references: pa.Table,
+        modalities: Sequence[str],
+        extra: Sequence[str],
+    ) -> Iterator[pa.RecordBatch]:
+        uids = single(references["uid"]).cast(pa.string())
+        rows = references["row"].to_numpy()
+        names = {"image": self.image, "text": self.text}
+        columns = [c for m in modalities if (c := names[m]) is not None]
+        wanted = list(dict.fromkeys([*columns, *extra]))
+        if not wanted:
+            # Arrow's tables without a column have no rows either.
+            nothing = pa.nulls(len(uids), pa.string())
+            yield pa.RecordBatch.from_pydict({"uid": uids, "reason": nothing})
+            return
+        for start, table in self.rows(source, rows, wanted):
+            if isinstance(table, Unreadable):
+                part = uids.slice(start, table.rows)
+                yield self._unreadable(part, table, modalities, extra)
+            else:
+                part = uids.slice(start, len(table))
+                yield self._batch(source, part, table, modalities, extra)
+
+    def _batch(
+        self,
+        source: str,
+        uids: pa.Array,
+        table: pa.Table,
+        modalities: Sequence[str],
+        extra: Sequence[str],
+    ) -> pa.RecordBatch:
+        arrays: dict[str, pa.Array] = {"uid": uids}
+        reason: pa.Array = pa.nulls(len(uids), pa.string())
+        if "image" in modalities:
+            arrays["image"], reason = self._images(source, single(table[self.image]))
+        if "text" in modalities:
+            arrays["text"], bad = utf8(single(table[self.text]))
+            reason = pc.coalesce(reason, pc.if_else(bad, "text_not_utf8", None))
+        arrays["reason"] = reason
+        for name in extra:
+            arrays[f"extra.{name}"] = single(table[name])
+        return pa.RecordBatch.from_pydict(arrays)
+
+    def _unreadable(
+        self,
+        uids: pa.Array,
+        failure: Unreadable,
+        modalities: Sequence[str],
+        extra: Sequence[str],
+    ) -> pa.RecordBatch:
+        arrays = {"uid": uids}
+        for name in modalities:
+            arrays[name] = pa.nulls(len(uids), READ[name])
+        arrays["reason"] = pa.array([failure.reason] * len(uids), pa.string())
+        for name in extra:
+            arrays[f"extra.{name}"] = pa.nulls(len(uids), failure.types[name])
+        return pa.RecordBatch.from_pydict(arrays)
+
+    def _images(self, source: str, column: pa.Array) -> tuple[pa.Array, pa.Array]:
+        """Return image bytes and, for files that cannot be read, the reason."""
+        none = pa.nulls(len(column), pa.string())
+        if is_binary(column.type):
+            return column.cast(pa.binary()), none
+        if pa.types.is_struct(column.type):
+            inline = pc.struct_field(column, "bytes").cast(pa.binary())
+            if not inline.null_count or column.type.get_field_index("path") < 0:
+                return inline, none
+            return self._files(source, pc.struct_field(column, "path"), inline)
+        return self._files(source, column, pa.nulls(len(column), pa.binary()))
+
+    def _files(
+        self, source: str, paths: pa.Array, inline: pa.Array
+    ) -> tuple[pa.Array, pa.Array]:
+        folder = posixpath.dirname(self.paths[source])
+        images: list[bytes | None] = []
+        reasons: list[str | None] = []
+        for path, data in zip(paths.to_pylist(), inline.to_pylist(), strict=True):
+            from_file = data is None and path is not None
+            image, reason = (
+                read_image(self.root, folder, path) if from_file else (data, None)
+            )
+            images.append(image)
+            reasons.append(reason)
+        return pa.array(images, pa.binary()), pa.array(reasons, pa.string())
+
+
+def read_rows(
+    path: str,
+    rows: npt.NDArray[np.int64],
+    columns: Sequence[str],
+    schema: pa.Schema | None = None,
+) -> Iterator[tuple[int, pa.Table | Unreadable]]:
+    """Yield (position in `rows`, table) for the sorted row numbers of one shard.
+
+    Every row comes out once, in order: what cannot be read as an Unreadable.
+    """
+    return format_of(path).read_rows(path, rows, columns, schema)
+
+
+def by_source(
+    references: Iterator[pa.RecordBatch],
+) -> Iterator[tuple[str, pa.Table]]:
+    """Gather each source's references, which may span several batches.
+
+    Raises InputError if they do not come sorted by source and row.
+    """
+    source: str | None = None
+    held: list[pa.RecordBatch] = []
+    for batch in references:
+        for name, run in _runs(batch):
+            if source is not None and name != source:
+                yield source, _gather(held)
+                held = []
+            source = name
+            held.append(run)
+    if source is not None:
+        yield source, _gather(held)
+
+
+def _runs(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+    if not len(batch):
+        return
+    encoded = batch.column("source").dictionary_encode()
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    borders = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
+    for start, end in pairwise(borders):
+        name = encoded.dictionary[int(codes[start])].as_py()
+        yield name, batch.slice(start, end - start)
+
+
+def _gather(held: list[pa.RecordBatch]) -> pa.Table:
+    table = pa.Table.from_batches(held)
+    if (np.diff(table["row"].to_numpy()) < 1).any():
+        raise InputError("references are not sorted by source and row")
+    return table
+
+
+def single(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array."""
+    combined = column.combine_chunks()
+    if isinstance(combined, pa.ChunkedArray):
+        return combined.chunk(0) if combined.num_chunks else pa.array([], column.type)
+    return combined
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds bytes."""
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+def utf8(column: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """Return a string column without its invalid values, and which are invalid.
+
+    Parquet files hold whatever bytes their writer took for text, and Arrow reads them
+    unchecked; decoding one later would end the run.
+    """
+    strings = column.cast(pa.string())
+    try:
+        strings.validate(full=True)
+        return strings, pa.array(np.zeros(len(strings), bool))
+    except pa.ArrowInvalid:
+        raw = strings.cast(pa.binary()).to_pylist()
+    bad = [value is not None and not _decodes(value) for value in raw]
+    invalid = pa.array(bad)
+    return pc.if_else(invalid, pa.scalar(None, pa.string()), strings), invalid
+
+
+def _decodes(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def first_vector_length(path: str, column: str) -> int | None:
+    """Return the length of the first non-null list in a column of one shard."""
+    rows = np.arange(format_of(path).footer(path).rows)
+    for _, part in read_rows(path, rows, [column]):
+        if not isinstance(part, Unreadable):
+            lengths = pc.list_value_length(part[column]).drop_null()
+            if len(lengths):
+                return int(lengths[0].as_py())
+    return None

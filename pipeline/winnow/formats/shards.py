@@ -1,0 +1,165 @@
+"""Input shards: find them, check their footers.
+
+A shard is one file, Parquet or JSON Lines, local or behind any fsspec URL. Shards are
+named by their path below the folder that they share, so that a pool may be moved or
+copied.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from winnow.core.errors import InputError, did_you_mean
+from winnow.core.hashing import fingerprint
+from winnow.formats.jsonl_shards import JsonLinesFormat, suffix_of
+from winnow.formats.parquet_shards import ParquetFormat
+from winnow.formats.shard_format import Footer, ShardFormat
+
+_PARQUET, _JSON_LINES = ParquetFormat(), JsonLinesFormat()
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One file: its name below the pool's root, rows, and fingerprint."""
+
+    name: str
+    path: str
+    rows: int
+    bytes: int
+    fingerprint: str
+
+
+def find_shards(path: str | Sequence[str]) -> list[str]:
+    """Return the sorted shards of a folder, a glob, a file or a list of these.
+
+    Raises InputError if nothing is found, naming what was looked for, and if there are
+    shards of several formats.
+    """
+    wanted = [path] if isinstance(path, str) else list(path)
+    found: list[str] = []
+    for item in wanted:
+        fs, inner = fsspec.url_to_fs(os.path.expanduser(item))
+        # A name that exists is meant as it stands, whatever brackets it holds.
+        places = [inner] if fs.exists(inner) else _glob(fs, inner)
+        hits = [shard for place in places for shard in _shards_at(fs, place)]
+        if not hits:
+            raise InputError(
+                f"input.path: no Parquet file and no JSON Lines at '{item}'; give a "
+                "folder that holds *.parquet or *.jsonl (.gz, .zst) files, a glob, a "
+                "file, or a list of them"
+            )
+        found += [fs.unstrip_protocol(hit) for hit in hits]
+    shards = sorted({_plain(url) for url in found})
+    _require_one_format(shards)
+    return shards
+
+
+def format_of(path: str) -> ShardFormat:
+    """Return the format of a shard, by its name; Parquet unless it says otherwise."""
+    return _PARQUET if suffix_of(path) is None else _JSON_LINES
+
+
+def _require_one_format(shards: Sequence[str]) -> None:
+    first = format_of(shards[0])
+    other = next((path for path in shards if format_of(path) is not first), None)
+    if other is not None:
+        raise InputError(
+            f"input.path: {shards[0]} is {first.name}, but {other} is "
+            f"{format_of(other).name}; a pool has one format: name its files by a "
+            "glob, as in data/*.parquet"
+        )
+
+
+def _glob(fs: Any, pattern: str) -> list[str]:
+    return sorted(fs.glob(pattern)) if any(m in pattern for m in "*?[") else []
+
+
+def _shards_at(fs: Any, place: str) -> list[str]:
+    if not fs.isdir(place):
+        return [place]
+    return [file for file in fs.find(place) if _is_shard(file, place)]
+
+
+def _is_shard(file: str, root: str) -> bool:
+    below = file[len(root) :].lstrip("/").split("/")
+    hidden = any(part.startswith((".", "_")) for part in below)
+    known = file.endswith(".parquet") or suffix_of(file) is not None
+    return known and not hidden
+
+
+def _plain(url: str) -> str:
+    return url.removeprefix("file://")
+
+
+def read_footers(
+    paths: Sequence[str], *, skip_bad: bool = False
+) -> tuple[list[Shard], pa.Schema, list[tuple[str, str]]]:
+    """Read every footer; return the shards, their one schema, and the bad files.
+
+    Raises InputError on an unreadable file (unless `skip_bad`) and on a shard whose
+    columns differ from the first one's, naming file and column.
+    """
+    root = common_root(paths)
+    shards: list[Shard] = []
+    bad: list[tuple[str, str]] = []
+    schema: pa.Schema | None = None
+    for path in paths:
+        kind = format_of(path)
+        try:
+            footer = kind.footer(path)
+        except InputError as error:
+            if not skip_bad:
+                raise
+            bad.append((path, str(error)))
+            continue
+        _require_unique(footer.schema, path)
+        if schema is None:
+            schema, first = footer.schema, path
+        else:
+            schema = kind.merged(schema, first, footer.schema, path)
+        shards.append(_shard(footer, path, root))
+    if schema is None:
+        raise InputError(f"input.path: none of the {len(paths)} files can be read")
+    return shards, schema, bad
+
+
+def _require_unique(schema: pa.Schema, path: str) -> None:
+    repeated = [n for n in schema.names if schema.names.count(n) > 1]
+    if repeated:
+        raise InputError(
+            f"{path}: the column '{repeated[0]}' stands there twice; rename one of them"
+        )
+
+
+def _shard(footer: Footer, path: str, root: str) -> Shard:
+    fs, inner = fsspec.url_to_fs(path)
+    info = fs.info(inner)
+    changed = str(info.get("mtime") or info.get("ETag") or info.get("LastModified"))
+    size = int(info["size"])
+    parts = f"{size}:{changed}:{footer.rows}:{footer.mark}"
+    name = posixpath.relpath(path, root)
+    return Shard(name, path, footer.rows, size, fingerprint(parts))
+
+
+def common_root(paths: Sequence[str]) -> str:
+    """Return the deepest folder that all paths lie below."""
+    root = posixpath.commonpath([posixpath.dirname(path) for path in paths])
+    # commonpath folds the two slashes of a URL's scheme into one.
+    return root.replace(":/", "://", 1) if "://" in paths[0] else root
+
+
+def require_column(schema: pa.Schema, column: str, key: str) -> pa.Field:
+    """Return the field named by `input.columns.<key>` or raise InputError."""
+    if column not in schema.names:
+        raise InputError(
+            f"input.columns.{key}: the shards have no column '{column}'; "
+            + did_you_mean(column, schema.names)
+        )
+    return schema.field(column)

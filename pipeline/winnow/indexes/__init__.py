@@ -1,0 +1,1 @@
+"""Indexes on disk of what was kept before, for pools that grow."""

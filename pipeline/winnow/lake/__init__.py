@@ -1,0 +1,1 @@
+"""The table product: which tables lie in others, and which of them may go."""

@@ -1,0 +1,127 @@
+"""Tables as hashes of the columns that count, wherever they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.lake.files.reader import TableReader
+from winnow.lake.kernels.canonical import hash_values
+from winnow.lake.kernels.murmur3 import Hashes
+from winnow.lake.kernels.tables import Family
+
+#: A part above this size is read row group by row group.
+_TASK_BYTES = 64 * 2**20
+
+#: What is read at a time; `row_group` −1 is the whole part.
+TASKS = pa.schema(
+    [("table", pa.int32()), ("part", pa.int32()), ("row_group", pa.int32())]
+)
+ORDER = ("table", "part", "row_group")
+
+#: Compared column names in their order; tables with the same ones have equal schemas.
+Names = tuple[str, ...]
+
+
+class Edges(NamedTuple):
+    """Pairs of tables by number, both `(n,)`: is `child` contained in `parent`?"""
+
+    child: npt.NDArray[np.int64]
+    parent: npt.NDArray[np.int64]
+
+    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Edges:
+        """Return some of the edges."""
+        return Edges(self.child[chosen], self.parent[chosen])
+
+
+class Block(NamedTuple):
+    """Consecutive rows of a table."""
+
+    #: Position of the first row in the table.
+    first: int
+    #: Columns in the order asked for, and what their values are compared as.
+    batch: pa.RecordBatch
+    families: Sequence[Family]
+
+    def hashes(self) -> list[Hashes]:
+        """Return the hashes of each column."""
+        pairs = zip(self.batch.columns, self.families, strict=True)
+        return [hash_values(column, family) for column, family in pairs]
+
+
+@dataclass(frozen=True)
+class HashedTables:
+    """The catalogue's tables and, for each, `{compared name: its own name}`.
+
+    The compared names leave ignored columns out, and are folded where the names are
+    compared so. Pickles to a worker.
+    """
+
+    reader: TableReader
+    names: Sequence[Mapping[str, str]]
+
+    def names_of(self, table: int) -> Names:
+        """Return the compared names of a table, in the order in which rows hash."""
+        return tuple(sorted(self.names[table]))
+
+    def tasks(self, tables: Sequence[int]) -> pa.Table:
+        """Return what has to be read to read these tables, one row a read."""
+        rows = [task for table in tables for task in self.reads(table)]
+        columns = np.array(rows, np.int32).reshape(-1, len(TASKS)).T
+        return pa.table([pa.array(column) for column in columns], schema=TASKS)
+
+    def reads(self, table: int) -> Iterator[tuple[int, int, int]]:
+        """Yield a table's tasks as (table, part, row group)."""
+        for number, part in enumerate(self.reader.tables[table].parts):
+            apart = part.bytes > _TASK_BYTES and not part.dialect
+            for group in range(len(part.row_groups)) if apart else [-1]:
+                yield table, number, group
+
+    def blocks(
+        self, task: tuple[int, int, int], compared: Sequence[str]
+    ) -> Iterator[Block]:
+        """Read the `compared` columns of a task.
+
+        Raises what `TableReader.batches` raises.
+        """
+        table, part, group = task
+        own = [self.names[table][name] for name in compared]
+        families = [self.reader.tables[table].column(name).family for name in own]
+        read = self.reader.batches(table, part, None if group < 0 else group, own)
+        for first, batch in read:
+            yield Block(first, batch, families)
+
+    def bytes_of(self, columns: Mapping[int, Iterable[str]]) -> int:
+        """Return the stored bytes that reading these columns of each table reads."""
+        total = 0
+        for table, names in columns.items():
+            own = [self.names[table][name] for name in names]
+            for _, part, group in self.reads(table):
+                chosen = None if group < 0 else group
+                total += self.reader.bytes_of(table, part, chosen, own)
+        return total
+
+
+def rows_of(tasks: pa.Table | pa.RecordBatch) -> Iterator[tuple[int, int, int]]:
+    """Iterate over tasks as (table, part, row group)."""
+    return zip(*(tasks.column(name).to_pylist() for name in ORDER), strict=True)
+
+
+def by_table(
+    batches: Iterator[pa.RecordBatch],
+) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
+    """Yield each table with those of its tasks that come one after another."""
+    tasks: list[tuple[int, int, int]] = []
+    for batch in batches:
+        for task in rows_of(batch):
+            if tasks and tasks[0][0] != task[0]:
+                yield tasks[0][0], tasks
+                tasks = []
+            tasks.append(task)
+    if tasks:
+        yield tasks[0][0], tasks

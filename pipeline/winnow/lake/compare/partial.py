@@ -1,0 +1,139 @@
+"""Tables that are not contained, but nearly: which to measure, and how much they share.
+
+Candidates are suggested, never certified: an edge that nothing suggests stays refuted
+without a fraction. What is suggested is then counted exactly.
+
+- Tables with the same columns and about as many rows: MinHash LSH over their rows.
+- Others: LSH Ensemble (Zhu et al., VLDB 2016) over rows, or over the most distinctive
+  column of a child with fewer columns, weighted towards recall, since with even
+  weights it misses even full containments when the parent is larger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from winnow.config.lake import PartialConfig
+from winnow.core.engine import Engine
+from winnow.lake.compare.content import verify_edges
+from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.compare.sample import sample_edges
+from winnow.lake.compare.sketched import Sketches
+from winnow.lake.compare.verdicts import Verdicts
+from winnow.lake.kernels import lsh_ensemble
+
+#: Weights of false positives and false negatives when LSH chooses its bands.
+_WEIGHTS = (0.1, 0.9)
+#: An estimate this many standard deviations below a threshold rules an edge out.
+_DEVIATIONS = 4
+
+Ints = npt.NDArray[np.int64]
+_Mask = npt.NDArray[np.bool_]
+#: A table's column, or its rows.
+_Key = tuple[int, str | None]
+
+
+def candidates(
+    tables: HashedTables, sketches: Sketches, edges: Edges, config: PartialConfig
+) -> _Mask:
+    """Return which refuted edges are worth an exact fraction, `(n,)`.
+
+    Edges whose tables are not sketched as needed are none.
+    """
+    found = np.zeros(len(edges.child), np.bool_)
+    # Most tables of a large lake are not sketched: footers told them apart.
+    sketched = np.zeros(len(tables.names), np.bool_)
+    sketched[sketches.whole] = True
+    at = np.flatnonzero(sketched[edges.child])
+    at, pairs = _compared(tables, sketches, edges, at)
+    chosen = _containing(sketches, pairs, config)
+    rows = [i for i, (key, _) in enumerate(pairs) if key[1] is None]
+    chosen[rows] |= _similar(sketches, [pairs[i] for i in rows], config)
+    some = np.flatnonzero(chosen)
+    shares, looked_up = sketches.shares([pairs[i] for i in some.tolist()])
+    chosen[some] = ~_ruled_out(shares, looked_up, config.min_containment)
+    found[at] = chosen
+    return found
+
+
+def measure(
+    engine: Engine,
+    tables: HashedTables,
+    sketches: Sketches,
+    edges: Edges,
+    min_containment: float,
+) -> Verdicts:
+    """Count how much of each child its parent holds.
+
+    Verdicts are exact but where a sample says that less than `min_containment` is held.
+    """
+    found = sample_edges(engine, tables, sketches, edges)
+    low = _ruled_out(found.containment(False), found.distinct, min_containment)
+    rest = np.flatnonzero(~found.exact & ~low)
+    if len(rest):
+        exact = verify_edges(engine, tables, edges.take(rest))
+        for column, values in zip(found, exact, strict=True):
+            column[rest] = values
+    return found
+
+
+def _ruled_out(
+    share: npt.NDArray[np.float64], size: npt.NDArray[np.int64], threshold: float
+) -> _Mask:
+    """Say which shares of samples are too low for a whole at the threshold."""
+    deviation = math.sqrt(threshold * (1 - threshold)) / np.sqrt(np.maximum(size, 1))
+    return np.asarray(share < threshold - _DEVIATIONS * deviation, np.bool_)
+
+
+def _compared(
+    tables: HashedTables, sketches: Sketches, edges: Edges, at: Ints
+) -> tuple[Ints, list[tuple[_Key, _Key]]]:
+    """Return which of some edges can be judged, and by which sketches of both tables.
+
+    By their rows, or by a telling column of a child with fewer columns.
+    """
+    telling: dict[int, str | None] = {}
+    known, pairs = [], []
+    places = zip(at.tolist(), *(side.tolist() for side in edges.take(at)), strict=True)
+    for place, child, parent in places:
+        name = None
+        if len(tables.names[child]) < len(tables.names[parent]):
+            if child not in telling:
+                telling[child] = _telling(sketches, child, tables.names[child])
+            name = telling[child]
+        pair = (child, name), (parent, name)
+        if pair[0] in sketches and pair[1] in sketches:
+            known.append(place)
+            pairs.append(pair)
+    return np.array(known, np.int64), pairs
+
+
+def _telling(sketches: Sketches, table: int, names: Iterable[str]) -> str | None:
+    """Return the column with the most distinct values, by name if there are several."""
+    known = [name for name in names if (table, name) in sketches]
+    return min(known, key=lambda n: (-sketches.distinct(table, n), n), default=None)
+
+
+def _similar(
+    sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
+) -> _Mask:
+    """Return which pairs share a band of MinHash values of their rows."""
+    places, threshold = sketches.places(pairs), config.min_similarity
+    return lsh_ensemble.similar(sketches.minhashes, *places, threshold, _WEIGHTS)
+
+
+def _containing(
+    sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
+) -> _Mask:
+    """Return which pairs LSH Ensemble suggests by MinHash values of columns or rows."""
+    return lsh_ensemble.containing(
+        sketches.minhashes,
+        sketches.distinct_values,
+        sketches.places(pairs),
+        config.min_containment,
+        _WEIGHTS,
+    )

@@ -1,0 +1,57 @@
+"""A rebuild query's rows compared with those of the table that it gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from winnow.lake.compare.hashed_tables import HashedTables
+from winnow.lake.compare.rebuild import Rebuild, files_of, leaf_batches
+from winnow.lake.files.replay import Replay, ReplayError
+from winnow.lake.kernels.murmur3 import Hashes
+from winnow.lake.kernels.row_hash import hash_batch
+
+_NOTHING = Hashes(np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+
+def difference(
+    tables: HashedTables, child: int, parent: int, rebuild: Rebuild
+) -> str | None:
+    """Run the query; return how its rows differ from the child's, None if equal.
+
+    Compared are all columns, ignored ones too, by value, in the order of the rows.
+    Raises UnreadableTable if the child cannot be read.
+    """
+    table = tables.reader.tables[child]
+    families = [column.family for column in table.columns]
+    replay = Replay(files_of(tables))
+    found = replay.batches(
+        rebuild.sql, table, tables.reader.tables[parent], rebuild.side_file
+    )
+    rebuilt = (hash_batch(batch, families) for batch in found)
+    stored = (hash_batch(batch, families) for batch in leaf_batches(tables, child))
+    try:
+        row = _first_difference(stored, rebuilt)
+    except ReplayError as error:
+        return f"the rebuild query fails: {error}"
+    return None if row is None else f"the rebuild query gives another row {row:,}"
+
+
+def _first_difference(
+    stored: Iterator[Hashes], rebuilt: Iterator[Hashes]
+) -> int | None:
+    """Return the first row in which two streams differ, one being shorter included."""
+    row, one, other = 0, _NOTHING, _NOTHING
+    while True:
+        one = one if len(one.hi) else next(stored, one)
+        other = other if len(other.hi) else next(rebuilt, other)
+        n = min(len(one.hi), len(other.hi))
+        if n == 0:
+            return row if len(one.hi) or len(other.hi) else None
+        differs = (one.hi[:n] != other.hi[:n]) | (one.lo[:n] != other.lo[:n])
+        if differs.any():
+            return row + int(differs.argmax())
+        row += n
+        one = Hashes(one.hi[n:], one.lo[n:])
+        other = Hashes(other.hi[n:], other.lo[n:])

@@ -1,0 +1,318 @@
+"""The sketches of a lake on the driver: merged, compared, kept for the next scan."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.kernels import kmv
+from winnow.lake.kernels.kmv import Kmv, Stack
+from winnow.lake.kernels.table_sketch import Sizes, Sketch, merge
+from winnow.lake.kernels.tables import ColumnStatistics
+
+_HASHES = pa.list_(pa.uint64())
+_NUMBERS = pa.list_(pa.int64())
+#: One row per column that was read, and one (`column` null) for a table's rows.
+SKETCHES = pa.schema(
+    [
+        ("table", pa.int32()),
+        # The compared name.
+        ("column", pa.string()),
+        ("rows", pa.int64()),
+        ("nulls", pa.int64()),
+        ("hi", _HASHES),
+        ("lo", _HASHES),
+        ("position", _NUMBERS),
+        ("repeats", _NUMBERS),
+        ("complete", pa.bool_()),
+        ("minhash", pa.list_(pa.uint32())),
+        # JSON of a ColumnStatistics, where it was asked for.
+        ("statistics", pa.string()),
+        # Text of which not all is UTF-8.
+        ("raw", pa.bool_()),
+        # Why the table's rows cannot be read; nothing else is filled then.
+        ("reason", pa.string()),
+    ]
+)
+_LISTS = ("hi", "lo", "position", "repeats")
+_PLAIN = ("column", "rows", "nulls", "raw")
+
+
+class Refuted(NamedTuple):
+    """What sketches say of edges, all `(n,)`."""
+
+    #: Columns (or the rows) of which the parent certainly lacks a value; 0: kept.
+    missing: npt.NDArray[np.int64]
+    #: Position of a row of the child that the parent lacks; −1 where the edge stays.
+    witness: npt.NDArray[np.int64]
+    #: The column whose value is missing; None where it is the row as a whole.
+    column: Sequence[str | None]
+
+
+class Sketches:
+    """Sketches by table and compared column name, or None for the table's rows."""
+
+    def __init__(self, table: pa.Table, sizes: Sizes) -> None:
+        """Take SKETCHES rows; those of parts of a table are merged."""
+        self.table = table = _whole(table, sizes)
+        self.sizes = sizes
+        tables, columns = table["table"].to_pylist(), table["column"].to_pylist()
+        reasons = table["reason"].to_pylist()
+        #: Tables whose rows cannot be read, with the reason.
+        self.unreadable = {
+            t: reason for t, reason in zip(tables, reasons, strict=True) if reason
+        }
+        keys = zip(tables, columns, strict=True)
+        #: Columns of text that is not all UTF-8, as (table, compared name).
+        self.raw = [
+            (t, name)
+            for t, name, raw in zip(
+                tables, columns, table["raw"].to_pylist(), strict=True
+            )
+            if raw
+        ]
+        self._place = {
+            key: i for i, key in enumerate(keys) if key[0] not in self.unreadable
+        }
+        self._stack = _stacked(table)
+
+    @classmethod
+    def from_named(
+        cls, table: pa.Table, numbers: Mapping[str, int], sizes: Sizes
+    ) -> Sketches:
+        """Return what `named` made of another scan's; tables without a number are out.
+
+        `sizes` must be the same in both scans.
+        """
+        known = table.filter(
+            pc.is_in(table["table"], pa.array(list(numbers), pa.string()))
+        )
+        number = [numbers[name] for name in known["table"].to_pylist()]
+        place = SKETCHES.get_field_index("table")
+        own = known.set_column(place, "table", pa.array(number, pa.int32()))
+        return cls(own.cast(SKETCHES), sizes)
+
+    def named(self, names: Sequence[str]) -> pa.Table:
+        """Return the sketches with the tables' names instead of their numbers."""
+        own = [names[number] for number in self.table["table"].to_pylist()]
+        place = SKETCHES.get_field_index("table")
+        return self.table.set_column(place, "table", pa.array(own, pa.string()))
+
+    def of(self, chosen: Iterable[tuple[int, str | None]]) -> pa.Table:
+        """Return the sketches of some columns (or of rows: None), SKETCHES."""
+        return self.table.take(
+            pa.array([self._place[key] for key in chosen], pa.int64())
+        )
+
+    @property
+    def whole(self) -> list[int]:
+        """Tables whose rows are sketched as a whole."""
+        return [table for table, column in self._place if column is None]
+
+    def __contains__(self, key: tuple[int, str | None]) -> bool:
+        return key in self._place
+
+    def kmv(self, table: int, column: str | None) -> Kmv:
+        """Return the hashes kept of a column, or of the rows; KeyError if none are."""
+        i = self._place[table, column]
+        return kmv.one_of(self._stack, i)
+
+    def distinct(self, table: int, column: str | None) -> int:
+        """Return the number of distinct values (null is one), estimated if need be."""
+        return self.kmv(table, column).distinct
+
+    def places(
+        self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return which rows of `minhashes` each pair stands for, both `(n,)`."""
+        found = [[self._place[key] for key in pair] for pair in pairs]
+        one, other = np.array(found, np.int64).reshape(-1, 2).T.copy()
+        return one, other
+
+    def minhash(self, table: int, column: str | None) -> npt.NDArray[np.uint32]:
+        """Return the MinHash values `(num_perm,)` of a column, or of the rows."""
+        values: npt.NDArray[np.uint32] = self.minhashes[self._place[table, column]]
+        return values
+
+    @cached_property
+    def minhashes(self) -> npt.NDArray[np.uint32]:
+        """The MinHash values of every sketch `(m, num_perm)`; 0 where there is none."""
+        column = self.table["minhash"].combine_chunks()
+        found = np.zeros((len(column), self.sizes.num_perm), np.uint32)
+        found[column.is_valid().to_numpy(zero_copy_only=False)] = (
+            pc.list_flatten(column).to_numpy().reshape(-1, self.sizes.num_perm)
+        )
+        return found
+
+    @cached_property
+    def distinct_values(self) -> npt.NDArray[np.int64]:
+        """How many distinct values every sketch stands for `(m,)`; see `distinct`."""
+        count = range(len(self.table))
+        return np.array([kmv.one_of(self._stack, i).distinct for i in count], np.int64)
+
+    @cached_property
+    def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
+        """The bounds that were found, by table and compared name."""
+        found: dict[int, dict[str, ColumnStatistics]] = {}
+        texts = self.table["statistics"].to_pylist()
+        for (table, column), i in self._place.items():
+            if texts[i] and column is not None:
+                plain = json.loads(texts[i])
+                found.setdefault(table, {})[column] = ColumnStatistics.from_json(plain)
+        return found
+
+    def refute(self, tables: HashedTables, edges: Edges, bag: bool = False) -> Refuted:
+        """Look the children's hashes up in the parents' sketches, column by column.
+
+        Where both have the same columns their rows are looked up, too. An edge with an
+        unreadable table is kept: it is not refuted.
+        """
+        owner, names, pairs = self._pairs(tables, edges)
+        compared = kmv.compare(self._stack, pairs[0], pairs[1], bag)
+        count = len(edges.child)
+        lacking = np.flatnonzero(compared.missing)
+        missing = np.bincount(owner[lacking], minlength=count)
+        # A column says more than the row as a whole, the one with most missing most.
+        of_rows = np.array([name is None for name in names], np.bool_)[lacking]
+        order = np.lexsort((lacking, -compared.missing[lacking], of_rows))
+        ordered = lacking[order]
+        refuted, first = np.unique(owner[ordered], return_index=True)
+        witness = np.full(count, -1)
+        column: list[str | None] = [None] * count
+        witness[refuted] = compared.witness[ordered[first]]
+        for edge, at in zip(refuted.tolist(), ordered[first].tolist(), strict=True):
+            column[edge] = names[at]
+        return Refuted(missing, witness, column)
+
+    def shares(
+        self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+        """Estimate how much of one sketch's values another has: (share, sample size).
+
+        The sample are the hashes of the first that the second would have to keep.
+        """
+        found = kmv.compare(self._stack, *self.places(pairs))
+        return 1 - found.missing / np.maximum(found.looked_up, 1), found.looked_up
+
+    def _pairs(
+        self, tables: HashedTables, edges: Edges
+    ) -> tuple[npt.NDArray[np.int64], list[str | None], npt.NDArray[np.int64]]:
+        """Return which sketches to compare: (edge, column name, places (2, n))."""
+        owner, names, children, parents = [], [], [], []
+        known: dict[int, list[tuple[str | None, int]]] = {}
+        for i, (child, parent) in enumerate(zip(*map(_plain, edges), strict=True)):
+            if child not in known:
+                known[child] = self._of_child(tables, child)
+            same = len(tables.names[child]) == len(tables.names[parent])
+            for name, a in known[child]:
+                b = self._place.get((parent, name))
+                if b is not None and (same or name is not None):
+                    owner.append(i)
+                    names.append(name)
+                    children.append(a)
+                    parents.append(b)
+        places = np.array([children, parents], np.int64).reshape(2, -1)
+        return np.array(owner, np.int64), names, places
+
+    def _of_child(
+        self, tables: HashedTables, child: int
+    ) -> list[tuple[str | None, int]]:
+        """Return the sketches of a table with their places: columns, then the rows."""
+        names: list[str | None] = [*tables.names_of(child), None]
+        return [(n, self._place[child, n]) for n in names if (child, n) in self._place]
+
+
+def _plain(numbers: npt.NDArray[np.int64]) -> list[int]:
+    plain: list[int] = numbers.tolist()
+    return plain
+
+
+def as_table(sketches: Iterable[tuple[int, Sketch]]) -> pa.Table:
+    """Return the sketches of tables as SKETCHES."""
+    found = list(sketches)
+    kept = [sketch for _, sketch in found]
+    columns: dict[str, Any] = {
+        "table": [table for table, _ in found],
+        **{name: [getattr(s, name) for s in kept] for name in _PLAIN},
+        **{name: [getattr(s.kmv, name) for s in kept] for name in _LISTS},
+        "complete": [s.kmv.complete for s in kept],
+        "minhash": [s.minhash for s in kept],
+        "statistics": [_as_json(s.statistics) for s in kept],
+        "reason": [None] * len(kept),
+    }
+    return pa.table(
+        [_filled(columns[field.name], field.type) for field in SKETCHES],
+        schema=SKETCHES,
+    )
+
+
+def _filled(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    """Return a column of plain values or, of lists, of numpy arrays taken whole."""
+    if not pa.types.is_list(kind):
+        return pa.array(values, kind)
+    dtype = kind.value_type.to_pandas_dtype()
+    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
+    joined = np.concatenate([np.empty(0, dtype), *values])
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(joined), kind)
+
+
+def _as_json(statistics: ColumnStatistics | None) -> str | None:
+    return None if statistics is None else json.dumps(statistics.to_json())
+
+
+def as_unreadable(table: int, reason: str) -> pa.Table:
+    """Return what stands for a table whose rows cannot be read, as SKETCHES."""
+    return pa.Table.from_pylist([{"table": table, "reason": reason}], SKETCHES)
+
+
+def _sketch(row: Mapping[str, Any]) -> Sketch:
+    hi, lo = (np.array(row[name], np.uint64) for name in ("hi", "lo"))
+    position, repeats = (np.array(row[n], np.int64) for n in ("position", "repeats"))
+    text = row["statistics"]
+    return Sketch(
+        row["column"],
+        row["rows"],
+        row["nulls"],
+        Kmv(hi, lo, position, repeats, row["complete"]),
+        np.array(row["minhash"], np.uint32),
+        ColumnStatistics.from_json(json.loads(text)) if text else None,
+        row["raw"],
+    )
+
+
+def _whole(table: pa.Table, sizes: Sizes) -> pa.Table:
+    """Merge the sketches of parts of one table, as a cluster makes them."""
+    tables, columns = table["table"].to_pylist(), table["column"].to_pylist()
+    reasons = table["reason"].to_pylist()
+    unreadable = {t for t, reason in zip(tables, reasons, strict=True) if reason}
+    places: dict[tuple[int, str | None], list[int]] = {}
+    for i, key in enumerate(zip(tables, columns, strict=True)):
+        if reasons[i] or key[0] not in unreadable:
+            places.setdefault(key, []).append(i)
+    if len(places) == len(table):
+        return table
+    split = [at for at in places.values() if len(at) > 1 and not reasons[at[0]]]
+    merged = [
+        (tables[at[0]], merge([_sketch(r) for r in table.take(at).to_pylist()], sizes))
+        for at in split
+    ]
+    single = [at[0] for at in places.values() if len(at) == 1 or reasons[at[0]]]
+    rest = table.take(pa.array(single, pa.int64()))
+    return pa.concat_tables([rest, as_table(merged)])
+
+
+def _stacked(table: pa.Table) -> Stack:
+    lists = [table[name].combine_chunks() for name in _LISTS]
+    sizes = pc.fill_null(pc.list_value_length(lists[0]), 0).to_numpy()
+    hi, lo, position, repeats = (pc.list_flatten(v).to_numpy() for v in lists)
+    complete = table["complete"].fill_null(True).to_numpy()
+    ends = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    return Stack(ends, hi, lo, position, repeats, complete)

@@ -1,0 +1,223 @@
+"""Sketch pass: every table that an edge still names is read once.
+
+Sketches come to the driver: at most `kmv` hashes a column, whatever the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from winnow.core.engine import Engine
+from winnow.lake.compare.hashed_tables import (
+    ORDER,
+    Edges,
+    HashedTables,
+    Names,
+    by_table,
+)
+from winnow.lake.compare.sketched import SKETCHES, Sketches, as_table, as_unreadable
+from winnow.lake.files.footers import vouches_for_text
+from winnow.lake.files.reader import UnreadableTable
+from winnow.lake.kernels.table_sketch import Sizes, Sketch, TableSketcher
+from winnow.lake.kernels.tables import ColumnStatistics, Family
+
+_MAX_SKETCHES = 10_000_000
+#: Sketches, of some kilobytes each, that become a batch together.
+_TOGETHER = 1_000
+#: Text files are read as a whole when they are found, and must be UTF-8.
+_CHECKED = ("parquet", "parquet_folder", "delta")
+
+
+class Wanted(NamedTuple):
+    """What to read of a table, in compared names."""
+
+    table: int
+    columns: Names
+    #: Columns whose rows are sketched; empty for none.
+    rows: Names
+    #: Columns whose bounds no footer knows.
+    bounded: Names = ()
+
+
+def wanted_of(
+    tables: HashedTables,
+    edges: Edges,
+    unknown: Mapping[int, Sequence[str]] | None = None,
+    unsure: Mapping[int, Sequence[str]] | None = None,
+) -> list[Wanted]:
+    """Return what the sketches of these edges need, by table.
+
+    A child is read whole, a parent as far as a child has the column. Rows are sketched
+    of children and of parents with the same columns as a child. `unknown` are columns
+    whose bounds are to be found, see `unknown_bounds`; `unsure` those that are read
+    whether or not an edge names them, see `unsure_texts`.
+    """
+    columns = {table: set(names) for table, names in (unsure or {}).items()}
+    whole: set[int] = set(edges.child.tolist())
+    for child, parent in zip(*map(np.ndarray.tolist, edges), strict=True):
+        names = tables.names[child]
+        columns.setdefault(parent, set()).update(names)
+        columns.setdefault(child, set()).update(names)
+        if len(names) == len(tables.names[parent]):
+            whole.add(parent)
+    found = []
+    for table in sorted(columns):
+        missing = columns[table].intersection((unknown or {}).get(table, ()))
+        found.append(
+            Wanted(
+                table,
+                tuple(sorted(columns[table])),
+                tables.names_of(table) if table in whole else (),
+                tuple(sorted(missing)),
+            )
+        )
+    return found
+
+
+def unknown_bounds(
+    statistics: Sequence[Mapping[str, ColumnStatistics]],
+) -> dict[int, list[str]]:
+    """Return the columns, by table and compared name, that footers say too little of.
+
+    `statistics[i]` are those of table i by compared name.
+    """
+    return {
+        table: [name for name, column in columns.items() if _vague(column)]
+        for table, columns in enumerate(statistics)
+    }
+
+
+def unsure_texts(tables: HashedTables, most: float) -> dict[int, list[str]]:
+    """Return the text columns, by table, of writers that do not check their UTF-8.
+
+    Those of a table are left out if they take more than `most` bytes.
+    """
+    found = {}
+    for number, table in enumerate(tables.reader.tables):
+        if table.parts and table.format in _CHECKED:
+            texts = {c.name for c in table.columns if c.family is Family.TEXT}
+            names = [k for k, n in tables.names[number].items() if n in texts]
+            if names and not vouches_for_text(table.writer):
+                found[number] = names
+    return {
+        number: names
+        for number, names in found.items()
+        if tables.bytes_of({number: names}) <= most
+    }
+
+
+def _vague(column: ColumnStatistics) -> bool:
+    if column.vacant:
+        return False
+    bounds = column.low, column.high, column.low_certain, column.high_certain
+    return None in (column.nulls, *bounds)
+
+
+def sketch_tables(
+    engine: Engine,
+    tables: HashedTables,
+    wanted: Sequence[Wanted],
+    sizes: Sizes,
+    known: Sketches | None = None,
+) -> Sketches:
+    """Read and sketch tables; one whose rows cannot be read has a reason instead.
+
+    Tables of which an earlier scan's sketches hold everything wanted are not read:
+    `known` must be of unchanged tables, of the same sizes and compared names. The
+    result holds what is wanted and nothing else.
+    """
+    read, kept = divided(wanted, known)
+    tasks = tables.tasks([item.table for item in read])
+    kernel = partial(
+        sketch_batches,
+        tables=tables,
+        wanted={item.table: item for item in read},
+        sizes=sizes,
+    )
+    frame = engine.map_batches(
+        engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER, together="table"
+    )
+    found = engine.collect(frame, _MAX_SKETCHES)
+    without = _without_parts(tables, read, sizes)
+    return Sketches(pa.concat_tables([found, *without, kept]), sizes)
+
+
+def divided(
+    wanted: Sequence[Wanted], known: Sketches | None
+) -> tuple[list[Wanted], pa.Table]:
+    """Return what is to be read, and the known sketches of all else, SKETCHES.
+
+    What more an earlier scan sketched does not count, since a full scan lacks it.
+    """
+    if known is None:
+        return list(wanted), SKETCHES.empty_table()
+    read = [item for item in wanted if not _covers(known, item)]
+    new = {item.table for item in read}
+    keys = (_keys(item) for item in wanted if item.table not in new)
+    return read, known.of(key for some in keys for key in some)
+
+
+def sketch_reads(
+    wanted: Sequence[Wanted], known: Sketches | None = None
+) -> dict[int, Names]:
+    """Return which columns of which tables `sketch_tables` reads."""
+    return {item.table: item.columns for item in divided(wanted, known)[0]}
+
+
+def _covers(known: Sketches, item: Wanted) -> bool:
+    bounds = known.statistics.get(item.table, {})
+    return all(key in known for key in _keys(item)) and all(
+        name in bounds for name in item.bounded
+    )
+
+
+def _keys(item: Wanted) -> list[tuple[int, str | None]]:
+    """Return what is to be sketched of a table: columns, and rows as None."""
+    names: list[str | None] = [*item.columns, *((None,) if item.rows else ())]
+    return [(item.table, name) for name in names]
+
+
+def _without_parts(
+    tables: HashedTables, wanted: Sequence[Wanted], sizes: Sizes
+) -> list[pa.Table]:
+    """Return the sketches of tables that no file belongs to."""
+    return [
+        as_table((item.table, sketch) for sketch in _sketcher(item, sizes).sketches())
+        for item in wanted
+        if not tables.reader.tables[item.table].parts
+    ]
+
+
+def _sketcher(item: Wanted, sizes: Sizes) -> TableSketcher:
+    return TableSketcher(item.columns, item.rows, item.bounded, sizes)
+
+
+def sketch_batches(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    tables: HashedTables,
+    wanted: Mapping[int, Wanted],
+    sizes: Sizes,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
+    found: list[tuple[int, Sketch]] = []
+    for table, tasks in by_table(batches):
+        item = wanted[table]
+        sketcher = _sketcher(item, sizes)
+        try:
+            for task in tasks:
+                for block in tables.blocks(task, item.columns):
+                    sketcher.add(block.first, block.batch, block.families)
+        except UnreadableTable as error:
+            yield from as_unreadable(table, error.reason).to_batches()
+        else:
+            found += ((table, sketch) for sketch in sketcher.sketches())
+        if len(found) >= _TOGETHER:
+            yield from as_table(found).to_batches()
+            found = []
+    yield from as_table(found).to_batches()

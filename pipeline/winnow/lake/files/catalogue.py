@@ -1,0 +1,293 @@
+"""Which tables a lake holds, and what is known of them without reading their rows.
+
+The rows of CSV and JSONL files are read once for their types, since a type that holds
+for the first thousand rows may not hold for the next.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from fsspec.utils import glob_translate
+
+from winnow.lake.files import delta_log, text_tables
+from winnow.lake.files.files import Entry, Files
+from winnow.lake.files.folders import Candidate, candidates, data_files, single
+from winnow.lake.files.footers import Footer, read_footer
+from winnow.lake.files.hive import partition_values
+from winnow.lake.files.parts import Constants, StoredPart, columns_of, statistics_of
+from winnow.lake.kernels.tables import ColumnStatistics, Family, Part, Table
+
+#: A table and the statistics of its leaf columns by name.
+Surveyed = tuple[Table, Mapping[str, ColumnStatistics]]
+
+_Item = TypeVar("_Item")
+
+#: Part of every fingerprint: what an older catalogue found is not believed.
+_VERSION = 1
+#: Files that are opened at once. Local footers take turns: threads would only wait for
+#: each other's Python, while the disk reads some files ahead without any.
+_LOCAL_THREADS, _REMOTE_THREADS, _AHEAD = 2, 16, 16
+_TEXTS = {"csv", "jsonl"}
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    pa.ArrowException,
+    *text_tables.ERRORS,
+    *delta_log.ERRORS,
+)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Where a lake is and which of its tables count."""
+
+    path: str
+    #: Globs over table names; `**` also matches `/`.
+    include: Sequence[str] = ("**",)
+    exclude: Sequence[str] = ()
+    storage_options: Mapping[str, Any] | None = None
+    #: A folder on this machine that is no part of the lake: the run's.
+    without: str | None = None
+
+    @property
+    def files(self) -> Files:
+        """What opens its files."""
+        return Files(self.storage_options or {})
+
+
+def discover(lake: Lake) -> list[Table]:
+    """Return the tables of a lake, sorted by name; see `survey`."""
+    return [table for table, _ in survey(lake)]
+
+
+def survey(lake: Lake, known: Mapping[str, Surveyed] | None = None) -> list[Surveyed]:
+    """Return every table of a lake with its columns' statistics, sorted by name.
+
+    Each footer is read once. A table that cannot be read stands there with the reason,
+    and without columns. `known` holds what an earlier survey found, by name: a table
+    whose files did not change since is taken from there, unopened. Raises InputError if
+    the lake does not exist.
+    """
+    survey = _Survey(lake, known or {})
+    return sorted(survey.tables(), key=lambda found: found[0].name)
+
+
+def fingerprint(lake: Lake, table: Table) -> str:
+    """Return what a table's fingerprint is now; it was `table.fingerprint` then.
+
+    Raises InputError if the table is gone.
+    """
+    entries = lake.files.listed(table.location)
+    if table.format == "parquet_folder":
+        entries = data_files(entries)
+    if table.location == entries[0].path:
+        return _fingerprint(table.format, [("", entries[0])])
+    return _fingerprint(table.format, [(entry.name, entry) for entry in entries])
+
+
+class _Survey:
+    """One walk over a lake."""
+
+    def __init__(self, lake: Lake, known: Mapping[str, Surveyed]) -> None:
+        self._files = lake.files
+        self._lake = lake
+        self._known = known
+        fs, inner = self._files.filesystem(lake.path)
+        local = self._files.is_local(lake.path)
+        self._root = os.path.abspath(inner) if local else fs.unstrip_protocol(inner)
+        self._threads = _LOCAL_THREADS if local else _REMOTE_THREADS
+        self._local = local
+
+    def tables(self) -> Iterator[Surveyed]:
+        """Yield every table."""
+        changed: list[Candidate] = []
+        for found in self._candidates():
+            same = self._unchanged(found)
+            if same is None:
+                changed.append(found)
+            yield from same or ()
+        at_once = [f for f in changed if not self._local or f.format in _TEXTS]
+        in_turn = [f for f in changed if self._local and f.format not in _TEXTS]
+        with ThreadPoolExecutor(self._threads) as pool:
+            opened = pool.map(self._opened, at_once)
+            for found in self._ahead(in_turn, lambda found: found.files[:1]):
+                yield from self._opened(found)
+            for tables in opened:
+                yield from tables
+
+    def _ahead(
+        self, items: Iterable[_Item], files: Callable[[_Item], Sequence[Entry]]
+    ) -> Iterator[_Item]:
+        """Yield local items, the files of those that follow being read meanwhile."""
+        waiting: deque[_Item] = deque()
+        for item in items:
+            for entry in files(item):
+                self._files.expect(entry)
+            waiting.append(item)
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+    def _candidates(self) -> Iterator[Candidate]:
+        base = self._root.rstrip("/").rpartition("/")[2]
+        include, exclude = _globs(self._lake.include), _globs(self._lake.exclude)
+        for found in candidates(self._listed_files()):
+            named = replace(found, name=found.name or base)
+            if include.match(named.name) and not exclude.match(named.name):
+                yield named
+
+    def _listed_files(self) -> list[Entry]:
+        entries = self._files.listed(self._lake.path)
+        if self._lake.without is None:
+            return entries
+        own = os.path.join(os.path.realpath(self._lake.without), "")
+        return [e for e in entries if not os.path.realpath(e.path).startswith(own)]
+
+    def _unchanged(self, found: Candidate) -> list[Surveyed] | None:
+        """Return what is known of a table that did not change, else None."""
+        tables = [found]
+        if found.supposed and found.name not in self._known:
+            tables = [single(entry) for entry in found.files]
+        same = [self._known[table.name] for table in tables if self._is_known(table)]
+        return same if len(same) == len(tables) else None
+
+    def _is_known(self, found: Candidate) -> bool:
+        if found.name not in self._known:
+            return False
+        table, _ = self._known[found.name]
+        # What could not be read may be readable now: a server was away.
+        return table.reason is None and table.fingerprint == _fingerprint_of(found)
+
+    def _opened(self, found: Candidate) -> list[Surveyed]:
+        """Return the table that these files are, or each file as one."""
+        if found.reason is not None:
+            return [self._unread(found, found.reason)]
+        try:
+            if found.format in _TEXTS:
+                return [self._text(found)]
+            stored, schema = self._stored(found)
+            if found.supposed and not _agree(stored):
+                return [t for e in found.files for t in self._opened(single(e))]
+            columns = columns_of(stored, schema)
+            table = replace(
+                self._listed(found),
+                parts=tuple(part.part() for part in stored),
+                columns=columns,
+                writer=next((p.footer.writer for p in stored), None),
+            )
+            return [(table, statistics_of(stored, columns))]
+        except _UNREADABLE as error:
+            if found.supposed and len(found.files) > 1:
+                return [t for e in found.files for t in self._opened(single(e))]
+            return [self._unread(found, _in_words(error))]
+
+    def _text(self, found: Candidate) -> Surveyed:
+        (entry,) = found.files
+        columns, rows, dialect = text_tables.inferred(
+            self._files, entry.path, found.format
+        )
+        part = Part(
+            entry.path,
+            entry.bytes,
+            entry.modified,
+            (rows,),
+            dialect=dialect,
+            surveyed_bytes=entry.bytes,
+        )
+        table = replace(self._listed(found), parts=(part,), columns=columns)
+        return table, {
+            column.name: ColumnStatistics(
+                rows, rows if column.family is Family.NULL else None
+            )
+            for column in columns
+        }
+
+    def _stored(self, found: Candidate) -> tuple[list[StoredPart], pa.Schema | None]:
+        """Return a table's Parquet files, and the schema that a log demands."""
+        entries, schema = list(found.files), None
+        if found.format == "delta":
+            entries, constants, schema = self._active(found)
+        elif found.format == "parquet_folder":
+            constants = partition_values([found.below(e) for e in entries])
+        else:
+            constants = [()]
+        if len(entries) == 1:
+            footers = [read_footer(self._files, entries[0].path)]
+        elif self._local:
+            each = self._ahead(entries, lambda entry: (entry,))
+            footers = [self._footer(entry) for entry in each]
+        else:
+            with ThreadPoolExecutor(self._threads) as pool:
+                footers = list(pool.map(self._footer, entries))
+        parts = zip(entries, footers, constants, strict=True)
+        return [StoredPart(*part) for part in parts], schema
+
+    def _active(
+        self, found: Candidate
+    ) -> tuple[list[Entry], list[Constants], pa.Schema]:
+        entries = {found.below(entry): entry for entry in found.files}
+        newest = delta_log.snapshot(self._files, self._location(found), found.files)
+        gone = [path for path, _ in newest.files if path not in entries]
+        if gone:
+            raise ValueError(f"a file that its log names is gone: {gone[0]}")
+        active = [entries[path] for path, _ in newest.files]
+        return active, [constants for _, constants in newest.files], newest.schema
+
+    def _footer(self, entry: Entry) -> Footer:
+        try:
+            return read_footer(self._files, entry.path)
+        except _UNREADABLE as error:
+            raise ValueError(f"{entry.name}: {_in_words(error)}") from error
+
+    def _location(self, found: Candidate) -> str:
+        if found.folder is None:
+            return found.files[0].path
+        return f"{self._root.rstrip('/')}/{found.folder}".rstrip("/")
+
+    def _listed(self, found: Candidate) -> Table:
+        return Table(
+            name=found.name,
+            format=found.format,
+            location=self._location(found),
+            fingerprint=_fingerprint_of(found),
+        )
+
+    def _unread(self, found: Candidate, reason: str) -> Surveyed:
+        parts = (Part(e.path, e.bytes, e.modified, ()) for e in found.files)
+        return replace(self._listed(found), parts=tuple(parts), reason=reason), {}
+
+
+def _agree(parts: Sequence[StoredPart]) -> bool:
+    """Whether the parts have one set of column names."""
+    return len({frozenset(c.name for c in p.footer.columns) for p in parts}) <= 1
+
+
+def _fingerprint_of(found: Candidate) -> str:
+    return _fingerprint(found.format, [(found.below(e), e) for e in found.files])
+
+
+def _fingerprint(kind: str, files: Iterable[tuple[str, Entry]]) -> str:
+    digest = hashlib.blake2b(f"{_VERSION}\0{kind}".encode(), digest_size=16)
+    for name, entry in sorted(files, key=lambda file: file[0]):
+        digest.update(f"\0{name}\0{entry.version}".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _globs(patterns: Sequence[str]) -> re.Pattern[str]:
+    # No pattern matches nothing, the empty name not either.
+    return re.compile("|".join(map(glob_translate, patterns)) or r"(?!)")
+
+
+def _in_words(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or repr(error)

@@ -1,0 +1,103 @@
+"""Delta tables: which files are active, by the log.
+
+Bounds are taken from the Parquet footers and never from the log: there strings are cut
+to 32 characters and instants to milliseconds, the greatest too.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+import deltalake
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from winnow.lake.files.files import Entry, Files
+
+#: What reading a log may raise, besides OSError, ValueError and Arrow errors.
+ERRORS = (DeltaError,)
+
+_LOG = "_delta_log"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A Delta table's newest version."""
+
+    schema: pa.Schema
+    #: Path below the table, and the columns that the path stands for.
+    files: tuple[tuple[str, tuple[tuple[str, pa.Scalar], ...]], ...]
+
+
+def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
+    """Return the newest version; `entries` are the files below the table's folder.
+
+    Raises ValueError if the table needs what is not supported: mapped column names,
+    deletion vectors, files outside its folder.
+    """
+    with _opened(files, location, entries) as table:
+        mapping = table.metadata().configuration.get("delta.columnMapping.mode")
+        if mapping not in (None, "none"):
+            raise ValueError(f"its column names are mapped (by {mapping})")
+        if "deletionVectors" in (table.protocol().reader_features or ()):
+            _require_no_deletion_vectors(table)
+        actions = pa.table(table.get_add_actions(flatten=False)).combine_chunks()
+        schema = pa.schema(table.schema())
+    paths = [unquote(path) for path in actions["path"].to_pylist()]
+    outside = [path for path in paths if path.startswith("/") or "://" in path]
+    if outside:
+        raise ValueError(f"a file of it lies outside its folder: {outside[0]}")
+    constants = _partition_values(actions, schema)
+    return Snapshot(schema, tuple(sorted(zip(paths, constants, strict=True))))
+
+
+@contextmanager
+def _opened(
+    files: Files, location: str, entries: Sequence[Entry]
+) -> Iterator[deltalake.DeltaTable]:
+    """Open a table; of a remote one only a copy of the log.
+
+    The library has storage options of its own; whatever fsspec can open is read so.
+    """
+    if files.is_local(location):
+        yield deltalake.DeltaTable(files.filesystem(location)[1])
+        return
+    with tempfile.TemporaryDirectory() as copy:
+        for entry in entries:
+            _, found, name = entry.name.rpartition(f"{_LOG}/")
+            if not found:
+                continue
+            target = os.path.join(copy, _LOG, *name.split("/"))
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            fs, inner = files.filesystem(entry.path)
+            fs.get_file(inner, target)
+        yield deltalake.DeltaTable(copy)
+
+
+def _require_no_deletion_vectors(table: deltalake.DeltaTable) -> None:
+    try:
+        deleted = len(pa.table(table.deletion_vectors()))
+    except Exception as error:
+        raise ValueError("its deletion vectors cannot be read") from error
+    if deleted:
+        raise ValueError("rows of it are deleted by deletion vectors")
+
+
+def _partition_values(
+    actions: pa.Table, schema: pa.Schema
+) -> list[tuple[tuple[str, pa.Scalar], ...]]:
+    if "partition" not in actions.column_names:
+        return [()] * len(actions)
+    partition = pa.Table.from_struct_array(actions["partition"])
+    return [
+        tuple(
+            (name, partition[name][row].cast(schema.field(name).type))
+            for name in partition.column_names
+        )
+        for row in range(len(partition))
+    ]

@@ -1,0 +1,188 @@
+"""The files of a lake, on a local disk or behind an fsspec URL."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from winnow.core.errors import InputError
+
+#: Read from a remote file's end at once: a footer seldom is longer.
+_FOOTER_BYTES = 1 << 16
+#: What makes a URL, or several chained ones, of a path.
+_URL = re.compile("://|::")
+_DISK = LocalFileSystem()
+_CAN_EXPECT = hasattr(os, "posix_fadvise")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file, or a place below the root that cannot be looked into."""
+
+    #: Below the root, with `/`.
+    name: str
+    path: str
+    bytes: int = 0
+    modified: float = 0.0
+    #: Changes when the file does, as far as a listing can tell.
+    version: str = ""
+    #: Why it is not to be read: a link, a folder without permission.
+    reason: str | None = None
+    #: A folder, which is listed only where it cannot be looked into.
+    is_folder: bool = False
+
+
+@dataclass(frozen=True)
+class Files:
+    """Opens and lists files; pickles to any worker."""
+
+    #: Passed to fsspec (endpoint, keys, …).
+    storage_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def filesystem(self, path: str) -> tuple[Any, str]:
+        """Return the file system of a path or URL, and the path inside it."""
+        # What fsspec would say, too, but at length.
+        if path.startswith("/") and not (self.storage_options or _URL.search(path)):
+            return _DISK, path.rstrip("/") or "/"
+        fs, inner = fsspec.url_to_fs(path, **self.storage_options)
+        return fs, inner
+
+    def is_local(self, path: str) -> bool:
+        """Whether a path is on this machine's disk."""
+        return isinstance(self.filesystem(path)[0], LocalFileSystem)
+
+    @contextmanager
+    def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
+        """Open a Parquet file; a remote one is read in ranges.
+
+        Raises OSError or an Arrow error if it is not a whole Parquet file.
+        """
+        fs, inner = self.filesystem(path)
+        if isinstance(fs, LocalFileSystem):
+            # Opened here: a path costs Parquet's reader a search for its file system.
+            with (
+                pa.OSFile(inner) as source,
+                pq.ParquetFile(source, page_checksum_verification=True) as file,
+            ):
+                yield file
+            return
+        with (
+            fs.open(inner, "rb", block_size=_FOOTER_BYTES) as source,
+            pq.ParquetFile(
+                source, pre_buffer=True, page_checksum_verification=True
+            ) as file,
+        ):
+            yield file
+
+    def expect(self, entry: Entry) -> None:
+        """Have a local file's footer read from the disk meanwhile; others can wait."""
+        if entry.reason is not None or not (_CAN_EXPECT and self.is_local(entry.path)):
+            return
+        try:
+            file = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            # Whoever reads it says so.
+            return
+        start = max(0, entry.bytes - _FOOTER_BYTES)
+        try:
+            os.posix_fadvise(file, start, _FOOTER_BYTES, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
+
+    def listed(self, root: str) -> list[Entry]:
+        """Return every file below a folder, sorted by name; or the file itself.
+
+        Links are listed and not followed: a table that is a link to another is no copy
+        of it. Raises InputError if there is nothing of that name.
+        """
+        fs, inner = self.filesystem(root)
+        if isinstance(fs, LocalFileSystem):
+            entries = _local(inner)
+        else:
+            entries = _remote(fs, inner)
+        if not entries and not fs.exists(inner):
+            raise InputError(
+                f"{root}: there is no such file or folder; set input.path to the lake"
+            )
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _local(root: str) -> list[Entry]:
+    if os.path.isfile(root):
+        return [_of_stat(os.path.basename(root), root, os.stat(root))]
+    found: list[Entry] = []
+    folders = [("", root)]
+    while folders:
+        prefix, folder = folders.pop()
+        try:
+            with os.scandir(folder) as scan:
+                children = list(scan)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            reason = f"the folder cannot be read ({error.strerror})"
+            name = prefix.rstrip("/")
+            found.append(Entry(name, folder, reason=reason, is_folder=True))
+            continue
+        for child in children:
+            name = prefix + child.name
+            if child.is_symlink():
+                reason = f"a link to {os.readlink(child.path)}; links are not followed"
+                is_folder = child.is_dir()
+                found.append(
+                    Entry(name, child.path, reason=reason, is_folder=is_folder)
+                )
+            elif child.is_dir():
+                folders.append((name + "/", child.path))
+            elif child.is_file():
+                found.append(_of_stat(name, child.path, child.stat()))
+    return found
+
+
+def _of_stat(name: str, path: str, stat: os.stat_result) -> Entry:
+    version = f"{stat.st_size}:{stat.st_mtime_ns}"
+    return Entry(name, path, stat.st_size, stat.st_mtime, version)
+
+
+def _remote(fs: Any, root: str) -> list[Entry]:
+    root = root.rstrip("/")
+    found = fs.find(root, detail=True)
+    if list(found) == [root]:
+        root = fs._parent(root)
+    return [
+        _of_listing(path.removeprefix(root).lstrip("/"), fs, info)
+        for path, info in found.items()
+        # Object stores show a folder as an empty object.
+        if not path.endswith("/") and info.get("type") != "directory"
+    ]
+
+
+def _of_listing(name: str, fs: Any, info: Mapping[str, Any]) -> Entry:
+    changed = next(
+        (info[key] for key in _CHANGED if info.get(key) is not None),
+        None,
+    )
+    modified = (
+        changed.timestamp()
+        if isinstance(changed, datetime)
+        else float(changed)
+        if isinstance(changed, int | float)
+        else 0.0
+    )
+    size = int(info.get("size") or 0)
+    version = f"{size}:{info.get('ETag') or info.get('etag') or changed}"
+    return Entry(name, fs.unstrip_protocol(info["name"]), size, modified, version)
+
+
+# What fsspec's file systems call the time of the last change.
+_CHANGED = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")

@@ -1,0 +1,190 @@
+"""Which files of a lake are one table.
+
+A folder is one table if, looked at in this order,
+
+1. it has a `_delta_log`: a Delta table;
+2. all its data is Parquet in folders `key=value` of one key: Hive partitions;
+3. it holds `_SUCCESS`, `_metadata` or `_common_metadata`: a job wrote it as a whole;
+4. all its data are Parquet files that are called parts: `part-…`, or one known word (or
+   nothing) and numbers from 0 or 1 without a gap (`data_0`, `000001`), or shards that
+   count themselves (`train-00000-of-00004`), with one set of column names.
+
+In any other folder each Parquet, CSV and JSONL file is a table. Names that begin with
+`.` or `_` are no data. Iceberg and Hudi tables are named and not read, since their
+folders also hold files that are no longer theirs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from winnow.lake.files.files import Entry
+
+_SUFFIXES = {
+    "parquet": (".parquet", ".parq", ".pq"),
+    "csv": tuple(s + z for s in (".csv", ".tsv") for z in ("", ".gz", ".zst")),
+    "jsonl": tuple(s + z for s in (".jsonl", ".ndjson") for z in ("", ".gz", ".zst")),
+}
+_WHOLE = {"_SUCCESS", "_metadata", "_common_metadata"}
+_NAMED_PART = re.compile(r"part[-_.]([rm][-_.])?\d", re.IGNORECASE)
+_NUMBERED = re.compile(r"(part|data|chunk|shard|file|block|split)?[-_.]?(\d+)", re.I)
+_COUNTED = re.compile(r"(.+?)[-_.](\d+)-of-(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Files that are taken for one table."""
+
+    name: str
+    #: parquet, parquet_folder, delta, csv, jsonl; or folder, which cannot be read.
+    format: str
+    files: tuple[Entry, ...]
+    #: The folder's path below the root, empty for the root itself; None for a file.
+    folder: str | None = None
+    #: Only if the columns agree; otherwise each file is a table.
+    supposed: bool = False
+    reason: str | None = None
+
+    def below(self, entry: Entry) -> str:
+        """Return the path of one of its files below its folder."""
+        if self.folder is None:
+            return ""
+        return entry.name.removeprefix(f"{self.folder}/")
+
+
+@dataclass
+class _Folder:
+    name: str
+    files: list[Entry] = field(default_factory=list)
+    folders: dict[str, _Folder] = field(default_factory=dict)
+
+    def below(self) -> Iterator[Entry]:
+        """Yield every file at any depth."""
+        yield from self.files
+        for folder in self.folders.values():
+            yield from folder.below()
+
+    def data(self) -> list[Entry]:
+        """Return every data file at any depth, sorted by name."""
+        found = [entry for entry in self.files if format_of(entry.name)]
+        for name, folder in self.folders.items():
+            if not _hidden(name):
+                found += folder.data()
+        return sorted(found, key=lambda entry: entry.name)
+
+
+def candidates(entries: Sequence[Entry]) -> list[Candidate]:
+    """Return the tables that these files are taken for, sorted by name.
+
+    The name of the root itself is empty.
+    """
+    return sorted(_tables(_tree(entries)), key=lambda table: table.name)
+
+
+def single(entry: Entry) -> Candidate:
+    """Return a file that is a table of its own."""
+    kind = format_of(entry.name) or "folder"
+    return Candidate(entry.name, kind, (entry,), reason=entry.reason)
+
+
+def data_files(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the files of a folder that hold rows, at any depth, sorted by name."""
+    return _tree(entries).data()
+
+
+def format_of(name: str) -> str | None:
+    """Return parquet, csv or jsonl by a file's name; None if it is no data."""
+    base = name.rpartition("/")[2].lower()
+    if _hidden(base):
+        return None
+    return next((k for k, ends in _SUFFIXES.items() if base.endswith(ends)), None)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith((".", "_")) and "=" not in name
+
+
+def _tree(entries: Sequence[Entry]) -> _Folder:
+    root = _Folder("")
+    for entry in entries:
+        folder = root
+        *parents, _ = entry.name.split("/")
+        for parent in parents:
+            path = f"{folder.name}/{parent}".lstrip("/")
+            folder = folder.folders.setdefault(parent, _Folder(path))
+        folder.files.append(entry)
+    return root
+
+
+def _tables(folder: _Folder) -> Iterator[Candidate]:
+    whole = _whole(folder)
+    if whole is not None:
+        yield whole
+        return
+    for entry in folder.files:
+        if entry.is_folder or format_of(entry.name):
+            yield single(entry)
+    for name, inner in folder.folders.items():
+        if not _hidden(name):
+            yield from _tables(inner)
+
+
+def _whole(folder: _Folder) -> Candidate | None:
+    """Return the folder as one table, or None."""
+    everything = tuple(sorted(folder.below(), key=lambda entry: entry.name))
+    if "_delta_log" in folder.folders:
+        return _as_one(folder, "delta", everything)
+    foreign = _foreign(folder)
+    if foreign is not None:
+        return replace(_as_one(folder, "folder", everything), reason=foreign)
+    data = tuple(folder.data())
+    if not data or any(format_of(entry.name) != "parquet" for entry in data):
+        return None
+    names = {entry.name.rpartition("/")[2] for entry in folder.files}
+    if _is_hive(folder) or names & _WHOLE:
+        return _as_one(folder, "parquet_folder", data)
+    parts = [entry.name.rpartition("/")[2] for entry in data]
+    if names.issuperset(parts) and _are_parts(parts):
+        return replace(_as_one(folder, "parquet_folder", data), supposed=True)
+    return None
+
+
+def _as_one(folder: _Folder, kind: str, files: tuple[Entry, ...]) -> Candidate:
+    unread = [e for e in files if e.reason is not None]
+    reason = f"{unread[0].name}: {unread[0].reason}" if unread else None
+    return Candidate(folder.name, kind, files, folder.name, reason=reason)
+
+
+def _foreign(folder: _Folder) -> str | None:
+    if ".hoodie" in folder.folders:
+        return "a Hudi table; Winnow does not read its log"
+    metadata = folder.folders.get("metadata")
+    if metadata and any(e.name.endswith(".metadata.json") for e in metadata.files):
+        return "an Iceberg table; Winnow does not read its manifests"
+    return None
+
+
+def _is_hive(folder: _Folder) -> bool:
+    if any(format_of(entry.name) for entry in folder.files):
+        return False
+    inner = [n for n, f in folder.folders.items() if not _hidden(n) and f.data()]
+    keys = {name.partition("=")[0] for name in inner if "=" in name}
+    return bool(inner) and len(keys) == 1 and all("=" in name for name in inner)
+
+
+def _are_parts(names: Sequence[str]) -> bool:
+    stems = [name.partition(".parq")[0].partition(".pq")[0] for name in names]
+    if all(_NAMED_PART.match(stem) for stem in stems):
+        return True
+    counted = [_COUNTED.fullmatch(stem) for stem in stems]
+    if all(counted):
+        return len({m[1] for m in counted if m}) == 1
+    numbered = [_NUMBERED.fullmatch(stem) for stem in stems]
+    if len(names) < 2 or not all(numbered):
+        return False
+    words = {(m[1] or "").lower() for m in numbered if m}
+    numbers = sorted(int(m[2]) for m in numbered if m)
+    gapless = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    return len(words) == 1 and gapless and numbers[0] in (0, 1)

@@ -1,0 +1,131 @@
+"""Leaf columns: structs flattened to dotted paths, lists and maps left whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.lake.kernels.families import family, is_text, value_type
+from winnow.lake.kernels.tables import Column
+
+
+def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
+    """Return the leaf columns of a schema, depth first.
+
+    A null struct and a struct of nulls have the same leaves: both are nulls. Raises
+    ValueError if two leaves have one path, since no path then names a column.
+    """
+    columns = tuple(
+        Column(path, kind, family(kind))
+        for field in schema
+        for path, kind in _leaves(field.name, field.type)
+    )
+    twice = [n for n, count in Counter(c.name for c in columns).items() if count > 1]
+    if twice:
+        raise ValueError(f"two columns are called {twice[0]!r}; rename one of them")
+    return columns
+
+
+def physical_leaves(kind: pa.DataType) -> int:
+    """Return how many columns of a Parquet file hold a column of this type."""
+    kind = value_type(kind)
+    children = [kind.field(i).type for i in range(kind.num_fields)]
+    return sum(map(physical_leaves, children)) if children else 1
+
+
+def flattened(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """Return the leaf columns asked for, in that order.
+
+    A text column with invalid UTF-8 comes as bytes; extension types as their storage.
+    Raises KeyError if there is no such column.
+    """
+    wanted = set(columns)
+    tops = zip(batch.schema.names, batch.columns, strict=True)
+    found = {
+        path: array
+        for name, top in tops
+        for path, array in _leaf_arrays(name, top)
+        if path in wanted
+    }
+    arrays = [decodable(found[name]) for name in columns]
+    return pa.RecordBatch.from_arrays(arrays, names=list(columns))
+
+
+def decodable(array: pa.Array) -> pa.Array:
+    """Return the column as it is, or as bytes if its text is no UTF-8.
+
+    Parquet files hold whatever bytes their writer took for text, and Arrow reads them
+    unchecked; decoding one later would end the run. Views, which few functions take,
+    come as large text or bytes.
+    """
+    if isinstance(array, pa.ExtensionArray):
+        array = array.storage
+    array = _cast(array, _VIEWS)
+    if not _has_text(array.type):
+        return array
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid:
+        if pa.types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        return _cast(array, _TEXTS)
+    return array
+
+
+_Types = Mapping[pa.DataType, pa.DataType]
+_VIEWS: _Types = {
+    pa.string_view(): pa.large_string(),
+    pa.binary_view(): pa.large_binary(),
+}
+_TEXTS: _Types = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    if not (pa.types.is_struct(kind) and kind.num_fields):
+        yield path, kind
+        return
+    for i in range(kind.num_fields):
+        yield from _leaves(f"{path}.{kind.field(i).name}", kind.field(i).type)
+
+
+def _leaf_arrays(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    kind = array.type
+    if not (pa.types.is_struct(kind) and kind.num_fields):
+        yield path, array
+        return
+    for i in range(kind.num_fields):
+        inner = pc.struct_field(array, [i])
+        yield from _leaf_arrays(f"{path}.{kind.field(i).name}", inner)
+
+
+def _has_text(kind: pa.DataType) -> bool:
+    kind = value_type(kind)
+    children = (kind.field(i).type for i in range(kind.num_fields))
+    return is_text(kind) or any(map(_has_text, children))
+
+
+def _cast(array: pa.Array, types: _Types) -> pa.Array:
+    kind = _replaced(array.type, types)
+    return array if kind == array.type else array.cast(kind)
+
+
+def _replaced(kind: pa.DataType, types: _Types) -> pa.DataType:
+    """Return the type with some types, at any depth, replaced by others."""
+
+    def inner(field: pa.Field) -> pa.Field:
+        return field.with_type(_replaced(field.type, types))
+
+    if pa.types.is_struct(kind):
+        return pa.struct([inner(kind.field(i)) for i in range(kind.num_fields)])
+    if pa.types.is_map(kind):
+        return pa.map_(inner(kind.key_field), inner(kind.item_field))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(inner(kind.value_field), kind.list_size)
+    if pa.types.is_large_list(kind):
+        return pa.large_list(inner(kind.value_field))
+    if pa.types.is_list(kind):
+        return pa.list_(inner(kind.value_field))
+    return types.get(kind, kind)

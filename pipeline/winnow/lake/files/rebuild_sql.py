@@ -1,0 +1,150 @@
+"""The query that gives a deleted table back from a retained one, in DuckDB's SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from winnow.lake.files.files import Files
+from winnow.lake.files.sql_source import LeafPath, Source, leaf_paths, source
+from winnow.lake.files.sql_types import sql_type, sql_value
+from winnow.lake.files.text_tables import literal, quoted
+from winnow.lake.kernels.families import value_type
+from winnow.lake.kernels.tables import Column, Table
+
+#: Column of a side file: the parent's row that each row of the child is.
+SIDE_POSITION = "winnow_position"
+_SIDE_ORDER = "file_row_number"
+
+
+@dataclass(frozen=True)
+class Where:
+    """A condition on one of the parent's columns; see `row_selection.Condition`."""
+
+    column: str
+    values: tuple[pa.Scalar, ...] = ()
+    bounds: tuple[pa.Scalar, pa.Scalar] | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of the parent are the child's, in its order.
+
+    At most one of the three: rows that meet a condition; a run of rows [start, stop);
+    the rows whose positions a side file lists. With none of them, all rows.
+    """
+
+    where: Where | None = None
+    run: tuple[int, int] | None = None
+    side_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Origins:
+    """Where the child's leaf columns come from."""
+
+    #: Child's column: the parent's column that holds its values.
+    parent: Mapping[str, str]
+    #: Columns that number the child's rows: the first number.
+    numbered: Mapping[str, int] = field(default_factory=dict)
+    #: Columns that the side file holds.
+    side: Sequence[str] = ()
+
+
+def rebuild_query(
+    files: Files, child: Table, parent: Table, origins: Origins, selection: Selection
+) -> str:
+    """Return a SELECT that gives the child's rows, columns and types, in its order.
+
+    Structs come as structs; one whose fields are all null comes as null. Paths are
+    those of the catalogue. Raises ValueError if a value has no notation in SQL, OSError
+    or an Arrow error if a footer cannot be read.
+    """
+    needed = list(dict.fromkeys(origins.parent.values()))
+    if selection.where is not None and selection.where.column not in needed:
+        needed.append(selection.where.column)
+    by_position = selection.run is not None or selection.side_file is not None
+    rows = source(files, parent, needed, positions=by_position)
+    count = (
+        "row_number() OVER () - 1" if selection.side_file is None else "s.winnow_row"
+    )
+    leaves = {
+        column.name: _leaf(column, parent, origins, rows, count)
+        for column in child.columns
+    }
+    columns = _nested(leaf_paths(files, child), leaves)
+    return f"SELECT {', '.join(columns)} FROM {_rows(rows, selection)}"
+
+
+def _rows(rows: Source, selection: Selection) -> str:
+    if selection.side_file is not None:
+        side = f"read_parquet({literal(selection.side_file)}, {_SIDE_ORDER} = true)"
+        return (
+            f"{rows.sql} JOIN (SELECT * RENAME ({_SIDE_ORDER} AS winnow_row)"
+            f" FROM {side}) AS s ON {rows.position} = s.{SIDE_POSITION}"
+            " ORDER BY s.winnow_row"
+        )
+    if selection.run is not None:
+        start, stop = selection.run
+        if start == stop:
+            return f"{rows.sql} WHERE false"
+        return f"{rows.sql} WHERE {rows.position} BETWEEN {start} AND {stop - 1}"
+    if selection.where is not None:
+        return f"{rows.sql} WHERE {_condition(rows, selection.where)}"
+    return rows.sql
+
+
+def _condition(rows: Source, where: Where) -> str:
+    column = rows.columns[where.column]
+    if where.bounds is not None:
+        low, high = map(sql_value, where.bounds)
+        return f"{column} BETWEEN {low} AND {high}"
+    values = [sql_value(value) for value in where.values]
+    if not values:
+        return f"{column} IS NULL"
+    if len(values) == 1:
+        return f"{column} = {values[0]}"
+    return f"{column} IN ({', '.join(values)})"
+
+
+def _leaf(
+    column: Column, parent: Table, origins: Origins, rows: Source, count: str
+) -> str:
+    """Return the value of a leaf column of the child, in its type."""
+    if column.name in origins.parent:
+        held = origins.parent[column.name]
+        expression = rows.columns[held]
+        same = value_type(parent.column(held).type) == value_type(column.type)
+    elif column.name in origins.numbered:
+        expression, same = f"{count} + {origins.numbered[column.name]}", False
+    else:
+        expression, same = f"s.{quoted(column.name)}", True
+    target = sql_type(column.type)
+    return expression if same or target is None else f"CAST({expression} AS {target})"
+
+
+def _nested(paths: Mapping[str, LeafPath], leaves: Mapping[str, str]) -> list[str]:
+    """Return the top-level columns, structs put together from their leaves."""
+    tops: dict[str, dict[LeafPath, str]] = {}
+    for name, path in paths.items():
+        tops.setdefault(path[0], {})[path[1:]] = leaves[name]
+    named = {name: _struct(inner) for name, inner in tops.items()}
+    return [
+        sql if sql.endswith(f".{quoted(name)}") else f"{sql} AS {quoted(name)}"
+        for name, sql in named.items()
+    ]
+
+
+def _struct(inner: Mapping[LeafPath, str]) -> str:
+    if () in inner:
+        return inner[()]
+    fields: dict[str, dict[LeafPath, str]] = {}
+    for path, expression in inner.items():
+        fields.setdefault(path[0], {})[path[1:]] = expression
+    packed = ", ".join(
+        f"{quoted(name)} := {_struct(below)}" for name, below in fields.items()
+    )
+    nothing = " AND ".join(f"{expression} IS NULL" for expression in inner.values())
+    return f"CASE WHEN {nothing} THEN NULL ELSE struct_pack({packed}) END"

@@ -1,0 +1,111 @@
+"""A rebuild query run in a closed DuckDB, its rows as those of the lost table."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from winnow.lake.files.files import Files
+from winnow.lake.files.leaves import flattened, leaf_columns
+from winnow.lake.files.text_tables import literal
+from winnow.lake.kernels.families import family, value_type
+from winnow.lake.kernels.tables import Column, Family, Table
+
+_BATCH_ROWS = 1 << 16
+
+
+class ReplayError(Exception):
+    """A rebuild query cannot be run, or gives other columns than the table's."""
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Runs rebuild queries; nothing but the files that one reads can be opened."""
+
+    files: Files
+
+    def batches(
+        self, sql: str, child: Table, parent: Table, side_file: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the query's rows as the child's leaf columns, in the child's types.
+
+        Raises ReplayError if the query is no single SELECT, reads anything but the
+        parent and the side file, fails, or gives other columns or types that do not
+        hold the same values.
+        """
+        opened = [part.path for part in parent.parts]
+        if side_file is not None:
+            opened.append(side_file)
+        try:
+            with (
+                tempfile.TemporaryDirectory() as spill,
+                self._closed(opened, spill) as connection,
+            ):
+                _require_one_select(connection, sql)
+                reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
+                _require_columns(leaf_columns(reader.schema), child.columns)
+                for batch in reader:
+                    yield _as_stored(batch, child.columns)
+        except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ReplayError(reason) from error
+
+    def _closed(self, paths: Sequence[str], spill: str) -> duckdb.DuckDBPyConnection:
+        """Return a connection that opens these paths only, and sorts in `spill`."""
+        connection = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "temp_directory": spill,
+            }
+        )
+        connection.execute("SET TimeZone = 'UTC'")
+        remote = {
+            id(fs): fs
+            for fs, _ in map(self.files.filesystem, paths)
+            if not self.files.is_local(paths[0])
+        }
+        for fs in remote.values():
+            connection.register_filesystem(fs)
+        allowed = ", ".join(literal(path) for path in paths)
+        connection.execute(f"SET allowed_paths = [{allowed}]")
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+        return connection
+
+
+def _require_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    kinds = [statement.type for statement in connection.extract_statements(sql)]
+    if kinds != [duckdb.StatementType.SELECT]:
+        raise ReplayError("a rebuild query is one SELECT")
+
+
+def _require_columns(found: Sequence[Column], wanted: Sequence[Column]) -> None:
+    if [c.name for c in found] != [c.name for c in wanted]:
+        raise ReplayError(
+            f"it gives the columns {', '.join(c.name for c in found)} "
+            f"instead of {', '.join(c.name for c in wanted)}"
+        )
+
+
+def _as_stored(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:
+    """Return leaf columns in the types of the table that is rebuilt."""
+    leaves = flattened(batch, [column.name for column in columns])
+    arrays = [
+        _in_type(array, column)
+        for array, column in zip(leaves.columns, columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=leaves.schema.names)
+
+
+def _in_type(array: pa.Array, column: Column) -> pa.Array:
+    kind = value_type(column.type)
+    if array.type == kind or column.family is Family.NESTED:
+        return array
+    if family(array.type) is Family.TEXT and column.family is Family.BINARY:
+        raise ReplayError(f"{column.name} comes as text instead of {column.type}")
+    return array.cast(kind)

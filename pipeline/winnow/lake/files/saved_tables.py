@@ -1,0 +1,138 @@
+"""The catalogue of an earlier scan, so that unchanged tables are not opened again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from winnow.lake.kernels.tables import Column, ColumnStatistics, Family, Part, Table
+
+_PART = pa.struct(
+    [
+        ("path", pa.string()),
+        ("bytes", pa.int64()),
+        ("modified", pa.float64()),
+        ("row_groups", pa.list_(pa.int64())),
+        # An Arrow IPC stream of one row: partition values with their types.
+        ("constants", pa.binary()),
+        ("column_bytes", pa.string()),
+        ("dialect", pa.string()),
+        ("surveyed_bytes", pa.int64()),
+    ]
+)
+_SAVED = pa.schema(
+    [
+        ("name", pa.string()),
+        ("format", pa.string()),
+        ("location", pa.string()),
+        ("writer", pa.string()),
+        ("fingerprint", pa.string()),
+        ("reason", pa.string()),
+        ("schema", pa.binary()),
+        ("families", pa.list_(pa.string())),
+        ("parts", pa.list_(_PART)),
+        ("statistics", pa.string()),
+    ]
+)
+
+Statistics = Mapping[str, ColumnStatistics]
+
+
+def as_table(catalogue: Iterable[tuple[Table, Statistics]]) -> pa.Table:
+    """Return tables and the statistics of their columns, one row a table."""
+    rows = [_as_row(table, statistics) for table, statistics in catalogue]
+    return pa.Table.from_pylist(rows, _SAVED)
+
+
+def from_tables(
+    saved: Iterable[pa.Table],
+) -> dict[str, tuple[Table, dict[str, ColumnStatistics]]]:
+    """Return what `as_table` was given, by name; the last row of a name holds."""
+    rows = (row for table in saved for row in table.to_pylist())
+    return {row["name"]: _from_row(row) for row in rows}
+
+
+def _as_row(table: Table, statistics: Statistics) -> dict[str, Any]:
+    schema = pa.schema([(column.name, column.type) for column in table.columns])
+    return {
+        "name": table.name,
+        "format": table.format,
+        "location": table.location,
+        "writer": table.writer,
+        "fingerprint": table.fingerprint,
+        "reason": table.reason,
+        "schema": schema.serialize().to_pybytes(),
+        "families": [str(column.family) for column in table.columns],
+        "parts": [_part_as_row(part) for part in table.parts],
+        "statistics": json.dumps(
+            {name: column.to_json() for name, column in statistics.items()}
+        ),
+    }
+
+
+def _part_as_row(part: Part) -> dict[str, Any]:
+    return {
+        "path": part.path,
+        "bytes": part.bytes,
+        "modified": part.modified,
+        "row_groups": list(part.row_groups),
+        "constants": _pack(part.constants) if part.constants else _NO_CONSTANTS,
+        "column_bytes": json.dumps(part.column_bytes),
+        "dialect": json.dumps(part.dialect),
+        "surveyed_bytes": part.surveyed_bytes,
+    }
+
+
+def _from_row(row: Mapping[str, Any]) -> tuple[Table, dict[str, ColumnStatistics]]:
+    schema = pa.ipc.read_schema(pa.py_buffer(row["schema"]))
+    table = Table(
+        name=row["name"],
+        format=row["format"],
+        location=row["location"],
+        parts=tuple(_part_from_row(part) for part in row["parts"]),
+        columns=tuple(
+            Column(field.name, field.type, Family(family))
+            for field, family in zip(schema, row["families"], strict=True)
+        ),
+        writer=row["writer"],
+        fingerprint=row["fingerprint"],
+        reason=row["reason"],
+    )
+    statistics = json.loads(row["statistics"])
+    return table, {
+        name: ColumnStatistics.from_json(value) for name, value in statistics.items()
+    }
+
+
+def _part_from_row(row: Mapping[str, Any]) -> Part:
+    return Part(
+        path=row["path"],
+        bytes=row["bytes"],
+        modified=row["modified"],
+        row_groups=tuple(row["row_groups"]),
+        constants=_unpack(row["constants"]),
+        column_bytes=json.loads(row["column_bytes"]),
+        dialect=tuple((name, value) for name, value in json.loads(row["dialect"])),
+        surveyed_bytes=row["surveyed_bytes"],
+    )
+
+
+def _pack(constants: tuple[tuple[str, pa.Scalar], ...]) -> bytes:
+    columns = [pa.array([value], value.type) for _, value in constants]
+    batch = pa.record_batch(columns, names=[name for name, _ in constants])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as out:
+        out.write_batch(batch)
+    packed: bytes = sink.getvalue().to_pybytes()
+    return packed
+
+
+def _unpack(packed: bytes) -> tuple[tuple[str, pa.Scalar], ...]:
+    table = pa.ipc.open_stream(packed).read_all()
+    return tuple((name, table.column(name)[0]) for name in table.column_names)
+
+
+_NO_CONSTANTS = _pack(())

@@ -1,0 +1,173 @@
+"""Tables as DuckDB sees them: what stands behind FROM, and each leaf column's name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from winnow.lake.files.files import Files
+from winnow.lake.files.sql_types import sql_type, sql_value
+from winnow.lake.files.text_tables import literal, quoted, sql_source
+from winnow.lake.kernels.tables import Part, Table
+
+_ROW_NUMBER = "file_row_number"
+_POSITION = "winnow_position"
+#: The table's name in queries.
+_ALIAS = "p"
+
+#: A leaf column's names from the outside in.
+LeafPath = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a query reads a table from."""
+
+    #: A table function or a subquery, with its alias.
+    sql: str
+    #: Expression of each leaf column that was asked for.
+    columns: Mapping[str, str]
+    #: Expression of the row's position in the table, if it was asked for.
+    position: str | None
+
+
+def leaf_paths(files: Files, table: Table) -> dict[str, LeafPath]:
+    """Return the path of each leaf column of a table, in the table's order.
+
+    `a.b` is a field of a struct or a column of that name; only the files can tell.
+    Raises OSError or an Arrow error if they cannot be read.
+    """
+    found: dict[str, LeafPath] = {}
+    for part in table.parts:
+        for path in _paths_in(files, part):
+            found.setdefault(".".join(path), path)
+    return {c.name: found.get(c.name, (c.name,)) for c in table.columns}
+
+
+def source(
+    files: Files, table: Table, columns: Sequence[str], *, positions: bool
+) -> Source:
+    """Return how to read these leaf columns of a table, rows in the table's order.
+
+    DuckDB keeps the order of files and rows unless `preserve_insertion_order` is off.
+    Raises what `leaf_paths` does.
+    """
+    if len(table.parts) == 1 and not table.parts[0].constants:
+        (part,) = table.parts
+        if part.dialect:
+            return _of_text(table, part, columns, positions=positions)
+        return _of_parquet(files, table, columns, positions=positions)
+    offset, branches = 0, []
+    for part in table.parts:
+        branches.append(_branch(files, table, part, columns, offset, positions))
+        offset += part.rows
+    return _subquery(" UNION ALL ".join(branches), columns, positions=positions)
+
+
+def _of_text(
+    table: Table, part: Part, columns: Sequence[str], *, positions: bool
+) -> Source:
+    numbered = f", row_number() OVER () - 1 AS {_POSITION}" if positions else ""
+    sql = f"SELECT *{numbered} FROM {sql_source(part, table.columns)}"
+    return _subquery(sql, columns, positions=positions)
+
+
+def _subquery(sql: str, columns: Sequence[str], *, positions: bool) -> Source:
+    return Source(
+        f"({sql}) AS {_ALIAS}",
+        {name: _expression((name,)) for name in columns},
+        f"{_ALIAS}.{_POSITION}" if positions else None,
+    )
+
+
+def _of_parquet(
+    files: Files, table: Table, columns: Sequence[str], *, positions: bool
+) -> Source:
+    (part,) = table.parts
+    paths = {".".join(path): path for path in _paths_in(files, part)}
+    names = {name: _expression(paths[name]) for name in columns}
+    return Source(
+        _read_parquet(part, positions=positions),
+        names,
+        f"{_ALIAS}.{_ROW_NUMBER}" if positions else None,
+    )
+
+
+def _branch(
+    files: Files,
+    table: Table,
+    part: Part,
+    columns: Sequence[str],
+    offset: int,
+    positions: bool,
+) -> str:
+    """Return the query of one part, its columns under their dotted names."""
+    constants = {name: sql_value(value) for name, value in part.constants}
+    if part.dialect:
+        text = _of_text(table, part, columns, positions=positions)
+        sql, position = text.sql, text.position
+        expressions = {**constants, **text.columns}
+    else:
+        held = {".".join(path): path for path in _paths_in(files, part)}
+        own = {name: _expression(path) for name, path in held.items()}
+        sql = _read_parquet(part, positions=positions)
+        position, expressions = f"{_ALIAS}.{_ROW_NUMBER}", {**constants, **own}
+    chosen = [
+        f"{_widened(table, name, expressions.get(name, 'NULL'))} AS {quoted(name)}"
+        for name in columns
+    ]
+    if positions:
+        chosen.append(f"{position} + {offset} AS {_POSITION}")
+    return f"SELECT {', '.join(chosen) or 'NULL'} FROM {sql}"
+
+
+def _widened(table: Table, name: str, expression: str) -> str:
+    """Return an expression in the table's own type: parts may differ in width."""
+    kind = sql_type(table.column(name).type)
+    return expression if kind is None else f"CAST({expression} AS {kind})"
+
+
+def _read_parquet(part: Part, *, positions: bool) -> str:
+    options = [literal(part.path)]
+    if "=" in part.path:
+        # A folder called k=v is a column only where the catalogue says so.
+        options.append("hive_partitioning = false")
+    if positions:
+        options.append(f"{_ROW_NUMBER} = true")
+    return f"read_parquet({', '.join(options)}) AS {_ALIAS}"
+
+
+def _expression(path: LeafPath) -> str:
+    expression = f"{_ALIAS}.{quoted(path[0])}"
+    for name in path[1:]:
+        expression = f"struct_extract({expression}, {literal(name)})"
+    return expression
+
+
+def _paths_in(files: Files, part: Part) -> Iterator[LeafPath]:
+    structure = dict(part.dialect).get("structure")
+    if structure is not None:
+        yield from _json_paths(json.loads(structure))
+    elif not part.dialect:
+        with files.parquet(part.path) as file:
+            for field in file.schema_arrow:
+                yield from _struct_paths((field.name,), field.type)
+
+
+def _json_paths(structure: Mapping[str, object]) -> Iterator[LeafPath]:
+    for key, value in structure.items():
+        if isinstance(value, dict) and value:
+            yield from ((key, *rest) for rest in _json_paths(value))
+        else:
+            yield (key,)
+
+
+def _struct_paths(path: LeafPath, kind: pa.DataType) -> Iterator[LeafPath]:
+    if not (pa.types.is_struct(kind) and kind.num_fields):
+        yield path
+        return
+    for i in range(kind.num_fields):
+        yield from _struct_paths((*path, kind.field(i).name), kind.field(i).type)

@@ -1,0 +1,88 @@
+"""Which Arrow types can hold equal values."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from winnow.lake.kernels.tables import Family
+
+
+def family(kind: pa.DataType) -> Family:
+    """Return the family whose values a column of this type holds.
+
+    The lattice has one level. Within a family values are compared, never types:
+
+    - number: signed and unsigned integers, float16 to float64, decimals of any scale;
+    - boolean, which is no number;
+    - text: string, large_string, string_view, by their UTF-8 bytes;
+    - binary: binary, large_binary, binary_view, fixed_size_binary (so UUIDs);
+    - date: date32, date64; time: time32, time64; duration: any unit;
+    - naive timestamp and zoned timestamp: any unit, the zone's name does not matter;
+    - nested: lists, maps, unions and whatever else is below a leaf path;
+    - null: a column that holds nothing else.
+
+    Dictionary and run-end encoded columns belong to the family of their values,
+    extension types to that of their storage. A struct is no leaf; one that is asked for
+    nevertheless is nested.
+    """
+    kind = value_type(kind)
+    for belongs, found in _TESTS:
+        if belongs(kind):
+            return found
+    if pa.types.is_timestamp(kind):
+        return Family.NAIVE if kind.tz is None else Family.ZONED
+    return Family.NESTED
+
+
+def comparable(one: Family, other: Family) -> bool:
+    """Whether a value of one family can equal a value of the other."""
+    return one == other or Family.NULL in (one, other)
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type of the values below encodings and extension types."""
+    while True:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        elif pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+            kind = kind.value_type
+        else:
+            return kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds UTF-8 text."""
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+        or pa.types.is_binary_view(kind)
+        or pa.types.is_fixed_size_binary(kind)
+    )
+
+
+_TESTS = (
+    (_is_number, Family.NUMBER),
+    (is_text, Family.TEXT),
+    (pa.types.is_boolean, Family.BOOLEAN),
+    (pa.types.is_date, Family.DATE),
+    (_is_binary, Family.BINARY),
+    (pa.types.is_time, Family.TIME),
+    (pa.types.is_duration, Family.DURATION),
+    (pa.types.is_null, Family.NULL),
+)

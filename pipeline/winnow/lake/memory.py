@@ -1,0 +1,267 @@
+"""What earlier scans of a run worked out, as far as it still holds.
+
+Remembered are the catalogue, the sketches of each table and whatever was read of a pair
+of tables. A table is known by the fingerprint of its files, so that nothing of a
+changed table is believed; all of it only under the settings that it depends on and by
+the same code.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.config.lake import LakeConfig
+from winnow.core.code_version import code_version
+from winnow.core.hashing import fingerprint
+from winnow.core.run_folder import RunFolder
+from winnow.lake.compare.hashed_tables import Edges
+from winnow.lake.compare.sketched import SKETCHES, Sketches
+from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
+from winnow.lake.files import saved_tables
+from winnow.lake.files.catalogue import Surveyed
+from winnow.lake.files.saved_parts import SavedParts
+from winnow.lake.kernels.containment import Verdict
+from winnow.lake.kernels.table_sketch import Sizes
+from winnow.lake.kernels.tables import Table
+
+Ints = npt.NDArray[np.int64]
+_Bools = npt.NDArray[np.bool_]
+
+_PAIRS = pa.schema(
+    [
+        ("child", pa.string()),
+        ("parent", pa.string()),
+        ("child_version", pa.string()),
+        ("parent_version", pa.string()),
+        # sample, content or partial with counts; witness or rebuild with a text.
+        ("what", pa.string()),
+        *((name, pa.int64()) for name in Verdict._fields),
+        ("exact", pa.bool_()),
+        ("text", pa.string()),
+    ]
+)
+_COUNTS = (*Verdict._fields, "exact")
+#: What is known, and of which child and parent.
+_Key = tuple[str, int, int]
+
+
+class Keys(NamedTuple):
+    """Under which settings each part of the memory holds."""
+
+    catalogue: str
+    sketches: str
+    pairs: str
+
+
+def keys_of(config: LakeConfig, folder: RunFolder) -> Keys:
+    """Return the keys of a recipe."""
+    lake = config.input.path
+    place = lake if "://" in lake else os.path.abspath(lake)
+    catalogue = [code_version(), place]
+    sketches = [
+        *catalogue,
+        config.column_names,
+        sorted(config.ignore_columns),
+        config.sketch.model_dump(),
+        config.content.model_dump(),
+        config.partial.enabled,
+    ]
+    pairs = [
+        *sketches,
+        config.semantics,
+        config.partial.model_dump(),
+        config.rebuild.model_dump(),
+        # Queries name the side files that a plan puts there.
+        os.path.abspath(folder.path),
+    ]
+    return Keys(*(fingerprint(json.dumps(k)) for k in (catalogue, sketches, pairs)))
+
+
+class Catalogue:
+    """Tables and the statistics of their footers."""
+
+    def __init__(self, folder: RunFolder, keys: Keys) -> None:
+        self._saved = SavedParts(folder.artifacts("catalogue"), keys.catalogue)
+        self.known: Mapping[str, Surveyed] = saved_tables.from_tables(
+            self._saved.load()
+        )
+
+    def remember(self, surveyed: Sequence[Surveyed]) -> None:
+        """Keep these tables, and no others."""
+        if len(surveyed) == len(self.known) and not any(
+            self.read(one) for one in surveyed
+        ):
+            return
+        self._saved.settle(saved_tables.as_table(surveyed))
+
+    def read(self, surveyed: Surveyed) -> bool:
+        """Whether a table had to be opened: it was not known."""
+        return surveyed is not self.known.get(surveyed[0].name)
+
+
+class SketchMemory:
+    """Sketches of tables that did not change."""
+
+    def __init__(
+        self, folder: RunFolder, keys: Keys, tables: Sequence[Table], sizes: Sizes
+    ) -> None:
+        self._saved = SavedParts(folder.artifacts("sketches"), keys.sketches)
+        self._names = [table.name for table in tables]
+        self._versions = [table.fingerprint for table in tables]
+        self._parts = self._saved.load()
+        self._sizes = sizes
+        self._grew = False
+
+    def known(self) -> Sketches:
+        """Return what is known of the tables as they are now."""
+        number = {name: i for i, name in enumerate(self._names)}
+        newest: list[pa.Table] = []
+        seen: set[str] = set()
+        for part in reversed(self._parts):
+            names, versions = (part[n].to_pylist() for n in ("table", "version"))
+            at = [
+                i
+                for i, (name, version) in enumerate(zip(names, versions, strict=True))
+                if name not in seen
+                and name in number
+                and self._versions[number[name]] == version
+            ]
+            seen |= {names[i] for i in at}
+            newest.append(part.take(pa.array(at, pa.int64())))
+        found = pa.concat_tables([_named(SKETCHES.empty_table()), *newest])
+        # A table whose rows could not be read is tried again.
+        sound = found.filter(found["reason"].is_null())
+        return Sketches.from_named(sound.select(SKETCHES.names), number, self._sizes)
+
+    def remember(self, sketches: Sketches) -> None:
+        """Keep the sketches of tables that were read."""
+        named = sketches.named(self._names)
+        versions = [self._versions[t] for t in sketches.table["table"].to_pylist()]
+        part = named.append_column("version", pa.array(versions, pa.string()))
+        # Rows are taken from it later, which costs time for each chunk.
+        part = part.combine_chunks()
+        self._saved.append(part)
+        self._parts.append(part)
+        self._grew = True
+
+    def settle(self) -> None:
+        """Put what holds of the tables as they are now into one part."""
+        if not self._grew:
+            return
+        if len(self._parts) == 1 and not _failed(self._parts[0]):
+            # It is what this scan read, all at once.
+            return
+        known = self.known()
+        self._parts, self._grew = [], False
+        self.remember(known)
+        self._saved.settle(self._parts[0])
+        self._grew = False
+
+
+def _failed(sketches: pa.Table) -> bool:
+    """Whether there is a table whose rows could not be read."""
+    return bool(sketches["reason"].null_count < len(sketches))
+
+
+def _named(sketches: pa.Table) -> pa.Table:
+    place = SKETCHES.get_field_index("table")
+    named = sketches.set_column(place, "table", pa.array([], pa.string()))
+    return named.append_column("version", pa.array([], pa.string()))
+
+
+class PairMemory:
+    """What was read of pairs of tables neither of which changed."""
+
+    def __init__(self, folder: RunFolder, keys: Keys, tables: Sequence[Table]) -> None:
+        self._saved = SavedParts(folder.artifacts("pairs"), keys.pairs)
+        self._names = [table.name for table in tables]
+        self._versions = [table.fingerprint for table in tables]
+        self._held: dict[_Key, Any] = {}
+        number = {name: i for i, name in enumerate(self._names)}
+        for part in self._saved.load():
+            for row in part.to_pylist():
+                child, parent = number.get(row["child"]), number.get(row["parent"])
+                if child is None or parent is None:
+                    continue
+                versions = self._versions[child], self._versions[parent]
+                if versions == (row["child_version"], row["parent_version"]):
+                    self._held[row["what"], child, parent] = _value(row)
+        self._grew = False
+
+    def counted(self, what: str, edges: Edges) -> tuple[_Bools, Verdicts]:
+        """Return which pairs are known, and verdicts that hold for those."""
+        found = [self._held.get(key) for key in _keys(what, edges)]
+        known = np.array([one is not None for one in found], np.bool_)
+        verdicts = nothing_looked_up(len(found))
+        rows = [one for one in found if one is not None]
+        if rows:
+            for column, values in zip(verdicts, zip(*rows, strict=True), strict=True):
+                column[known] = values
+        return known, verdicts
+
+    def remember_counts(self, what: str, edges: Edges, verdicts: Verdicts) -> None:
+        """Keep verdicts, at once on disk."""
+        columns = (column.tolist() for column in verdicts)
+        self._add(what, edges, zip(*columns, strict=True))
+
+    def texts(self, what: str, edges: Edges) -> tuple[_Bools, list[str | None]]:
+        """Return which pairs are known, and their texts."""
+        found = [self._held.get(key) for key in _keys(what, edges)]
+        known = np.array([one is not None for one in found], np.bool_)
+        return known, [one[0] if one is not None else None for one in found]
+
+    def remember_texts(
+        self, what: str, edges: Edges, texts: Sequence[str | None]
+    ) -> None:
+        """Keep texts, at once on disk."""
+        self._add(what, edges, ((text,) for text in texts))
+
+    def settle(self) -> None:
+        """Put what holds of the tables as they are now into one part."""
+        if self._grew:
+            self._saved.settle(self._as_table(self._held))
+
+    def _add(self, what: str, edges: Edges, values: Iterable[tuple[Any, ...]]) -> None:
+        new = dict(zip(_keys(what, edges), values, strict=True))
+        if new:
+            self._held |= new
+            self._saved.append(self._as_table(new))
+            self._grew = True
+
+    def _as_table(self, held: Mapping[_Key, tuple[Any, ...]]) -> pa.Table:
+        columns: dict[str, list[Any]] = {name: [] for name in _PAIRS.names}
+        for (what, child, parent), value in held.items():
+            counts, text = (value, None) if len(value) > 1 else (_NONE, value[0])
+            row = (
+                self._names[child],
+                self._names[parent],
+                self._versions[child],
+                self._versions[parent],
+                what,
+                *counts,
+                text,
+            )
+            for column, one in zip(columns.values(), row, strict=True):
+                column.append(one)
+        return pa.table(columns, schema=_PAIRS)
+
+
+_NONE = (None,) * len(_COUNTS)
+
+
+def _value(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    if row["exact"] is None:
+        return (row["text"],)
+    return tuple(row[name] for name in _COUNTS)
+
+
+def _keys(what: str, edges: Edges) -> Iterable[_Key]:
+    pairs = zip(edges.child.tolist(), edges.parent.tolist(), strict=True)
+    return ((what, child, parent) for child, parent in pairs)

@@ -1,0 +1,1 @@
+"""A scan's page: what can go, islands of contained tables, near containments."""

@@ -1,0 +1,180 @@
+"""A scanned lake as its run's folder tells, and as it is now."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.config.lake import LakeConfig
+from winnow.config.recipes import load_lake
+from winnow.core.errors import ConfigError, RunError
+from winnow.core.run_folder import RunFolder
+from winnow.lake.compare.hashed_tables import HashedTables
+from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.files.files import Files
+from winnow.lake.files.journal import Journal
+from winnow.lake.files.reader import TableReader
+from winnow.lake.files.trash import Trash
+from winnow.lake.kernels.schema_graph import matching_names
+from winnow.lake.kernels.tables import Table
+
+_CONTAINED = ("duplicate", "contained")
+
+
+@dataclass(frozen=True)
+class LakeRun:
+    """A finished scan; `tables` are those that stand in the lake now."""
+
+    folder: RunFolder
+    config: LakeConfig
+    lake: Lake
+    tables: HashedTables
+    number: dict[str, int]
+    #: Fingerprint of each table when it was scanned, by name.
+    scanned: dict[str, str]
+
+    @property
+    def side_files(self) -> Path:
+        """The folder of row positions that rebuild queries read."""
+        return _side_files(self.folder)
+
+    @property
+    def trash(self) -> Trash:
+        """The tables that `apply` moved away."""
+        return trash_of(self.folder, self.config)
+
+    def table(self, name: str) -> Table:
+        """Return a table that stands in the lake; KeyError if it is gone."""
+        return self.tables.reader.tables[self.number[name]]
+
+    def changed(self, name: str) -> str | None:
+        """Return why what the scan found of a table does not hold any more, or None."""
+        if name not in self.number:
+            return f"{name} is gone since the scan"
+        if self.table(name).fingerprint != self.scanned.get(name):
+            return f"{name} changed since the scan; scan again"
+        return None
+
+    def contained(self) -> list[tuple[str, str]]:
+        """Return the pairs (child, parent) that the scan verified, sorted."""
+        edges = _read(self.folder, "edges.parquet").select(
+            ["child", "parent", "relation"]
+        )
+        return sorted(
+            (edge["child"], edge["parent"])
+            for edge in edges.to_pylist()
+            if edge["relation"] in _CONTAINED
+        )
+
+    def side_file(self, child: str, parent: str) -> Path:
+        """Return where the row positions of a rebuild stand; one place per version."""
+        return side_file(self.folder, self.scanned, child, parent)
+
+
+def open_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> LakeRun:
+    """Return a finished scan and its lake as it stands now.
+
+    `overrides` change settings of the section `plan`. Raises RunError if the folder
+    holds no scan, ConfigError for other settings, InputError if the lake is gone.
+    """
+    folder = RunFolder(path)
+    config = run_config(folder, overrides)
+    lake = lake_of(config, folder)
+    tables = discover(lake)
+    scanned = _read(folder, "tables.parquet").select(["table", "fingerprint"])
+    return LakeRun(
+        folder,
+        config,
+        lake,
+        hashed_tables(config, tables),
+        {table.name: number for number, table in enumerate(tables)},
+        {row["table"]: row["fingerprint"] for row in scanned.to_pylist()},
+    )
+
+
+def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
+    """Return the recipe of a scan; raises RunError or ConfigError as `open_run`."""
+    for override in overrides:
+        if not override.startswith("plan."):
+            raise ConfigError(
+                f"--set {override}: only settings of `plan` can change after the scan"
+            )
+    lock = folder.file("config.lock.yaml")
+    if not lock.is_file():
+        raise _no_scan(folder)
+    return load_lake(lock, overrides)
+
+
+def lake_of(config: LakeConfig, folder: RunFolder) -> Lake:
+    """Return the lake of a recipe; the run's own folder is no part of it."""
+    place = config.input
+    return Lake(
+        place.path,
+        place.include,
+        place.exclude,
+        place.storage_options,
+        without=os.fspath(folder.path),
+    )
+
+
+def hashed_tables(config: LakeConfig, tables: Sequence[Table]) -> HashedTables:
+    """Return what reads tables, by the names under which columns are compared."""
+    folded = config.column_names == "folded"
+    names = [
+        matching_names(
+            [column.name for column in table.columns], folded, config.ignore_columns
+        )
+        for table in tables
+    ]
+    return HashedTables(TableReader(tables, config.input.storage_options), names)
+
+
+def side_file(
+    folder: RunFolder, versions: Mapping[str, str], child: str, parent: str
+) -> Path:
+    """Return where the row positions of a rebuild stand; one place per version."""
+    text = f"{versions[child]} {parent} {versions[parent]}"
+    tag = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return _side_files(folder) / f"{child}.{tag}.parquet"
+
+
+def _side_files(folder: RunFolder) -> Path:
+    return Path(os.path.abspath(folder.file("rebuild")))
+
+
+def trash_of(folder: RunFolder, config: LakeConfig) -> Trash:
+    """Return the tables that were moved away, by the run's journal."""
+    journal = Journal(folder.file("applied.jsonl"))
+    return Trash(journal, Files(config.input.storage_options))
+
+
+def read_plan(folder: RunFolder) -> list[dict[str, Any]]:
+    """Return the rows of a run's plan; raises RunError if there is none."""
+    path = folder.file("plan.parquet")
+    if not path.is_file():
+        raise RunError(
+            f"{folder.path} holds no plan; `winnow lake plan {folder.path}` makes one"
+        )
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def _read(folder: RunFolder, name: str) -> pa.Table:
+    path = folder.file(name)
+    if not path.is_file():
+        raise _no_scan(folder)
+    return pq.read_table(path)
+
+
+def _no_scan(folder: RunFolder) -> RunError:
+    return RunError(
+        f"{folder.path} holds no finished scan of a lake; "
+        f"`winnow lake scan LAKE --out {folder.path}` makes one"
+    )

@@ -1,0 +1,343 @@
+"""The stages of a lake's scan: each settles pairs of tables by as little as it can.
+
+Schema and min-max read footers only; the sketch pass reads the columns that pairs still
+name, once; samples and content read the tables of the pairs that are left. What an
+earlier scan worked out of tables that did not change is not read again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.config.lake import LakeConfig
+from winnow.core.engine import Engine
+from winnow.lake.compare import partial, sketches
+from winnow.lake.compare.content import content_reads, verify_edges
+from winnow.lake.compare.findings import Findings
+from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.compare.sample import sample_edges, sample_reads
+from winnow.lake.compare.sketched import Refuted, Sketches
+from winnow.lake.compare.verdicts import Verdicts
+from winnow.lake.compare.witness import bound_witness
+from winnow.lake.kernels.min_max import refute, refuting_keys
+from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges
+from winnow.lake.kernels.table_sketch import Sizes
+from winnow.lake.kernels.tables import ColumnStatistics
+from winnow.lake.memory import PairMemory, SketchMemory
+
+Ints = npt.NDArray[np.int64]
+Statistics = Sequence[Mapping[str, ColumnStatistics]]
+
+_Item = TypeVar("_Item")
+_MB = 1e6
+#: Stored bytes that are read between two notes of what was found.
+_CHUNK_BYTES = 2 * 2**30
+
+
+@dataclass
+class Stages:
+    """A scan while it happens."""
+
+    config: LakeConfig
+    engine: Engine
+    tables: HashedTables
+    #: Statistics of the footers, by table and compared name.
+    statistics: Statistics
+    sketch_memory: SketchMemory
+    pair_memory: PairMemory
+    sketches: Sketches = field(init=False)
+    findings: Findings = field(init=False)
+    #: Where the sketches of a refuted pair's child say the missing value stands:
+    #: (pair, compared name or None for the row, position).
+    missing_values: list[tuple[int, str | None, int]] = field(default_factory=list)
+    #: Likewise for pairs whose rows were compared: (pair, position).
+    missing_rows: list[tuple[int, int]] = field(default_factory=list)
+    _schema: SchemaEdges = field(init=False)
+
+    @property
+    def bag(self) -> bool:
+        """Whether rows count as often as they occur."""
+        return self.config.semantics == "bag"
+
+    @property
+    def sizes(self) -> Sizes:
+        """Sizes of the sketches."""
+        return sizes_of(self.config)
+
+    def schema(self) -> int:
+        """Find the pairs whose column names are contained; return the bytes read."""
+        found = candidate_edges(
+            [
+                {column.name: column.family for column in table.columns}
+                for table in self.tables.reader.tables
+            ],
+            self.config.column_names == "folded",
+            self.config.ignore_columns,
+        )
+        self._schema = found
+        self.findings = Findings(Edges(found.child, found.parent))
+        at = np.flatnonzero(found.incomparable >= 0)
+        reasons = [self._incomparable(i) for i in at.tolist()]
+        self.findings.cannot_compare(at, "schema", reasons)
+        return 0
+
+    def min_max(self) -> int:
+        """Refute pairs by the bounds in footers; return the bytes read."""
+        self._by_bounds("min_max", self.statistics, "")
+        return 0
+
+    def sketch(self) -> int:
+        """Sketch what is left to compare, refute by it; return the bytes read."""
+        read = self._sketch_tables()
+        self._without_unreadable()
+        found = self.sketches.statistics
+        merged = [{**own, **found.get(i, {})} for i, own in enumerate(self.statistics)]
+        self._by_bounds("sketch", merged, ", as its sketch pass found")
+        at = self.findings.open()
+        refuted = self.sketches.refute(self.tables, self._edges(at), self.bag)
+        lost = np.flatnonzero(refuted.missing)
+        reasons = [self._missing(int(at[i]), refuted, i) for i in lost.tolist()]
+        self.findings.refute(at[lost], "sketch", reasons)
+        self.missing_values += [
+            (int(at[i]), refuted.column[i], int(refuted.witness[i]))
+            for i in lost.tolist()
+        ]
+        return read
+
+    def sample(self) -> int:
+        """Look the rows that the sketches keep up in the parents; return bytes read."""
+        at = self.findings.open()
+        found, read = self._counted("sample", at, self._sampled)
+        self._settle_exact(at[found.exact], found.take(found.exact))
+        lost = ~found.exact & ~found.contained(self.bag)
+        some = found.take(lost)
+        kind = "rows" if self.bag else "distinct rows"
+        reasons = [
+            f"{count - there:,} of {count:,} sampled {kind} are not in the parent"
+            for count, there in some.counts(self.bag)
+        ]
+        self._refute_rows(at[lost], "sample", reasons, some)
+        return read
+
+    def content(self) -> int:
+        """Compare all rows of the pairs that are left; return the bytes read."""
+        at = self.findings.open()
+        found, read = self._counted("content", at, self._verified)
+        self._settle_exact(at, found)
+        return read
+
+    def partial(self) -> tuple[int, int, int]:
+        """Count how much of a nearly contained child its parent holds.
+
+        Returns how many pairs were suggested and found, and the bytes read.
+        """
+        if not self.config.partial.enabled:
+            return 0, 0, 0
+        at = self.findings.refuted()
+        at = at[np.isnan(self.findings.containment[at])]
+        chosen = partial.candidates(
+            self.tables, self.sketches, self._edges(at), self.config.partial
+        )
+        at = at[chosen]
+        found, read = self._counted("partial", at, self._measured)
+        share = found.containment(self.bag)
+        near = found.exact & (share >= self.config.partial.min_containment)
+        self.findings.count_partial(at[near], share[near])
+        positions = found.witness(self.bag)[near].tolist()
+        self.missing_rows += zip(at[near].tolist(), positions, strict=True)
+        return len(at), int(near.sum()), read
+
+    def _edges(self, at: Ints) -> Edges:
+        return self.findings.edges.take(at)
+
+    def _incomparable(self, i: int) -> str:
+        key = self._schema.keys[self._schema.incomparable[i]]
+        one, other = (
+            self.tables.reader.tables[t].column(self.tables.names[t][key]).family
+            for t in (int(self._schema.child[i]), int(self._schema.parent[i]))
+        )
+        return f"column {key}: {one} in the child, {other} in the parent"
+
+    def _by_bounds(self, stage: str, statistics: Statistics, how: str) -> None:
+        at = self.findings.open()
+        keys = refuting_keys(self._schema.take(at), statistics, self.bag)
+        lost = np.flatnonzero(keys >= 0)
+        reasons, witnesses = [], []
+        told: dict[tuple[Any, ...], str | None] = {}
+        for i, k in zip(at[lost].tolist(), keys[lost].tolist(), strict=True):
+            key = self._schema.keys[k]
+            child, parent = int(self._schema.child[i]), int(self._schema.parent[i])
+            name = self.tables.names[child][key]
+            family = self.tables.reader.tables[child].column(name).family
+            found = refute(
+                statistics[child][key], statistics[parent][key], family, self.bag
+            )
+            assert found is not None
+            reasons.append(f"column {name}: {found.reason}{how}")
+            # Few values of a child witness against all of its parents.
+            value = child, k, found.null, found.witness
+            if value not in told:
+                told[value] = bound_witness(name, found, family)
+            witnesses.append(told[value])
+        self.findings.refute(at[lost], stage, reasons)
+        self.findings.tell(at[lost], "witness", witnesses)
+
+    def _sketch_tables(self) -> int:
+        """Sketch the tables that open pairs name, noting what is done as it goes."""
+        at = self.findings.open()
+        if self.config.partial.enabled and self.config.partial.read_all:
+            at = np.flatnonzero(~self.findings.incomparable)
+        wanted = sketches.wanted_of(
+            self.tables,
+            self._edges(at),
+            sketches.unknown_bounds(self.statistics),
+            sketches.unsure_texts(self.tables, self.config.input.check_text_mb * _MB),
+        )
+        read, kept = sketches.divided(wanted, self.sketch_memory.known())
+        found = [kept]
+        for some in _chunks(read, lambda w: self.tables.bytes_of({w.table: w.columns})):
+            new = sketches.sketch_tables(self.engine, self.tables, some, self.sizes)
+            self.engine.clear()
+            self.sketch_memory.remember(new)
+            found.append(new.table)
+        self.sketches = Sketches(pa.concat_tables(found), self.sizes)
+        return self.tables.bytes_of({item.table: item.columns for item in read})
+
+    def _without_unreadable(self) -> None:
+        """Settle the pairs of tables whose rows cannot be read."""
+        broken = self.sketches.unreadable
+        if not broken:
+            return
+        at = self.findings.open()
+        pairs = zip(at.tolist(), *self._edges(at), strict=True)
+        lost = {
+            i: name
+            for i, *pair in pairs
+            if (name := next((t for t in map(int, pair) if t in broken), None))
+            is not None
+        }
+        reasons = [
+            f"{self.tables.reader.tables[t].name}: {broken[t]}" for t in lost.values()
+        ]
+        self.findings.cannot_compare(np.array([*lost], np.int64), "sketch", reasons)
+
+    def _missing(self, pair: int, refuted: Refuted, i: int) -> str:
+        column, others = refuted.column[i], int(refuted.missing[i]) - 1
+        if column is None:
+            return "a row in its sketch is not in the parent"
+        name = self.tables.names[int(self._schema.child[pair])][column]
+        more = f"; likewise in {others} more" if others else ""
+        return f"column {name}: a value in its sketch is not in the parent{more}"
+
+    def _counted(
+        self,
+        what: str,
+        at: Ints,
+        count: Callable[[Edges], Iterator[tuple[Ints, Verdicts, int]]],
+    ) -> tuple[Verdicts, int]:
+        """Return verdicts on pairs, those known from before not worked out again."""
+        edges = self._edges(at)
+        known, verdicts = self.pair_memory.counted(what, edges)
+        rest, read = np.flatnonzero(~known), 0
+        if len(rest):
+            for places, found, stored in count(edges.take(rest)):
+                self.engine.clear()
+                some = rest[places]
+                self.pair_memory.remember_counts(what, edges.take(some), found)
+                for column, values in zip(verdicts, found, strict=True):
+                    column[some] = values
+                read += stored
+        return verdicts, read
+
+    def _sampled(self, edges: Edges) -> Iterator[tuple[Ints, Verdicts, int]]:
+        found = sample_edges(self.engine, self.tables, self.sketches, edges)
+        reads = sample_reads(self.tables, self.sketches, edges)
+        yield np.arange(len(edges.child)), found, self.tables.bytes_of(reads)
+
+    def _verified(self, edges: Edges) -> Iterator[tuple[Ints, Verdicts, int]]:
+        # Pairs whose children have the same columns share what is read.
+        together: dict[tuple[str, ...], list[int]] = defaultdict(list)
+        for i, child in enumerate(edges.child.tolist()):
+            together[self.tables.names_of(child)].append(i)
+
+        def stored(some: list[int]) -> int:
+            places = np.array(some)
+            return self.tables.bytes_of(content_reads(self.tables, edges.take(places)))
+
+        for groups in _chunks(list(together.values()), stored):
+            places = np.array([i for some in groups for i in some])
+            chosen = edges.take(places)
+            found = verify_edges(self.engine, self.tables, chosen)
+            reads = content_reads(self.tables, chosen)
+            yield places, found, self.tables.bytes_of(reads)
+
+    def _measured(self, edges: Edges) -> Iterator[tuple[Ints, Verdicts, int]]:
+        found = partial.measure(
+            self.engine,
+            self.tables,
+            self.sketches,
+            edges,
+            self.config.partial.min_containment,
+        )
+        whole = np.array(
+            [self.sketches.kmv(c, None).complete for c in edges.child.tolist()]
+        )
+        read = self.tables.bytes_of(sample_reads(self.tables, self.sketches, edges))
+        compared = edges.take(found.exact & ~whole)
+        read += self.tables.bytes_of(content_reads(self.tables, compared))
+        yield np.arange(len(edges.child)), found, read
+
+    def _settle_exact(self, at: Ints, found: Verdicts) -> None:
+        """Settle pairs all of whose rows were compared."""
+        held = found.contained(self.bag)
+        kind = "rows" if self.bag else "distinct rows"
+        self.findings.confirm(
+            at[held],
+            [
+                f"all {count:,} {kind} are in the parent" if count else "it has no rows"
+                for count, _ in found.take(held).counts(self.bag)
+            ],
+        )
+        lost = found.take(~held)
+        reasons = [
+            f"{count - there:,} of {count:,} {kind} are not in the parent"
+            for count, there in lost.counts(self.bag)
+        ]
+        self._refute_rows(at[~held], "content", reasons, lost)
+        self.findings.containment[at[~held]] = lost.containment(self.bag)
+
+    def _refute_rows(
+        self, at: Ints, stage: str, reasons: Sequence[str], found: Verdicts
+    ) -> None:
+        self.findings.refute(at, stage, reasons)
+        witness = found.witness(self.bag).tolist()
+        self.missing_rows += zip(at.tolist(), witness, strict=True)
+
+
+def sizes_of(config: LakeConfig) -> Sizes:
+    """Return the sizes of a recipe's sketches."""
+    num_perm = config.sketch.num_perm if config.partial.enabled else 0
+    return Sizes(config.sketch.kmv, config.content.sample_rows, num_perm)
+
+
+def _chunks(
+    items: Iterable[_Item], size: Callable[[_Item], int]
+) -> Iterator[list[_Item]]:
+    """Yield runs of items of about `_CHUNK_BYTES` together."""
+    some: list[_Item] = []
+    total = 0
+    for item in items:
+        some.append(item)
+        total += size(item)
+        if total >= _CHUNK_BYTES:
+            yield some
+            some, total = [], 0
+    if some:
+        yield some

@@ -1,0 +1,138 @@
+"""What a scan adds to its verdicts: a witness row, a query that gives a table back."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.core.errors import WinnowError
+from winnow.core.run_folder import RunFolder
+from winnow.lake.compare.hashed_tables import Edges
+from winnow.lake.compare.rebuild import query_by_side_file, query_of
+from winnow.lake.compare.row_hashes import RowHashes
+from winnow.lake.compare.witness import row_witnesses, value_witnesses
+from winnow.lake.run import side_file
+from winnow.lake.stages import Stages
+
+Ints = npt.NDArray[np.int64]
+
+#: A compared name, or None for the whole row; and the position of the row.
+_Place = tuple[str | None, int]
+
+_MB = 1e6
+#: What a pair counts as at least, in MB: opening and matching take their time, too.
+_LEAST = 0.5
+#: Queries that are found between two notes of them.
+_NOTED = 64
+
+
+def add_witnesses(stages: Stages) -> tuple[int, int]:
+    """Read rows (or values) that parents lack; return how many pairs and bytes."""
+    rows = {pair: place for pair, place in stages.missing_rows if place >= 0}
+    read = _add(stages, "row", {pair: (None, place) for pair, place in rows.items()})
+    values = {
+        pair: (column, place)
+        for pair, column, place in stages.missing_values
+        if place >= 0 and pair not in rows
+    }
+    return len(rows) + len(values), read + _add(stages, "value", values)
+
+
+def _add(stages: Stages, what: str, places: Mapping[int, _Place]) -> int:
+    at = np.array(sorted(places), np.int64)
+    edges = stages.findings.edges.take(at)
+    known, texts = stages.pair_memory.texts(what, edges)
+    new = np.flatnonzero(~known)
+    wanted: dict[tuple[int, str | None], list[int]] = defaultdict(list)
+    for i in new.tolist():
+        wanted[int(edges.child[i]), places[int(at[i])][0]].append(i)
+    read = 0
+    for (child, column), some in wanted.items():
+        positions = np.array([places[int(at[i])][1] for i in some])
+        read += _read(stages, child, column, positions)
+        unique, back = np.unique(positions, return_inverse=True)
+        found = (
+            row_witnesses(stages.tables, child, unique)
+            if column is None
+            else value_witnesses(stages.tables, child, column, unique)
+        )
+        for i, place in zip(some, back.tolist(), strict=True):
+            texts[i] = found[place]
+    learned = [texts[i] for i in new.tolist()]
+    stages.pair_memory.remember_texts(what, edges.take(new), learned)
+    stages.findings.tell(at, "witness", texts)
+    return read
+
+
+def _read(stages: Stages, child: int, column: str | None, positions: Ints) -> int:
+    own = stages.tables.names[child]
+    names = list(own.values()) if column is None else [own[column]]
+    return stages.tables.reader.bytes_of_rows(child, positions, names)
+
+
+def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
+    """Find the query of each contained table; return how many pairs and bytes, at most.
+
+    A query may read a side file that only `winnow lake plan` writes, and only for a
+    table that it deletes.
+    """
+    at = np.flatnonzero(stages.findings.contained)
+    edges = stages.findings.edges.take(at)
+    stored = np.array([table.bytes for table in stages.tables.reader.tables], np.int64)
+    size = stored[edges.child] + stored[edges.parent]
+    searched = _searched(edges, size, stages.config.rebuild.search_mb * _MB)
+    texts: list[str | None] = [None] * len(at)
+    read, hashes = 0, RowHashes(stages.tables)
+    for some in np.array_split(searched, -(-len(searched) // _NOTED) or 1):
+        known, found = stages.pair_memory.texts("rebuild", edges.take(some))
+        for i in np.flatnonzero(~known).tolist():
+            found[i] = _query(stages, folder, edges.take(some[i : i + 1]), hashes)
+            read += int(size[some[i]])
+        new = np.flatnonzero(~known)
+        stages.pair_memory.remember_texts(
+            "rebuild", edges.take(some[new]), [found[i] for i in new.tolist()]
+        )
+        for i, text in zip(some.tolist(), found, strict=True):
+            texts[i] = text
+    for i in np.setdiff1d(np.arange(len(at)), searched).tolist():
+        texts[i] = _query(stages, folder, edges.take(np.array([i])), None)
+    stages.findings.tell(at, "rebuild_sql", texts)
+    return len(at), read
+
+
+def _searched(edges: Edges, size: Ints, most: float) -> Ints:
+    """Return the pairs whose shortest query is looked for; the graph alone decides.
+
+    size: stored bytes of both tables of each pair. Each child's smallest pair comes
+    before any second one of a child, small pairs before large ones.
+    """
+    order = np.lexsort((edges.parent, edges.child, size))
+    _, first = np.unique(edges.child[order], return_index=True)
+    later = np.ones(len(order), np.bool_)
+    later[first] = False
+    order = order[np.argsort(later, kind="stable")]
+    cost = np.cumsum(np.maximum(size[order], _LEAST * _MB))
+    chosen: Ints = order[cost <= most]
+    return chosen
+
+
+def _query(
+    stages: Stages, folder: RunFolder, pair: Edges, hashes: RowHashes | None
+) -> str | None:
+    """Return the query of a pair, the shortest if there are `hashes` to look for it."""
+    child, parent = int(pair.child[0]), int(pair.parent[0])
+    own = stages.tables.reader.tables
+    versions = {own[i].name: own[i].fingerprint for i in (child, parent)}
+    place = side_file(folder, versions, own[child].name, own[parent].name)
+    try:
+        if hashes is not None:
+            return query_of(hashes, child, parent, place)
+        return query_by_side_file(stages.tables, child, parent, os.fspath(place))
+    except (WinnowError, ValueError, OSError, pa.ArrowException):
+        # SQL has no notation for a value, or no way to read a file: there is no query.
+        return None

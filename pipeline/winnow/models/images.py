@@ -1,0 +1,225 @@
+"""Untrusted image bytes to RGB pixels.
+
+Every refusal is an `ImageRejected` with a short, stable reason, so that one bad file
+becomes one quarantined row and never the end of a run.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from winnow.core.errors import WinnowError
+from winnow.core.hashing import digest
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+# Formats whose decoders run inside this process and know their own magic number (a
+# JPEG may turn out to be a multi-picture MPO). EPS is absent because Pillow hands it
+# to Ghostscript, a program of its own.
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+)
+
+#: Pillow's own threshold: an RGB image of 256 MiB.
+DEFAULT_MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
+
+_EXIF_ORIENTATION = 0x0112
+_EXIF_SOURCES = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+_opening = threading.Lock()
+
+
+class ImageRejected(WinnowError):
+    """The bytes are no usable image; `str(error)` is the reason for the ledger.
+
+    One of "image_empty", "image_truncated", "image_undecodable: WHY",
+    "image_too_large: WxH > LIMIT" (or "… tile", of a TIFF).
+    """
+
+
+def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+    """Decode `data` to an upright RGB image of at most `max_pixels` pixels.
+
+    The size is checked in the header, before any pixel is decompressed. Animations
+    give their first frame. As in open_clip (`convert("RGB")`) transparency is dropped,
+    not blended, and palettes and CMYK (Adobe's inverted kind too) become their
+    colours; unlike there, 16-bit grey is scaled to 8 bits, not clipped to white, and
+    EXIF orientation is applied, because it is how people see the picture.
+
+    Raises ImageRejected.
+    """
+    image = _open(data, max_pixels)
+    try:
+        image.load()
+        return _to_rgb(_upright(image))
+    except Exception as error:  # any decoder may raise anything on hostile bytes
+        raise ImageRejected(_reason(error)) from None
+
+
+def header_size(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """Return (width, height) as `decode_rgb` would give them, from the header alone.
+
+    Raises ImageRejected under the same conditions, but for damage to the pixels.
+    """
+    image = _open(data, max_pixels)
+    width, height = image.size
+    # Pillow has already turned a TIFF's size.
+    if image.format != "TIFF" and _orientation(image) >= 5:
+        return height, width
+    return width, height
+
+
+Box = tuple[float, float, float, float]
+
+
+def grey_squares(
+    image: Image.Image, side: int, boxes: Sequence[Box]
+) -> npt.NDArray[np.uint8]:
+    """Return parts of an RGB image squeezed to grey: (boxes, side, side) uint8.
+
+    A box is (left, top, right, bottom) in fractions of width and height.
+    """
+    from PIL.Image import Resampling
+
+    grey, (width, height) = image.convert("L"), image.size
+    parts = [
+        grey.resize(
+            (side, side),
+            Resampling.LANCZOS,
+            (left * width, top * height, right * width, bottom * height),
+        )
+        for left, top, right, bottom in boxes
+    ]
+    return np.stack([np.asarray(part) for part in parts])
+
+
+def pixel_digest(image: Image.Image) -> bytes:
+    """Return a 128-bit digest of an RGB image's size and pixels."""
+    width, height = image.size
+    return digest(f"{width}x{height}".encode(), image.tobytes())
+
+
+def _open(data: bytes, max_pixels: int) -> Image.Image:
+    from PIL import Image
+
+    if not data:
+        raise ImageRejected("image_empty")
+    try:
+        with _without_pillows_limit():
+            image = Image.open(io.BytesIO(data), formats=_formats())
+    except Exception as error:
+        raise ImageRejected(_reason(error)) from None
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageRejected(f"image_too_large: {width}x{height} > {max_pixels}")
+    return image
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Return the formats that this build of Pillow has a decoder for."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Silence Pillow's bomb warning; the limit that counts is the caller's.
+
+    A warning filter would not do: before Python 3.14 it is not safe in threads.
+    """
+    from PIL import Image
+
+    with _opening:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _orientation(image: Image.Image) -> int:
+    if not any(source in image.info for source in _EXIF_SOURCES):
+        return 1
+    try:
+        value = image.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # damaged metadata does not make the picture unusable
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    from PIL.Image import Transpose
+
+    if image.format == "TIFF":  # Pillow has done it while loading
+        return image
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import Image
+
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_to_8_bit(image))
+    # Pillow warns that these bytes will be lost; losing them is what we ask for.
+    image.info.pop("transparency", None)
+    return image.convert("RGB")
+
+
+def _to_8_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Scale deep greys: integers by their high byte, as Pillow does for 16-bit RGB.
+
+    Floats are taken as fractions of white if none exceeds 1, else as 0–255.
+    """
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0)
+        white = 255.0 if values.max() <= 1.0 else 1.0
+        return np.asarray(np.rint(values * white).clip(0, 255), np.uint8)
+    levels: npt.NDArray[np.int64] = np.asarray(image, np.int64)
+    return np.asarray(levels.clip(0, 0xFFFF) >> 8, np.uint8)
+
+
+def _reason(error: Exception) -> str:
+    from PIL import Image, UnidentifiedImageError
+
+    message = str(error).partition("\n")[0]
+    if isinstance(error, Image.DecompressionBombError):  # a tile beyond its image
+        return "image_too_large: tile"
+    if "truncated" in message.lower() or isinstance(error, EOFError):
+        return "image_truncated"
+    if isinstance(error, UnidentifiedImageError):
+        return "image_undecodable: unknown format"
+    # An address in memory would make the reason differ from run to run.
+    message = re.sub(r"<[^>]* at 0x[0-9a-f]+>", "", message).strip()
+    return f"image_undecodable: {message[:80] or type(error).__name__}"

@@ -1,0 +1,1 @@
+"""What kernels of every product share: the compiler, MinHash permutations."""

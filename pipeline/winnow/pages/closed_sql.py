@@ -1,0 +1,288 @@
+"""DuckDB closed to the world: SELECTs over views, within limits, and nothing else.
+
+Three layers, each of which a test attacks by itself:
+
+1. The parsed statement: one SELECT (or EXPLAIN of one), whose every part reads. This
+   is needed although files are closed: a COPY inside WITH counts as a SELECT and could
+   write to the folder that DuckDB spills to.
+2. The engine: external access off but for the listed files, no extensions, no secrets,
+   configuration locked, every query in a read-only transaction.
+3. Limits: memory with spilling, time (interrupted from a timer), rows.
+
+See DuckDB's page "Securing DuckDB".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from winnow.core.errors import QueryError
+
+#: Rows of a batch that comes back: few, since a row may hold an image.
+_BATCH_ROWS = 2048
+_SPILL = "20GiB"
+
+# Kinds of query nodes that read; INSERT, COPY and the like are nodes of other kinds.
+_READING = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+#: Functions that make rows from their arguments alone. No other table function may be
+#: called: those read files, change the engine, or parse SQL that was not checked.
+_TABLE_FUNCTIONS = {
+    "generate_series",
+    "generate_subscripts",
+    "json_each",
+    "json_tree",
+    "range",
+    "regexp_split_to_table",
+    "repeat",
+    "unnest",
+}
+#: Functions of rows with an effect, or an answer, outside the query.
+_FORBIDDEN = {
+    "current_setting",
+    "getenv",
+    "nextval",
+    "pg_sleep",
+    "setval",
+    "sleep_ms",
+    "write_log",
+}
+_EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\s", re.IGNORECASE)
+
+
+class ClosedSql:
+    """A DuckDB in memory that opens the given files and no other.
+
+    `views` is SQL run before it closes. Threads may query at once; each query has a
+    connection of its own. Memory and disk are bounded, so is what a query may take.
+    """
+
+    def __init__(
+        self,
+        views: Sequence[str],
+        files: Sequence[str],
+        *,
+        memory_mb: int = 512,
+        filesystems: Sequence[Any] = (),
+    ) -> None:
+        self.scratch = Path(tempfile.mkdtemp(prefix="winnow-query-"))
+        self._connection = duckdb.connect(
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "allow_community_extensions": "false",
+                "allow_persistent_secrets": "false",
+                "python_enable_replacements": "false",
+                "memory_limit": f"{memory_mb}MB",
+                "temp_directory": str(self.scratch),
+                "max_temp_directory_size": _SPILL,
+            }
+        )
+        connection = self._connection
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            for filesystem in filesystems:
+                connection.register_filesystem(filesystem)
+            allowed = ", ".join(map(literal, files))
+            connection.execute(f"SET allowed_paths = [{allowed}]")
+            for view in views:
+                connection.execute(view)
+            connection.execute("SET enable_external_access = false")
+            connection.execute("SET lock_configuration = true")
+        except BaseException:
+            self.close()
+            raise
+
+    def define(self, view: str) -> None:
+        """Run a CREATE VIEW of our own making, after the engine has closed."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(view)
+
+    def store(self, view: str, order: str) -> None:
+        """Replace a view by its rows in the scratch folder; raises QueryError."""
+        file = literal(str(self.scratch / f"{view}.parquet"))
+        with self._connection.cursor() as cursor:
+            try:
+                cursor.execute(f"COPY (FROM {view} ORDER BY {order}) TO {file}")
+                cursor.execute(
+                    f"CREATE OR REPLACE VIEW {view} AS FROM read_parquet([{file}])"
+                )
+            except duckdb.Error as error:
+                raise _failed(error) from error
+
+    def columns(self, view: str) -> list[tuple[str, str]]:
+        """Return a view's columns and their SQL types."""
+        # Of a view called `tables`, DESCRIBE alone would list every view instead.
+        described = f"DESCRIBE SELECT * FROM {identifier(view)}"
+        with self._connection.cursor() as cursor:
+            found = cursor.execute(described).fetchall()
+        return [(name, kind) for name, kind, *_ in found]
+
+    def tables_of(self, sql: str) -> set[str]:
+        """Return the names of views that a query reads, in lower case.
+
+        Raises QueryError if it is anything but one reading statement.
+        """
+        with self._connection.cursor() as cursor:
+            statement = _only_statement(cursor, sql)
+            rest = sql
+            if statement.type == duckdb.StatementType.EXPLAIN:
+                rest = _EXPLAIN.sub("", sql, count=1)
+            asked = "SELECT json_serialize_sql(?)"
+            (text,) = cursor.execute(asked, [rest]).fetchone() or ("{}",)
+        tree = json.loads(text)
+        if tree.get("error", True) or len(tree["statements"]) != 1:
+            raise QueryError(
+                "only a SELECT can be asked here: "
+                + str(tree.get("error_message", "this is none"))
+            )
+        tables: set[str] = set()
+        _require_reading(tree, tables)
+        return tables
+
+    def stream(
+        self, sql: str, parameters: Sequence[Any], seconds: float | None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a checked query; the first batch may be empty.
+
+        Raises QueryError if it fails, or takes longer than `seconds` between start
+        and end, the time that its reader takes included.
+        """
+        cursor = self._connection.cursor()
+        clock = _Clock(cursor, seconds)
+        try:
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            asked = cursor.sql(sql, params=list(parameters) or None)
+            reader = asked.to_arrow_reader(_BATCH_ROWS)
+            # Not from lists, for which Arrow imports pandas.
+            empty = [pa.nulls(0, field.type) for field in reader.schema]
+            yield pa.RecordBatch.from_arrays(empty, schema=reader.schema)
+            for batch in reader:
+                clock.check()
+                yield batch
+            clock.check()
+        except (duckdb.Error, pa.ArrowException, OSError, RuntimeError) as error:
+            clock.check(error)
+            raise _failed(error) from error
+        finally:
+            clock.stop()
+            cursor.close()
+
+    def close(self) -> None:
+        """Close the database and remove what it spilled."""
+        self._connection.close()
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+class _Clock:
+    """Interrupts a connection's query when its time is up, until it has stopped."""
+
+    def __init__(self, cursor: Any, seconds: float | None) -> None:
+        self._cursor, self._seconds = cursor, seconds
+        self._done, self._late = threading.Event(), False
+        self._thread: threading.Thread | None = None
+        if seconds is not None:
+            self._thread = threading.Thread(target=self._watch, daemon=True)
+            self._thread.start()
+
+    def _watch(self) -> None:
+        if self._done.wait(self._seconds):
+            return
+        self._late = True
+        while not self._done.wait(0.05):
+            # Once is not enough: an interrupt before a query starts is forgotten.
+            self._cursor.interrupt()
+
+    def check(self, cause: BaseException | None = None) -> None:
+        """Raise QueryError if the time is up."""
+        if self._late:
+            raise QueryError(
+                f"the query took longer than {self._seconds:g} s and was stopped; "
+                "allow more seconds, or ask for less"
+            ) from cause
+
+    def stop(self) -> None:
+        """End the watch."""
+        self._done.set()
+        if self._thread is not None:
+            self._thread.join()
+
+
+def _only_statement(cursor: Any, sql: str) -> Any:
+    try:
+        statements = cursor.extract_statements(sql)
+    except duckdb.Error as error:
+        raise _failed(error) from error
+    if len(statements) != 1:
+        raise QueryError(f"one statement at a time, not {len(statements)}")
+    kinds = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    if statements[0].type not in kinds:
+        raise QueryError(
+            f"{statements[0].type.name} is not allowed: a run is read with SELECT "
+            "(also WITH, DESCRIBE, SUMMARIZE, SHOW TABLES and EXPLAIN), never changed"
+        )
+    return statements[0]
+
+
+def _require_reading(tree: Any, tables: set[str]) -> None:
+    """Walk a parsed statement; raises QueryError at what does not only read."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            waiting += node.values()
+            _require_reading_node(node, tables)
+
+
+def _require_reading_node(node: dict[str, Any], tables: set[str]) -> None:
+    kind = node.get("type")
+    if "info_type" in node or (
+        isinstance(kind, str) and kind.endswith("_NODE") and kind not in _READING
+    ):
+        raise QueryError(f"{str(kind).removesuffix('_NODE')} is not allowed in a query")
+    if kind == "BASE_TABLE":
+        tables.add(str(node["table_name"]).lower())
+    if kind == "SHOW_REF":
+        tables.add(str(node.get("table_name", "")).lower().strip('"'))
+    if kind == "TABLE_FUNCTION":
+        name = str(node["function"].get("function_name", "?")).lower()
+        if name not in _TABLE_FUNCTIONS:
+            allowed = ", ".join(sorted(_TABLE_FUNCTIONS))
+            raise QueryError(
+                f"FROM {name}(…) is not allowed: a query reads the run's views and "
+                f"nothing else (functions that make rows: {allowed})"
+            )
+    elif str(node.get("function_name", "")).lower() in _FORBIDDEN:
+        raise QueryError(f"{node['function_name']}() is not allowed in a query")
+
+
+def _failed(error: BaseException) -> QueryError:
+    # What follows shows the query again, or names settings that are locked.
+    text = re.split("\n\n(?:LINE |Possible solutions)", str(error))[0].strip()
+    return QueryError(text or repr(error))
+
+
+def create_views(bodies: Mapping[str, str]) -> list[str]:
+    """Return the statements that make views of SELECTs, by the views' names."""
+    return [f"CREATE VIEW {name} AS {body}" for name, body in bodies.items()]
+
+
+def literal(text: str) -> str:
+    """Return a string as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def identifier(name: str) -> str:
+    """Return a name as SQL."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,54 @@
+"""What a run was made with: settings, versions, input, model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from winnow.pages.answers import Section, size
+
+
+def provenance(folder: Path) -> Section:
+    """Return the settings as text, and the manifest's facts as (name, value) rows."""
+    lock, manifest = folder / "config.lock.yaml", folder / "manifest.json"
+    settings = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+    found = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    return {
+        "settings": settings,
+        "facts": _facts(found),
+        "finished": bool(found),
+    }
+
+
+def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    facts = []
+    pool = manifest.get("input")
+    if isinstance(pool, dict):
+        shards = pool.get("shards", [])
+        total = sum(shard.get("bytes") or 0 for shard in shards)
+        facts.append(
+            ("input", f"{pool.get('root')}, {len(shards):,} shards, {size(total)}")
+        )
+        facts += [
+            ("could not be read", f"{bad['path']}: {bad['reason']}")
+            for bad in pool.get("unreadable_files", [])[:20]
+        ]
+    facts += [
+        (name, str(manifest[name]))
+        for name in ("lake", "seed", "python")
+        if name in manifest
+    ]
+    for name, number in sorted((manifest.get("versions") or {}).items()):
+        facts.append((name, str(number)))
+    steps = manifest.get("steps")
+    for step, values in (steps if isinstance(steps, dict) else {}).items():
+        facts.append((f"step {step}", _line(values)))
+    return facts
+
+
+def _line(values: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{name} {value}" if not isinstance(value, dict) else f"{name} ({_line(value)})"
+        for name, value in values.items()
+    )

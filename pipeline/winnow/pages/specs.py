@@ -1,0 +1,223 @@
+"""What the charts of a page look like, as Vega-Lite."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from winnow.pages.charts import DROPPED, KEPT, OTHER, Spec
+
+Row = dict[str, Any]
+
+NARROW, WIDE = 330, 680
+
+_FATES = {"kept": KEPT, "dropped": DROPPED, "quarantined": OTHER}
+# A letter of a label, as wide as browsers' fonts may make it.
+_LETTER = 7
+_COUNTS = {"tickCount": 4, "format": ",d", "tickMinStep": 1}
+
+
+def _axis(field: str, title: str, **more: Any) -> Spec:
+    return {"field": field, "type": "quantitative", "title": title, **more}
+
+
+def funnel(rows: Sequence[Row], width: int, what: str = "rows") -> Spec:
+    """Return bars of (step, kept, dropped, quarantined), one below the other."""
+    labels = max((len(row["step"]) for row in rows), default=0) * _LETTER + 10
+    shown = [f for f in _FATES if any(row[f] for row in rows)] or ["kept"]
+    return {
+        "width": width - labels - 30,
+        "height": {"step": 26},
+        "padding": 4,
+        "data": {"values": list(rows)},
+        "transform": [{"fold": shown, "as": ["fate", what]}],
+        "mark": {"type": "bar", "height": 16, "cornerRadius": 2},
+        "encoding": {
+            "y": {
+                "field": "step",
+                "type": "nominal",
+                "sort": None,
+                "title": None,
+                "axis": {
+                    "domain": False,
+                    "ticks": False,
+                    "labelColor": "var(--ink)",
+                    "minExtent": labels,
+                },
+            },
+            "x": _axis(what, what, axis=_COUNTS),
+            "color": {
+                "field": "fate",
+                "scale": {"domain": shown, "range": [_FATES[fate] for fate in shown]},
+                "type": "nominal",
+                "title": None,
+            },
+        },
+    }
+
+
+def histogram(rows: Sequence[Row], cut: float | None, title: str) -> Spec:
+    """Return bars of (low, high, kept, dropped), with a line at the cut."""
+    bars: Spec = {
+        "data": {"values": list(rows)},
+        "transform": [{"fold": ["kept", "dropped"], "as": ["fate", "rows"]}],
+        "mark": {"type": "bar", "binSpacing": 1},
+        "encoding": {
+            "x": _axis("low", title, bin={"binned": True}, scale={"zero": False}),
+            "x2": {"field": "high"},
+            "y": _axis("rows", "rows", axis=_COUNTS),
+            "color": {
+                "field": "fate",
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": ["kept", "dropped"], "range": [KEPT, DROPPED]},
+            },
+        },
+    }
+    layers = [bars]
+    if cut is not None:
+        at: Spec = {"x": {"datum": cut, "type": "quantitative"}}
+        line = {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.5}
+        layers.append({"data": {"values": [{}]}, "mark": line, "encoding": at})
+        note = {"type": "text", "dx": -4, "align": "right", "text": "cut"}
+        place = {**at, "y": {"value": 6}}
+        layers.append({"data": {"values": [{}]}, "mark": note, "encoding": place})
+    return {"width": NARROW - 60, "height": 150, "padding": 4, "layer": layers}
+
+
+def cluster_map(rows: Sequence[Row], width: int) -> Spec:
+    """Return circles of (x, y, size, keep_rate, href, description)."""
+    bare = {
+        "axis": None,
+        "type": "quantitative",
+        "scale": {"zero": False, "nice": False},
+    }
+    return {
+        "width": width - 24,
+        "height": min(width - 24, 460),
+        "padding": 12,
+        "data": {"values": list(rows)},
+        "mark": {
+            "type": "circle",
+            "opacity": 0.85,
+            "stroke": "var(--paper)",
+            "strokeWidth": 1,
+        },
+        "encoding": {
+            "x": {"field": "x", **bare},
+            "y": {"field": "y", **bare},
+            "size": _axis(
+                "size",
+                "rows",
+                scale={"range": [30, 1600 if width > NARROW else 600]},
+                legend=None,
+            ),
+            "order": _axis("size", "rows", sort="descending"),
+            "color": _axis(
+                "keep_rate",
+                "keep rate",
+                scale={"domain": [0, 1], "range": RATES},
+                legend={"format": ".0%", "gradientLength": 160},
+            ),
+            "href": {"field": "href"},
+            "description": {"field": "description"},
+        },
+    }
+
+
+#: Keep rates from none to all; legible on light and dark, told apart by colour-blind.
+RATES = ["#d95f0e", "#e39a5b", "#b8b09c", "#5aa3ab", "#0f7f8f"]
+
+
+def quotas(rows: Sequence[Row]) -> Spec:
+    """Return circles of (complexity, quota, size, full)."""
+    return {
+        "width": NARROW - 60,
+        "height": 220,
+        "padding": 4,
+        "data": {"values": list(rows)},
+        "mark": {"type": "point", "filled": True, "opacity": 0.75},
+        "encoding": {
+            "x": _axis("complexity", "complexity (d intra × d inter)"),
+            "y": _axis("quota", "quota (rows to keep)"),
+            "size": _axis("size", "rows", scale={"range": [15, 300]}, legend=None),
+            "color": {
+                "field": "full",
+                "type": "nominal",
+                "title": None,
+                "scale": {
+                    "domain": ["keeps all it has", "keeps a part"],
+                    "range": [KEPT, DROPPED],
+                },
+            },
+            "shape": {
+                "field": "full",
+                "type": "nominal",
+                "title": None,
+                "scale": {
+                    "domain": ["keeps all it has", "keeps a part"],
+                    "range": ["square", "circle"],
+                },
+            },
+        },
+    }
+
+
+def rates(rows: Sequence[Row], overall: float) -> Spec:
+    """Return dots of (label, keep_rate, low, high, verdict) about the overall rate."""
+    colours = {
+        "domain": ["more", "as all", "less"],
+        "range": [DROPPED, "var(--soft)", KEPT],
+    }
+    labels = max((len(row["label"]) for row in rows), default=0) * _LETTER + 8
+    y = {
+        "field": "label",
+        "type": "nominal",
+        "sort": None,
+        "title": None,
+        "axis": {"ticks": False, "minExtent": labels, "labelColor": "var(--ink)"},
+    }
+    colour = {
+        "field": "verdict",
+        "type": "nominal",
+        "title": "removed",
+        "scale": colours,
+        "legend": {
+            "symbolType": "circle",
+            "symbolOpacity": 1,
+            "titleOrient": "left",
+            "titlePadding": 12,
+        },
+    }
+    # A dot at 0 % stands clear of its label.
+    room = {"scale": {"padding": 6}}
+    x = {"type": "quantitative", "axis": {"format": ".0%", "tickCount": 4}, **room}
+    return {
+        "width": NARROW - 26 - labels,
+        "height": {"step": 20},
+        "padding": 4,
+        "data": {"values": list(rows)},
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeDash": [3, 3]},
+                "encoding": {"x": {"datum": overall, "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "low", "title": "kept", **x},
+                    "x2": {"field": "high"},
+                    "color": colour,
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "keep_rate", **x},
+                    "color": colour,
+                },
+            },
+        ],
+    }

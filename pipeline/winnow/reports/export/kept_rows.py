@@ -1,0 +1,178 @@
+"""The rows that a run keeps, with their columns and, if wanted, their scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from winnow.core.errors import ConfigError, InputError, RunError
+from winnow.formats.reader import SampleReader
+from winnow.pages.closed_sql import identifier, literal
+from winnow.pages.database import Rows
+from winnow.reports.database import RunDatabase
+from winnow.reports.pool_sql import RunPool, sample_names
+
+#: Before the name of a step, for a column that a run adds.
+ADDED = "winnow_"
+REPEATS, VECTORS = "repeats", ("image_vector", "text_vector")
+
+_KEPT = (
+    "FROM index_places p JOIN (SELECT uid FROM fates WHERE fate = 'kept') k USING (uid)"
+)
+_ORDER = "ORDER BY p.source, p.row"
+_TEXT = "text_not_utf8"
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What the columns of exported rows are: the uid, the picture, the caption, others.
+
+    `image` and `text` are None where the run has none; `scores` are added by the run.
+    """
+
+    image: str | None
+    text: str | None
+    others: tuple[str, ...]
+    scores: Mapping[str, pa.DataType]
+
+
+class KeptRows:
+    """The rows that a finished run keeps, in the order of its input.
+
+    Columns are called as in the view `samples`: the run's uid is `uid`. Raises RunError
+    if the run is a scan of a lake or not finished, InputError if its input is gone, and
+    ConfigError if a score would have the name of an input column.
+    """
+
+    def __init__(self, database: RunDatabase, *, scores: bool) -> None:
+        self._database = database
+        folder = database.folder
+        if not folder.file("manifest.json").is_file():
+            raise RunError(
+                f"{folder.path} is not finished; the same `winnow run` goes on"
+            )
+        if database.pool is None:
+            raise InputError(database.note)
+        self.pool: RunPool = database.pool
+        self._scores = self._score_columns() if scores else {}
+        clash = sorted(set(self._scores) & set(self.pool.schema.names))
+        if clash:
+            raise ConfigError(
+                f"--with-scores: the input has a column {clash[0]} already; export "
+                "without scores, or rename it"
+            )
+
+    @cached_property
+    def columns(self) -> Columns:
+        """What the rows' columns are."""
+        reader, names = self.pool.reader, sample_names(self.pool)
+        taken = {reader.image, reader.text}
+        others = [n for n in self.pool.schema.names if names[n] and n not in taken]
+        scores = {
+            name: pa.float64() if value == "score" else pa.int32()
+            for name, (_, value) in self._scores.items()
+        }
+        return Columns(reader.image, reader.text, tuple(others), scores)
+
+    def name(self, column: str) -> str:
+        """Return what a column of the input is called here."""
+        return sample_names(self.pool)[column] or column
+
+    def uids(self) -> Iterator[pa.RecordBatch]:
+        """Yield (uid, repeats), sorted by uid."""
+        sql = (
+            f"SELECT p.uid, coalesce(r.count, 1) AS {REPEATS} {_KEPT} "
+            "LEFT JOIN repeats r USING (uid) ORDER BY p.uid"
+        )
+        yield from self._database.stream(sql)
+
+    def batches(self, *, vectors: bool = False) -> Iterator[pa.RecordBatch]:
+        """Yield uid, `image` and `text` of Columns, `extra.NAME` of its others, and
+        its scores, REPEATS, and (if wanted) VECTORS.
+
+        Raises InputError if a row that the run could read no longer can be.
+        """
+        columns = self.columns
+        wanted = [n for n in ("image", "text") if getattr(columns, n) is not None]
+        references = self._database.stream(
+            f"SELECT p.uid, p.source, p.row {_KEPT} {_ORDER}"
+        )
+        beside = _Taken(self._database.stream(self._beside(vectors)))
+        reader: SampleReader = self.pool.reader
+        for batch in reader.read(iter(references), wanted, columns.others):
+            _require_readable(batch)
+            more = beside.take(len(batch))
+            if more["uid"].to_pylist() != batch["uid"].to_pylist():
+                raise RunError("the run changed while it was exported; export again")
+            arrays = dict(zip(batch.schema.names, batch.columns, strict=True))
+            added = [name for name in more.column_names if name != "uid"]
+            arrays |= {name: more[name].combine_chunks() for name in added}
+            yield pa.RecordBatch.from_pydict(arrays)
+
+    def has_vectors(self) -> bool:
+        """Whether the run has embedded anything."""
+        return len(self._database.query("SELECT 1 FROM vectors LIMIT 1")) > 0
+
+    def _beside(self, vectors: bool) -> str:
+        shown = [f"coalesce(r.count, 1) AS {REPEATS}"]
+        joins = ["LEFT JOIN repeats r USING (uid)"]
+        for number, (name, (rows, value)) in enumerate(self._scores.items()):
+            shown.append(f"s{number}.{value} AS {identifier(name)}")
+            joins.append(f"LEFT JOIN ({rows}) s{number} USING (uid)")
+        if vectors:
+            shown += [f"v.{name}" for name in VECTORS]
+            last = "(SELECT step FROM steps WHERE kind = 'embed' ORDER BY position "
+            last += "DESC LIMIT 1)"
+            joins.append(
+                f"LEFT JOIN (FROM vectors WHERE step = {last}) v ON v.uid = p.uid"
+            )
+        return f"SELECT p.uid, {', '.join(shown)} {_KEPT} {' '.join(joins)} {_ORDER}"
+
+    def _score_columns(self) -> dict[str, tuple[str, str]]:
+        """Return the rows, and the column of them, of each score or cluster."""
+        found: dict[str, tuple[str, str]] = {}
+        clustered = "SELECT DISTINCT step, 'cluster_id' AS value FROM members"
+        scored = (
+            "SELECT DISTINCT step, 'score' AS value FROM ledger "
+            "WHERE keep AND score IS NOT NULL"
+        )
+        steps = self._database.query(
+            f"SELECT step, value FROM ({clustered} UNION ALL {scored}) "
+            "JOIN steps USING (step) ORDER BY position"
+        )
+        for row in steps.to_pylist():
+            view = "members" if row["value"] == "cluster_id" else "ledger"
+            rows = f"FROM {view} WHERE step = {literal(row['step'])}"
+            found[ADDED + row["step"]] = (rows, row["value"])
+        return found
+
+
+class _Taken:
+    """Rows of a stream, so many at a time."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self._schema = iter(rows), rows.schema
+        self._held: list[pa.RecordBatch] = []
+
+    def take(self, count: int) -> pa.Table:
+        held = sum(map(len, self._held))
+        while held < count:
+            batch = next(self._rows, None)
+            if batch is None:
+                break
+            self._held.append(batch)
+            held += len(batch)
+        table = pa.Table.from_batches(self._held, self._schema)
+        self._held = table.slice(count).to_batches()
+        return table.slice(0, count).combine_chunks()
+
+
+def _require_readable(batch: pa.RecordBatch) -> None:
+    # A caption that is no text is null here, as it is in the view `samples`.
+    pairs = zip(batch["uid"].to_pylist(), batch["reason"].to_pylist(), strict=True)
+    bad = next((p for p in pairs if p[1] is not None and p[1] != _TEXT), None)
+    if bad is not None:
+        raise InputError(f"row {bad[0]} can no longer be read: {bad[1]}")

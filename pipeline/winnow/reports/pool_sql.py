@@ -1,0 +1,259 @@
+"""The view `samples`: the input's columns, read where they lie, by the run's uids.
+
+Parquet shards are read by the engine itself. JSON Lines, and shards with rows that the
+engine refuses (text that is not UTF-8, a damaged row group), are read by the reader
+that the run used, once, into a scratch file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+
+from winnow.core.errors import InputError, RunError
+from winnow.core.run_folder import RunFolder
+from winnow.formats.jsonl_fields import LINE
+from winnow.formats.reader import SampleReader, by_source, is_binary, single, utf8
+from winnow.formats.shard_format import Unreadable
+from winnow.formats.shards import common_root, find_shards, format_of
+from winnow.pages.closed_sql import identifier, literal
+from winnow.reports.run_sql import RunSql
+
+
+@dataclass(frozen=True)
+class PoolColumns:
+    """What the input's columns are called in the recipe; None: there is none."""
+
+    uid: str | None
+    image: str | None
+    text: str | None
+
+
+class RunPool:
+    """The input of a run, found again by what the run says of it."""
+
+    def __init__(self, folder: RunFolder, config: Mapping[str, Any]) -> None:
+        given = config["input"]
+        self.columns = PoolColumns(**given["columns"])
+        self.root, names = self._shards(folder, given["path"])
+        self.paths = {name: f"{self.root.rstrip('/')}/{name}" for name in names}
+
+    @staticmethod
+    def _shards(folder: RunFolder, path: list[str]) -> tuple[str, list[str]]:
+        manifest = folder.file("manifest.json")
+        if manifest.is_file():
+            found = json.loads(manifest.read_text())["input"]
+            return found["root"], [shard["name"] for shard in found["shards"]]
+        paths = find_shards(path)
+        root = common_root(paths)
+        return root, [path[len(root.rstrip("/")) + 1 :] for path in paths]
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether the engine can read the shards itself."""
+        return format_of(next(iter(self.paths.values()))).name == "Parquet"
+
+    def require(self) -> None:
+        """Raise InputError if a shard is gone."""
+        for path in self.paths.values():
+            fs, inner = fsspec.url_to_fs(path)
+            if not fs.exists(inner):
+                raise InputError(f"the input's shard {path} is gone; restore it")
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The shards' columns, those of JSON Lines without the line itself."""
+        schema: pa.Schema | None = None
+        for path in self.paths.values():
+            kind = format_of(path)
+            own = kind.footer(path).schema
+            schema = own if schema is None else kind.merged(schema, path, own, path)
+            if self.is_parquet:
+                break
+        if schema is None:
+            raise RunError("the run has no shard")
+        return pa.schema([field for field in schema if field.name != LINE])
+
+    @property
+    def names_clash(self) -> bool:
+        """Whether a column is called like what the engine adds to a scan."""
+        taken = {name.lower() for name in self.schema.names}
+        return bool(taken & {"file_row_number", "__file", "__source", "filename"})
+
+    @cached_property
+    def reader(self) -> SampleReader:
+        """Reader of the pool's samples, as the run's steps used it."""
+        image, text = (
+            name if name in self.schema.names else None
+            for name in (self.columns.image, self.columns.text)
+        )
+        return SampleReader(self.root, self.paths, image, text, self.schema)
+
+    @cached_property
+    def filesystems(self) -> list[Any]:
+        """File systems of shards that are not on this machine's disk."""
+        found = {}
+        for path in self.paths.values():
+            fs, _ = fsspec.url_to_fs(path)
+            if not isinstance(fs, LocalFileSystem):
+                found[id(fs)] = fs
+        return list(found.values())
+
+    def images(self, places: list[tuple[str, int]]) -> list[bytes | None]:
+        """Return the images at (source, row), None where there is none to read."""
+        order = sorted(range(len(places)), key=lambda i: places[i])
+        references = [
+            pa.RecordBatch.from_pylist(
+                [{"uid": str(i), "source": places[i][0], "row": places[i][1]}]
+            )
+            for i in order
+        ]
+        found: list[bytes | None] = [None] * len(places)
+        if self.reader.image is None:
+            return found
+        for part in self.reader.read(iter(references), ("image",)):
+            for name, image in zip(
+                part["uid"].to_pylist(), part["image"].to_pylist(), strict=True
+            ):
+                found[int(name)] = image
+        return found
+
+
+def samples_body(pool: RunPool, run: RunSql) -> str:
+    """Return the SELECT of `samples` over Parquet shards: nothing is read yet."""
+    files = list(pool.paths.values())
+    run.files += files
+    scan = (
+        f"read_parquet([{', '.join(map(literal, files))}], "
+        "filename = '__file', file_row_number = true)"
+    )
+    below = len(pool.root.rstrip("/")) + 2
+    rows = f"SELECT *, substring(__file, {below}) AS __source FROM {scan}"
+    uid = pool.columns.uid
+    own = _own_uid(pool.schema.field(uid)) if uid in pool.schema.names else None
+    if own is None:
+        index = run.artifact("index", "samples")
+        uid_sql = "i.uid"
+        joined = (
+            f"({rows}) p JOIN {index} i ON i.source = p.__source "
+            "AND i.row = p.file_row_number"
+        )
+    else:
+        uid_sql, joined = own, f"({rows}) p"
+        if run.rejected:
+            gone = run.artifact("index", "rejected")
+            joined += (
+                f" ANTI JOIN {gone} r ON r.source = p.__source "
+                "AND r.row = p.file_row_number"
+            )
+    columns = [f"{uid_sql} AS uid"]
+    names = sample_names(pool)
+    for field in pool.schema:
+        value = f"p.{identifier(field.name)}"
+        if field.name == pool.columns.image and pa.types.is_struct(field.type):
+            value += ".bytes"
+        if names[field.name] is not None:
+            columns.append(f"{value} AS {identifier(names[field.name] or '')}")
+    source, row = place_names(pool)
+    columns += [f"p.__source AS {source}", f"p.file_row_number AS {row}"]
+    return f"SELECT {', '.join(columns)} FROM {joined}"
+
+
+def _own_uid(field: pa.Field) -> str | None:
+    """Return the uid as the run writes it, as SQL of the column that holds it."""
+    column = f"p.{identifier(field.name)}"
+    if is_binary(field.type):
+        return f"lower(hex({column}))"
+    return f"{column}::VARCHAR"
+
+
+def sample_names(pool: RunPool) -> dict[str, str | None]:
+    """Return what each input column is called in the view; None: it is the uid."""
+    names: dict[str, str | None] = {}
+    for name in pool.schema.names:
+        if name == pool.columns.uid and name.lower() == "uid":
+            names[name] = None
+        else:
+            names[name] = "input_uid" if name.lower() == "uid" else name
+    return names
+
+
+def place_names(pool: RunPool) -> tuple[str, str]:
+    """Return the columns that say where a row is; the input's own keep their names."""
+    taken = {name.lower() for name in pool.schema.names}
+    source, row = (
+        name if name not in taken else f"winnow_{name}" for name in ("source", "row")
+    )
+    return source, row
+
+
+def copied_samples(
+    pool: RunPool, index: Iterator[pa.RecordBatch], scratch: Path
+) -> str:
+    """Read the indexed samples into `scratch`; return a SELECT of them.
+
+    index: batches of (uid, source, row), sorted by source and row.
+    """
+    file = scratch / "samples.parquet"
+    names = sample_names(pool)
+    given = [field for field in pool.schema if names[field.name] is not None]
+    image = pool.columns.image
+    fields = [
+        pa.field(names[field.name] or "", _copied_type(field, field.name == image))
+        for field in given
+    ]
+    source, row = place_names(pool)
+    places = [pa.field(source, pa.string()), pa.field(row, pa.int64())]
+    schema = pa.schema([("uid", pa.string()), *fields, *places])
+    columns = [field.name for field in given]
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        for shard, wanted in by_source(index):
+            for start, part in pool.reader.rows(
+                shard, wanted["row"].to_numpy(), columns
+            ):
+                length = part.rows if isinstance(part, Unreadable) else len(part)
+                here = wanted.slice(start, length).combine_chunks()
+                copied = [
+                    _copied(part, name, field.type)
+                    for name, field in zip(columns, fields, strict=True)
+                ]
+                arrays = [here["uid"], *copied, here["source"], here["row"]]
+                writer.write_table(pa.table(arrays, schema=schema))
+    return f"SELECT * FROM read_parquet({literal(str(file))})"
+
+
+def _copied_type(field: pa.Field, is_image: bool) -> pa.DataType:
+    kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if is_image and pa.types.is_struct(kind):
+        return pa.binary()
+    return pa.string() if _is_text(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+    )
+
+
+def _copied(part: pa.Table | Unreadable, name: str, kind: pa.DataType) -> pa.Array:
+    """Return a column as it is copied: null where it cannot be read."""
+    if isinstance(part, Unreadable):
+        return pa.nulls(part.rows, kind)
+    column = single(part[name])
+    if pa.types.is_struct(column.type) and not pa.types.is_struct(kind):
+        return pc.struct_field(column, "bytes").cast(kind)
+    return utf8(column)[0] if _is_text(kind) else column.cast(kind)

@@ -1,0 +1,224 @@
+"""Which setting would have kept a dropped row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import polars as pl
+
+from winnow.core.run_folder import Marker
+from winnow.reports.run_view import RunView
+
+Entry = dict[str, Any]
+
+
+def remedy(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return the change of a setting that keeps this row, other things equal."""
+    find = _REMEDIES.get(marker.kind)
+    return find(run, marker, entry) if find else None
+
+
+def _exact(run: RunView, marker: Marker, entry: Entry) -> str:
+    criterion = entry["reason"].removeprefix("duplicate_")
+    given = run.config[marker.step]["by"]
+    # Images of equal bytes have equal pixels too.
+    implied = ["image_pixels"] if criterion == "image_bytes" else []
+    out = [name for name in given if name in (criterion, *implied)]
+    if len(out) == len(given):
+        return f"{marker.step} taken out of steps"
+    names = " and ".join(f"'{name}'" for name in out)
+    return f"{names} taken out of {marker.step}.by"
+
+
+_RULES = {
+    "too_few_words": "min_words",
+    "too_few_chars": "min_chars",
+    "too_many_words": "max_words",
+    "too_many_chars": "max_chars",
+    "too_small": "min_side",
+    "too_elongated": "max_aspect",
+}
+
+
+def _rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    if entry["reason"] == "other_language":
+        return f"{marker.step}.languages widened"
+    setting = _RULES.get(entry["reason"])
+    if setting is None:
+        return None
+    bound = _at_most if setting.startswith("min") else _at_least
+    return f"{marker.step}.{setting} {bound(entry['score'])}"
+
+
+def _decontaminate(run: RunView, marker: Marker, entry: Entry) -> str:
+    """Return what every criterion that the row meets would have to become."""
+    own = run.artifact(marker.step, "removed").filter(pl.col("uid") == entry["uid"])
+    changes = []
+    for hit in own.collect().to_dicts():
+        match hit["criterion"]:
+            case "image_vectors" if hit["similarity"] < 1.0:
+                below = _floor(1.0 - hit["similarity"])
+                changes.append(f"{marker.step}.max_distance {_at_most(below)}")
+            case "perceptual_hash" if hit["similarity"] < 1.0:
+                bits = round(64 * (1.0 - hit["similarity"]))
+                changes.append(f"{marker.step}.max_bits at most {bits - 1}")
+            case criterion:
+                changes.append(f"'{criterion}' taken out of {marker.step}.by")
+    return " and ".join(changes)
+
+
+def _semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    if run.config[marker.step]["semantics"] == "components":
+        # A chain of later rows may link it to an earlier one at any epsilon.
+        return None
+    # A smaller epsilon keeps rows that are nearer than the twin of today; none is
+    # nearer than the most similar earlier row, and exactly 1 − ε is kept.
+    stored = run.artifact(marker.step, "neighbours").filter(
+        pl.col("uid") == entry["uid"]
+    )
+    similarity = stored.collect()["similarity"].item()
+    epsilon = _floor(1.0 - similarity)
+    if epsilon <= 0.0:
+        return f"{marker.step} taken out: the two are identical to the model"
+    return f"{marker.step}.epsilon {_at_most(epsilon)}"
+
+
+def _minhash(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    settings = run.config[marker.step]
+    if not settings["verify"]:
+        return f"{marker.step}.verify=true, unless the two prove to be alike"
+    if settings["mode"] == "components":
+        # A chain of other rows may link it to an earlier one at any threshold.
+        return None
+    most = entry["score"]
+    if run.has_artifact(marker.step, "pairs"):
+        most = max(most, _most_similar(run, marker, entry["uid"]))
+    if most >= 1.0:
+        return f"{marker.step} taken out: the two have the same shingles"
+    return f"{marker.step}.threshold above {-_floor(-most):.12g}"
+
+
+def _most_similar(run: RunView, marker: Marker, uid: str) -> float:
+    """Return a row's largest similarity to a preferred row, of the pairs compared."""
+    rows = run.artifact(marker.step, "rows").select("uid").with_row_index("member")
+    own = rows.filter(pl.col("uid") == uid).select(pl.col("member").cast(pl.UInt32))
+    pairs = run.artifact(marker.step, "pairs").select("member", "jaccard")
+    found = pairs.join(own, on="member").select(pl.col("jaccard").max())
+    return float(found.collect().item() or 0.0)
+
+
+def _best(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    settings, score = run.config[marker.step], entry["score"]
+    if score is None:
+        return None
+    options = []
+    threshold, budget = settings.get("threshold"), marker.facts.get("budget")
+    high = _high_first(marker, settings)
+    if threshold is not None and (score < threshold if high else score > threshold):
+        bound = _at_most if high else _at_least
+        options.append(f"{marker.step}.threshold {bound(score)}")
+    needed = _budget(run, marker, entry)
+    if budget is not None and needed > budget:
+        options.append(f"a budget of {needed} rows")
+    return " and ".join(options) or None
+
+
+def _high_first(marker: Marker, settings: dict[str, Any]) -> bool:
+    """Whether a step keeps high scores."""
+    if marker.kind == "prototypes":
+        return bool(settings["keep"] == "hard")
+    return marker.kind == "score" or bool(settings.get("keep_high", False))
+
+
+def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
+    """Return a budget that reaches the row: its place in the order (score, uid).
+
+    With a balance between clusters, up to that share of the budget goes to rows that
+    stand behind it.
+    """
+    settings = run.config[marker.step]
+    score = pl.col("score")
+    if _high_first(marker, settings):
+        better = score > entry["score"]
+    else:
+        better = score < entry["score"]
+    tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
+    ledger = run.ledger(marker.step)
+    place, rows = ledger.select((better | tied).sum(), pl.len()).collect().row(0)
+    free = 1.0 - settings.get("balance", 0.0)
+    return min(rows, math.ceil(place / free)) if free > 0 else int(rows)
+
+
+def _soft_cap(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return draws that reach every row; those that only reach this one are unknown.
+
+    The race's times are not stored, and a row's chance of a draw depends on all others.
+    """
+    if entry["score"] is None:
+        return None
+    rows = run.ledger(marker.step).select(pl.col("score").count()).collect().item()
+    step = marker.step
+    relative = run.config[step].get("total_fraction") is not None
+    instead = f" instead of {step}.total_fraction" if relative else ""
+    return f"{step}.penalty=.inf and {step}.total={rows}{instead}: each row once"
+
+
+def _overrides(run: RunView, marker: Marker, entry: Entry) -> str:
+    return f"its entry taken out of {marker.facts.get('file')}"
+
+
+def _floor(value: float) -> float:
+    return math.floor(value * 1e6) / 1e6
+
+
+def _at_most(value: float) -> str:
+    return f"at most {_floor(value):.12g}"
+
+
+def _at_least(value: float) -> str:
+    return f"at least {-_floor(-value):.12g}"
+
+
+def _quota(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return the quota that the row's cluster would need."""
+    steps = [m.step for m in run.markers]
+    before = steps[: steps.index(marker.step)]
+    clustered = [
+        m.step for m in run.markers if m.kind == "cluster" and m.step in before
+    ]
+    clusters = run.artifact(clustered[-1], "clusters").select("uid", "cluster")
+    members = run.ledger(marker.step).join(clusters, on="uid")
+    own = members.filter(pl.col("uid") == entry["uid"]).collect()
+    if own.is_empty():
+        return None
+    easy = run.config[marker.step].get("keep") == "easy" or marker.kind == "uniform"
+    score = pl.col("score")
+    better = score < entry["score"] if easy else score > entry["score"]
+    tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
+    mine = members.filter(pl.col("cluster") == own["cluster"][0])
+    place, kept = (
+        mine.select((better | tied).sum(), pl.col("keep").sum()).collect().row(0)
+    )
+    return (
+        f"a budget that gives its cluster {place} rows instead of {kept} (it is number "
+        f"{place} there)"
+    )
+
+
+_REMEDIES: dict[str, Callable[[RunView, Marker, Entry], str | None]] = {
+    "exact": _exact,
+    "rules": _rules,
+    "minhash": _minhash,
+    "decontaminate": _decontaminate,
+    "semantic": _semantic,
+    "score": _best,
+    "custom": _best,
+    "prototypes": _best,
+    "random": _best,
+    "soft_cap": _soft_cap,
+    "complexity": _quota,
+    "uniform": _quota,
+    "overrides": _overrides,
+}

@@ -1,0 +1,57 @@
+"""Read access to a finished (or unfinished) run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from winnow.core.errors import RunError
+from winnow.core.run_folder import Marker, RunFolder
+
+
+class RunView:
+    """A run's markers, ledger and artifacts as polars frames."""
+
+    def __init__(self, path: str | Path) -> None:
+        """Open a run; raises RunError if the folder holds none."""
+        self.folder = RunFolder(path)
+        self.markers: list[Marker] = self.folder.markers()
+
+    @cached_property
+    def finished(self) -> bool:
+        """Whether the run has come to its end; its manifest is written last."""
+        return self.folder.file("manifest.json").is_file()
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved recipe."""
+        text = self.folder.file("config.lock.yaml").read_text()
+        values: dict[str, Any] = yaml.safe_load(text)
+        return values
+
+    def ledger(self, step: str) -> pl.LazyFrame:
+        """Return the decisions of one step."""
+        return pl.scan_parquet(self._files(self.folder.ledger(step)), glob=False)
+
+    def rejects(self, step: str) -> pl.LazyFrame:
+        """Return (uid, reason) of the rows that a step quarantined."""
+        return self.artifact(step, "rejects")
+
+    def artifact(self, step: str, name: str) -> pl.LazyFrame:
+        """Return a table that a step has stored."""
+        place = self.folder.artifacts(step) / name
+        return pl.scan_parquet(self._files(place), glob=False)
+
+    def has_artifact(self, step: str, name: str) -> bool:
+        """Whether a step has stored this table."""
+        return (self.folder.artifacts(step) / name).is_dir()
+
+    def _files(self, folder: Path) -> list[Path]:
+        files = sorted(folder.glob("*.parquet"))
+        if not files:
+            raise RunError(f"{folder}: no table there; run the recipe again")
+        return files

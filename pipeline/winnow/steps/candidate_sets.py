@@ -1,0 +1,129 @@
+"""Exact similarity of candidate pairs, their texts read by reference when needed.
+
+Only texts of a candidate pair are read again, once each; their shingle hashes go to a
+scratch file that the comparison maps into memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.algorithms.dedup.jaccard import jaccard
+from winnow.formats.reader import single
+from winnow.steps.sketching import Sketching, TextColumn, jaccard_threads
+
+_PAIRS_AT_ONCE = 1 << 17
+_REFERENCES_AT_ONCE = 65_536
+
+
+class CandidateSets:
+    """Shingle sets of the rows of `places`, hashed on first use.
+
+    `places` has `source` and `row` of each row; rows are its positions.
+    """
+
+    def __init__(
+        self, places: pa.Table, texts: TextColumn, settings: Sketching, folder: Path
+    ) -> None:
+        self.compared = 0
+        self._places, self._texts, self._settings = places, texts, settings
+        self._slot = np.full(len(places), -1, dtype=np.int32)
+        self._counts = [np.zeros(1, dtype=np.int64)]
+        self._slots = 0
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "shingles.u64"
+        self._file.write_bytes(b"")
+
+    def similarity(
+        self, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
+    ) -> npt.NDArray[np.float64]:
+        """Return the exact Jaccard similarity of rows `left[i]` and `right[i]`."""
+        self.compared += len(left)
+        self._add(np.unique(np.concatenate([left, right])))
+        bounds, hashes = self._sets()
+        # Runs of equal keepers share one table.
+        order = np.lexsort((left, right))
+        a = self._slot[left[order]].astype(np.uint32)
+        b = self._slot[right[order]].astype(np.uint32)
+        cuts = [*range(0, len(order), _PAIRS_AT_ONCE), len(order)]
+        pieces = list(pairwise(cuts))
+        out = np.empty(len(order))
+        with ThreadPoolExecutor(jaccard_threads()) as pool:
+            found = pool.map(
+                lambda piece: jaccard(
+                    bounds, hashes, a[slice(*piece)], b[slice(*piece)]
+                ),
+                pieces,
+            )
+            for (first, last), part in zip(pieces, found, strict=True):
+                out[order[first:last]] = part
+        return out
+
+    def sets_of(
+        self, rows: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return (bounds, hashes) of a few distinct rows, in their order."""
+        self._add(rows.astype(np.uint32))
+        bounds, hashes = self._sets()
+        slots = self._slot[rows.astype(np.int64)]
+        parts = [hashes[bounds[slot] : bounds[slot + 1]] for slot in slots]
+        ends = np.cumsum([0, *(len(part) for part in parts)])
+        none = np.zeros(0, dtype=np.uint64)
+        return ends.astype(np.int64), np.concatenate([none, *parts])
+
+    def texts(self, rows: npt.NDArray[Any]) -> list[str]:
+        """Return the texts of a few rows, in their order."""
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        order = self._reading_order(distinct)
+        read: list[str] = []
+        for _, text, _, _ in self._texts.blocks(self._references(distinct[order])):
+            read += [value or "" for value in text.to_pylist()]
+        place = np.empty(len(order), dtype=np.int64)
+        place[order] = np.arange(len(order))
+        return [read[place[i]] for i in inverse]
+
+    def _sets(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        self._counts = [np.concatenate(self._counts)]
+        bounds = np.cumsum(self._counts[0])
+        if not self._file.stat().st_size:
+            return bounds, np.zeros(0, dtype=np.uint64)
+        return bounds, np.asarray(np.memmap(self._file, dtype=np.uint64, mode="r"))
+
+    def _add(self, rows: npt.NDArray[np.uint32]) -> None:
+        """Append the sets of the rows that have none yet."""
+        fresh = rows[self._slot[rows] < 0]
+        if not len(fresh):
+            return
+        fresh = fresh[self._reading_order(fresh)]
+        self._slot[fresh] = np.arange(self._slots, self._slots + len(fresh))
+        self._slots += len(fresh)
+        with open(self._file, "ab") as sink:
+            for _, text, _, _ in self._texts.blocks(self._references(fresh)):
+                bounds, hashes = self._settings.sets(text)
+                self._counts.append(np.diff(bounds))
+                sink.write(hashes.tobytes())
+
+    def _reading_order(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        wanted = self._places.take(pa.array(rows.astype(np.int64)))
+        codes = single(wanted["source"]).indices.to_numpy()
+        return np.lexsort((wanted["row"].to_numpy(), codes))
+
+    def _references(self, rows: npt.NDArray[Any]) -> Iterator[pa.RecordBatch]:
+        for first in range(0, len(rows), _REFERENCES_AT_ONCE):
+            part = rows[first : first + _REFERENCES_AT_ONCE].astype(np.int64)
+            wanted = self._places.take(pa.array(part))
+            yield pa.RecordBatch.from_pydict(
+                {
+                    "uid": pa.nulls(len(part), pa.string()),
+                    "source": single(wanted["source"]).dictionary_decode(),
+                    "row": single(wanted["row"]),
+                }
+            )

@@ -1,0 +1,127 @@
+"""Spherical k-means: centroids from a stated sample, exact assignment of every row.
+
+The training sample is the rows with the smallest uid hashes, in that order, so that
+neither shards nor row order change a centroid.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.algorithms.prune.assignment import nearest_centroid
+from winnow.config.steps import ClusterConfig
+from winnow.core.engine import Frame
+from winnow.core.schemas import CLUSTERS
+from winnow.core.vectors import to_matrix
+from winnow.models.kmeans import default_k, train_kmeans
+from winnow.steps.cluster_ranks import MAX_CLUSTERS
+from winnow.steps.step import Context, Contract, Outcome
+
+#: Training rows for each centroid where the recipe states none; FAISS's own bound,
+#: but drawn by uid hash and written into the manifest.
+_TRAIN_PER_CLUSTER = 256
+
+
+def contract(config: ClusterConfig) -> Contract:
+    """Return that vectors come in and clusters go out."""
+    return Contract(
+        needs=frozenset({f"{config.modality}_vectors"}),
+        provides=frozenset({"clusters", "centroids", "sizes"}),
+        depends_on=frozenset({"seed"}),
+        decides=False,
+    )
+
+
+def run(context: Context) -> Outcome:
+    """Train, assign, and write centroids, assignments and sizes."""
+    engine, config = context.engine, context.config
+    k = default_k(context.rows) if config.k == "auto" else config.k
+    wanted = config.train_rows
+    if wanted == "auto":
+        wanted = k * _TRAIN_PER_CLUSTER
+    keyed = engine.select(context.samples, {"uid": "uid", "key": "key"})
+    vectors = engine.join(context.vectors(config.modality), keyed, "uid", "inner")
+    sample = _training_sample(context, vectors, wanted)
+    centroids = train_kmeans(
+        to_matrix(sample["vector"]),
+        min(k, len(sample)),
+        seed=context.seed,
+        iterations=config.iterations,
+    )
+    np.save(context.folder / "centroids.npy", centroids)
+    assigned = engine.map_batches(
+        vectors, partial(assign, centroids=centroids), CLUSTERS
+    )
+    engine.write(assigned, os.fspath(context.folder / "clusters"), ["uid"])
+    clusters = engine.scan(os.fspath(context.folder / "clusters"))
+    _write_sizes(context, clusters)
+    return Outcome(
+        artifacts={
+            "clusters": "clusters",
+            "centroids": "centroids.npy",
+            "sizes": "sizes",
+        },
+        facts={
+            "k": len(centroids),
+            "k_asked": k,
+            "training_rows": len(sample),
+            "rows": context.rows,
+            "iterations": config.iterations,
+        },
+    )
+
+
+def _training_sample(context: Context, vectors: Frame, wanted: int) -> pa.Table:
+    """Collect the `wanted` rows of the smallest keys, in the order of keys."""
+    engine = context.engine
+    if wanted < context.rows:
+        last = engine.cut(vectors, [("key", False), ("uid", False)], wanted)
+        if last is not None:
+            vectors = engine.map_batches(
+                vectors, partial(up_to, last=last), engine.schema(vectors)
+            )
+    sample = engine.collect(vectors, wanted)
+    return sample.sort_by([("key", "ascending"), ("uid", "ascending")])
+
+
+def up_to(
+    batches: Iterator[pa.RecordBatch], *, last: dict[str, object]
+) -> Iterator[pa.RecordBatch]:
+    """Keep the rows up to and including `last` in the order (key, uid)."""
+    key = pa.scalar(last["key"], pa.uint64())
+    for batch in batches:
+        tie = pc.and_(
+            pc.equal(batch.column("key"), key),
+            pc.less_equal(batch.column("uid"), last["uid"]),
+        )
+        yield batch.filter(pc.or_(pc.less(batch.column("key"), key), tie))
+
+
+def assign(
+    batches: Iterator[pa.RecordBatch], *, centroids: npt.NDArray[np.float32]
+) -> Iterator[pa.RecordBatch]:
+    """Yield each row's nearest centroid and its distance."""
+    for batch in batches:
+        cluster, distance = nearest_centroid(
+            to_matrix(batch.column("vector")), centroids
+        )
+        yield pa.RecordBatch.from_arrays(
+            [batch.column("uid"), pa.array(cluster), pa.array(distance)],
+            schema=CLUSTERS,
+        )
+
+
+def _write_sizes(context: Context, clusters: Frame) -> None:
+    engine = context.engine
+    sizes = engine.aggregate(clusters, "cluster", {"size": ("uid", "count")})
+    table = engine.collect(sizes, MAX_CLUSTERS).sort_by("cluster")
+    engine.write(
+        engine.from_table(table), os.fspath(context.folder / "sizes"), ["cluster"]
+    )

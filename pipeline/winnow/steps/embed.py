@@ -1,0 +1,231 @@
+"""Vectors of images and captions, by an open_clip model or ready-made.
+
+The pool is worked through in parts of whole shards; a part that is on disk is not
+embedded again, so that a killed run goes on where it was. Vectors of rows that were
+embedded under the same model in an earlier run of this step are taken over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.config.steps import EmbedConfig
+from winnow.core.engine import Frame
+from winnow.core.errors import ConservationError
+from winnow.core.hashing import fingerprint
+from winnow.formats.clip_retrieval import ClipRetrieval, state_of
+from winnow.formats.reader import SampleReader
+from winnow.models.embed import embed_batches, output_schema
+from winnow.models.encoder import ModelSpec, load_encoder
+from winnow.steps.ready_vectors import ready_vectors
+from winnow.steps.step import Context, Contract, Outcome, Reuse, model_spec
+
+# For each kernel that runs at a time.
+_PART_ROWS = 4_000
+
+#: What is embedded: the samples as they are, their images flipped left to right, their
+#: captions without digits.
+Variant = Literal["plain", "mirrored", "no_digits"]
+
+
+def contract(config: EmbedConfig) -> Contract:
+    """Return what is read: samples, vector columns, or nothing of the shards."""
+    given = {"image": config.image_column, "text": config.text_column}
+    columns = tuple(given[m] or "" for m in config.modalities if given[m])
+    if config.clip_retrieval:
+        # What is wrong with the files is told before anything runs.
+        folder = Path(config.clip_retrieval)
+        ClipRetrieval.find(folder, config.clip_retrieval_uid, config.modalities)
+    return Contract(
+        modalities=frozenset() if config.ready_made else frozenset(config.modalities),
+        columns=columns,
+        vectors=columns,
+        provides=frozenset(f"{m}_vectors" for m in config.modalities),
+        depends_on=frozenset() if config.ready_made else frozenset({"model"}),
+        decides=False,
+        version=state_of(config.clip_retrieval) if config.clip_retrieval else "",
+    )
+
+
+def reuse(config: EmbedConfig) -> Reuse | None:
+    """Return what a row's vector depends on besides model and input."""
+    if config.ready_made:
+        return None
+    return Reuse(config.model_dump(mode="json"), same_rows=False)
+
+
+def run(context: Context) -> Outcome:
+    """Embed what has no vector yet; write vectors and rejects."""
+    config: EmbedConfig = context.config
+    if config.ready_made:
+        frame, facts = ready_vectors(context)
+    else:
+        spec = model_spec(context.model)
+        frame, facts = embed(context, context.samples, spec, config.modalities)
+    return store_vectors(context, frame, config.modalities, facts)
+
+
+def store_vectors(
+    context: Context,
+    frame: Frame,
+    modalities: tuple[str, ...],
+    facts: Mapping[str, Any],
+) -> Outcome:
+    """Write the good vectors as the step's artifact; the others are rejects."""
+    engine = context.engine
+    good = engine.where(frame, "valid", True)
+    bad = engine.where(frame, "valid", False)
+    names = ["uid", *(f"{m}_vector" for m in modalities)]
+    stored = engine.write(
+        engine.select(good, {name: name for name in names}),
+        os.fspath(context.folder / "vectors"),
+        (),
+    )
+    if stored + engine.count(bad) != context.rows:
+        raise ConservationError(
+            f"{context.step}: {context.rows} rows entered and {stored} vectors came "
+            "out; is a uid stored twice among ready-made vectors?"
+        )
+    return Outcome(
+        rejects=engine.select(bad, {"uid": "uid", "reason": "reason"}),
+        artifacts={f"{m}_vectors": "vectors" for m in modalities},
+        facts=facts,
+    )
+
+
+def vectors_folder(variant: Variant) -> str:
+    """Return where a step stores the vectors of a variant."""
+    return "vectors" if variant == "plain" else f"vectors_{variant}"
+
+
+def embed(
+    context: Context,
+    samples: Frame,
+    spec: ModelSpec,
+    modalities: tuple[str, ...],
+    variant: Variant = "plain",
+) -> tuple[Frame, Mapping[str, Any]]:
+    """Return (uid, vectors…, reason, valid) of `samples`, and the model's identity."""
+    engine = context.engine
+    encoder = load_encoder(spec)
+    schema = output_schema(encoder.dim, modalities).append(
+        pa.field("valid", pa.bool_())
+    )
+    kernel = partial(
+        embed_samples,
+        reader=context.reader,
+        spec=spec,
+        modalities=modalities,
+        threads=context.model.decode_threads,
+        variant=variant,
+    )
+    frames, done = [], 0
+    todo = samples
+    known = _known_vectors(context, modalities, variant)
+    if known is not None:
+        old = engine.join(known, engine.select(samples, {"uid": "uid"}), "uid", "semi")
+        frames.append(engine.map_batches(old, as_valid, schema))
+        todo = engine.join(samples, engine.select(old, {"uid": "uid"}), "uid", "anti")
+    for sources in _parts(context.shard_rows, _PART_ROWS * engine.slots):
+        path = context.parts / variant / f"part-{fingerprint(' '.join(sources))[:16]}"
+        if not path.is_dir():
+            table = pa.table({"source": pa.array(sources, pa.string())})
+            part = engine.join(todo, engine.from_table(table), "source", "semi")
+            embedded = engine.map_batches(
+                part, kernel, schema, order_by=("source", "row")
+            )
+            engine.write(embedded, os.fspath(path), ())
+        frames.append(engine.scan(os.fspath(path)))
+        done += sum(context.shard_rows[source] for source in sources)
+        context.progress(done, context.pool_rows)
+    return engine.union(frames), {"model": encoder.identity}
+
+
+def embed_samples(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    reader: SampleReader,
+    spec: ModelSpec,
+    modalities: tuple[str, ...],
+    threads: int | None,
+    variant: Variant = "plain",
+) -> Iterator[pa.RecordBatch]:
+    """Read and embed references; unreadable rows keep the reader's own reason."""
+    unread: dict[str, str] = {}
+
+    def readable() -> Iterator[pa.RecordBatch]:
+        for part in reader.read(batches, modalities):
+            faults = part.filter(pc.is_valid(part.column("reason")))
+            unread.update(
+                zip(
+                    faults.column("uid").to_pylist(),
+                    faults.column("reason").to_pylist(),
+                    strict=True,
+                )
+            )
+            given = part.drop_columns(["reason"])
+            yield without_digits(given) if variant == "no_digits" else given
+
+    for batch in embed_batches(
+        readable(),
+        spec=spec,
+        modalities=modalities,
+        threads=threads,
+        mirrored=variant == "mirrored",
+    ):
+        uids = batch.column("uid").to_pylist()
+        reasons = batch.column("reason").to_pylist()
+        reason = pa.array(
+            [unread.pop(u, r) for u, r in zip(uids, reasons, strict=True)], pa.string()
+        )
+        place = batch.schema.get_field_index("reason")
+        yield batch.set_column(place, "reason", reason).append_column(
+            "valid", pc.is_null(reason)
+        )
+
+
+def without_digits(part: pa.RecordBatch) -> pa.RecordBatch:
+    """Take every decimal digit (Unicode category Nd) out of the captions."""
+    place = part.schema.get_field_index("text")
+    stripped = pc.replace_substring_regex(part.column("text"), r"\p{Nd}", "")
+    return part.set_column(place, "text", stripped)
+
+
+def as_valid(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Append an empty reason and `valid` to vectors that are known to be good."""
+    for batch in batches:
+        yield batch.append_column(
+            "reason", pa.nulls(len(batch), pa.string())
+        ).append_column("valid", pa.array([True] * len(batch)))
+
+
+def _known_vectors(
+    context: Context, modalities: tuple[str, ...], variant: Variant
+) -> Frame | None:
+    """Return the vectors of an earlier run of this step that still hold."""
+    if context.reusable is None:
+        return None
+    folder = context.reusable / vectors_folder(variant)
+    names = ["uid", *(f"{m}_vector" for m in modalities)]
+    return context.engine.scan(os.fspath(folder), names) if folder.is_dir() else None
+
+
+def _parts(shard_rows: Mapping[str, int], least: int) -> Iterator[list[str]]:
+    """Gather neighbouring shards into parts of at least `least` rows."""
+    held: list[str] = []
+    rows = 0
+    for source, count in shard_rows.items():
+        held.append(source)
+        rows += count
+        if rows >= least:
+            yield held
+            held, rows = [], 0
+    if held:
+        yield held

@@ -1,0 +1,274 @@
+"""The first step of every run: name each row, once.
+
+Every row of every shard gets a uid (its own, or a content hash), the key that fixes its
+place in every drawing of samples, and its reference. Rows without a usable uid and
+further rows of a uid are rejected here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.config.run import InputConfig
+from winnow.core.engine import Frame
+from winnow.core.errors import InputError
+from winnow.core.hashing import digest, keys
+from winnow.core.schemas import REJECTS, SAMPLES
+from winnow.formats.reader import SampleReader, utf8
+from winnow.steps.step import Context, Contract, Outcome
+
+_CHUNK = 65_536
+
+_INDEXED = pa.schema(
+    [
+        *SAMPLES,
+        ("place", pa.string()),
+        ("reason", pa.string()),
+        ("valid", pa.bool_()),
+    ]
+)
+_RANKED = pa.schema([("uid", pa.string()), ("place", pa.string())])
+
+
+def contract(config: InputConfig) -> Contract:
+    """Return what indexing reads: the uid column, or what it hashes."""
+    columns = config.columns
+    hashed = {"image": columns.image, "text": columns.text}
+    modalities = (
+        frozenset(name for name, column in hashed.items() if column)
+        if columns.uid is None
+        else frozenset()
+    )
+    return Contract(modalities, provides=frozenset({"samples"}), decides=False)
+
+
+def run(context: Context) -> Outcome:
+    """Write the samples of the pool, sorted by uid."""
+    engine, config = context.engine, context.config
+    shards = pa.table(
+        {
+            "source": pa.array(list(context.shard_rows), pa.string()),
+            "rows": pa.array(list(context.shard_rows.values()), pa.int64()),
+        }
+    )
+    kernel = partial(
+        index_rows,
+        reader=context.reader,
+        uid_column=config.columns.uid,
+        modalities=tuple(sorted(contract(config).modalities)),
+    )
+    indexed = engine.map_batches(engine.from_table(shards), kernel, _INDEXED)
+    named = engine.where(indexed, "valid", True)
+    rejects = engine.select(
+        engine.where(indexed, "valid", False), {"uid": "place", "reason": "reason"}
+    )
+    further = _further_rows(context, named)
+    if further is not None:
+        named = engine.join(named, further, "place", "anti")
+        rejects = engine.union(
+            [rejects, engine.map_batches(further, reject_places, REJECTS)]
+        )
+    samples = engine.select(named, {name: name for name in SAMPLES.names})
+    engine.write(samples, os.fspath(context.folder / "samples"), ["uid"])
+    # A rejected row has no uid of its own, so it is known by its place.
+    rejected = engine.join(
+        engine.select(indexed, {"uid": "place", "source": "source", "row": "row"}),
+        rejects,
+        "uid",
+        "semi",
+    )
+    engine.write(rejected, os.fspath(context.folder / "rejected"), ["uid"])
+    return Outcome(
+        rejects=rejects, artifacts={"samples": "samples", "rejected": "rejected"}
+    )
+
+
+def index_rows(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    reader: SampleReader,
+    uid_column: str | None,
+    modalities: tuple[str, ...],
+) -> Iterator[pa.RecordBatch]:
+    """Yield one _INDEXED row for each row of each (source, rows)."""
+    for batch in batches:
+        for shard in batch.to_pylist():
+            extra = (uid_column,) if uid_column else ()
+            places = references(shard["source"], shard["rows"])
+            row = 0
+            for part in reader.read(places, modalities, extra):
+                yield _indexed(part, shard["source"], row, uid_column)
+                row += len(part)
+
+
+def references(source: str, rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield references to all rows of a shard, as yet without uids."""
+    for start in range(0, rows, _CHUNK):
+        numbers = np.arange(start, min(rows, start + _CHUNK))
+        size = len(numbers)
+        yield pa.RecordBatch.from_pydict(
+            {
+                "uid": pa.nulls(size, pa.string()),
+                "source": pa.array([source] * size, pa.string()),
+                "row": pa.array(numbers),
+            }
+        )
+
+
+def _indexed(
+    part: pa.RecordBatch, source: str, first: int, uid_column: str | None
+) -> pa.RecordBatch:
+    numbers = np.arange(first, first + len(part))
+    reasons = part.column("reason").to_pylist()
+    uids: list[str] | list[str | None]
+    if uid_column is None:
+        uids = _content_uids(part)
+    else:
+        uids = uid_strings(part.column(f"extra.{uid_column}"))
+    places = [f"{source}#{number}" for number in numbers]
+    names: list[str] = []
+    for i, uid in enumerate(uids):
+        if not uid and reasons[i] is None:
+            reasons[i] = "uid_missing"
+        names.append(uid or places[i])
+    reason = pa.array(reasons, pa.string())
+    return pa.RecordBatch.from_arrays(
+        [
+            pa.array(names, pa.string()),
+            pa.array(keys(names)),
+            pa.array([source] * len(part), pa.string()),
+            pa.array(numbers),
+            pa.array(places, pa.string()),
+            reason,
+            pc.is_null(reason),
+        ],
+        schema=_INDEXED,
+    )
+
+
+def _content_uids(part: pa.RecordBatch) -> list[str]:
+    columns = [
+        part.column(n).to_pylist() for n in ("image", "text") if n in part.schema.names
+    ]
+    return [
+        digest(*(_framed(v) for v in row)).hex() for row in zip(*columns, strict=True)
+    ]
+
+
+def _contents(part: pa.RecordBatch) -> list[str]:
+    """Return the digests of all that a row holds."""
+    columns = [_values(part.column(n)) for n in part.schema.names if n != "uid"]
+    return [
+        digest(*(_framed(v) for v in row)).hex() for row in zip(*columns, strict=True)
+    ]
+
+
+def _values(column: pa.Array) -> list[Any]:
+    # Text is not known to be valid UTF-8 here.
+    text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    values: list[Any] = (column.cast(pa.binary()) if text else column).to_pylist()
+    return values
+
+
+def _framed(value: Any) -> bytes:
+    if value is None:
+        return b"0"
+    if isinstance(value, bytes):
+        return b"1" + value
+    return b"1" + (value if isinstance(value, str) else repr(value)).encode()
+
+
+def uid_strings(column: pa.Array) -> list[str | None]:
+    """Return uids as strings; bytes as hexadecimal digits."""
+    if pa.types.is_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
+        return [None if v is None else v.hex() for v in column.to_pylist()]
+    strings: list[str | None] = utf8(column)[0].to_pylist()
+    return strings
+
+
+def _further_rows(context: Context, named: Frame) -> Frame | None:
+    """Return (uid, place) of every row whose uid another row holds already.
+
+    Of rows with one uid the one with the smallest content digest stays, so that the
+    choice does not depend on shards or order; wholly equal rows fall back to the place.
+    """
+    engine = context.engine
+    counts = engine.aggregate(named, "uid", {"rows": ("row", "count")})
+    repeated = engine.map_batches(
+        counts, repeated_uids, pa.schema([("uid", pa.string())])
+    )
+    if engine.count(repeated) == 0:
+        return None
+    if context.config.on_duplicate_uid == "error":
+        example = engine.collect(repeated, context.rows)["uid"][0]
+        raise InputError(
+            f"input: the uid '{example}' stands in several rows; set "
+            "input.on_duplicate_uid=quarantine to keep one row of each"
+        )
+    rows = engine.join(named, repeated, "uid", "semi")
+    reader = context.reader
+    given = {"image": reader.image, "text": reader.text}
+    kernel = partial(
+        rank_places,
+        reader=reader,
+        modalities=tuple(name for name, column in given.items() if column),
+        others=tuple(n for n in context.schema.names if n not in given.values()),
+    )
+    ranked = engine.map_batches(rows, kernel, _RANKED, order_by=("source", "row"))
+    first = engine.aggregate(ranked, "uid", {"first": ("place", "min")})
+    both = engine.join(ranked, first, "uid", "inner")
+    return engine.map_batches(both, later_places, _RANKED)
+
+
+def repeated_uids(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Keep the uids of more than one row."""
+    for batch in batches:
+        yield batch.filter(pc.greater(batch.column("rows"), 1)).select(["uid"])
+
+
+def rank_places(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    reader: SampleReader,
+    modalities: tuple[str, ...],
+    others: tuple[str, ...],
+) -> Iterator[pa.RecordBatch]:
+    """Yield (uid, 'content digest source#row'): the smallest place stays."""
+    for batch in batches:
+        row = 0
+        for part in reader.read(iter([batch]), modalities, others):
+            places = batch.column("place").slice(row, len(part)).to_pylist()
+            row += len(part)
+            contents = _contents(part)
+            ranked = [f"{c} {p}" for c, p in zip(contents, places, strict=True)]
+            yield pa.RecordBatch.from_arrays(
+                [part.column("uid").cast(pa.string()), pa.array(ranked, pa.string())],
+                schema=_RANKED,
+            )
+
+
+def later_places(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Keep all but the first place of each uid, without its digest."""
+    for batch in batches:
+        later = batch.filter(pc.not_equal(batch.column("place"), batch.column("first")))
+        places = pc.utf8_slice_codeunits(later.column("place").cast(pa.string()), 33)
+        yield pa.RecordBatch.from_arrays(
+            [later.column("uid").cast(pa.string()), places], schema=_RANKED
+        )
+
+
+def reject_places(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Name each row by its place and say whose uid it repeats."""
+    for batch in batches:
+        reasons = [f"duplicate_uid: {uid}" for uid in batch.column("uid").to_pylist()]
+        yield pa.RecordBatch.from_arrays(
+            [batch.column("place").cast(pa.string()), pa.array(reasons, pa.string())],
+            schema=REJECTS,
+        )

@@ -1,0 +1,165 @@
+"""Rows that share a band: sorted where the driver is, or grouped where the rows are.
+
+Up to `engine.driver_rows` rows, the digests of one band at a time come to the driver.
+Above it, workers count the rows of each digest, first each its own and then the sums,
+and let the rows of shared digests alone through. No worker gathers a bucket: its rows
+are looked up where they are, so that one that holds much of the pool, a hot key, is
+spread over the workers. A number, a band and a digest come for each membership.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.algorithms.dedup import banding
+from winnow.algorithms.dedup.banding import Buckets
+from winnow.core.engine import Engine, Frame
+from winnow.core.errors import RunError
+from winnow.steps.sketching import jaccard_threads
+
+#: Memberships of rows in buckets that one driver holds, 4 bytes each.
+MAX_MEMBERSHIPS = 1_000_000_000
+
+_DIGESTS = pa.schema(
+    [("number", pa.int64()), ("band", pa.int16()), ("digest", pa.uint64())]
+)
+_SHARED = pa.schema([("digest", pa.uint64())])
+# 18 bytes a row and band while they are grouped, on the workers.
+_BANDS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Sketches:
+    """Digests of all rows, where the workers have them, and the rows' order.
+
+    frame: `number`, `state` (empty for rows that take part), a column `band_i` for each
+    band. position: a number's place in the order of preference. present: which places
+    take part.
+    """
+
+    frame: Frame
+    bands: int
+    position: npt.NDArray[np.int64]
+    present: npt.NDArray[np.bool_]
+
+
+def find_buckets(engine: Engine, sketches: Sketches) -> Buckets:
+    """Return the buckets of all bands.
+
+    Raises RunError for more memberships than one driver holds.
+    """
+    if len(sketches.present) <= engine.driver_rows:
+        found = _on_driver(engine, sketches)
+    else:
+        found = _on_workers(engine, sketches)
+    parts: list[Buckets] = []
+    for part in found:
+        parts.append(part)
+        if sum(len(p.members) for p in parts) > MAX_MEMBERSHIPS:
+            raise RunError(
+                f"minhash: more than {MAX_MEMBERSHIPS:,} memberships in buckets; set "
+                "minhash.rows higher or minhash.bands lower"
+            )
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[Buckets]) -> Buckets:
+    starts = np.cumsum([0, *(len(p.members) for p in parts)])
+    bounds = [p.bounds[1:] + start for p, start in zip(parts, starts, strict=False)]
+    return Buckets(
+        np.concatenate([np.zeros(1, np.int64), *bounds]),
+        np.concatenate([p.members for p in parts]),
+        np.concatenate([p.band for p in parts]).astype(np.int16),
+    )
+
+
+def _on_driver(engine: Engine, sketches: Sketches) -> Iterator[Buckets]:
+    """Sort digests, as many bands at a time as there are threads."""
+    threads, bands = jaccard_threads(), sketches.bands
+    for first in range(0, bands, threads):
+        some = range(first, min(bands, first + threads))
+        digests = collect_digests(engine, sketches, some)
+        part = banding.buckets(digests, sketches.present, threads)
+        yield part._replace(band=part.band + np.int16(first))
+
+
+def collect_digests(
+    engine: Engine, sketches: Sketches, bands: range
+) -> npt.NDArray[np.uint64]:
+    """Return the digests of some bands, `(rows, len(bands))`, by preference."""
+    rows = len(sketches.present)
+    out = np.empty((rows, len(bands)), dtype=np.uint64)
+    for i, band in enumerate(bands):
+        columns = {"number": "number", "digest": f"band_{band}"}
+        table = engine.collect(engine.select(sketches.frame, columns), rows)
+        place = sketches.position[table["number"].to_numpy()]
+        out[place, i] = table["digest"].to_numpy()
+    return out
+
+
+def _on_workers(engine: Engine, sketches: Sketches) -> Iterator[Buckets]:
+    """Group rows by digest, some bands at a time; let those of shared digests come."""
+    rows = len(sketches.present)
+    for start in range(0, sketches.bands, _BANDS_AT_ONCE):
+        bands = range(start, min(sketches.bands, start + _BANDS_AT_ONCE))
+        names = ["number", "state", *(f"band_{band}" for band in bands)]
+        digests = engine.map_batches(
+            engine.select(sketches.frame, {name: name for name in names}),
+            partial(each_band, bands=bands),
+            _DIGESTS,
+        )
+        counts = engine.aggregate(digests, "digest", {"rows": ("number", "count")})
+        shared = engine.map_batches(counts, only_shared, _SHARED)
+        members = engine.join(digests, shared, "digest", "semi")
+        yield _grouped(engine.collect(members, rows * len(bands)), sketches.position)
+
+
+def _grouped(members: pa.Table, position: npt.NDArray[np.int64]) -> Buckets:
+    """Return the buckets of some bands by the digest of each member.
+
+    Should rows of two bands have the same digest, they still are two buckets here, or
+    none where either has a single row.
+    """
+    place = position[members["number"].to_numpy()]
+    digest, band = members["digest"].to_numpy(), members["band"].to_numpy()
+    order = np.lexsort((place, digest, band))
+    fresh = np.ones(len(order), np.bool_)
+    fresh[1:] = np.diff(digest[order]) != 0
+    fresh[1:] |= np.diff(band[order]) != 0
+    starts = np.flatnonzero(fresh)
+    sizes = np.diff(np.append(starts, len(order)))
+    several = sizes > 1
+    return Buckets(
+        np.concatenate([[0], np.cumsum(sizes[several])]).astype(np.int64),
+        place[order][np.repeat(several, sizes)].astype(np.uint32),
+        band[order][starts[several]].astype(np.int16),
+    )
+
+
+def each_band(
+    batches: Iterator[pa.RecordBatch], *, bands: range
+) -> Iterator[pa.RecordBatch]:
+    """Yield number, band and digest of the rows that take part."""
+    for batch in batches:
+        there = batch.filter(pc.equal(batch.column("state"), ""))
+        for band in bands:
+            columns = [
+                there.column("number"),
+                pa.array(np.full(len(there), band, np.int16)),
+                there.column(f"band_{band}"),
+            ]
+            yield pa.RecordBatch.from_arrays(columns, schema=_DIGESTS)
+
+
+def only_shared(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the digests that several rows have."""
+    for batch in batches:
+        shared = batch.filter(pc.greater(batch.column("rows"), 1))
+        yield shared.select(_SHARED.names)

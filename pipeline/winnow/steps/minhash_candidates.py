@@ -1,0 +1,223 @@
+"""Rows in order of preference and the buckets that they share, made or read back.
+
+Texts are sketched where they are read, and the sketches stay there. What comes to the
+driver is a uid and a place per row, and the members of buckets (see `minhash_buckets`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.algorithms.dedup.banding import Buckets
+from winnow.algorithms.dedup.verification import NO_PAIRS, Pairs
+from winnow.config.steps import MinhashConfig
+from winnow.core.engine import Engine, Frame
+from winnow.formats.reader import single
+from winnow.steps.minhash_buckets import Sketches, find_buckets
+from winnow.steps.sketching import Sketching, TextColumn
+from winnow.steps.step import Context
+
+_SOURCE = pa.dictionary(pa.int32(), pa.string())
+#: Rows by preference as keeper. `state` is empty for rows that take part, `origin` what
+#: the guard counts by.
+ROWS = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("source", _SOURCE),
+        ("row", pa.int64()),
+        ("origin", _SOURCE),
+        ("state", _SOURCE),
+        ("rejected", pa.bool_()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows, their buckets, similarities known from an earlier run; digests if asked."""
+
+    rows: pa.Table
+    buckets: Buckets
+    known: Pairs = NO_PAIRS
+    reused: bool = False
+    sketches: Sketches | None = None
+
+    @property
+    def present(self) -> npt.NDArray[np.bool_]:
+        """Which rows take part."""
+        empty = pc.equal(self.rows["state"].cast(pa.string()), "")
+        return np.asarray(empty.to_numpy(), dtype=np.bool_)
+
+    def without(self, gone: npt.NDArray[Any]) -> Candidates:
+        """Return the candidates with some rows taken out of their buckets."""
+        stays = np.ones(len(self.rows), dtype=np.bool_)
+        stays[gone] = False
+        kept = stays[self.buckets.members]
+        bucket = np.repeat(
+            np.arange(len(self.buckets.band)), np.diff(self.buckets.bounds)
+        )
+        sizes = np.bincount(bucket[kept], minlength=len(self.buckets.band))
+        kept &= (sizes > 1)[bucket]
+        buckets = Buckets(
+            np.concatenate([[0], np.cumsum(sizes[sizes > 1])]).astype(np.int64),
+            self.buckets.members[kept],
+            self.buckets.band[sizes > 1],
+        )
+        return replace(self, buckets=buckets)
+
+
+def fresh_candidates(
+    context: Context, column: TextColumn, settings: Sketching
+) -> Candidates:
+    """Sketch every row's text and group the rows by their bands."""
+    engine, config = context.engine, context.config
+    schema = _sketch_schema(context, settings.bands)
+    texts = replace(column, extra=_extra(config))
+    ends = np.cumsum([0, *context.shard_rows.values()]).tolist()
+    kernel = partial(
+        sketch_rows,
+        texts=texts,
+        settings=settings,
+        config=config,
+        schema=schema,
+        first_of=dict(zip(context.shard_rows, ends[:-1], strict=True)),
+    )
+    sketches = engine.map_batches(context.samples, kernel, schema, order_by=_PLACE)
+    rows, position = _ordered(engine, sketches, context, pool_rows=ends[-1])
+    found = Candidates(rows, _NONE)
+    given = Sketches(sketches, settings.bands, position, found.present)
+    return replace(found, buckets=find_buckets(engine, given), sketches=given)
+
+
+_PLACE = ("source", "row")
+_NONE = Buckets(np.zeros(1, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.int16))
+
+
+def _extra(config: MinhashConfig) -> tuple[str, ...]:
+    keeper = () if config.keeper in ("uid", "length") else (config.keeper,)
+    return (*keeper, *((config.source,) if config.source else ()))
+
+
+def _sketch_schema(context: Context, bands: int) -> pa.Schema:
+    config: MinhashConfig = context.config
+    fields = [("number", pa.int64()), ("uid", pa.string()), ("source", pa.string())]
+    fields += [("row", pa.int64()), ("origin", pa.string()), ("state", pa.string())]
+    fields += [("rejected", pa.bool_())]
+    if config.keeper == "length":
+        fields.append(("preference", pa.int64()))
+    elif config.keeper != "uid":
+        fields.append(("preference", context.schema.field(config.keeper).type))
+    return pa.schema([*fields, *((f"band_{i}", pa.uint64()) for i in range(bands))])
+
+
+def sketch_rows(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    texts: TextColumn,
+    settings: Sketching,
+    config: MinhashConfig,
+    schema: pa.Schema,
+    first_of: Mapping[str, int],
+) -> Iterator[pa.RecordBatch]:
+    """Yield each sample's place, state, what orders it, and its band digests.
+
+    `number` is the row's in the whole pool, the same however the pool is divided;
+    `first_of` is that of each shard's first row.
+    """
+    passed: deque[pa.RecordBatch] = deque()
+    for uid, text, reason, extra in texts.blocks(_recorded(batches, passed)):
+        digests, empty = settings.digests(text)
+        few = _few_shingles(text, settings, config.min_shingles)
+        state = pc.if_else(pa.array(few), "too_few_shingles", "")
+        state = pc.if_else(pa.array(empty), "no_text", state)
+        place = _popped(passed, len(uid))
+        columns = {
+            "number": _numbers(place, first_of),
+            "uid": uid,
+            "source": place["source"],
+            "row": place["row"],
+            "origin": extra[config.source] if config.source else pa.nulls(len(uid)),
+            "state": pc.coalesce(reason, state),
+            "rejected": pc.is_valid(reason),
+        }
+        if config.keeper == "length":
+            columns["preference"] = pc.utf8_length(text)
+        elif config.keeper != "uid":
+            columns["preference"] = extra[config.keeper]
+        bands = zip(schema.names[len(columns) :], digests.T, strict=True)
+        columns |= {name: pa.array(digest) for name, digest in bands}
+        arrays = [columns[field.name].cast(field.type) for field in schema]
+        yield from pa.table(arrays, schema=schema).combine_chunks().to_batches()
+
+
+def _few_shingles(
+    text: pa.Array, settings: Sketching, least: int
+) -> npt.NDArray[np.bool_]:
+    if least == 1:
+        return np.zeros(len(text), dtype=np.bool_)
+    few: npt.NDArray[np.bool_] = np.diff(settings.sets(text)[0]) < least
+    return few
+
+
+def _numbers(place: pa.Table, first_of: Mapping[str, int]) -> pa.Array:
+    source = single(place["source"]).dictionary_encode()
+    names = source.dictionary.to_pylist()
+    first = np.array([first_of[name] for name in names], dtype=np.int64)
+    return pa.array(first[source.indices.to_numpy()] + place["row"].to_numpy())
+
+
+def _recorded(
+    batches: Iterator[pa.RecordBatch], passed: deque[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        passed.append(batch.select(list(_PLACE)))
+        yield batch
+
+
+def _popped(passed: deque[pa.RecordBatch], rows: int) -> pa.Table:
+    taken = []
+    while rows:
+        batch = passed.popleft()
+        taken.append(batch.slice(0, rows))
+        if len(batch) > rows:
+            passed.appendleft(batch.slice(rows))
+        rows -= len(taken[-1])
+    return pa.Table.from_batches(taken)
+
+
+def _ordered(
+    engine: Engine, sketches: Frame, context: Context, pool_rows: int
+) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Return the rows by preference, and the position of each number among them."""
+    config: MinhashConfig = context.config
+    by_column = config.keeper != "uid"
+    names = ["number", *ROWS.names, *(["preference"] if by_column else [])]
+    columns = {name: name for name in names}
+    table = engine.collect(engine.select(sketches, columns), context.rows)
+    keys = [("uid", "ascending")]
+    if by_column:
+        down = config.keeper == "length" or config.keeper_descending
+        keys.insert(0, ("preference", "descending" if down else "ascending"))
+    # Rows without a value come last by default.
+    order = pc.sort_indices(table, sort_keys=keys)
+    number = single(table["number"]).take(order).to_numpy()
+    position = np.full(pool_rows, -1, dtype=np.int64)
+    position[number] = np.arange(len(order))
+    arrays = [_taken(table[field.name], order, field.type) for field in ROWS]
+    return pa.table(arrays, schema=ROWS), position
+
+
+def _taken(column: pa.ChunkedArray, order: pa.Array, kind: pa.DataType) -> pa.Array:
+    array = single(column)
+    if pa.types.is_dictionary(kind):
+        array = pc.coalesce(array, pa.scalar("", pa.string())).dictionary_encode()
+    return array.take(order).cast(kind)

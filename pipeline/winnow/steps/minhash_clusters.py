@@ -1,0 +1,160 @@
+"""Clusters of near-duplicates: the largest ones for the report, and the guard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.algorithms.dedup.verification import Verdict
+from winnow.config.steps import MinhashConfig
+from winnow.core.errors import InputError
+from winnow.formats.reader import single
+from winnow.steps.candidate_sets import CandidateSets
+
+#: Clusters that are described with their texts.
+LARGEST = 20
+_TEXT_CHARS = 200
+
+#: `size` counts the keeper; the least similar row is the one farthest from it.
+CLUSTERS = pa.schema(
+    [
+        ("keeper", pa.string()),
+        ("size", pa.int64()),
+        ("least_similar", pa.string()),
+        ("similarity", pa.float64()),
+        ("keeper_text", pa.string()),
+        ("least_similar_text", pa.string()),
+    ]
+)
+
+
+def _removed(verdict: Verdict) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(verdict.keeper != np.arange(len(verdict.keeper)))
+
+
+def _least_similar(verdict: Verdict, members: npt.NDArray[np.int64]) -> int:
+    similarity = verdict.jaccard[members]
+    # NaN, where pairs were not compared at all, sorts last.
+    return int(members[np.lexsort((members, similarity))[0]])
+
+
+def largest_clusters(
+    verdict: Verdict, rows: pa.Table, sets: CandidateSets, *, verified: bool
+) -> pa.Table:
+    """Return the LARGEST clusters, largest first, as CLUSTERS."""
+    dropped = _removed(verdict)
+    keepers, counts = np.unique(verdict.keeper[dropped], return_counts=True)
+    largest = np.lexsort((keepers, -counts))[:LARGEST]
+    chosen = keepers[largest]
+    least = np.array(
+        [
+            _least_similar(verdict, dropped[verdict.keeper[dropped] == k])
+            for k in chosen
+        ],
+        dtype=np.int64,
+    )
+    texts = [text[:_TEXT_CHARS] for text in sets.texts(np.append(chosen, least))]
+    similarity = verdict.jaccard[least]
+    uid = single(rows["uid"])
+    return pa.table(
+        {
+            "keeper": uid.take(pa.array(chosen)),
+            "size": counts[largest] + 1,
+            "least_similar": uid.take(pa.array(least)),
+            "similarity": pa.array(
+                similarity, mask=np.isnan(similarity) | (not verified)
+            ),
+            "keeper_text": texts[: len(chosen)],
+            "least_similar_text": texts[len(chosen) :],
+        },
+        schema=CLUSTERS,
+    )
+
+
+def refuse_large_clusters(
+    verdict: Verdict, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
+) -> None:
+    """Raise InputError if a cluster removes more than `max_share` of one source."""
+    if config.allow_large_clusters:
+        return
+    dropped = _removed(verdict)
+    large = _too_large(verdict.keeper[dropped], dropped, rows, config)
+    if large is None:
+        return
+    members = dropped[verdict.keeper[dropped] == large.cluster]
+    first = single(rows["uid"])[large.cluster].as_py()
+    least = _least_similar(verdict, members)
+    pair = np.array([large.cluster, least])
+    similarity = sets.similarity(pair[1:].astype("u4"), pair[:1].astype("u4"))[0]
+    kept, gone = (text[:_TEXT_CHARS] for text in sets.texts(pair))
+    uid = single(rows["uid"])[least].as_py()
+    raise InputError(
+        f"minhash: one cluster of {len(members) + 1:,} near-duplicates would remove "
+        f"{large.words}; its keeper is '{first}'. Least similar to it is '{uid}' with "
+        f"a Jaccard similarity of {similarity:.3f}: {kept!r} against {gone!r}. {_WAYS}"
+    )
+
+
+def refuse_large_hits(
+    hits: pa.Table, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
+) -> None:
+    """Raise InputError if one text of the index removes that much of a source."""
+    if config.allow_large_clusters or not len(hits):
+        return
+    twins = single(hits["uid"]).dictionary_encode()
+    cluster = twins.indices.to_numpy().astype(np.int64)
+    large = _too_large(cluster, hits["row"].to_numpy(), rows, config)
+    if large is None:
+        return
+    own = hits.filter(pa.array(cluster == large.cluster)).sort_by("similarity")
+    least, similarity = own["row"][0].as_py(), own["similarity"][0].as_py()
+    (gone,) = sets.texts(np.array([least]))
+    raise InputError(
+        f"minhash: '{own['uid'][0]}' of the index would remove {large.words}. Least "
+        f"similar to it is '{rows['uid'][least]}' with a Jaccard similarity of "
+        f"{similarity:.3f}: {gone[:_TEXT_CHARS]!r}. {_WAYS}"
+    )
+
+
+_WAYS = (
+    "If these are duplicates, set minhash.allow_large_clusters=true or raise "
+    "max_share; if not, raise minhash.threshold, or set mode=representatives and "
+    "verify=true"
+)
+
+
+@dataclass(frozen=True)
+class _Large:
+    """A cluster that takes too much of a source, and how much in words."""
+
+    cluster: int
+    words: str
+
+
+def _too_large(
+    cluster: npt.NDArray[np.int64],
+    dropped: npt.NDArray[np.int64],
+    rows: pa.Table,
+    config: MinhashConfig,
+) -> _Large | None:
+    """Return the worst of the dropped rows' clusters, if it is too large."""
+    origin = single(rows["origin"])
+    codes = origin.indices.to_numpy()
+    totals = np.bincount(codes, minlength=len(origin.dictionary))
+    sources = max(len(totals), 1)
+    groups, counts = np.unique(cluster * sources + codes[dropped], return_counts=True)
+    share = counts / np.maximum(totals[groups % sources], 1)
+    large = (share > config.max_share) & (counts >= config.guard_from)
+    if not large.any():
+        return None
+    worst = int(np.argmax(np.where(large, share, -1.0)))
+    source = origin.dictionary[int(groups[worst] % sources)].as_py()
+    where = f"the source '{source}'" if config.source else "the pool"
+    return _Large(
+        int(groups[worst] // sources),
+        f"{int(counts[worst]):,} rows, {share[worst]:.1%} of {where}, more than "
+        f"minhash.max_share ({config.max_share:g})",
+    )

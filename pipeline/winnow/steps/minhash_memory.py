@@ -1,0 +1,83 @@
+"""Candidates kept between runs, so that another threshold reads no text twice."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pyarrow as pa
+
+from winnow.algorithms.dedup.banding import Buckets
+from winnow.algorithms.dedup.verification import Pairs
+from winnow.formats.reader import single
+from winnow.steps.minhash_buckets import MAX_MEMBERSHIPS
+from winnow.steps.minhash_candidates import ROWS, Candidates
+from winnow.steps.step import Context
+
+
+def store_candidates(context: Context, found: Candidates, pairs: Pairs | None) -> None:
+    """Write rows, buckets and compared pairs for a run with another threshold."""
+    buckets, compared = found.buckets, _united(found.known, pairs)
+    sizes = np.diff(buckets.bounds)
+    tables = {
+        "rows": found.rows.cast(_undictionaried(ROWS)),
+        "buckets": pa.table({"band": buckets.band, "size": sizes}),
+        "members": pa.table({"row": buckets.members}),
+        "pairs": pa.table(compared._asdict()),
+    }
+    for name, table in tables.items():
+        frame = context.engine.from_table(table)
+        context.engine.write(frame, os.fspath(context.folder / name), [])
+
+
+def _united(known: Pairs, pairs: Pairs | None) -> Pairs:
+    """Return every pair once, sorted by (member, keeper)."""
+    if pairs is None or not len(known.member):
+        return known if pairs is None else pairs
+    member = np.concatenate([pairs.member, known.member])
+    keeper = np.concatenate([pairs.keeper, known.keeper])
+    key = member.astype(np.uint64) << np.uint64(32) | keeper
+    first = np.unique(key, return_index=True)[1]
+    return Pairs(
+        member[first],
+        keeper[first],
+        np.concatenate([pairs.band, known.band])[first],
+        np.concatenate([pairs.jaccard, known.jaccard])[first],
+    )
+
+
+def _undictionaried(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f
+        for f in schema
+    )
+
+
+def stored_candidates(context: Context) -> Candidates | None:
+    """Return what an earlier run with the same sketches stored, or None."""
+    folder, engine = context.reusable, context.engine
+    if folder is None or not (folder / "pairs").is_dir():
+        return None
+
+    def read(name: str) -> pa.Table:
+        frame = engine.scan(os.fspath(folder / name))
+        return engine.collect(frame, max(context.rows, MAX_MEMBERSHIPS))
+
+    rows, buckets, pairs = read("rows"), read("buckets"), read("pairs")
+    encoded = [
+        single(rows[f.name]).dictionary_encode()
+        if pa.types.is_dictionary(f.type)
+        else single(rows[f.name])
+        for f in ROWS
+    ]
+    sizes = buckets["size"].to_numpy()
+    return Candidates(
+        pa.table(encoded, schema=ROWS),
+        Buckets(
+            np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
+            read("members")["row"].to_numpy(),
+            buckets["band"].to_numpy(),
+        ),
+        Pairs(*(np.array(pairs[name].to_numpy()) for name in Pairs._fields)),
+        reused=True,
+    )

@@ -1,0 +1,231 @@
+"""Image-text alignment and its relatives: keep the best by a budget, a threshold, both.
+
+A data filtering network is such a scorer and one cut (Fang et al. 2023, arXiv
+2309.17425): the score is the cosine of the two unit vectors. Several scores are mixed
+by weights once they are on one scale.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.algorithms.filter.mixture import (
+    MOST_ROWS,
+    Scaling,
+    integer_moments,
+    mix,
+    range_scaling,
+    standard_scaling,
+)
+from winnow.config.filter_steps import VARIANTS, ScoreConfig
+from winnow.core.engine import Frame
+from winnow.steps.embed import embed, store_vectors
+from winnow.steps.outside_sets import embeds, state_of
+from winnow.steps.score_terms import SCORED, own_spec, score_term
+from winnow.steps.selection import Words, budget_rows, count_unscored, keep_best
+from winnow.steps.step import Context, Contract, Outcome, Reuse, decisions_of
+
+_BOTH = ("image", "text")
+_PAIR = {"uid": "uid", "image": "image_vector", "text": "text_vector"}
+
+#: Sums over one batch of rows; integers, so that they add up in any order.
+_MOMENTS = pa.schema(
+    [("rows", pa.int64()), ("first", pa.int64()), ("second", pa.int64())]
+)
+#: Batches of a pool, of at least thousands of rows each.
+_MOST_BATCHES = 10_000_000
+
+
+def contract(config: ScoreConfig) -> Contract:
+    """Return that the pairs' vectors come in, or the pairs for the filter's model."""
+    depends_on, modalities = set(), set()
+    if any(term.method == "neg_clip_loss" for term in config.parts):
+        depends_on.add("seed")
+    targets = [term.target for term in config.parts if term.target is not None]
+    for term in config.parts:
+        if term.method in VARIANTS:
+            modalities.add("image" if term.method == "alignment_mirrored" else "text")
+    if config.model is not None:
+        modalities |= set(_BOTH)
+    elif modalities or any(embeds(target) for target in targets):
+        depends_on.add("model")
+    stored = (f"{modality}_vectors" for modality in _BOTH)
+    return Contract(
+        modalities=frozenset(modalities),
+        needs=frozenset() if config.model is not None else frozenset(stored),
+        provides=frozenset({"scores"}),
+        depends_on=frozenset(depends_on),
+        version=" ".join(state_of(target) for target in targets),
+    )
+
+
+def reuse(config: ScoreConfig) -> Reuse | None:
+    """Return what the vectors that this step makes itself depend on."""
+    if config.model is not None:
+        return Reuse(config.model.model_dump(mode="json"), same_rows=False)
+    if any(term.method in VARIANTS for term in config.parts):
+        return Reuse("variants", same_rows=False)
+    return None
+
+
+def run(context: Context) -> Outcome:
+    """Score every pair and cut."""
+    engine, config = context.engine, context.config
+    pairs, own = _pairs(context)
+    scored, facts = _mixture(context, pairs) if config.terms else _alone(context, pairs)
+    count = budget_rows(context, config) if config.has_budget else None
+    decided = keep_best(
+        engine,
+        scored,
+        count,
+        descending=True,
+        words=Words("aligned", "low_alignment", "score_nan"),
+        bound=config.threshold,
+    )
+    return Outcome(
+        decisions_of(engine, decided),
+        rejects=own.rejects,
+        artifacts={**own.artifacts, "scores": "scores"},
+        facts={
+            **own.facts,
+            **facts,
+            "budget": count,
+            "not_scored": count_unscored(engine, scored),
+        },
+    )
+
+
+def _pairs(context: Context) -> tuple[Frame, Outcome]:
+    """Return (uid, image, text) vectors, and what embedding them here left behind."""
+    engine, config = context.engine, context.config
+    if config.model is not None:
+        frame, facts = embed(context, context.samples, own_spec(context), _BOTH)
+        own = store_vectors(context, frame, _BOTH, facts)
+        pairs = engine.scan(os.fspath(context.folder / "vectors"))
+        return engine.select(pairs, _PAIR), own
+    samples = engine.select(context.samples, {"uid": "uid"})
+    return engine.join(_stored_pairs(context), samples, "uid", "semi"), Outcome()
+
+
+def _stored_pairs(context: Context) -> Frame:
+    engine = context.engine
+    if context.artifacts["image_vectors"] == context.artifacts["text_vectors"]:
+        return engine.select(context.scan("image_vectors"), _PAIR)
+    # Two embed steps, one for each modality.
+    image = engine.select(context.vectors("image"), {"uid": "uid", "image": "vector"})
+    text = engine.select(context.vectors("text"), {"uid": "uid", "text": "vector"})
+    return engine.join(image, text, "uid", "inner")
+
+
+def _alone(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
+    """Return (uid, score) of every pair by the one method."""
+    engine, config = context.engine, context.config
+    found = score_term(context, pairs, config)
+    scored = found.frame
+    if config.method in VARIANTS:
+        # Rows whose changed picture or caption gave no vector have no score.
+        every = engine.select(pairs, {"uid": "uid"})
+        scored = engine.join(every, scored, "uid", "left")
+    return _stored(context, scored), found.facts
+
+
+def _mixture(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
+    """Return (uid, score) of every pair: the weighted sum of its normalised terms."""
+    engine, config = context.engine, context.config
+    table, facts = engine.select(pairs, {"uid": "uid"}), {}
+    for term in config.terms:
+        found = score_term(context, pairs, term)
+        named = engine.select(found.frame, {"uid": "uid", term.title: "score"})
+        table = engine.join(table, named, "uid", "left")
+        facts[term.title] = dict(found.facts)
+    names = tuple(term.title for term in config.terms)
+    scalings = _scalings(context, table, names)
+    kernel = partial(
+        mix_terms,
+        names=names,
+        weights=tuple(term.weight for term in config.terms),
+        scalings=scalings,
+    )
+    schema = engine.schema(table).append(pa.field("score", pa.float64()))
+    for name, scaling in zip(names, scalings, strict=True):
+        facts[name] |= {"shift": scaling.shift, "factor": scaling.factor}
+    return _stored(context, engine.map_batches(table, kernel, schema)), {"terms": facts}
+
+
+def _stored(context: Context, scores: Frame) -> Frame:
+    """Write uid, terms and score as an artifact; return its (uid, score)."""
+    place = os.fspath(context.folder / "scores")
+    context.engine.write(scores, place, ["uid"])
+    return context.engine.scan(place, SCORED.names)
+
+
+def _scalings(
+    context: Context, table: Frame, names: tuple[str, ...]
+) -> tuple[Scaling, ...]:
+    """Return how each term is scaled, over the rows that have all terms."""
+    engine, config = context.engine, context.config
+    if config.normalise == "none":
+        return tuple(Scaling(0.0, 1.0) for _ in names)
+    whole = engine.map_batches(table, whole_rows, engine.schema(table))
+    bounds = engine.aggregate(
+        whole,
+        None,
+        {f"{end}_{name}": (name, end) for name in names for end in ("min", "max")},
+    )
+    (found,) = engine.collect(bounds, 1).to_pylist()
+    scalings = []
+    for name in names:
+        least, most = found[f"min_{name}"], found[f"max_{name}"]
+        to_unit = range_scaling(least or 0.0, most or 0.0)
+        if config.normalise == "range":
+            scalings.append(to_unit)
+            continue
+        kernel = partial(sum_moments, name=name, scaling=to_unit)
+        sums = engine.collect(
+            engine.map_batches(whole, kernel, _MOMENTS), _MOST_BATCHES
+        )
+        rows, first, second = (sum(sums[n].to_pylist()) for n in _MOMENTS.names)
+        scalings.append(standard_scaling(rows, first, second, to_unit))
+    return tuple(scalings)
+
+
+def whole_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Keep the rows that have every term."""
+    for batch in batches:
+        yield batch.drop_null()
+
+
+def sum_moments(
+    batches: Iterator[pa.RecordBatch], *, name: str, scaling: Scaling
+) -> Iterator[pa.RecordBatch]:
+    """Yield one row of integer sums for each batch."""
+    for batch in batches:
+        for start in range(0, len(batch), MOST_ROWS):
+            values = batch.column(name).slice(start, MOST_ROWS).to_numpy()
+            first, second = integer_moments(values, scaling)
+            row = {"rows": len(values), "first": first, "second": second}
+            yield pa.RecordBatch.from_pylist([row], _MOMENTS)
+
+
+def mix_terms(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    names: tuple[str, ...],
+    weights: tuple[float, ...],
+    scalings: tuple[Scaling, ...],
+) -> Iterator[pa.RecordBatch]:
+    """Append the mixture; it is null where a term is."""
+    for batch in batches:
+        terms = [
+            pc.cast(batch.column(name), pa.float64()).to_numpy(zero_copy_only=False)
+            for name in names
+        ]
+        mixed = mix([np.asarray(t, np.float64) for t in terms], weights, scalings)
+        yield batch.append_column("score", pa.array(mixed, from_pandas=True))

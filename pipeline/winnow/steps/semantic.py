@@ -1,0 +1,222 @@
+"""Semantic duplicates within clusters (SemDeDup), epsilon changeable afterwards.
+
+Each row's most similar earlier row does not depend on epsilon. It is stored, so that a
+run with another epsilon or other semantics only repeats the cheap half.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.algorithms.dedup.cluster import Cluster
+from winnow.algorithms.dedup.semantic import (
+    Neighbours,
+    Selection,
+    best_earlier,
+    select,
+    visiting_order,
+)
+from winnow.config.steps import SemanticConfig
+from winnow.core.engine import Engine, Frame
+from winnow.core.hashing import keys
+from winnow.core.schemas import DECISIONS
+from winnow.core.vectors import take, to_matrix
+from winnow.steps.cluster_ranks import MAX_CLUSTERS
+from winnow.steps.semantic_blocks import (
+    decided_rows,
+    divide,
+    known_neighbours,
+    neighbours_of,
+    select_large,
+)
+from winnow.steps.semantic_tasks import Decided
+from winnow.steps.step import Context, Contract, Outcome, Reuse
+
+#: What is stored for a later epsilon: M_j and its argmax, in visiting order.
+NEIGHBOURS = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("similarity", pa.float64()),
+        ("twin", pa.string()),
+    ]
+)
+#: Of a uid, beside its row's vector.
+_NAME_BYTES = 64
+_OUT = pa.schema([*DECISIONS, ("similarity", pa.float64()), ("twin", pa.string())])
+
+
+def contract(config: SemanticConfig) -> Contract:
+    """Return that vectors and clusters come in."""
+    return Contract(
+        needs=frozenset({f"{config.modality}_vectors", "clusters"}),
+        depends_on=frozenset({"seed"}) if config.order == "random" else frozenset(),
+    )
+
+
+def reuse(config: SemanticConfig) -> Reuse:
+    """Return the settings that the stored neighbours depend on."""
+    settings = config.model_dump(mode="json", exclude={"epsilon", "semantics"})
+    return Reuse(settings, same_rows=True)
+
+
+def run(context: Context) -> Outcome:
+    """Decide cluster by cluster; store each row's most similar earlier row."""
+    # 1. Clusters that a worker can hold, each whole; 2. larger ones by blocks of rows;
+    # 3. what a later epsilon needs, and decisions.
+    engine, config = context.engine, context.config
+    samples = engine.select(context.samples, {"uid": "uid"})
+    clusters = engine.join(context.scan("clusters"), samples, "uid", "semi")
+    vectors = context.vectors(config.modality)
+    known = _known_neighbours(context)
+    large = _large_clusters(context, clusters, vectors)
+    fitting, names = clusters, engine.from_table(large.select(["cluster"]))
+    if len(large):
+        fitting = engine.join(clusters, names, "cluster", "anti")
+    members = engine.join(vectors, fitting, "uid", "inner")
+    if known is not None:
+        members = engine.join(members, known, "uid", "inner")
+    kernel = partial(
+        deduplicate_cluster,
+        config=config,
+        salt=f"{context.seed}:{context.step}",
+    )
+    frame = engine.map_groups(members, "cluster", kernel, _OUT)
+    if len(large):
+        others = engine.join(clusters, names, "cluster", "semi")
+        members = engine.join(vectors, others, "uid", "inner")
+        rows = pc.sum(large["rows"]).as_py()
+        frame = engine.union([frame, _by_blocks(context, members, rows, known)])
+    engine.write(
+        engine.select(frame, {name: name for name in NEIGHBOURS.names}),
+        os.fspath(context.folder / "neighbours"),
+        ["uid"],
+    )
+    return Outcome(
+        decisions=engine.select(frame, {name: name for name in DECISIONS.names}),
+        artifacts={"neighbours": "neighbours"},
+        facts={
+            "neighbours_reused": known is not None,
+            "clusters_by_blocks": len(large),
+        },
+    )
+
+
+def _large_clusters(context: Context, clusters: Frame, vectors: Frame) -> pa.Table:
+    """Return (cluster, rows) of the clusters that are too large to take whole."""
+    engine = context.engine
+    most = engine.group_bytes // _row_bytes(engine, vectors)
+    if context.rows <= most:
+        return pa.table({"cluster": pa.array([], pa.int32()), "rows": pa.array([])})
+    sizes = engine.aggregate(clusters, "cluster", {"rows": ("uid", "count")})
+    table = engine.collect(sizes, MAX_CLUSTERS)
+    return table.filter(pc.greater(table["rows"], most))
+
+
+def _row_bytes(engine: Engine, vectors: Frame) -> int:
+    dim: int = engine.schema(vectors).field("vector").type.list_size
+    return 2 * dim + _NAME_BYTES
+
+
+def _by_blocks(
+    context: Context, members: Frame, rows: int, known: Frame | None
+) -> Frame:
+    """Return _OUT rows of clusters that no worker holds."""
+    engine, config = context.engine, context.config
+    # A block is prepared for products: eight bytes for each two of the vectors.
+    size = max(1, engine.group_bytes // (4 * _row_bytes(engine, members)))
+    large = divide(context, members, rows, size)
+    neighbours = (
+        neighbours_of(large) if known is None else known_neighbours(large, known)
+    )
+    selection = select_large(large, neighbours, config)
+    kernel = partial(decision_rows, epsilon=config.epsilon)
+    return decided_rows(large, neighbours, selection, kernel, _OUT)
+
+
+def _known_neighbours(context: Context) -> Frame | None:
+    if context.reusable is None:
+        return None
+    folder = context.reusable / "neighbours"
+    return context.engine.scan(os.fspath(folder)) if folder.is_dir() else None
+
+
+def deduplicate_cluster(
+    cluster: pa.Table, *, config: SemanticConfig, salt: str
+) -> pa.Table:
+    """Decide one cluster's rows, in the order in which they are visited."""
+    uids = cluster["uid"].to_pylist()
+    order = visiting_order(
+        cluster["distance"].to_numpy(),
+        uids,
+        config.order,
+        keys(uids, salt) if config.order == "random" else np.empty(0, np.uint64),
+    )
+    (batch,) = cluster.combine_chunks().to_batches()
+    visited = take(batch, order)
+    members = Cluster(to_matrix(visited.column("vector")))
+    names = np.array(visited.column("uid").to_pylist(), object)
+    if "twin" in visited.schema.names:
+        neighbours = _stored(visited, names)
+    else:
+        neighbours = best_earlier(members)
+    chosen = select(members, neighbours, config.epsilon, config.semantics)
+    return decision_rows(_named(names, neighbours, chosen), epsilon=config.epsilon)
+
+
+def _stored(visited: pa.RecordBatch, names: npt.NDArray[np.object_]) -> Neighbours:
+    """Turn stored uids of twins back into positions."""
+    places = {name: place for place, name in enumerate(names)}
+    twins = [places.get(twin, -1) for twin in visited.column("twin").to_pylist()]
+    similarity = visited.column("similarity").to_numpy(zero_copy_only=False)
+    return Neighbours(similarity.astype(np.float64), np.array(twins, np.int64))
+
+
+def _named(
+    names: npt.NDArray[np.object_], neighbours: Neighbours, chosen: Selection
+) -> Decided:
+    """Return the rows of a cluster with the names of their twins."""
+
+    def of(twin: npt.NDArray[np.int64]) -> pa.Array:
+        column = pa.array(names[np.maximum(twin, 0)], pa.string())
+        return pc.if_else(pa.array(twin >= 0), column, pa.scalar(None, pa.string()))
+
+    return Decided(
+        pa.array(names, pa.string()),
+        neighbours,
+        chosen,
+        best=of(neighbours.twin),
+        chosen=of(chosen.twin),
+        chosen_stays=chosen.keep[np.maximum(chosen.twin, 0)] & (chosen.twin >= 0),
+    )
+
+
+def decision_rows(decided: Decided, *, epsilon: float) -> pa.Table:
+    """Return _OUT rows.
+
+    A kept row's score is its similarity to the most similar earlier row. Under
+    `reference` a dropped row's twin may have gone too; then it has no kept twin.
+    """
+    neighbours, chosen = decided.neighbours, decided.selection
+    keep = chosen.keep
+    reason = np.where(keep, "unique", "semantic_duplicate").astype(object)
+    reason[~keep & ~decided.chosen_stays] = "semantic_duplicate_of_dropped"
+    score = np.where(keep, neighbours.similarity, chosen.similarity)
+    nobody = pa.scalar(None, pa.string())
+    shown = pa.array(~keep & decided.chosen_stays)
+    columns = {
+        "uid": decided.uid,
+        "keep": pa.array(keep),
+        "reason": pa.array(reason, pa.string()),
+        "score": pa.array(score, pa.float64(), from_pandas=True),
+        "threshold": pa.array(np.full(len(keep), 1.0 - epsilon)),
+        "kept_twin": pc.if_else(shown, decided.chosen, nobody),
+        "similarity": pa.array(neighbours.similarity, pa.float64(), from_pandas=True),
+        "twin": decided.best,
+    }
+    return pa.table(columns, schema=_OUT)

@@ -1,0 +1,303 @@
+"""Semantic duplicates of clusters that no worker can hold, block against block.
+
+The driver holds 34 bytes a row of these clusters, and no vector; what a worker holds
+is one block of rows, prepared, and a tile of others. Comparing n rows takes n²/2
+products however it is done, so that n is bounded by time long before it is by these.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.algorithms.dedup.blockwise import pieces
+from winnow.algorithms.dedup.semantic import (
+    DROPPED,
+    KEPT,
+    OPEN,
+    Neighbours,
+    Selection,
+    propagate,
+)
+from winnow.config.steps import SemanticConfig
+from winnow.core.engine import Engine, Frame
+from winnow.core.errors import RunError
+from winnow.core.run_folder import remove
+from winnow.steps.components import EDGES, connected_components
+from winnow.steps.semantic_tasks import (
+    FIRSTS,
+    FOUND,
+    NAMED,
+    SETTLED,
+    TASKS,
+    Flags,
+    decide_task,
+    link_task,
+    measure_task,
+    name_rows,
+    nearest_in_block,
+    search_task,
+    settle_block,
+    with_value,
+)
+from winnow.steps.step import Context
+from winnow.steps.vector_blocks import WRITTEN, VectorBlocks, as_blocks, write_blocks
+
+#: What is known of each row, in the order of the numbers, in a file.
+_ROW = np.dtype(
+    [
+        ("similarity", np.float64),
+        ("twin", np.int64),
+        ("keep", np.bool_),
+        ("chosen", np.int64),
+        ("chosen_similarity", np.float64),
+    ]
+)
+# Searches of one block: what they find, 32 bytes a row each, meets on one worker.
+_SEARCHES = 16
+
+
+@dataclass(frozen=True)
+class Large:
+    """Clusters in blocks, and what works on them.
+
+    size: rows of a block. folder: for files that driver and workers see.
+    """
+
+    engine: Engine
+    blocks: VectorBlocks
+    size: int
+    folder: Path
+
+    def tasks(self, wanted: Flags | None = None) -> pa.Table:
+        """Return TASKS: blocks of rows against all earlier rows of their cluster.
+
+        With `wanted`, (n,) flags, a block ends when as many wanted rows are in it as a
+        block without it has; blocks with none are left out.
+        """
+        rows: list[tuple[int, ...]] = []
+        for first, last in self.blocks.clusters:
+            for start, stop in self._cuts(first, last, wanted):
+                each = -(-(start - first) // _SEARCHES)
+                size = self.size * max(1, -(-each // self.size))
+                block = len(rows)
+                if start > first:
+                    lefts = pieces(first, start, size).tolist()
+                    for left, end in itertools.pairwise(lefts):
+                        rows.append((block, start, stop, left, end))
+                rows.append((block, start, stop, start, stop))
+        columns = np.array(rows, np.int64).reshape(-1, len(TASKS)).T
+        return pa.table([pa.array(column) for column in columns], schema=TASKS)
+
+    def _cuts(
+        self, first: int, last: int, wanted: Flags | None
+    ) -> list[tuple[int, int]]:
+        if wanted is None:
+            borders = pieces(first, last, self.size).tolist()
+            return list(itertools.pairwise(borders))
+        numbers = first + np.flatnonzero(wanted[first:last])
+        if not len(numbers):
+            return []
+        ends = numbers[self.size - 1 :: self.size] + 1
+        if ends.size == 0 or ends[-1] <= numbers[-1]:
+            ends = np.append(ends, numbers[-1] + 1)
+        starts = numbers[:: self.size]
+        return list(zip(starts.tolist(), ends.tolist(), strict=True))
+
+    def mapped(self, tasks: pa.Table, kernel: Any, schema: pa.Schema) -> Frame:
+        """Return what a kernel yields for tasks, given `blocks` too."""
+        bound = partial(kernel, blocks=self.blocks)
+        return self.engine.map_batches(self.engine.from_table(tasks), bound, schema)
+
+    def saved(self, name: str, array: npt.NDArray[Any]) -> str:
+        """Write an array where workers map it; return its path."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = os.fspath(self.folder / f"{name}.npy")
+        np.save(path, array)
+        return path
+
+
+def divide(context: Context, members: Frame, rows: int, size: int) -> Large:
+    """Sort the rows of large clusters into files, in visiting order.
+
+    members: `rows` rows of (uid, cluster, distance, vector). size: how many a block may
+    have. Raises RunError if what workers wrote is not seen.
+    """
+    engine, config = context.engine, context.config
+    salt, folder = f"{context.seed}:{context.step}", context.parts / "blocks"
+    remove(folder)
+    schema = engine.schema(members)
+    dim = schema.field("vector").type.list_size
+    value = pa.uint64() if config.order == "random" else pa.float64()
+    fields = [schema.field(name) for name in ("cluster", "uid", "vector")]
+    ordered = pa.schema([*fields, ("value", value)])
+    visited = engine.map_batches(
+        members, partial(with_value, rule=config.order, salt=salt), ordered
+    )
+    files = engine.map_batches(
+        visited,
+        partial(write_blocks, folder=os.fspath(folder / "rows")),
+        WRITTEN,
+        order_by=("cluster", "value", "uid"),
+    )
+    written = engine.collect(files, MAX_FILES)
+    blocks = as_blocks(os.fspath(folder / "rows"), dim, written)
+    for file in blocks.files:
+        if not Path(blocks.folder, f"{file}.f16").is_file():
+            raise RunError(
+                f"{blocks.folder}/{file}.f16 was written by a worker but is not seen "
+                "here; driver and workers need one file system under the same path"
+            )
+    if len(blocks) != rows:
+        raise RunError(f"{rows:,} rows of large clusters, but {len(blocks):,} written")
+    return Large(engine, blocks, size, folder)
+
+
+#: Files of all large clusters: one for each and worker's task that meets it.
+MAX_FILES = 10_000_000
+
+
+def neighbours_of(large: Large) -> Neighbours:
+    """Return each row's most similar earlier row of its cluster, by number."""
+    search = partial(search_task, state=None, floor=-np.inf)
+    found = large.mapped(large.tasks(), search, FOUND)
+    nearest = large.engine.map_groups(found, "block", nearest_in_block, FOUND)
+    table = large.engine.collect(nearest, len(large.blocks))
+    number = table["number"].to_numpy()
+    similarity = np.full(len(large.blocks), np.nan)
+    twin = np.full(len(large.blocks), -1, np.int64)
+    similarity[number] = table["cosine"].to_numpy()
+    twin[number] = table["nearest"].to_numpy()
+    similarity[[first for first, _ in large.blocks.clusters]] = np.nan
+    return Neighbours(similarity, twin)
+
+
+def known_neighbours(large: Large, known: Frame) -> Neighbours:
+    """Return the neighbours that an earlier run stored, by number."""
+    engine = large.engine
+    named = large.mapped(_whole(large), name_rows, NAMED)
+    stored = engine.join(named, known, "uid", "inner")
+    twins = engine.select(named, {"twin": "uid", "twin_number": "number"})
+    joined = engine.join(stored, twins, "twin", "left")
+    table = engine.collect(joined, len(large.blocks))
+    if len(table) != len(large.blocks):
+        raise RunError("neighbours of an earlier run are not those of these rows")
+    order = np.argsort(table["number"].to_numpy())
+    similarity = pc.fill_null(table["similarity"], np.nan).to_numpy()[order]
+    twin = pc.fill_null(table["twin_number"], -1).to_numpy()[order]
+    return Neighbours(similarity, twin)
+
+
+def _whole(large: Large) -> pa.Table:
+    tasks = large.tasks()
+    return tasks.filter(pc.equal(tasks["left"], tasks["start"]))
+
+
+def select_large(
+    large: Large, neighbours: Neighbours, config: SemanticConfig
+) -> Selection:
+    """Decide as `select` does for a cluster that is held whole."""
+    least = 1.0 - config.epsilon
+    if config.semantics == "reference":
+        return _by_nearest(neighbours, ~(neighbours.similarity > least))
+    if config.semantics == "components":
+        return _components(large, neighbours, least)
+    return _greedy(large, neighbours, least)
+
+
+def _by_nearest(neighbours: Neighbours, keep: Flags) -> Selection:
+    return Selection(
+        keep,
+        np.where(keep, -1, neighbours.twin),
+        np.where(keep, np.nan, neighbours.similarity),
+    )
+
+
+def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
+    """Settle open rows a block of each cluster at a time, in visiting order.
+
+    The rows of a block see, in parallel, all earlier rows that are known to be kept;
+    then one worker lets them see each other, one by one.
+    """
+    state = np.empty(len(large.blocks), np.int8)
+    propagate(neighbours.similarity, neighbours.twin, least, state)
+    selection = _by_nearest(neighbours, state == KEPT)
+    for number, tasks in enumerate(_rounds(large, state == OPEN)):
+        path = large.saved(f"state-{number}", state)
+        search = partial(search_task, state=path, floor=least)
+        found = large.mapped(tasks, search, FOUND)
+        settle = partial(settle_block, blocks=large.blocks, least=least)
+        frame = large.engine.map_groups(found, "block", settle, SETTLED)
+        table = large.engine.collect(frame, len(large.blocks))
+        rows, keep = table["number"].to_numpy(), table["keep"].to_numpy()
+        state[rows] = np.where(keep, KEPT, DROPPED)
+        selection.keep[rows] = keep
+        selection.twin[rows] = np.where(keep, -1, table["nearest"].to_numpy())
+        selection.similarity[rows] = np.where(keep, np.nan, table["cosine"].to_numpy())
+        os.unlink(path)
+    return selection
+
+
+def _rounds(large: Large, still_open: Flags) -> Iterator[pa.Table]:
+    """Yield tasks: the first block with open rows of each cluster, then the second …"""
+    tasks = large.tasks(still_open)
+    start = tasks["start"].to_numpy()
+    firsts = np.array([first for first, _ in large.blocks.clusters], np.int64)
+    cluster = np.searchsorted(firsts, start, side="right")
+    # Blocks ascend by cluster and place: number them within each cluster.
+    block = tasks["block"].to_numpy()
+    ids, at = np.unique(block, return_index=True)
+    of_cluster = cluster[at]
+    begins = np.searchsorted(of_cluster, of_cluster)
+    turn = np.arange(len(ids)) - begins
+    turns = turn[np.searchsorted(ids, block)]
+    for number in range(int(turn.max(initial=-1)) + 1):
+        yield tasks.filter(pa.array(turns == number))
+
+
+def _components(large: Large, neighbours: Neighbours, least: float) -> Selection:
+    """Link rows above `least` block by block, and join the links of all blocks."""
+    engine, rows = large.engine, len(large.blocks)
+    near = neighbours.similarity > least
+    first = np.arange(rows)
+    if near.any():
+        link = partial(link_task, near=large.saved("near", near), least=least)
+        edges = large.mapped(large.tasks(near), link, EDGES)
+        labels = connected_components(engine, edges, large.folder / "links")
+        table = engine.collect(labels, rows)
+        first[table["node"].to_numpy()] = table["component"].to_numpy()
+    keep = first == np.arange(rows)
+    similarity = np.full(rows, np.nan)
+    if not keep.all():
+        measure = partial(measure_task, first=large.saved("first", first))
+        found = engine.collect(large.mapped(_whole(large), measure, FIRSTS), rows)
+        similarity[found["number"].to_numpy()] = found["cosine"].to_numpy()
+    return Selection(keep, np.where(keep, -1, first), similarity)
+
+
+def decided_rows(
+    large: Large,
+    neighbours: Neighbours,
+    selection: Selection,
+    kernel: Any,
+    schema: pa.Schema,
+) -> Frame:
+    """Return the rows of a decided large cluster, as `kernel` makes them of Decided."""
+    known = np.empty(len(large.blocks), _ROW)
+    known["similarity"], known["twin"] = neighbours.similarity, neighbours.twin
+    known["keep"], known["chosen"] = selection.keep, selection.twin
+    known["chosen_similarity"] = selection.similarity
+    path = large.saved("decided", known)
+    return large.mapped(
+        _whole(large), partial(decide_task, known=path, kernel=kernel), schema
+    )

@@ -1,0 +1,237 @@
+"""What workers do for `semantic_blocks`: rows of a block against earlier rows.
+
+A task names ranges of rows; their vectors are in files that every worker maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from winnow.algorithms.cosine import Rows, pairwise, prepare
+from winnow.algorithms.dedup.blockwise import (
+    Block,
+    keep_in_order,
+    linked,
+    nearest_earlier,
+    nearest_of,
+    tiles,
+)
+from winnow.algorithms.dedup.semantic import KEPT, OPEN, Neighbours, Selection
+from winnow.core.hashing import keys
+from winnow.steps.components import EDGES
+from winnow.steps.vector_blocks import VectorBlocks
+
+#: Rows of a block against rows of the same cluster from `left` on, earlier ones.
+TASKS = pa.schema(
+    [(name, pa.int64()) for name in ("block", "start", "stop", "left", "left_stop")]
+)
+#: A row's nearest earlier row among those of a task; or of all.
+FOUND = pa.schema(
+    [
+        ("block", pa.int64()),
+        ("number", pa.int64()),
+        ("cosine", pa.float64()),
+        ("nearest", pa.int64()),
+    ]
+)
+SETTLED = FOUND.append(pa.field("keep", pa.bool_()))
+FIRSTS = pa.schema([("number", pa.int64()), ("cosine", pa.float64())])
+NAMED = pa.schema([("uid", pa.string()), ("number", pa.int64())])
+# Earlier rows read at a time.
+_READ_ROWS = 8192
+
+Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Rows with what was found for them; twins by name, null where there is none."""
+
+    uid: pa.Array
+    neighbours: Neighbours
+    selection: Selection
+    best: pa.Array
+    chosen: pa.Array
+    chosen_stays: Flags
+
+
+def with_value(
+    batches: Iterator[pa.RecordBatch], *, rule: str, salt: str
+) -> Iterator[pa.RecordBatch]:
+    """Add the value that rows are visited in ascending order of; ties go by uid."""
+    for batch in batches:
+        distance = batch.column("distance").to_numpy()
+        if rule == "random":
+            value = pa.array(keys(batch.column("uid").to_pylist(), salt))
+        else:
+            value = pa.array(0.0 - distance if rule == "hard" else distance)
+        names = ("cluster", "uid", "vector")
+        columns = [batch.column(name) for name in names]
+        yield pa.RecordBatch.from_arrays([*columns, value], names=[*names, "value"])
+
+
+def _tasks(batches: Iterator[pa.RecordBatch]) -> Iterator[Sequence[int]]:
+    for batch in batches:
+        for row in batch.to_pylist():
+            yield [row[name] for name in TASKS.names]
+
+
+def _candidates(
+    blocks: VectorBlocks, left: int, stop: int, member: Flags | None
+) -> Iterator[tuple[Rows, Numbers]]:
+    """Yield tiles of the rows from `left` on, or of the members among them."""
+    for start in range(left, stop, _READ_ROWS):
+        end = min(stop, start + _READ_ROWS)
+        numbers = np.arange(start, end)
+        if member is None:
+            yield from tiles(blocks.vectors(start, end), numbers)
+        else:
+            numbers = numbers[member[start:end]]
+            yield from tiles(blocks.chosen(numbers), numbers)
+
+
+def _flags(path: str, wanted: np.int8) -> Flags:
+    """Return which rows have a state, (n,), by the file of all states."""
+    states: npt.NDArray[np.int8] = np.load(path, mmap_mode="r")
+    return np.asarray(states == wanted)
+
+
+def search_task(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    blocks: VectorBlocks,
+    state: str | None,
+    floor: float,
+) -> Iterator[pa.RecordBatch]:
+    """Yield FOUND: the nearest of a task's earlier rows for each row of its block.
+
+    With `state`, a file of every row's, open rows see kept ones; others are no matter.
+    """
+    held: tuple[int, int, Block] | None = None
+    kept = None if state is None else _flags(state, KEPT)
+    still_open = None if state is None else _flags(state, OPEN)
+    for number, start, stop, left, left_stop in _tasks(batches):
+        if held is None or held[:2] != (start, stop):
+            held = None
+            held = (start, stop, _block(blocks, start, stop, still_open))
+        block = held[2]
+        candidates = _candidates(blocks, left, left_stop, kept)
+        cosine, nearest = nearest_earlier(block, candidates, floor)
+        columns = [np.full(len(cosine), number), block.numbers, cosine, nearest]
+        yield pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=FOUND)
+
+
+def _block(blocks: VectorBlocks, start: int, stop: int, wanted: Flags | None) -> Block:
+    if wanted is None:
+        return Block(blocks.vectors(start, stop), np.arange(start, stop))
+    numbers = start + np.flatnonzero(wanted[start:stop])
+    return Block(blocks.chosen(numbers), numbers)
+
+
+def nearest_in_block(found: pa.Table) -> pa.Table:
+    """Return FOUND: what the searches for one block's rows found together."""
+    columns = [found[name].to_numpy() for name in ("number", "cosine", "nearest")]
+    number, cosine, nearest = nearest_of(*columns)
+    block = np.full(len(number), found["block"][0].as_py(), np.int64)
+    return pa.table([block, number, cosine, nearest], schema=FOUND)
+
+
+def settle_block(found: pa.Table, *, blocks: VectorBlocks, least: float) -> pa.Table:
+    """Return SETTLED: whether each of a block's open rows is kept."""
+    merged = nearest_in_block(found)
+    number = merged["number"].to_numpy()
+    cosine, nearest = (merged[n].to_numpy().copy() for n in ("cosine", "nearest"))
+    block = Block(blocks.chosen(number), number)
+    keep = keep_in_order(block, cosine, nearest, least)
+    columns = [merged["block"], merged["number"], cosine, nearest, keep]
+    return pa.table(columns, schema=SETTLED)
+
+
+def link_task(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    blocks: VectorBlocks,
+    near: str,
+    least: float,
+) -> Iterator[pa.RecordBatch]:
+    """Yield EDGES that join the rows of a task which are linked."""
+    linkable: Flags = np.load(near, mmap_mode="r")
+    for _, start, stop, left, left_stop in _tasks(batches):
+        block = _block(blocks, start, stop, linkable)
+        span = np.arange(left, left_stop)
+        if left < start:
+            span = np.concatenate([span, block.numbers])
+        candidates = _candidates(blocks, left, left_stop, None)
+        ends = linked(block, candidates, span, least)
+        yield pa.RecordBatch.from_arrays([pa.array(e) for e in ends], schema=EDGES)
+
+
+def measure_task(
+    batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks, first: str
+) -> Iterator[pa.RecordBatch]:
+    """Yield FIRSTS: each row that goes, and its cosine to its component's first."""
+    firsts: Numbers = np.load(first, mmap_mode="r")
+    for _, start, stop, _, _ in _tasks(batches):
+        for begin in range(start, stop, _READ_ROWS):
+            numbers = np.arange(begin, min(stop, begin + _READ_ROWS))
+            numbers = numbers[firsts[numbers] != numbers]
+            if not len(numbers):
+                continue
+            twins, place = np.unique(firsts[numbers], return_inverse=True)
+            other = prepare(blocks.chosen(twins)[place])
+            cosine = pairwise(prepare(blocks.chosen(numbers)), other)
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(numbers), pa.array(cosine)], schema=FIRSTS
+            )
+
+
+def name_rows(
+    batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks
+) -> Iterator[pa.RecordBatch]:
+    """Yield NAMED: the uid and the number of every row."""
+    for _, start, stop, _, _ in _tasks(batches):
+        for begin in range(start, stop, _READ_ROWS):
+            numbers = np.arange(begin, min(stop, begin + _READ_ROWS))
+            yield pa.RecordBatch.from_arrays(
+                [blocks.uids(numbers), pa.array(numbers)], schema=NAMED
+            )
+
+
+def decide_task(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    blocks: VectorBlocks,
+    known: str,
+    kernel: Any,
+) -> Iterator[pa.RecordBatch]:
+    """Yield what `kernel` makes of the rows of each block."""
+    rows = np.load(known, mmap_mode="r")
+    for _, start, stop, _, _ in _tasks(batches):
+        for begin in range(start, stop, _READ_ROWS):
+            end = min(stop, begin + _READ_ROWS)
+            part = np.array(rows[begin:end])
+            stays = part["chosen"] >= 0
+            stays &= np.asarray(rows["keep"][np.maximum(part["chosen"], 0)])
+            decided = Decided(
+                blocks.uids(np.arange(begin, end)),
+                Neighbours(part["similarity"], part["twin"]),
+                Selection(part["keep"], part["chosen"], part["chosen_similarity"]),
+                _names(blocks, part["twin"]),
+                _names(blocks, part["chosen"]),
+                stays,
+            )
+            yield from kernel(decided).to_batches()
+
+
+def _names(blocks: VectorBlocks, numbers: Numbers) -> pa.Array:
+    there = numbers >= 0
+    found = blocks.uids(np.maximum(numbers, 0))
+    return pc.if_else(pa.array(there), found, pa.scalar(None, pa.string()))

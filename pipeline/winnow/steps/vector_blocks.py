@@ -1,0 +1,164 @@
+"""Sorted vectors in files that any worker maps, of clusters that none can hold.
+
+A file has the rows of one cluster that one task met, one after the other: vectors as
+plain float16 numbers, and beside them their uids.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.core.task import current_task
+from winnow.core.vectors import to_matrix
+from winnow.formats.reader import single
+
+#: A file, which part of which cluster it holds, and its rows.
+WRITTEN = pa.schema(
+    [
+        ("cluster", pa.int64()),
+        ("task", pa.int64()),
+        ("file", pa.string()),
+        ("rows", pa.int64()),
+    ]
+)
+_UIDS = pa.schema([("uid", pa.string())])
+Halves = npt.NDArray[np.float16]
+Numbers = npt.NDArray[np.int64]
+
+
+def write_blocks(
+    batches: Iterator[pa.RecordBatch], *, folder: str
+) -> Iterator[pa.RecordBatch]:
+    """Write (uid, vector) of rows sorted by cluster; yield WRITTEN, a row a file."""
+    open_file: _Writer | None = None
+    for batch in batches:
+        cluster = batch.column("cluster").to_numpy()
+        borders = [0, *(np.flatnonzero(np.diff(cluster)) + 1).tolist(), len(batch)]
+        for start, stop in pairwise(borders):
+            number = int(cluster[start])
+            if open_file is not None and open_file.cluster != number:
+                yield open_file.close()
+                open_file = None
+            if open_file is None:
+                open_file = _Writer(Path(folder), number)
+            open_file.write(batch.slice(start, stop - start))
+    if open_file is not None:
+        yield open_file.close()
+
+
+class _Writer:
+    """The two files of one cluster's rows, named after this try of the task."""
+
+    def __init__(self, folder: Path, cluster: int) -> None:
+        task = current_task()
+        self.cluster, self._task, self._rows = cluster, task.number, 0
+        self._name = f"{cluster}-{task.number}-{task.attempt}"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._vectors = open(folder / f"{self._name}.f16", "wb")  # noqa: SIM115
+        self._uids = pa.ipc.new_file(os.fspath(folder / f"{self._name}.uid"), _UIDS)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._vectors.write(to_matrix(batch.column("vector")).tobytes())
+        self._uids.write_batch(batch.select(["uid"]).cast(_UIDS))
+        self._rows += len(batch)
+
+    def close(self) -> pa.RecordBatch:
+        self._vectors.close()
+        self._uids.close()
+        row = {
+            "cluster": self.cluster,
+            "task": self._task,
+            "file": self._name,
+            "rows": self._rows,
+        }
+        return pa.RecordBatch.from_pylist([row], WRITTEN)
+
+
+@dataclass(frozen=True)
+class VectorBlocks:
+    """All rows of the files, numbered by cluster and place: 0 is the first one's first.
+
+    files: names, in order; bounds: the first number of each and, last, of none.
+    clusters: the first and the last number but one of each cluster.
+    """
+
+    folder: str
+    dim: int
+    files: tuple[str, ...]
+    bounds: tuple[int, ...]
+    clusters: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        return self.bounds[-1]
+
+    def vectors(self, start: int, stop: int) -> Halves:
+        """Return the vectors of rows `start` … `stop` - 1, (n, dim) in memory."""
+        out = np.empty((stop - start, self.dim), np.float16)
+        for file, first, last in self._files(start, stop):
+            lower, upper = max(start, first), min(stop, last)
+            whole = self._mapped(file, last - first)
+            out[lower - start : upper - start] = whole[lower - first : upper - first]
+        return out
+
+    def chosen(self, numbers: Numbers) -> Halves:
+        """Return the vectors of some rows, whose ascending numbers are given."""
+        out = np.empty((len(numbers), self.dim), np.float16)
+        for part, file, first, last in self._by_file(numbers):
+            out[part] = self._mapped(file, last - first)[numbers[part] - first]
+        return out
+
+    def uids(self, numbers: Numbers) -> pa.Array:
+        """Return the uids of some rows, in any order."""
+        order = np.argsort(numbers, kind="stable")
+        ascending = numbers[order]
+        found = [pa.array([], pa.string())]
+        for part, file, first, _ in self._by_file(ascending):
+            with pa.memory_map(os.path.join(self.folder, f"{file}.uid")) as source:
+                column = pa.ipc.open_file(source).read_all()["uid"]
+                found.append(single(column.take(pa.array(ascending[part] - first))))
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return pa.concat_arrays(found).take(pa.array(back))
+
+    def _mapped(self, file: str, rows: int) -> Halves:
+        path = os.path.join(self.folder, f"{file}.f16")
+        return np.memmap(path, np.float16, "r", shape=(rows, self.dim))
+
+    def _files(self, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
+        at = bisect_right(self.bounds, start) - 1
+        while at < len(self.files) and self.bounds[at] < stop:
+            yield self.files[at], self.bounds[at], self.bounds[at + 1]
+            at += 1
+
+    def _by_file(self, ascending: Numbers) -> Iterator[tuple[slice, str, int, int]]:
+        if not len(ascending):
+            return
+        for file, first, last in self._files(int(ascending[0]), int(ascending[-1]) + 1):
+            lower, upper = np.searchsorted(ascending, [first, last])
+            if lower < upper:
+                yield slice(int(lower), int(upper)), file, first, last
+
+
+def as_blocks(folder: str, dim: int, written: pa.Table) -> VectorBlocks:
+    """Return the rows of the files that WRITTEN names."""
+    keys = [(name, "ascending") for name in ("cluster", "task")]
+    rows = written.sort_by(keys)
+    ends = np.cumsum([0, *rows["rows"].to_pylist()])
+    cluster = rows["cluster"].to_numpy()
+    borders = [0, *(np.flatnonzero(np.diff(cluster)) + 1).tolist(), len(cluster)]
+    return VectorBlocks(
+        folder,
+        dim,
+        tuple(rows["file"].to_pylist()),
+        tuple(ends.tolist()),
+        tuple((int(ends[a]), int(ends[b])) for a, b in pairwise(borders) if a < b),
+    )

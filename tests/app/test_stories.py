@@ -1,0 +1,194 @@
+"""A row's story, its twins, its picture, and what is near it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+from winnow.app.thumbnails import Thumbnails, small
+from winnow.core.errors import QueryError
+from winnow.reports.explain import explain, tell
+from winnow.reports.run_view import RunView
+
+WHOLE = ["exact", "embed", "cluster", "semantic", "score", "apply"]
+
+
+def test_a_story_tells_what_explain_tells(site: Any, app_run: Any):
+    view = RunView(app_run.path)
+    for row in site.rows.ask("SELECT n, uid, step FROM rows"):
+        if row["step"] == "index":
+            continue
+        told = site.story(row["n"])["steps"]
+        lines = tell(explain(view, row["uid"])).splitlines()[2:]
+        assert [f"  {step:<12} {text}" for step, text in told] == lines
+        if row["n"] > 60:
+            break
+
+
+def test_a_story_leads_to_the_twin_and_back(site: Any, app: Any):
+    rows = site.rows.ask("SELECT n, uid, kept_twin FROM rows WHERE kept_twin <> ''")
+    assert len(rows) > 10
+    for row in rows[:10]:
+        story = site.story(row["n"])
+        chain = [twin["uid"] for twin in story["chain"]]
+        assert chain[0] == row["kept_twin"]
+        last = site.rows.by_uid([chain[-1]])[chain[-1]]
+        assert last["kept_twin"] is None
+        twin = site.story(story["chain"][0]["n"])
+        assert row["uid"] in {gone["uid"] for gone in twin["gone"]}
+        shown = app.ask(f"/row/{row['n']}").text
+        assert f'href="/row/{story["chain"][0]["n"]}"' in shown
+
+
+def test_hostile_text_is_text_on_every_page(site: Any, app: Any):
+    (row,) = site.rows.ask("SELECT n FROM rows WHERE caption LIKE '%alert(7)%'")
+    for path in ("/?q=alert(7)", f"/row/{row['n']}"):
+        page = app.ask(path).text
+        assert "&lt;script&gt;alert(7)" in page
+        assert "<script>alert" not in page
+        assert "<b>files" not in page
+        assert "<i>" not in page
+    echoed = app.page(("q", '"><script>alert(1)</script>')).text
+    assert "<script>alert" not in echoed
+    refused = app.page(("sort", "<script>alert(1)</script>"))
+    assert refused.status == 400
+    assert "<script>alert" not in refused.text
+
+
+def test_pictures_are_drawn_here_whatever_the_input_holds(site: Any, app: Any):
+    kinds = {}
+    for row in site.rows.ask("SELECT n, uid FROM rows WHERE n < 20"):
+        answer = app.ask(f"/picture/{row['n']}")
+        assert answer.status == 200
+        kinds[row["n"]] = answer.headers["content-type"]
+        if kinds[row["n"]] == "image/webp":
+            image = Image.open(io.BytesIO(answer.body))
+            assert image.format == "WEBP"
+            assert max(image.size) <= 220
+        else:
+            assert "image_undecodable" in answer.text
+            assert "<script" not in answer.text
+    assert [n for n, kind in kinds.items() if kind == "image/svg+xml"] == [2]
+
+
+def test_a_picture_of_too_many_pixels_is_not_decoded():
+    out = io.BytesIO()
+    Image.new("1", (8_000, 8_000)).save(out, "PNG")
+    kind, body = small(out.getvalue(), 100)
+    assert kind == "image/svg+xml"
+    assert b"image_too_large" in body
+    assert small(None, 100)[0] == "image/svg+xml"
+
+
+def test_pictures_that_are_kept_are_bounded_and_read_once(
+    make_picture: Callable[..., bytes],
+):
+    asked: list[Any] = []
+
+    def read(places: list[Any]) -> list[bytes | None]:
+        asked.extend(places)
+        return [make_picture(row) for _, row in places]
+
+    pictures = Thumbnails(read, kept=600)
+    pictures.prepare([("a", n) for n in range(8)])
+    pictures.prepare([("a", n) for n in range(8)])
+    first = [pictures.picture(("a", n)) for n in range(8)]
+    assert pictures.kept_bytes <= 600
+    assert len({body for _, body in first}) == 8
+    assert pictures.picture(("a", 7)) == first[7]
+    assert pictures.picture(("a", 0)) == first[0]
+    pictures.close()
+    assert asked[:8] == [("a", n) for n in range(8)]
+    assert 8 < len(asked) <= 17
+
+
+def test_pictures_that_cannot_be_read_say_why():
+    from winnow.core.errors import InputError
+
+    def read(places: list[Any]) -> list[bytes | None]:
+        raise InputError("the shard <a> is gone")
+
+    pictures = Thumbnails(read)
+    kind, body = pictures.picture(("a", 1))
+    pictures.close()
+    assert kind == "image/svg+xml"
+    assert b"&lt;a&gt;" in body
+
+
+def test_near_rows_are_those_of_the_largest_cosine(site: Any, app: Any, app_run: Any):
+    vectors = app_run.artifact("embed", "vectors")
+    matrix = np.array(vectors["image_vector"].to_pylist(), np.float64)
+    uids = np.array(vectors["uid"].to_pylist())
+    (row,) = site.rows.ask("SELECT n, uid FROM rows WHERE uid = ?", [str(uids[9])])
+    page = site.listing([("near", str(row["n"]))])
+    wanted = matrix @ matrix[9]
+    expected = sorted(-np.round(wanted, 5))
+    found = [-card["similarity"] for card in page["cards"]]
+    assert np.allclose(found, expected[: len(found)], atol=2e-5)
+    assert page["cards"][0]["uid"] == row["uid"]
+    assert page["total"] == len(uids)
+    assert app.page(("near", str(row["n"])), ("fate", "kept")).status == 200
+
+
+def test_a_run_with_ready_made_vectors_says_that_no_text_can_be_searched(app: Any):
+    assert "ready-made" in app.page().text
+    answer = app.page(("like", "a cat"))
+    assert answer.status == 400
+    assert "ready-made" in answer.text
+
+
+def test_a_text_finds_pictures_by_the_runs_own_model(
+    tmp_path: Path,
+    picture_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    winnow: Callable[..., Any],
+    tiny_vit: str,
+    serve_run: Callable[..., Any],
+):
+    from winnow.models.encoder import ModelSpec, load_encoder
+
+    pool = write_shards(tmp_path / "pool", picture_table(60))
+    run = winnow(
+        pool,
+        tmp_path / "run",
+        WHOLE,
+        embed={"image_column": None, "text_column": None},
+        model={"name": tiny_vit, "pretrained": None, "precision": "float32"},
+        cluster={"k": 2},
+    )
+    client = serve_run(run.path)
+    page = client.ask(f"/?like={quote('a red house')}").text
+    found = re.findall(r'title="([0-9a-f]{32})".*?', page)
+    shown = list(dict.fromkeys(found))
+    similarities = [float(s) for s in re.findall(r"<p>similarity (-?[\d.]+)", page)]
+
+    spec = ModelSpec(name=tiny_vit, precision="float32", batch_size=1)
+    query = load_encoder(spec).encode_texts(["a red house"])[0].astype(np.float64)
+    vectors = run.artifact("embed", "vectors")
+    wanted = np.array(vectors["image_vector"].to_pylist(), np.float64) @ query
+    by_uid = dict(zip(vectors["uid"].to_pylist(), wanted, strict=True))
+    assert len(shown) == 48
+    assert np.allclose([by_uid[uid] for uid in shown], similarities, atol=1e-4)
+    assert similarities == sorted(similarities, reverse=True)
+    assert min(similarities) >= sorted(wanted)[-48] - 1e-4
+    later = re.search(r'rel="next" href="/\?([^"]+)"', page)
+    assert later
+    rest = client.ask("/?" + later[1].replace("&amp;", "&")).text
+    assert not set(re.findall(r'title="([0-9a-f]{32})"', rest)) & set(shown)
+
+
+def test_another_model_than_the_runs_is_refused(site: Any):
+    from winnow.app.nearest import Nearest, vector_files
+
+    files = vector_files(site._view.folder, site._view.markers)[1]
+    other = Nearest(site.rows, files, lambda text: np.ones(3, np.float32))
+    with pytest.raises(QueryError, match="gives 3 numbers"):
+        other.to_text("a cat")

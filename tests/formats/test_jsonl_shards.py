@@ -1,0 +1,268 @@
+"""JSON Lines shards: rows by reference, whole lines back, broken ones named."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from winnow.core.errors import InputError
+from winnow.formats.jsonl_fields import LINE
+from winnow.formats.jsonl_shards import JsonLinesFormat
+from winnow.formats.reader import Unreadable, read_rows
+from winnow.formats.shards import find_shards, format_of, read_footers
+
+SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+Winnow = Callable[..., Any]
+
+
+def write_lines(path: Path, lines: Iterable[bytes], *, ended: bool = True) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = b"\n".join(lines) + (b"\n" if ended else b"")
+    if path.name.endswith(".gz"):
+        path.write_bytes(gzip.compress(content))
+    elif path.name.endswith(".zst"):
+        with pa.CompressedOutputStream(pa.OSFile(str(path), "wb"), "zstd") as out:
+            out.write(content)
+    else:
+        path.write_bytes(content)
+    return str(path)
+
+
+def read_lines(folder: Path) -> list[bytes]:
+    lines: list[bytes] = []
+    for file in sorted(folder.iterdir()):
+        with pa.input_stream(str(file), compression="detect") as source:
+            content = source.read()
+        assert content.endswith(b"\n") or not content
+        lines += content.split(b"\n")[:-1]
+    return lines
+
+
+def documents(rows: int, seed: int = 0) -> list[bytes]:
+    """Objects of several spellings, with nested and missing fields."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for i in range(rows):
+        document = {
+            "uid": f"u{i:04d}",
+            "text": " ".join(f"w{n}" for n in rng.integers(0, 10**6, 30)) + " ünï",
+            "meta": {"n": i, "tags": ["t"] * (i % 3)},
+        }
+        if i % 4:
+            document["score"] = i / 2
+        pad = {"indent": None, "separators": (",", ":")} if i % 2 else {}
+        lines.append(json.dumps(document, ensure_ascii=i % 3 == 0, **pad).encode())
+    return lines
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("ended", [True, False])
+def test_rows_come_by_number_with_fields_and_line(
+    tmp_path: Path, suffix: str, ended: bool
+):
+    lines = documents(3000)
+    path = write_lines(tmp_path / f"a{suffix}", lines, ended=ended)
+    (shard,), schema, _ = read_footers([path])
+    assert shard.rows == 3000
+    kinds = {field.name: field.type for field in schema}
+    assert kinds == {
+        LINE: pa.binary(),
+        "uid": pa.string(),
+        "text": pa.string(),
+        "meta": pa.string(),
+        "score": pa.float64(),
+    }
+    rows = np.array([0, 1, 7, 1023, 1024, 2048, 2999])
+    columns = ["text", LINE, "score", "meta"]
+    parts = [part for _, part in read_rows(path, rows, columns, schema)]
+    found = pa.concat_tables(parts)
+    wanted = [json.loads(lines[i]) for i in rows]
+    assert found["text"].to_pylist() == [d["text"] for d in wanted]
+    assert found["score"].to_pylist() == [d.get("score") for d in wanted]
+    assert [json.loads(m) for m in found["meta"].to_pylist()] == [
+        d["meta"] for d in wanted
+    ]
+    assert found[LINE].to_pylist() == [lines[i] for i in rows]
+
+
+def test_broken_lines_cost_their_rows_only(tmp_path: Path):
+    lines = documents(40)
+    broken = {
+        3: b'{"uid": "u", "text"',
+        4: b"[1, 2]",
+        17: b"",
+        18: b'{"uid": "x", "text": "\xff"}',
+        20: b'{"uid": "x", "text": "\\ud800"}',
+        21: b'{"uid": "x", "text": ' + b"[" * 100_000,
+        39: b"nonsense",
+    }
+    for row, line in broken.items():
+        lines[row] = line
+    path = write_lines(tmp_path / "a.jsonl", lines)
+    _, schema, _ = read_footers([path])
+    texts: dict[int, str] = {}
+    reasons: dict[int, str] = {}
+    for position, part in read_rows(path, np.arange(40), ["text"], schema):
+        if isinstance(part, Unreadable):
+            reasons |= {position + i: part.reason for i in range(part.rows)}
+        else:
+            texts |= dict(enumerate(part["text"].to_pylist(), position))
+    assert set(reasons) == set(broken)
+    assert set(texts) == set(range(40)) - set(broken)
+    assert all(texts[i] == json.loads(lines[i])["text"] for i in texts)
+    assert all(reason.startswith("broken_line: ") for reason in reasons.values())
+    assert "not a JSON object" in reasons[4]
+    assert "text" in reasons[20]
+    # Whole lines need no parsing, so a broken line is still to be had.
+    ((_, table),) = read_rows(path, np.array([3, 17]), [LINE], schema)
+    assert table[LINE].to_pylist() == [broken[3], b""]
+
+
+def test_what_is_no_string_is_its_json_text(tmp_path: Path):
+    lines = [*documents(1200), b'{"text": 5}', b'{"text": ["a", 1]}', b'{"text": null}']
+    path = write_lines(tmp_path / "a.jsonl", lines)
+    _, schema, _ = read_footers([path])
+    ((_, table),) = read_rows(path, np.arange(1200, 1203), ["text"], schema)
+    assert table["text"].to_pylist() == ["5", '["a", 1]', None]
+
+
+def test_lines_longer_than_a_block(tmp_path: Path):
+    long = json.dumps({"uid": "long", "text": "x" * 9_000_000}).encode()
+    lines = [b'{"uid":"a","text":"1"}', long, b'{"uid":"b","text":"2"}']
+    path = write_lines(tmp_path / "a.jsonl.gz", lines)
+    table = pa.concat_tables(
+        part for _, part in read_rows(path, np.arange(3), ["text"])
+    )
+    assert [len(t) for t in table["text"].to_pylist()] == [1, 9_000_000, 1]
+
+
+def test_shards_may_differ_in_fields_and_types(tmp_path: Path):
+    a = write_lines(tmp_path / "a.jsonl", [b'{"uid":"a","n":1,"tags":[]}'])
+    b = write_lines(
+        tmp_path / "b.jsonl", [b'{"uid":7,"n":1.5,"tags":["x"],"only":null}']
+    )
+    _, schema, _ = read_footers([a, b])
+    assert {f.name: f.type for f in schema if f.name != LINE} == {
+        "uid": pa.string(),
+        "n": pa.float64(),
+        "tags": pa.list_(pa.string()),
+        "only": pa.string(),
+    }
+    columns = ["uid", "n", "tags", "only"]
+    found = [
+        row
+        for path in (a, b)
+        for _, part in read_rows(path, np.arange(1), columns, schema)
+        for row in part.to_pylist()
+    ]
+    assert found == [
+        {"uid": "a", "n": 1.0, "tags": [], "only": None},
+        {"uid": "7", "n": 1.5, "tags": ["x"], "only": None},
+    ]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl.gz", ".jsonl.zst"])
+def test_a_truncated_shard_is_an_error_or_left_out(tmp_path: Path, suffix: str):
+    path = Path(write_lines(tmp_path / f"a{suffix}", documents(5000)))
+    path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(InputError, match="truncated"):
+        read_footers([str(path)])
+    whole = write_lines(tmp_path / f"b{suffix}", documents(10))
+    shards, _, bad = read_footers([str(path), whole], skip_bad=True)
+    assert [shard.name for shard in shards] == [f"b{suffix}"]
+    assert bad[0][0] == str(path)
+
+
+def test_formats_do_not_mix(tmp_path: Path):
+    write_lines(tmp_path / "a.jsonl", documents(3))
+    pq.write_table(pa.table({"uid": ["x"]}), tmp_path / "b.parquet")
+    with pytest.raises(InputError, match=r"a\.jsonl is JSON Lines, but .*b\.parquet"):
+        find_shards(str(tmp_path))
+    (only,) = find_shards(str(tmp_path / "*.jsonl"))
+    assert isinstance(format_of(only), JsonLinesFormat)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_kept_lines_are_the_lines_that_came_in(
+    winnow: Winnow, tmp_path: Path, suffix: str
+):
+    lines = documents(300)
+    again = json.loads(lines[10])["text"]
+    near = again.replace(again.split()[0], "other", 1)
+    lines.append(json.dumps({"text": near, "uid": "z-near"}).encode() + b"  \r")
+    lines.append(b"{broken")
+    lines.append(b'{"uid": "no-text"}')
+    for number, start in enumerate(range(0, len(lines), 70)):
+        write_lines(tmp_path / "p" / f"{number}{suffix}", lines[start : start + 70])
+    columns = {"uid": "uid", "image": None, "text": "text"}
+    run = winnow(
+        tmp_path / "p",
+        tmp_path / "r",
+        ["exact", "minhash", "apply"],
+        input={"path": str(tmp_path / "p"), "columns": columns},
+        exact={"by": ["caption"]},
+        apply={"shard_rows": 100},
+    )
+    kept = run.path / "kept"
+    assert [file.name for file in sorted(kept.iterdir())] == [
+        f"part-{i:05d}{suffix}" for i in range(4)
+    ]
+    assert read_lines(kept) == [*lines[:300], lines[302]]
+    ledger = run.ledger("minhash")
+    assert ledger["z-near"]["kept_twin"] == "u0010"
+    assert ledger["no-text"]["reason"] == "no_text"
+    (bad,) = run.quarantine()
+    assert (bad["source"], bad["row"], bad["step"]) == (f"4{suffix}", 21, "index")
+    assert bad["raw"] == {LINE: b"{broken"}
+    assert bad["reason"].startswith("broken_line: not JSON")
+
+
+def test_lines_and_parquet_of_the_same_rows_are_decided_alike(
+    winnow: Winnow, tmp_path: Path
+):
+    lines = documents(200, 1)
+    for i in range(0, 200, 9):
+        document = json.loads(lines[i])
+        document["uid"] += "-copy"
+        document["text"] += " tail"
+        lines.append(json.dumps(document).encode())
+    write_lines(tmp_path / "lines" / "a.jsonl.zst", lines)
+    rows = [json.loads(line) for line in lines]
+    (tmp_path / "parquet").mkdir()
+    table = pa.table({name: [row[name] for row in rows] for name in ("uid", "text")})
+    pq.write_table(table, tmp_path / "parquet" / "a.parquet")
+    columns = {"uid": "uid", "image": None, "text": "text"}
+    ledgers = []
+    for kind in ("lines", "parquet"):
+        pool = tmp_path / kind
+        run = winnow(
+            pool,
+            tmp_path / f"run-{kind}",
+            ["minhash"],
+            input={"path": str(pool), "columns": columns},
+        )
+        ledgers.append(run.ledger("minhash"))
+    assert ledgers[0] == ledgers[1]
+    assert sum(not row["keep"] for row in ledgers[0].values()) == 23
+
+
+def test_rows_without_uids_are_named_by_their_content(winnow: Winnow, tmp_path: Path):
+    write_lines(tmp_path / "p" / "a.jsonl", [b'{"text":"a b"}', b'{"text":"c d"}'])
+    run = winnow(
+        tmp_path / "p",
+        tmp_path / "r",
+        ["minhash", "apply"],
+        input={
+            "path": str(tmp_path / "p"),
+            "columns": {"uid": None, "image": None, "text": "text"},
+        },
+    )
+    assert run.result.kept == 2
+    assert all(len(uid) == 32 for uid in run.ledger("minhash"))

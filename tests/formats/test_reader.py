@@ -1,0 +1,260 @@
+"""Samples are read by reference: every one once, in order, or with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from winnow.core.errors import InputError
+from winnow.formats.parquet_shards import open_shard
+from winnow.formats.reader import SampleReader, Unreadable, read_rows
+
+SLOW_DISK = settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+
+
+def references(rows: dict[str, list[int]], size: int = 7) -> Iterator[pa.RecordBatch]:
+    """Batches of `size` references, so that a source spans several."""
+    flat = [(f"{s}:{r}", s, r) for s in sorted(rows) for r in sorted(rows[s])]
+    for start in range(0, len(flat), size):
+        uid, source, row = zip(*flat[start : start + size], strict=True)
+        yield pa.RecordBatch.from_pydict(
+            {"uid": list(uid), "source": list(source), "row": list(row)}
+        )
+
+
+def read(reader: SampleReader, rows: dict[str, list[int]], *modalities: str, **extra):
+    batches = list(reader.read(references(rows), modalities, **extra))
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def shard(folder: Path, table: pa.Table, name: str = "a", **how) -> SampleReader:
+    folder.mkdir(exist_ok=True, parents=True)
+    pq.write_table(table, folder / f"{name}.parquet", **how)
+    paths = {f.name: str(f) for f in sorted(folder.glob("*.parquet"))}
+    columns = {c: c for c in ("image", "text") if c in table.column_names}
+    return SampleReader(str(folder), paths, **columns)
+
+
+@SLOW_DISK
+@given(
+    rows=st.lists(st.integers(1, 700), min_size=1, max_size=3),
+    group=st.integers(1, 400),
+    share=st.floats(0.0, 1.0),
+    seed=st.integers(0, 99),
+)
+def test_every_reference_comes_out_once_and_in_order(
+    tmp_path: Path, rows: list[int], group: int, share: float, seed: int
+):
+    rng = np.random.default_rng(seed)
+    for old in tmp_path.glob("*.parquet"):
+        old.unlink()
+    wanted = {}
+    for number, count in enumerate(rows):
+        name = f"s{number}"
+        texts = [f"{name}.parquet:{i}" for i in range(count)]
+        reader = shard(
+            tmp_path, pa.table({"text": texts}), name, row_group_size=min(group, count)
+        )
+        wanted[f"{name}.parquet"] = np.flatnonzero(rng.random(count) < share).tolist()
+    found = read(reader, wanted, "text")
+    assert [row["text"] for row in found] == [row["uid"] for row in found]
+    assert [row["uid"] for row in found] == [
+        f"{s}:{r}" for s in sorted(wanted) for r in wanted[s]
+    ]
+
+
+def test_references_out_of_order_are_refused(tmp_path: Path):
+    reader = shard(tmp_path, pa.table({"text": ["a", "b"]}))
+    batch = pa.RecordBatch.from_pydict(
+        {"uid": ["x", "y"], "source": ["a.parquet"] * 2, "row": [1, 0]}
+    )
+    with pytest.raises(InputError, match="not sorted"):
+        list(reader.read(iter([batch]), ("text",)))
+
+
+def test_no_column_at_all_still_gives_every_row(tmp_path: Path):
+    reader = shard(tmp_path, pa.table({"text": ["a"] * 5}), row_group_size=2)
+    found = read(reader, {"a.parquet": [0, 3, 4]})
+    assert [row["uid"] for row in found] == [
+        "a.parquet:0",
+        "a.parquet:3",
+        "a.parquet:4",
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(3)],
+    ids=str,
+)
+def test_images_as_bytes_of_any_binary_type(tmp_path: Path, kind: pa.DataType):
+    column = pa.array([b"one", None, b"two"], kind)
+    reader = shard(tmp_path, pa.table({"image": column}))
+    found = read(reader, {"a.parquet": [0, 1, 2]}, "image")
+    assert [row["image"] for row in found] == [b"one", None, b"two"]
+    assert [row["reason"] for row in found] == [None, None, None]
+
+
+TEXTS = [
+    pa.string(),
+    pa.large_string(),
+    pa.string_view(),
+    pa.dictionary(pa.int32(), pa.string()),
+]
+
+
+@pytest.mark.parametrize("kind", TEXTS, ids=str)
+def test_captions_of_any_string_type(tmp_path: Path, kind: pa.DataType):
+    column = pa.array(["é", None, "", "x" * 100_000], kind)
+    reader = shard(tmp_path, pa.table({"text": column}))
+    found = read(reader, {"a.parquet": [0, 1, 2, 3]}, "text")
+    assert [row["text"] for row in found] == column.to_pylist()
+
+
+def test_hugging_face_layout_falls_back_to_the_path(tmp_path: Path):
+    (tmp_path / "p.jpg").write_bytes(b"from the file")
+    column = pa.array(
+        [
+            {"bytes": b"inline", "path": "p.jpg"},
+            {"bytes": None, "path": "p.jpg"},
+            {"bytes": None, "path": None},
+            None,
+        ],
+        pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+    )
+    reader = shard(tmp_path, pa.table({"image": column}))
+    found = read(reader, {"a.parquet": [0, 1, 2, 3]}, "image")
+    assert [row["image"] for row in found] == [b"inline", b"from the file", None, None]
+    assert {row["reason"] for row in found} == {None}
+
+
+def test_paths_are_relative_to_their_shard_and_stay_in_the_pool(tmp_path: Path):
+    pool, secret = tmp_path / "pool", tmp_path / "secret.jpg"
+    secret.write_bytes(b"secret")
+    (pool / "sub" / "img").mkdir(parents=True)
+    (pool / "sub" / "img" / "a.jpg").write_bytes(b"A")
+    (pool / "top.jpg").write_bytes(b"T")
+    (pool / "sub" / "link.jpg").symlink_to(secret)
+    paths = [
+        "img/a.jpg",
+        "../top.jpg",
+        "img/none.jpg",
+        "../../secret.jpg",
+        str(secret),
+        "link.jpg",
+        "img",
+        None,
+        f"file://{secret}",
+        "http://127.0.0.1:1/a.jpg",
+        "a\0b.jpg",
+    ]
+    pq.write_table(pa.table({"image": paths}), pool / "sub" / "a.parquet")
+    reader = SampleReader(
+        str(pool), {"a.parquet": str(pool / "sub" / "a.parquet")}, image="image"
+    )
+    found = read(reader, {"a.parquet": list(range(len(paths)))}, "image")
+    assert [row["image"] for row in found[:2]] == [b"A", b"T"]
+    assert all(row["image"] is None for row in found[2:])
+    kinds = [row["reason"] and row["reason"].split(":")[0] for row in found]
+    outside, unreadable = "image_path_outside_pool", "image_file_unreadable"
+    assert kinds[:8] == [None, None, unreadable, *[outside] * 3, unreadable, None]
+    assert set(kinds[8:]) <= {outside, unreadable}
+
+
+def test_paths_work_behind_a_url():
+    fs = fsspec.filesystem("memory")
+    with fs.open("/reader-test/img/a.jpg", "wb") as file:
+        file.write(b"A")
+    with fs.open("/secret.jpg", "wb") as file:
+        file.write(b"secret")
+    with fs.open("/reader-test/a.parquet", "wb") as file:
+        pq.write_table(pa.table({"image": ["img/a.jpg", "../secret.jpg"]}), file)
+    try:
+        path = "memory:///reader-test/a.parquet"
+        reader = SampleReader("memory://reader-test", {"a": path}, image="image")
+        first, second = read(reader, {"a": [0, 1]}, "image")
+        assert first["image"] == b"A"
+        assert second["image"] is None
+        assert second["reason"].startswith("image_path_outside_pool")
+    finally:
+        fs.rm("/reader-test", recursive=True)
+
+
+@pytest.mark.parametrize("missing", [0, 2])
+def test_damaged_row_group_gives_its_rows_a_reason_and_loses_no_other(
+    tmp_path: Path, missing: int
+):
+    table = pa.table(
+        {"text": [f"caption {i}" * 9 for i in range(60)], "n": list(range(60))}
+    )
+    reader = shard(tmp_path, table, row_group_size=20, use_dictionary=False)
+    damage(tmp_path / "a.parquet", missing, "text")
+    rows = [r for r in range(60) if r % 7]
+    found = read(reader, {"a.parquet": rows}, "text", extra=("n",))
+    assert [row["uid"] for row in found] == [f"a.parquet:{r}" for r in rows]
+    for row, number in zip(found, rows, strict=True):
+        if number // 20 == missing:
+            assert row["reason"].startswith(f"unreadable_row_group: {missing}")
+            assert row["text"] is None
+        else:
+            assert row["reason"] is None
+            assert (row["text"], row["extra.n"]) == (f"caption {number}" * 9, number)
+
+
+def test_a_page_that_fails_its_checksum_is_not_believed(tmp_path: Path):
+    table = pa.table({"n": np.arange(1000)})
+    how = {"write_page_checksum": True, "compression": "none", "use_dictionary": False}
+    reader = shard(tmp_path, table, row_group_size=500, **how)
+    file = tmp_path / "a.parquet"
+    data = bytearray(file.read_bytes())
+    place = bytes(data).index(np.arange(100, 110).tobytes())
+    data[place] ^= 0xFF
+    file.write_bytes(data)
+    found = read(reader, {"a.parquet": [100, 600]}, extra=("n",))
+    assert found[0]["reason"].startswith("unreadable_row_group: 0")
+    assert (found[1]["reason"], found[1]["extra.n"]) == (None, 600)
+
+
+def test_captions_that_are_not_utf8_get_a_reason(tmp_path: Path):
+    raw = pa.array([b"fine", b"caf\xe9", None], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), 3, raw.buffers(), null_count=1)
+    reader = shard(tmp_path, pa.table({"text": text}))
+    found = read(reader, {"a.parquet": [0, 1, 2]}, "text")
+    assert [row["text"] for row in found] == ["fine", None, None]
+    assert [row["reason"] for row in found] == [None, "text_not_utf8", None]
+
+
+def test_rows_are_found_whatever_the_columns_are_called(tmp_path: Path):
+    table = pa.table({"a.b": [1, 2], "a": [{"b": 3}, {"b": 4}], "c d": ["x", "y"]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with open_shard(str(tmp_path / "a.parquet")) as file:
+        names = file.schema_arrow.names
+    rows = np.array([1])
+    parts = list(read_rows(str(tmp_path / "a.parquet"), rows, names))
+    assert not any(isinstance(part, Unreadable) for _, part in parts)
+    assert parts[0][1].select(names).to_pylist() == [
+        {"a.b": 2, "a": {"b": 4}, "c d": "y"}
+    ]
+
+
+def damage(file: Path, group: int, column: str) -> None:
+    """Overwrite the pages of one column chunk."""
+    row_group = pq.ParquetFile(file).metadata.row_group(group)
+    chunks = [row_group.column(i) for i in range(row_group.num_columns)]
+    (chunk,) = [c for c in chunks if c.path_in_schema.split(".")[0] == column]
+    start = chunk.dictionary_page_offset or chunk.data_page_offset
+    data = bytearray(file.read_bytes())
+    end = start + chunk.total_compressed_size
+    data[start:end] = bytes(b ^ 0x5A for b in data[start:end])
+    file.write_bytes(data)

@@ -1,0 +1,95 @@
+"""Statistics of values against Python's own ordering."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from winnow.lake.kernels.bounds import statistics
+from winnow.lake.kernels.families import family
+from winnow.lake.kernels.tables import ColumnStatistics
+
+from tests.examples import examples
+
+
+def of(array: pa.Array) -> ColumnStatistics:
+    found = statistics(array, family(array.type))
+    assert (found.low, found.high) == (found.low_certain, found.high_certain)
+    assert found.has_value == (found.low is not None)
+    return found
+
+
+NANOSECOND = 10**9
+DAY = 86_400 * NANOSECOND
+
+
+@pytest.mark.parametrize(
+    ("array", "low", "high"),
+    [
+        (pa.array([3, None, -2], pa.int8()), -2, 3),
+        (pa.array([2**64 - 1, 1], pa.uint64()), 1, 2**64 - 1),
+        (pa.array([math.nan, 1.5, None]), 1.5, 1.5),
+        (pa.array(np.array([0.5, np.nan, -1], np.float16)), -1.0, 0.5),
+        (pa.array([Decimal("1.10"), Decimal("-3")]), Decimal("-3"), Decimal("1.10")),
+        (pa.array(["10", "9", "é", None]), b"10", "é".encode()),
+        (pa.array(["b", "a"]).dictionary_encode().take([0, 0]), b"b", b"b"),
+        (pa.array([b"\xff", b"\x00"], pa.binary(1)), b"\x00", b"\xff"),
+        (pa.array(["b", "a"], pa.string_view()), b"a", b"b"),
+        (pa.array([True, None]), True, True),
+        (pa.array([date(1970, 1, 3), date(1969, 12, 31)]), -DAY, 2 * DAY),
+        (pa.array([DAY // 10**6], pa.date64()), DAY, DAY),
+        (pa.array([datetime(1970, 1, 2)], pa.timestamp("s")), DAY, DAY),
+        # Far outside of what int64 nanoseconds hold.
+        (pa.array([2**40], pa.timestamp("s", "UTC")), 2**40 * 10**9, 2**40 * 10**9),
+        (pa.array([time(0, 0, 1)], pa.time32("ms")), NANOSECOND, NANOSECOND),
+        (pa.array([timedelta(microseconds=-1)], pa.duration("us")), -1000, -1000),
+    ],
+)
+def test_bounds_are_the_values_in_the_family_order(
+    array: pa.Array, low: Any, high: Any
+) -> None:
+    found = of(array)
+    assert (found.low, found.high) == (low, high)
+    assert (found.rows, found.nulls) == (len(array), array.null_count)
+    assert type(found.low) is type(low)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [pa.nulls(3), pa.array([None], pa.int32()), pa.array([], pa.string())],
+)
+def test_without_a_value_there_are_no_bounds(array: pa.Array) -> None:
+    found = of(array)
+    assert found.vacant
+    assert not found.has_value
+
+
+def test_nan_alone_is_no_value_but_not_null() -> None:
+    found = of(pa.array([math.nan]))
+    assert (found.nulls, found.low, found.has_value) == (0, None, False)
+
+
+def test_nested_values_have_no_bounds() -> None:
+    lists = pa.array([[1], None])
+    found = statistics(lists, family(lists.type))
+    assert (found.nulls, found.low, found.has_value) == (1, None, True)
+
+
+@settings(max_examples=examples(30, 100))
+@given(st.lists(st.none() | st.floats(allow_nan=True)), st.integers(0, 9))
+@example([None, None, None, 0.0, math.nan], 4)
+def test_parts_merge_into_the_whole(values: list[float | None], cut: int) -> None:
+    array = pa.array(values, pa.float64())
+    parts, whole = [of(array.slice(0, cut)), of(array.slice(cut))], of(array)
+    if any(not part.has_value and not part.vacant for part in parts):
+        # NaN alone: such a part's bounds are unknown, and so are those of both.
+        whole = replace(whole, low=None, high=None)
+    assert parts[0].merged(parts[1]) == whole

@@ -1,0 +1,107 @@
+"""Bottom-k sketches against sets and counters in plain Python."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from winnow.lake.kernels.kmv import Builder, Kmv, compare, merged, stacked
+from winnow.lake.kernels.murmur3 import Hashes
+
+from tests.examples import examples
+
+K = 4
+Hash = tuple[int, int]
+# Few distinct halves, so that hashes repeat and share their first half.
+HALVES = st.integers(0, 6).map(
+    lambda i: [0, 1, 2, 2**40, 2**63, 2**64 - 2, 2**64 - 1][i]
+)
+VALUES = st.lists(st.tuples(HALVES, HALVES), max_size=60)
+
+
+def as_hashes(values: list[Hash]) -> Hashes:
+    pairs = np.array(values, np.uint64).reshape(-1, 2)
+    return Hashes(pairs[:, 0].copy(), pairs[:, 1].copy())
+
+
+def sketch(values: list[Hash], k: int = K, first: int = 0, cut: int = 7) -> Kmv:
+    builder = Builder(k)
+    for at in range(0, len(values), cut):
+        builder.add(as_hashes(values[at : at + cut]), first + at)
+    return builder.sketch()
+
+
+def expected(values: list[Hash], k: int) -> list[tuple[Hash, int, int]]:
+    times = Counter(values)
+    return [(h, values.index(h), times[h]) for h in sorted(times)[:k]]
+
+
+def entries(found: Kmv) -> list[tuple[Hash, int, int]]:
+    hashes = zip(found.hi.tolist(), found.lo.tolist(), strict=True)
+    rest = zip(found.position.tolist(), found.repeats.tolist(), strict=True)
+    return [(h, *more) for h, more in zip(hashes, rest, strict=True)]
+
+
+@settings(deadline=None)
+@given(VALUES, st.integers(2, 9), st.integers(1, 70))
+def test_a_sketch_keeps_the_smallest_distinct_hashes(
+    values: list[Hash], k: int, cut: int
+) -> None:
+    found = sketch(values, k, cut=cut)
+    assert entries(found) == expected(values, k)
+    assert found.complete == (len(set(values)) <= k)
+
+
+@settings(deadline=None)
+@given(VALUES, st.lists(st.integers(0, 60), max_size=4))
+def test_sketches_of_parts_merge_into_that_of_the_whole(
+    values: list[Hash], cuts: list[int]
+) -> None:
+    ends = sorted({0, len(values), *(min(cut, len(values)) for cut in cuts)})
+    parts = [sketch(values[a:b], first=a) for a, b in itertools.pairwise(ends)] or [
+        sketch(values)
+    ]
+    for order in (parts, parts[::-1]):
+        found = merged(order, K)
+        assert entries(found) == expected(values, K)
+        assert found.complete == (len(set(values)) <= K)
+
+
+@settings(max_examples=examples(30, 100))
+@given(VALUES, VALUES, st.booleans())
+def test_only_what_is_not_contained_is_refuted(
+    child: list[Hash], parent: list[Hash], bag: bool
+) -> None:
+    stack = stacked([sketch(child), sketch(parent), sketch(child + parent)])
+    found = compare(stack, np.array([0, 0]), np.array([1, 2]), bag)
+    assert found.missing[1] == 0  # the child is part of both together
+    lacking = Counter(child) - Counter(parent) if bag else set(child).difference(parent)
+    if found.missing[0]:
+        assert child[found.witness[0]] in lacking
+    else:
+        assert found.witness[0] == -1
+    if len(set(child)) <= K and len(set(parent)) <= K:
+        assert found.missing[0] == len(lacking)
+        assert found.looked_up[0] == len(set(child))
+        if lacking:
+            assert found.witness[0] == min(child.index(h) for h in lacking)
+
+
+@pytest.mark.parametrize("distinct", [100, 256, 257, 5_000, 200_000])
+def test_the_estimate_of_distinct_values(distinct: int) -> None:
+    rng = np.random.default_rng(distinct)
+    values = rng.integers(0, 2**64, (2, distinct), dtype=np.uint64)
+    twice = np.concatenate([values, values[:, ::-1]], axis=1)
+    builder = Builder(256)
+    builder.add(Hashes(twice[0].copy(), twice[1].copy()), 0)
+    found = builder.sketch()
+    if distinct <= 256:
+        assert found.complete
+        assert found.distinct == distinct
+    else:
+        # The relative deviation is about 1/√(k − 2) (Beyer et al., section 3).
+        assert found.distinct == pytest.approx(distinct, rel=4 / np.sqrt(254))

@@ -1,0 +1,395 @@
+"""Deletion plans of small lakes: made, carried out, undone, interrupted."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from winnow.cli.main import main
+from winnow.config.recipes import dump, load_lake
+from winnow.core.errors import ConfigError, RunError
+from winnow.lake.apply import apply_plan, dry_run, restore
+from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.kernels.tables import EDGES, PLAN, TABLES
+from winnow.lake.plan import plan_lake
+
+Edges = Sequence[tuple[str, str]]
+
+# Storage dear, reading cheap: whatever may go goes.
+CHEAP = ["plan.maintenance_per_table=1"]
+FREE = [f"plan.{kind}_per_gb=0" for kind in ("read", "compute", "write")]
+
+
+def scanned(lake: str, run: Path, edges: Edges, settings: Sequence[str] = ()) -> str:
+    """Write what a scan of the lake leaves that found these containments."""
+    run.mkdir(parents=True, exist_ok=True)
+    overrides = [f"input.path={json.dumps(lake)}", *settings]
+    (run / "config.lock.yaml").write_text(
+        dump(load_lake("table_lake", overrides, str(run)))
+    )
+    tables = [
+        {"table": t.name, "fingerprint": t.fingerprint} for t in discover(Lake(lake))
+    ]
+    pq.write_table(pa.Table.from_pylist(tables, TABLES), run / "tables.parquet")
+    rows = [{"child": c, "parent": p, "relation": "contained"} for c, p in edges]
+    pq.write_table(pa.Table.from_pylist(rows, EDGES), run / "edges.parquet")
+    return str(run)
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    return pa.table(
+        {"id": range(200), "year": [i // 40 for i in range(200)], "v": ["x" * 9] * 200}
+    )
+
+
+@pytest.fixture
+def lake(tmp_path: Path, table: pa.Table) -> Path:
+    """whole ⊃ some ⊃ few; copy = whole; shuffled ⊂ whole needs a side file."""
+    place = tmp_path / "lake"
+    (place / "deep").mkdir(parents=True)
+    written = {
+        "whole": table,
+        "copy": table,
+        "some": table.slice(0, 120),
+        "deep/few": table.slice(0, 40).select(["v", "id"]),
+        "shuffled": table.take(pa.array([7 * i % 50 for i in range(50)])),
+    }
+    for name, content in written.items():
+        pq.write_table(content, place / f"{name}.parquet")
+    return place
+
+
+EDGES_OF_LAKE = [
+    (f"{child}.parquet", f"{parent}.parquet")
+    for child, parents in {
+        "copy": ["whole"],
+        "whole": ["copy"],
+        "some": ["copy", "whole"],
+        "deep/few": ["copy", "some", "whole"],
+        "shuffled": ["copy", "some", "whole"],
+    }.items()
+    for parent in parents
+]
+
+
+@pytest.fixture
+def run(lake: Path, tmp_path: Path) -> str:
+    return scanned(str(lake), tmp_path / "run", EDGES_OF_LAKE, CHEAP)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def deleted(found: dict[str, Any]) -> dict[str, str]:
+    """Deleted tables, and what each is rebuilt from."""
+    return {r["table"]: r["parent"] for r in found["plan"] if r["action"] == "delete"}
+
+
+def reason(found: dict[str, Any], table: str) -> str:
+    return next(row["reason"] for row in found["plan"] if row["table"] == table)
+
+
+def test_all_but_one_copy_go_and_rows_say_why(run: str, lake: Path) -> None:
+    found = plan_lake(run)
+    assert deleted(found) == {
+        "deep/few.parquet": "copy.parquet",
+        "shuffled.parquet": "copy.parquet",
+        "some.parquet": "copy.parquet",
+        "whole.parquet": "copy.parquet",
+    }
+    assert reason(found, "copy.parquet") == "4 tables are rebuilt from it"
+    written = pq.read_table(Path(run) / "plan.parquet")
+    assert written.schema.equals(PLAN)
+    assert written.to_pylist() == found["plan"]
+    sizes = {name: len(content) for name, content in contents(lake).items()}
+    side = sum(map(len, contents(Path(run) / "rebuild").values()))
+    assert side > 0
+    saved = sum(sizes.values()) - sizes["copy.parquet"] - side
+    assert found["bytes_saved"] == saved
+
+
+def test_costs_are_the_prices_times_bytes(run: str, lake: Path) -> None:
+    prices = {"storage": 3e6, "read": 5e6, "compute": 7e6, "write": 11e6}
+    overrides = [f"plan.{kind}_per_gb={price}" for kind, price in prices.items()]
+    overrides += [
+        "plan.maintenance_per_table=100",
+        "plan.accesses=0.5",
+        "plan.accesses_of={deep/**: 0.01}",
+        "plan.rebuild_mb_per_s=2",
+        "plan.protected=[whole.parquet]",
+    ]
+    rows = {row["table"]: row for row in plan_lake(run, overrides)["plan"]}
+    row = rows["deep/few.parquet"]
+    assert (row["action"], row["parent"]) == ("delete", "whole.parquet")
+    metadata = pq.read_metadata(lake / "whole.parquet").row_group(0)
+    read = sum(metadata.column(i).total_compressed_size for i in (0, 2))
+    write = (lake / "deep" / "few.parquet").stat().st_size
+    assert row["keep_cost"] == pytest.approx(100 + 3e-3 * write)
+    assert row["rebuild_cost"] == pytest.approx(0.01 * (12e-3 * read + 11e-3 * write))
+    assert row["cost_saved"] == pytest.approx(row["keep_cost"] - row["rebuild_cost"])
+    assert row["rebuild_seconds"] == pytest.approx((read + write) / 2e6)
+    side = sum(map(len, contents(Path(run) / "rebuild").values()))
+    row = rows["shuffled.parquet"]
+    assert row["bytes_saved"] == row["bytes"] - side
+    assert row["rebuild_cost"] > 3e-3 * side
+
+
+def test_protected_tables_stay_and_are_rebuilt_from(run: str) -> None:
+    found = plan_lake(run, ["plan.protected=[whole.parquet, 'deep/**']"])
+    assert set(deleted(found)) == {
+        "copy.parquet",
+        "shuffled.parquet",
+        "some.parquet",
+    }
+    assert set(deleted(found).values()) == {"whole.parquet"}
+    assert reason(found, "deep/few.parquet") == "protected"
+
+
+def test_a_rebuild_that_takes_too_long_keeps_the_table(run: str) -> None:
+    found = plan_lake(
+        run, ["plan.max_latency_of={'deep/*': 0.0}", "plan.rebuild_mb_per_s=1"]
+    )
+    assert "deep/few.parquet" not in deleted(found)
+    assert "it would take" in reason(found, "deep/few.parquet")
+
+
+def test_a_table_that_is_often_asked_for_stays(run: str) -> None:
+    found = plan_lake(run, ["plan.accesses_of={some.parquet: 1e9}"])
+    assert "some.parquet" not in deleted(found)
+    assert "keeping it costs" in reason(found, "some.parquet")
+
+
+def test_a_side_file_that_costs_more_than_it_saves_is_not_written(
+    run: str, lake: Path
+) -> None:
+    # Without maintenance, rebuilding the shuffled table must pay by its bytes.
+    size = len(contents(lake)["shuffled.parquet"])
+    settings = [*FREE, "plan.maintenance_per_table=0", "plan.storage_per_gb=1e9"]
+    before = plan_lake(run, settings)
+    assert "shuffled.parquet" in deleted(before)
+    side = sum(map(len, contents(Path(run) / "rebuild").values()))
+    # Each access now costs what it saves without the side file, and more with it.
+    price = f"plan.write_per_gb={1e9 * (size - side / 2) / size}"
+    after = plan_lake(
+        run, [*settings, price, "plan.accesses=0", "plan.accesses_of={shuffled*: 1}"]
+    )
+    assert "shuffled.parquet" not in deleted(after)
+    assert contents(Path(run) / "rebuild") == {}
+
+
+def test_what_changed_since_the_scan_stays(
+    run: str, lake: Path, table: pa.Table
+) -> None:
+    pq.write_table(table.slice(3), lake / "some.parquet")
+    (lake / "shuffled.parquet").unlink()
+    found = plan_lake(run)
+    assert set(deleted(found)) == {"deep/few.parquet", "whole.parquet"}
+    assert "scan again" in reason(found, "some.parquet")
+
+
+def test_a_parent_that_no_query_can_read_is_passed_over(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    latin = pa.array([b"caf\xe9", b"tea"], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 2, latin.buffers())
+    pq.write_table(pa.table({"t": broken}), lake / "broken.parquet")
+    pq.write_table(pa.table({"t": broken.slice(1)}), lake / "part.parquet")
+    pq.write_table(pa.table({"t": ["tea", "tin"]}), lake / "sound.parquet")
+    edges = [("part.parquet", "broken.parquet")]
+    run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
+    found = plan_lake(run)
+    assert deleted(found) == {}
+    assert "the rebuild query fails" in reason(found, "part.parquet")
+    edges.append(("part.parquet", "sound.parquet"))
+    run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
+    assert deleted(plan_lake(run)) == {"part.parquet": "sound.parquet"}
+
+
+def test_tables_move_and_come_back(run: str, lake: Path, tmp_path: Path) -> None:
+    before = contents(lake)
+    plan_lake(run)
+    commands = dry_run(run)
+    assert contents(lake) == before
+    assert [c["command"] for c in commands][:1] == [
+        f"mv {lake}/deep/few.parquet {run}/trash/deep/few.parquet"
+    ]
+    done = apply_plan(run)
+    assert done["moved"] == [c["table"] for c in commands]
+    assert done["kept"] == []
+    assert set(contents(lake)) == {"copy.parquet"}
+    moved = contents(tmp_path / "run" / "trash")
+    assert moved == {name: before[name] for name in done["moved"]}
+    assert apply_plan(run)["moved"] == done["moved"]
+    assert restore(run, ["some.parquet"])["restored"] == ["some.parquet"]
+    assert set(contents(lake)) == {"copy.parquet", "some.parquet"}
+    assert restore(run)["kept"] == []
+    assert contents(lake) == before
+    with pytest.raises(ConfigError, match="not in the trash"):
+        restore(run, ["some.parquet"])
+
+
+def test_a_folder_moves_as_a_folder(tmp_path: Path, table: pa.Table) -> None:
+    lake = tmp_path / "lake"
+    pq.write_to_dataset(table, str(lake / "parts"), partition_cols=["year"])
+    (lake / "parts" / "_SUCCESS").touch()
+    pq.write_table(table, lake / "whole.parquet")
+    before = contents(lake)
+    edges = [("parts", "whole.parquet")]
+    run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
+    assert set(deleted(plan_lake(run))) == {"parts"}
+    assert apply_plan(run)["moved"] == ["parts"]
+    assert set(contents(lake)) == {"whole.parquet"}
+    assert not (lake / "parts").exists()
+    restore(run)
+    assert contents(lake) == before
+
+
+def test_what_changes_after_the_plan_does_not_move(
+    run: str, lake: Path, table: pa.Table
+) -> None:
+    plan_lake(run)
+    pq.write_table(table.slice(3), lake / "some.parquet")
+    done = apply_plan(run)
+    assert done["kept"] == [
+        {
+            "table": "some.parquet",
+            "reason": "some.parquet changed since the scan; scan again",
+        }
+    ]
+    restore(run)
+    pq.write_table(table.slice(3), lake / "copy.parquet")
+    done = apply_plan(run)
+    assert done["moved"] == []
+    assert {kept["table"] for kept in done["kept"]} == set(deleted(plan_lake(run))) | {
+        "deep/few.parquet",
+        "shuffled.parquet",
+        "some.parquet",
+        "whole.parquet",
+    }
+
+
+def test_a_plan_that_was_tampered_with_moves_nothing(run: str, lake: Path) -> None:
+    before = contents(lake)
+    plan_lake(run)
+    path = Path(run) / "plan.parquet"
+    rows = pq.read_table(path).to_pylist()
+    for row in rows:
+        if row["rebuild_sql"]:
+            row["rebuild_sql"] += " LIMIT 3"
+    pq.write_table(pa.Table.from_pylist(rows, PLAN), path)
+    done = apply_plan(run)
+    assert done["moved"] == []
+    assert len(done["kept"]) == 4
+    assert contents(lake) == before
+
+
+def test_what_moved_tables_are_rebuilt_from_stays(
+    run: str, lake: Path, tmp_path: Path, table: pa.Table
+) -> None:
+    plan_lake(run)
+    apply_plan(run)
+    side = contents(tmp_path / "run" / "rebuild")
+    pq.write_table(table, lake / "later.parquet")
+    both = [("copy.parquet", "later.parquet"), ("later.parquet", "copy.parquet")]
+    scanned(str(lake), tmp_path / "run", both, CHEAP)
+    found = plan_lake(run)
+    assert deleted(found) == {"later.parquet": "copy.parquet"}
+    assert "which was moved away, is rebuilt from it" in reason(found, "copy.parquet")
+    assert contents(tmp_path / "run" / "rebuild") == side
+
+
+def test_a_trash_in_the_lake_is_refused(run: str, lake: Path) -> None:
+    plan_lake(run)
+    with pytest.raises(ConfigError, match="lies in the lake"):
+        apply_plan(run, str(lake / "trash"))
+
+
+def test_a_lake_behind_a_url(tmp_path: Path, table: pa.Table) -> None:
+    fs, root = fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}"
+    for name, content in {"part": table.slice(40, 40), "whole": table}.items():
+        with fs.open(f"{root}/lake/{name}.parquet", "wb") as out:
+            pq.write_table(content, out)
+    edges = [("part.parquet", "whole.parquet")]
+    run = scanned(f"{root}/lake", tmp_path / "run", edges, CHEAP)
+    assert deleted(plan_lake(run)) == {"part.parquet": "whole.parquet"}
+    for trash in (None, f"{root}/trash"):
+        assert apply_plan(run, trash)["moved"] == ["part.parquet"]
+        assert not fs.exists(f"{root}/lake/part.parquet")
+        assert restore(run)["restored"] == ["part.parquet"]
+        assert fs.exists(f"{root}/lake/part.parquet")
+        scanned(f"{root}/lake", tmp_path / "run", edges, CHEAP)
+        plan_lake(run)
+    fs.rm(root, recursive=True)
+
+
+def test_a_lake_without_containments_loses_nothing(lake: Path, tmp_path: Path) -> None:
+    run = scanned(str(lake), tmp_path / "run", [], CHEAP)
+    found = plan_lake(run)
+    assert (found["tables"], found["deleted"], found["plan"]) == (5, 0, [])
+    assert dry_run(run) == []
+    assert apply_plan(run)["moved"] == []
+
+
+def test_a_run_without_scan_or_plan_says_what_to_do(run: str, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="winnow lake plan"):
+        apply_plan(run)
+    with pytest.raises(RunError, match="winnow lake scan"):
+        plan_lake(str(tmp_path / "nowhere"))
+    with pytest.raises(ConfigError, match="only settings of `plan`"):
+        plan_lake(run, ["semantics=bag"])
+
+
+def test_the_commands(run: str, lake: Path, capsys: Any) -> None:
+    def says(*arguments: str) -> str:
+        assert main(["lake", *arguments]) == 0
+        return str(capsys.readouterr().out)
+
+    assert "4 of 5 tables can go" in says("plan", run)
+    assert len(json.loads(says("plan", run, "--json"))["plan"]) == 5
+    assert says("apply", run, "--dry-run").count("\nmv ") == 4
+    assert "4 tables moved" in says("apply", run)
+    assert json.loads(says("restore", run, "--json"))["kept"] == []
+    assert main(["lake", "restore", run, "nothing"]) == 2
+    assert "not in the trash" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("events", [1, 2, 5, 8])
+def test_a_killed_apply_is_completed_or_undone(
+    events: int, run: str, lake: Path, tmp_path: Path
+) -> None:
+    before = contents(lake)
+    plan_lake(run)
+    arguments = [sys.executable, "-m", "winnow.cli.main", "lake", "apply", run]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
+        journal = Path(run) / "applied.jsonl"
+        while process.poll() is None and _lines(journal) < events:
+            time.sleep(0.0005)
+        process.send_signal(signal.SIGKILL)
+    there, gone = contents(lake), contents(tmp_path / "run" / "trash")
+    assert {**there, **gone} == before
+    assert not set(there) & set(gone)
+    assert len(apply_plan(run)["moved"]) == 4
+    assert set(contents(lake)) == {"copy.parquet"}
+    restore(run)
+    assert contents(lake) == before
+
+
+def _lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
