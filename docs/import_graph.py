@@ -82,7 +82,9 @@ def line(spot, pair: tuple[str, str], count: int, upward: bool) -> str:
     middle = (start + end) / 2
     width = min(0.6 + count**0.5 / 2.5, 6)
     kind = ' class="upward"' if upward else ""
-    path = f"M{x:.0f},{start} C{x:.0f},{middle:.0f} {x2:.0f},{middle:.0f} {x2:.0f},{end}"
+    path = (
+        f"M{x:.0f},{start} C{x:.0f},{middle:.0f} {x2:.0f},{middle:.0f} {x2:.0f},{end}"
+    )
     title = f"{pair[0]} imports {pair[1]}: {count}"
     return (
         f'<path{kind} stroke-width="{width:.1f}" d="{path}">'
