@@ -69,7 +69,8 @@ def draw(rows: list[list[str]], between: Counter[tuple[str, str]], sizes: Counte
     lines = [line(spot, pair, n, pair in upward) for pair, n in sorted(between.items())]
     boxes = [box(name, *spot[name], sizes[name]) for name in sorted(spot)]
     height = MARGIN * 2 + len(rows) * ROW
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}">'
+    view = f'viewBox="0 0 {WIDTH} {height}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {view}>'
     page = '<rect width="100%" height="100%" style="fill:#fff;stroke:none"/>'
     svg = [head, f"<style>{STYLE}</style>", page, *lines, *boxes, "</svg>"]
     return "\n".join(svg) + "\n", upward

@@ -307,7 +307,8 @@ def run_outside(
     site: Path, folder: Path, *arguments: str
 ) -> subprocess.CompletedProcess[str]:
     code = (
-        f"import sys, winnow.cli.main as c; assert c.__file__.startswith({str(site)!r}); "
+        "import sys, winnow.cli.main as c; "
+        f"assert c.__file__.startswith({str(site)!r}); "
         "sys.exit(c.main())"
     )
     return subprocess.run(

@@ -1,4 +1,7 @@
-"""The command `winnow`: one file per group of commands."""
+"""The command `winnow`: one file per group of commands.
+
+May import: api and the products, inside functions.
+"""
 
 from winnow.cli.main import main
 

@@ -1,7 +1,7 @@
 """The engines' verbs; nothing about pruning.
 
-May import: core, formats; polars in `local` only, pyspark in `spark` and `shipping` only.
-Never steps or algorithms.
+May import: core, config; polars in `local` only, pyspark in `spark/` only. Never steps
+or algorithms.
 """
 
 from __future__ import annotations

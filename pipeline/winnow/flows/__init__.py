@@ -1,4 +1,5 @@
 """Ordered steps and what runs them: check, plan, resume, account.
 
-May import: steps, formats, config, core, models for their names. Never a concrete engine.
+May import: steps, reports, formats, indexes, config, core, models for their names.
+Never a concrete engine.
 """

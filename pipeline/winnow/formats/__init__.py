@@ -1,4 +1,4 @@
-"""Files: input shards, a run's folder, atomic artifacts with completion markers.
+"""Pools on disk: shards found, rows read by reference, kept rows written in kind.
 
 May import: core, pyarrow, fsspec, numpy. Never engines or steps.
 """

@@ -1,1 +1,4 @@
-"""Indexes on disk of what was kept before, for pools that grow."""
+"""Indexes on disk of what was kept before, for pools that grow.
+
+May import: core, pyarrow, numpy.
+"""

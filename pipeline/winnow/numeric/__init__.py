@@ -1,1 +1,4 @@
-"""What kernels of every product share: the compiler, MinHash permutations."""
+"""What kernels of every product share: the compiler, MinHash permutations.
+
+May import: core, numpy, numba.
+"""

@@ -1,1 +1,4 @@
-"""What every page is drawn with: closed SQL, charts, numbers that say their query."""
+"""What every page is drawn with: closed SQL, charts, numbers that say their query.
+
+May import: core, duckdb, jinja2, vl_convert. Never a product.
+"""

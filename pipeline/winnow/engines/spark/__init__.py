@@ -1,4 +1,4 @@
 """Apache Spark: the verbs over DataFrames, kernels in its Python workers.
 
-May import: core, formats, pyspark.
+May import: core, config, pyspark.
 """

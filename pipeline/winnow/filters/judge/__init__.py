@@ -1,4 +1,4 @@
 """Filters judged: held-out figures, agreement of selections, what they train.
 
-May import: core, config, algorithms, models, formats, steps, reports.page.
+May import: what `winnow.filters` may.
 """

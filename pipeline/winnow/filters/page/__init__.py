@@ -1,1 +1,4 @@
-"""Pages of filters: training curves, comparisons, purity."""
+"""Pages of filters: training curves, comparisons, purity.
+
+May import: pages, core.
+"""

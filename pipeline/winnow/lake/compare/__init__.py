@@ -1,4 +1,4 @@
 """The stages of a lake's scan that read rows: sketches, samples, content.
 
-May import: what `winnow.steps` may.
+May import: core, config, lake.files, lake.kernels. Never a concrete engine.
 """

@@ -1,4 +1,5 @@
 """A lake of tables: which there are, what their footers say, their rows by reference.
 
-May import: core, pyarrow, fsspec, numpy; duckdb for text files and deltalake for logs.
+May import: core, lake.kernels, pyarrow, fsspec, numpy; duckdb for text files and
+deltalake for logs.
 """

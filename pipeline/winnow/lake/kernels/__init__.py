@@ -1,4 +1,4 @@
 """Tables of a lake: which is contained in which, and which of them may go.
 
-May import: what `winnow.algorithms` may.
+May import: core, numeric, numpy, numba, scipy, pyarrow.
 """
