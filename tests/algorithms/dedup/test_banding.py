@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections import defaultdict
 
 import datasketch
@@ -21,9 +20,7 @@ def groups(found: banding.Buckets) -> set[tuple[int, tuple[int, ...]]]:
     return set(zip(found.band.tolist(), pieces, strict=True))
 
 
-@pytest.mark.shared
-def test_golden_shapes(shared):
-    golden = json.loads((shared / "golden/minhash.json").read_text())
+def test_golden_shapes(golden):
     cases = [key for key in golden if key.startswith("params_") and key[-2:] != "_s"]
     assert len(cases) >= 10
     for case in cases:
@@ -62,10 +59,8 @@ def test_longest_bands_of_a_recall():
         assert banding.collision_probability(0.7, *longer) < recall
 
 
-@pytest.mark.shared
 @pytest.mark.parametrize("scheme", ["affine32", "legacy"])
-def test_golden_key(shared, scheme):
-    golden = json.loads((shared / "golden/minhash.json").read_text())
+def test_golden_key(golden, scheme):
     signature = minhash.signatures(["the quick brown fox"], ngram=1, scheme=scheme)[0]
     key = golden[f"bandkey0_{scheme}_hex"]
     rows = len(bytes.fromhex(key)) // signature.dtype.itemsize

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import json
-from pathlib import Path
 
 import datasketch
 import numpy as np
@@ -109,12 +107,6 @@ def by_datasketch(sets, scheme, token_hash, num_perm=128, seed=1):
     return np.array([sketch.hashvalues for sketch in sketches])
 
 
-@pytest.fixture(scope="session")
-def golden(shared: Path) -> dict:
-    return json.loads((shared / "golden/minhash.json").read_text())
-
-
-@pytest.mark.shared
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_golden_values_of_every_scheme(golden, scheme):
     found = minhash.signatures([FOX], ngram=1, scheme=scheme)
@@ -124,7 +116,6 @@ def test_golden_values_of_every_scheme(golden, scheme):
     assert hashlib.sha256(found.tobytes()).hexdigest() == wanted["sha256_all128_le"]
 
 
-@pytest.mark.shared
 def test_golden_values_of_other_settings(golden):
     def first(count, text=FOX, **settings):
         return minhash.signatures([text], ngram=1, **settings)[0, :count].tolist()
@@ -136,7 +127,6 @@ def test_golden_values_of_other_settings(golden):
     assert first(4, "", scheme="legacy") == golden["empty_legacy"]
 
 
-@pytest.mark.shared
 def test_golden_values_of_non_ascii_tokens(golden):
     # The golden set holds "naïve café" as one token, which words cannot.
     two = minhash.signatures(["naïve café", "日本語"], ngram=2)
