@@ -6,7 +6,6 @@ be converted: what is marked is what the next run honours.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from threading import Lock
 
 from winnow.config.overrides import Action, Override, Overrides, as_csv, read
 from winnow.core.errors import RunError
+from winnow.core.operating_system import lock
 from winnow.core.run_folder import write_text
 
 _MOST = 100_000
@@ -78,7 +78,7 @@ class Marks:
             try:
                 self.file.parent.mkdir(exist_ok=True)
                 with open(self.file.with_name(".lock"), "w") as handle:
-                    fcntl.flock(handle, fcntl.LOCK_EX)
+                    lock(handle, wait=True)
                     rows = dict(self._read())
                     yield rows
                     ordered = [rows[uid] for uid in sorted(rows)]

@@ -190,7 +190,7 @@ def _bounded(seconds: float | None) -> Iterator[None]:
     A single function call over a single value is not interrupted, and its memory is
     not counted by the engine. This process is the query's alone, so it may be ended.
     """
-    import resource
+    from winnow.core.operating_system import data_limit
 
     done = threading.Event()
 
@@ -205,23 +205,11 @@ def _bounded(seconds: float | None) -> Iterator[None]:
 
     if seconds is not None:
         threading.Thread(target=end, daemon=True).start()
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (_data_bytes() + _DATA_BYTES, before[1]))
-    try:
-        yield
-    finally:
-        done.set()
-        resource.setrlimit(resource.RLIMIT_DATA, before)
-
-
-def _data_bytes() -> int:
-    """Return what this process holds already, in bytes; 0 where that is not told."""
-    try:
-        with open("/proc/self/status", encoding="ascii") as status:
-            lines = dict(line.split(":", 1) for line in status)
-        return int(lines["VmData"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 0
+    with data_limit(_DATA_BYTES):
+        try:
+            yield
+        finally:
+            done.set()
 
 
 def _what_if(parsed: argparse.Namespace) -> None:

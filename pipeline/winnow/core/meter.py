@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import resource
 import time
 from pathlib import Path
+
+from winnow.core.operating_system import peak_memory_mib
 
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
@@ -23,7 +24,7 @@ class Meter:
         Where the kernel cannot reset the peak, it is that of the whole process so far.
         """
         seconds = time.perf_counter() - self._start
-        peak = _peak_of_stretch() if self._own_peak else _peak_of_process()
+        peak = _peak_of_stretch() if self._own_peak else peak_memory_mib()
         return seconds, peak
 
 
@@ -39,8 +40,4 @@ def _peak_of_stretch() -> float:
     for line in _STATUS.read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024
-    return _peak_of_process()
-
-
-def _peak_of_process() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return peak_memory_mib()

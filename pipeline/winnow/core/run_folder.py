@@ -10,7 +10,6 @@ beside it and renamed, the marker with the step's fingerprint last.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.core.errors import RunError
+from winnow.core.operating_system import lock
 
 _MARKER = "done.json"
 #: What `apply` leaves in the run's folder.
@@ -89,7 +89,7 @@ class RunFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / ".lock", "w") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(handle)
             except OSError as error:
                 raise RunError(
                     f"{self.path}: another process is writing this run; wait for it, "

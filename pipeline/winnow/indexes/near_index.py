@@ -10,7 +10,6 @@ hashed nor written again. A segment counts once index.json names it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -27,6 +26,7 @@ import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.hashing import fingerprint
+from winnow.core.operating_system import lock
 from winnow.core.run_folder import remove, write_text
 
 _FORMAT = 1
@@ -157,7 +157,7 @@ class NearIndex:
         """Hold the index for adding; raises ConfigError if another process does."""
         with open(self.path / ".lock", "w") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(handle)
             except OSError as error:
                 raise ConfigError(f"{self.path}: another process is adding") from error
             self._state = json.loads((self.path / "index.json").read_text())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import resource
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.core.engine import BatchKernel, GroupKernel
+from winnow.core.operating_system import peak_memory_mib
 from winnow.core.task import Task, set_task
 from winnow.engines.groups import split_groups, whole_groups
 from winnow.engines.parts import part_writer, plain_schema
@@ -54,7 +54,7 @@ def run_kernel(
     # Spark ends a worker, with all that it has loaded, that leaves rows unread.
     deque(given, maxlen=0)
     spare_libraries()
-    peak.add(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    peak.add(peak_memory_mib())
 
 
 def in_turn(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.core.errors import ConfigError, RunError
+from winnow.core.operating_system import lock
 from winnow.filters.train.recipe import Progress
 
 _PREFIX = "step-"
@@ -51,7 +51,7 @@ class StateFolder:
         """
         with (self.path / "lock").open("w") as handle:
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock(handle)
             except OSError as error:
                 raise RunError(
                     f"{self.path.parent}: another process is training this filter; "

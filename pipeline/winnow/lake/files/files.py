@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
 from winnow.core.errors import InputError
+from winnow.core.operating_system import read_ahead
 
 #: Read from a remote file's end at once: a footer seldom is longer.
 _FOOTER_BYTES = 1 << 16
 #: What makes a URL, or several chained ones, of a path.
 _URL = re.compile("://|::")
 _DISK = LocalFileSystem()
-_CAN_EXPECT = hasattr(os, "posix_fadvise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +86,9 @@ class Files:
 
     def expect(self, entry: Entry) -> None:
         """Have a local file's footer read from the disk meanwhile; others can wait."""
-        if entry.reason is not None or not (_CAN_EXPECT and self.is_local(entry.path)):
-            return
-        try:
-            file = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            # Whoever reads it says so.
-            return
-        start = max(0, entry.bytes - _FOOTER_BYTES)
-        try:
-            os.posix_fadvise(file, start, _FOOTER_BYTES, os.POSIX_FADV_WILLNEED)
-        finally:
-            os.close(file)
+        if entry.reason is None and self.is_local(entry.path):
+            start = max(0, entry.bytes - _FOOTER_BYTES)
+            read_ahead(entry.path, start, _FOOTER_BYTES)
 
     def listed(self, root: str) -> list[Entry]:
         """Return every file below a folder, sorted by name; or the file itself.
