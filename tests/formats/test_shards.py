@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from winnow.core.errors import InputError
 from winnow.formats.parquet_shards import open_shard
-from winnow.formats.shards import common_root, find_shards, read_footers
+from winnow.formats.shards import common_root, find_shards, pool_folders, read_footers
 
 
 def write(path: Path, **columns: object) -> str:
@@ -169,3 +169,56 @@ def test_a_column_is_nullable_if_any_shard_allows_nulls(tmp_path: Path):
         pq.write_table(table, tmp_path / f"{name}.parquet")
     _, schema, _ = read_footers(find_shards(str(tmp_path)))
     assert schema.field("uid").nullable
+
+
+def test_linked_folders_belong_to_the_pool_and_none_is_read_twice(tmp_path: Path):
+    pool, elsewhere = tmp_path / "pool", tmp_path / "elsewhere"
+    for folder in (pool / "a", elsewhere / "deep"):
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"text": ["x"]}), folder / "0.parquet")
+    (pool / "linked").symlink_to(elsewhere)
+    (pool / "again").symlink_to(pool / "a")
+    (pool / "a" / "round").symlink_to(pool)
+    found = [Path(path).relative_to(pool) for path in find_shards(str(pool))]
+    assert found == [Path("a/0.parquet"), Path("linked/deep/0.parquet")]
+
+
+def test_other_endings_of_parquet_files_are_found(tmp_path: Path):
+    for name in ("a.pq", "b.parq", "c.PARQUET", "d.parquet"):
+        pq.write_table(pa.table({"text": ["x"]}), tmp_path / name)
+    found = find_shards(str(tmp_path))
+    assert [Path(path).name for path in found] == [
+        "a.pq",
+        "b.parq",
+        "c.PARQUET",
+        "d.parquet",
+    ]
+
+
+def test_names_that_look_like_chains_of_urls_are_files(tmp_path: Path):
+    folder = tmp_path / "a::file:"
+    folder.mkdir()
+    pq.write_table(pa.table({"text": ["x"]}), folder / "memory::x.parquet")
+    shards, _, _ = read_footers(find_shards(str(tmp_path)))
+    assert [(shard.name, shard.rows) for shard in shards] == [("memory::x.parquet", 1)]
+
+
+@pytest.mark.parametrize(
+    "log", ["t/_delta_log/0.json", "t/.hoodie/x", "t/metadata/v1.metadata.json"]
+)
+def test_a_lake_table_is_no_folder_of_files(tmp_path: Path, log: str):
+    (tmp_path / log).parent.mkdir(parents=True)
+    (tmp_path / log).write_text("{}")
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "t" / "0.parquet")
+    with pytest.raises(InputError, match="give deleted rows back"):
+        find_shards(str(tmp_path))
+
+
+def test_images_may_lie_where_the_path_of_the_pool_says(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"text": ["x"]}), tmp_path / name / "0.parquet")
+    both = [f"{tmp_path}/a", f"{tmp_path}/b/0.parquet"]
+    assert pool_folders(both) == (f"{tmp_path}/a", f"{tmp_path}/b")
+    assert pool_folders(f"{tmp_path}/*/0.parquet") == (str(tmp_path),)
+    assert pool_folders(f"file://{tmp_path}/a/") == (f"{tmp_path}/a",)

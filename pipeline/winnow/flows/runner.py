@@ -26,6 +26,7 @@ from winnow.flows.image_text import Planned, check_columns, ordered_steps
 from winnow.flows.overrides import SAVED, Rescues, overrides_of
 from winnow.flows.pool import Pool, open_pool
 from winnow.formats.reader import SampleReader
+from winnow.formats.shards import pool_folders
 from winnow.steps.overrides import check_known
 from winnow.steps.registry import INDEX
 from winnow.steps.step import Context, Outcome
@@ -120,7 +121,10 @@ class Session:
             name if name in self.pool.schema.names else None
             for name in (columns.image, columns.text)
         )
-        return SampleReader(self.pool.root, paths, image, text, self.pool.schema)
+        folders = pool_folders(self.config.input.path)
+        return SampleReader(
+            self.pool.root, paths, image, text, self.pool.schema, folders
+        )
 
     @property
     def rows(self) -> int:

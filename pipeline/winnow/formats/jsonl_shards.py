@@ -14,12 +14,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.core.errors import InputError
+from winnow.formats.file_access import filesystem
 from winnow.formats.jsonl_fields import (
     FAULTS,
     LINE,
@@ -133,13 +133,13 @@ class LineSink:
 
 def suffix_of(path: str) -> str | None:
     """Return which of COMPRESSIONS a name ends in, or None."""
-    name = posixpath.basename(path)
+    name = posixpath.basename(path).lower()
     return next((s for s in COMPRESSIONS if name.endswith(s)), None)
 
 
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
-    fs, inner = fsspec.url_to_fs(path)
+    fs, inner = filesystem(path)
     codec = COMPRESSIONS[suffix_of(path) or ".jsonl"]
     with fs.open(inner, "rb") as raw:
         yield pa.CompressedInputStream(raw, codec) if codec else raw

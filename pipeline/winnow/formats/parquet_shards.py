@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
 from winnow.core.errors import InputError
+from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.shard_format import Footer, Unreadable
 
 _BATCH_ROWS = 256
@@ -108,9 +107,9 @@ def open_shard(path: str) -> pq.ParquetFile:
 
     Raises InputError if the file is missing or is not a whole Parquet file.
     """
-    fs, inner = fsspec.url_to_fs(path)
+    fs, inner = filesystem(path)
     try:
-        source: Any = inner if isinstance(fs, LocalFileSystem) else fs.open(inner)
+        source: Any = inner if is_local(fs) else fs.open(inner)
         return pq.ParquetFile(
             source,
             memory_map=False,

@@ -40,6 +40,9 @@ class SampleReader:
     text: str | None = None
     #: The pool's columns, where its shards do not say their own.
     schema: pa.Schema | None = None
+    #: Folders that images named by path may lie in, as `pool_folders` gives them; none:
+    #: `root` alone.
+    folders: tuple[str, ...] = ()
 
     def read(
         self,
@@ -140,11 +143,16 @@ class SampleReader:
         folder = posixpath.dirname(self.paths[source])
         images: list[bytes | None] = []
         reasons: list[str | None] = []
-        for path, data in zip(paths.to_pylist(), inline.to_pylist(), strict=True):
-            from_file = data is None and path is not None
-            image, reason = (
-                read_image(self.root, folder, path) if from_file else (data, None)
-            )
+        roots = self.folders or (self.root,)
+        named, bad = utf8(paths)
+        for path, data, broken in zip(
+            named.to_pylist(), inline.to_pylist(), bad.to_pylist(), strict=True
+        ):
+            image, reason = data, None
+            if data is None and broken:
+                reason = "image_path_not_utf8"
+            elif data is None and path is not None:
+                image, reason = read_image(roots, folder, path)
             images.append(image)
             reasons.append(reason)
         return pa.array(images, pa.binary()), pa.array(reasons, pa.string())

@@ -13,14 +13,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
+from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_shards import JsonLinesFormat, suffix_of
 from winnow.formats.parquet_shards import ParquetFormat
 from winnow.formats.shard_format import Footer, ShardFormat
+
+#: Endings of Parquet files, in any case.
+PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
 
 _PARQUET, _JSON_LINES = ParquetFormat(), JsonLinesFormat()
 
@@ -45,7 +48,7 @@ def find_shards(path: str | Sequence[str]) -> list[str]:
     wanted = [path] if isinstance(path, str) else list(path)
     found: list[str] = []
     for item in wanted:
-        fs, inner = fsspec.url_to_fs(os.path.expanduser(item))
+        fs, inner = filesystem(os.path.expanduser(item))
         # A name that exists is meant as it stands, whatever brackets it holds.
         places = [inner] if fs.exists(inner) else _glob(fs, inner)
         hits = [shard for place in places for shard in _shards_at(fs, place)]
@@ -78,24 +81,90 @@ def _require_one_format(shards: Sequence[str]) -> None:
 
 
 def _glob(fs: Any, pattern: str) -> list[str]:
-    return sorted(fs.glob(pattern)) if any(m in pattern for m in "*?[") else []
+    return sorted(fs.glob(pattern)) if _magic(pattern) else []
+
+
+def _magic(path: str) -> bool:
+    return any(mark in path for mark in "*?[")
 
 
 def _shards_at(fs: Any, place: str) -> list[str]:
     if not fs.isdir(place):
         return [place]
-    return [file for file in fs.find(place) if _is_shard(file, place)]
+    files = _local_files(place) if is_local(fs) else fs.find(place)
+    for file in files:
+        _refuse_table(file, place)
+    return [file for file in files if _is_shard(file, place)]
+
+
+def _local_files(root: str) -> list[str]:
+    """Return all files below a folder, also through links, each folder once."""
+    files: list[str] = []
+    # Linked folders last: one that leads to a folder of the pool adds nothing to it.
+    folders, linked, seen = [root], list[str](), set[str]()
+    while folders or linked:
+        folder = folders.pop() if folders else linked.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not entry.is_dir():
+                    files.append(entry.path)
+                elif entry.is_symlink():
+                    linked.append(entry.path)
+                else:
+                    folders.append(entry.path)
+    return files
+
+
+def _refuse_table(file: str, root: str) -> None:
+    """Refuse a lake table, whose log says which of its files count."""
+    *folders, name = file[len(root) :].lstrip("/").split("/")
+    kind = (
+        "a Delta table"
+        if "_delta_log" in folders
+        else "a Hudi table"
+        if ".hoodie" in folders
+        else "an Iceberg table"
+        if folders[-1:] == ["metadata"] and name.endswith(".metadata.json")
+        else None
+    )
+    if kind is not None:
+        raise InputError(
+            f"input.path: {root} holds {kind} ({file}); read as plain files it would "
+            "give deleted rows back. Write its newest version out as Parquet first"
+        )
 
 
 def _is_shard(file: str, root: str) -> bool:
     below = file[len(root) :].lstrip("/").split("/")
     hidden = any(part.startswith((".", "_")) for part in below)
-    known = file.endswith(".parquet") or suffix_of(file) is not None
+    known = file.lower().endswith(PARQUET_SUFFIXES) or suffix_of(file) is not None
     return known and not hidden
 
 
 def _plain(url: str) -> str:
     return url.removeprefix("file://")
+
+
+def pool_folders(path: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the folders that images named by path may lie in.
+
+    Those that `input.path` names: a folder itself, the folder of a file, of a glob what
+    stands before its first mark. Each is absolute, or a URL.
+    """
+    folders = []
+    for item in [path] if isinstance(path, str) else path:
+        fs, inner = filesystem(os.path.expanduser(item))
+        inner = inner.rstrip("/") or "/"
+        if not fs.isdir(inner):
+            parts = posixpath.dirname(inner).split("/")
+            fixed = next((n for n, part in enumerate(parts) if _magic(part)), None)
+            inner = "/".join(parts[:fixed]) or "/"
+        folders.append(_plain(fs.unstrip_protocol(inner)))
+    return tuple(dict.fromkeys(folders))
 
 
 def read_footers(
@@ -139,7 +208,7 @@ def _require_unique(schema: pa.Schema, path: str) -> None:
 
 
 def _shard(footer: Footer, path: str, root: str) -> Shard:
-    fs, inner = fsspec.url_to_fs(path)
+    fs, inner = filesystem(path)
     info = fs.info(inner)
     changed = str(info.get("mtime") or info.get("ETag") or info.get("LastModified"))
     size = int(info["size"])

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from winnow.core.operating_system import lock
 from winnow.core.run_folder import remove, write_text
 
 _FORMAT = 1
+_SEGMENT = re.compile(r"segment-\d{5,}")
 TEXTS = pa.schema([("uid", pa.large_string()), ("text", pa.large_string())])
 
 
@@ -88,7 +90,7 @@ class NearIndex:
         self._state: dict[str, Any] = json.loads(file.read_text())
         if self._state.get("format") != _FORMAT:
             raise ConfigError(f"{file}: made by another version of Winnow; build again")
-        self.segments = [Segment(self.path / n) for n in self._state["segments"]]
+        self.segments = self._named_segments()
 
     @classmethod
     def create(
@@ -161,8 +163,19 @@ class NearIndex:
             except OSError as error:
                 raise ConfigError(f"{self.path}: another process is adding") from error
             self._state = json.loads((self.path / "index.json").read_text())
-            self.segments = [Segment(self.path / n) for n in self._state["segments"]]
+            self.segments = self._named_segments()
             yield
+
+    def _named_segments(self) -> list[Segment]:
+        """Return the segments that index.json names, which are folders of the index."""
+        names = self._state["segments"]
+        for name in names:
+            if not _SEGMENT.fullmatch(str(name)):
+                raise ConfigError(
+                    f"{self.path / 'index.json'}: {name!r} is no segment of an index; "
+                    "the file is damaged: build the index again"
+                )
+        return [Segment(self.path / name) for name in names]
 
     def add(
         self,

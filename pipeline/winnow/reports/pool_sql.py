@@ -14,18 +14,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from fsspec.implementations.local import LocalFileSystem
 
 from winnow.core.errors import InputError, RunError
 from winnow.core.run_folder import RunFolder
+from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.reader import SampleReader, by_source, is_binary, single, utf8
 from winnow.formats.shard_format import Unreadable
-from winnow.formats.shards import common_root, find_shards, format_of
+from winnow.formats.shards import common_root, find_shards, format_of, pool_folders
 from winnow.pages.closed_sql import identifier, literal
 from winnow.reports.run_sql import RunSql
 
@@ -47,6 +46,16 @@ class RunPool:
         self.columns = PoolColumns(**given["columns"])
         self.root, names = self._shards(folder, given["path"])
         self.paths = {name: f"{self.root.rstrip('/')}/{name}" for name in names}
+        self.folders = self._folders(given["path"])
+
+    def _folders(self, path: list[str]) -> tuple[str, ...]:
+        """Return where images named by path may lie; none: the root alone.
+
+        A relative path of the recipe means nothing where the run is read from.
+        """
+        folders = pool_folders(path)
+        below = tuple(folder.rstrip("/") + "/" for folder in folders)
+        return folders if all(p.startswith(below) for p in self.paths.values()) else ()
 
     @staticmethod
     def _shards(folder: RunFolder, path: list[str]) -> tuple[str, list[str]]:
@@ -66,7 +75,7 @@ class RunPool:
     def require(self) -> None:
         """Raise InputError if a shard is gone."""
         for path in self.paths.values():
-            fs, inner = fsspec.url_to_fs(path)
+            fs, inner = filesystem(path)
             if not fs.exists(inner):
                 raise InputError(f"the input's shard {path} is gone; restore it")
 
@@ -97,15 +106,17 @@ class RunPool:
             name if name in self.schema.names else None
             for name in (self.columns.image, self.columns.text)
         )
-        return SampleReader(self.root, self.paths, image, text, self.schema)
+        return SampleReader(
+            self.root, self.paths, image, text, self.schema, self.folders
+        )
 
     @cached_property
     def filesystems(self) -> list[Any]:
         """File systems of shards that are not on this machine's disk."""
         found = {}
         for path in self.paths.values():
-            fs, _ = fsspec.url_to_fs(path)
-            if not isinstance(fs, LocalFileSystem):
+            fs, _ = filesystem(path)
+            if not is_local(fs):
                 found[id(fs)] = fs
         return list(found.values())
 

@@ -23,7 +23,12 @@ from winnow.core.hashing import digest, fingerprint
 from winnow.core.vectors import to_matrix, unit_vectors
 from winnow.formats.clip_retrieval import map_numbers
 from winnow.formats.reader import SampleReader, single
-from winnow.formats.shards import common_root, find_shards, read_footers
+from winnow.formats.shards import (
+    common_root,
+    find_shards,
+    pool_folders,
+    read_footers,
+)
 from winnow.models.embed import embed_batches
 from winnow.models.encoder import ModelSpec
 
@@ -140,7 +145,8 @@ def read_outside(
                 + did_you_mean(column, schema.names)
             )
     by_name = {shard.name: shard.path for shard in shards}
-    reader = SampleReader(root, by_name, given.image, given.text, schema)
+    folders = pool_folders(given.path)
+    reader = SampleReader(root, by_name, given.image, given.text, schema, folders)
     for shard in shards:
         references = _references(shard.name, shard.rows)
         for part in reader.read(references, modalities, (*extra, *named)):

@@ -20,7 +20,13 @@ from winnow.core.hashing import digest, keys
 from winnow.filters.train.order import plain, wrong_order
 from winnow.filters.train.rows import Captions, LeftOut, Pair, usable
 from winnow.formats.reader import SampleReader
-from winnow.formats.shards import common_root, find_shards, read_footers, require_column
+from winnow.formats.shards import (
+    common_root,
+    find_shards,
+    pool_folders,
+    read_footers,
+    require_column,
+)
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,8 @@ def _reader(pool: PairPool, number: int) -> tuple[SampleReader, str, int]:
     paths = {shard.name: shard.path for shard in shards}
     root = common_root(list(paths.values()))
     mark = ",".join(f"{s.name}:{s.rows}:{s.bytes}" for s in shards)
-    reader = SampleReader(root, paths, image=pool.columns.image, schema=schema)
+    folders, image = pool_folders(pool.path), pool.columns.image
+    reader = SampleReader(root, paths, image, schema=schema, folders=folders)
     return reader, mark, sum(shard.rows for shard in shards)
 
 

@@ -17,6 +17,7 @@ import deltalake
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
+from winnow.core.inside import resolve_inside
 from winnow.lake.files.files import Entry, Files
 
 #: What reading a log may raise, besides OSError, ValueError and Arrow errors.
@@ -72,7 +73,7 @@ def _opened(
             _, found, name = entry.name.rpartition(f"{_LOG}/")
             if not found:
                 continue
-            target = os.path.join(copy, _LOG, *name.split("/"))
+            target = resolve_inside([copy], os.path.join(copy, _LOG), name)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             fs, inner = files.filesystem(entry.path)
             fs.get_file(inner, target)

@@ -1,0 +1,29 @@
+"""The file system of a path: this machine's own unless the path begins as a URL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from winnow.core.inside import is_url
+
+_DISK = LocalFileSystem()
+
+
+def filesystem(path: str) -> tuple[Any, str]:
+    """Return the file system of a path or URL, and the path inside it.
+
+    A file may be called `a::b` or lie in a folder `x:`; fsspec would take that for a
+    chain of URLs, so it is asked only about what begins as one.
+    """
+    if not is_url(path):
+        return _DISK, _DISK._strip_protocol(path)
+    fs, inner = fsspec.url_to_fs(path)
+    return fs, inner
+
+
+def is_local(fs: Any) -> bool:
+    """Whether a file system is this machine's disk."""
+    return isinstance(fs, LocalFileSystem)
