@@ -214,7 +214,7 @@ _WRITERS = (_by_pyarrow, _by_polars, _by_duckdb)
 
 def scan(folder: Path, ignore: str) -> dict:
     out = Path(tempfile.mkdtemp(prefix="winnow-lake-run-"))
-    command = [sys.executable, "-m", "winnow.cli.main", "lake", "scan", str(folder)]
+    command = [sys.executable, "-m", "winnow", "lake", "scan", str(folder)]
     command += ["--out", str(out), "--json", "--set", f"ignore_columns=[{ignore}]"]
     command += ["--set", "output.report=false"]
     start = time.perf_counter()

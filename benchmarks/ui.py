@@ -61,7 +61,7 @@ def main() -> None:
 
 def with_index(run: Path, title: str, pages: dict[str, str]) -> None:
     start = time.perf_counter()
-    command = [sys.executable, "-m", "winnow.cli.main", "ui", str(run), "--no-browser"]
+    command = [sys.executable, "-m", "winnow", "ui", str(run), "--no-browser"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout

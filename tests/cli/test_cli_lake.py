@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -80,47 +78,3 @@ def test_a_hint_lists_some_of_many_words() -> None:
     assert hint.startswith("known: table-00000, ")
     assert hint.endswith(" and 4,960 more")
     assert did_you_mean("x", ["b", "a"]) == "known: a, b"
-
-
-def test_a_scan_alone_in_its_process_imports_nothing_on_the_chance(
-    scanned: Path, tmp_path: Path
-) -> None:
-    lake, run = scanned.parent / "lake", tmp_path / "run"
-    command = [
-        sys.executable,
-        "-X",
-        "importtime",
-        "-m",
-        "winnow.cli.main",
-        "lake",
-        "scan",
-    ]
-    done = subprocess.run(
-        [*command, str(lake), "--out", str(run), "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert {"pyarrow.lib", "numba.core.types"} <= imported
-    # What a package that is only asked for would import first.
-    assert not {"pandas._libs", "scipy._lib", "cffi.api"} & imported
-    assert json.loads(done.stdout)["tables"] == 3
-    found, before = (pq.read_table(r / "edges.parquet") for r in (run, scanned))
-    assert found.drop_columns("rebuild_sql") == before.drop_columns("rebuild_sql")
-
-
-_SPARED = """
-import sys
-from winnow.alone import spare_imports
-spare_imports()
-assert not {"pandas", "scipy", "cffi"} & set(sys.modules)
-import cffi, numba, numpy, pandas, scipy.linalg
-import pyarrow as pa
-assert pa.table({"n": [1, 2]}).to_pandas()["n"].tolist() == [1, 2]
-assert numba.njit(lambda x: x.sum() + len(x))(numpy.arange(4)) == 10
-"""
-
-
-def test_what_is_left_out_at_first_can_be_imported_later() -> None:
-    subprocess.run([sys.executable, "-c", _SPARED], check=True)

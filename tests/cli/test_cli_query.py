@@ -150,7 +150,7 @@ def test_the_time_limit_ends_a_query(query: Any) -> None:
 def test_memory_that_the_engine_does_not_count_is_bounded(run: Any) -> None:
     """One value of 24 GB: refused, and the process lives to say so."""
     sql = "SELECT list_sum(range(3000000000))"
-    command = [sys.executable, "-m", "winnow.cli.main", "query", str(run.path), sql]
+    command = [sys.executable, "-m", "winnow", "query", str(run.path), sql]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert done.returncode == 2, done.stderr
@@ -216,7 +216,7 @@ def test_a_missing_view_names_those_there_are(query: Any) -> None:
 
 
 def test_a_query_may_come_from_standard_input(run: Any) -> None:
-    command = [sys.executable, "-m", "winnow.cli.main", "query", str(run.path)]
+    command = [sys.executable, "-m", "winnow", "query", str(run.path)]
     command += ["--format", "csv"]
     done = subprocess.run(
         command,
@@ -327,7 +327,7 @@ class Terminal:
 
 
 def test_the_prompt_completes_answers_and_remembers(run: Any, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "winnow.cli.main", "query", str(run.path)]
+    command = [sys.executable, "-m", "winnow", "query", str(run.path)]
     terminal = Terminal(command, tmp_path)
     terminal.expect("winnow>")
 

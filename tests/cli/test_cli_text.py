@@ -95,11 +95,11 @@ def test_what_cannot_be_is_refused_with_a_remedy(
 
 
 def test_the_largest_clusters_are_told(pool: Path, tmp_path: Path, capsys: Capture):
-    import winnow
+    from winnow import api
 
     run = str(tmp_path / "run")
     columns = {"uid": "uid", "image": None, "text": "text"}
-    winnow.run(
+    api.run(
         {
             "input": {"path": str(pool), "columns": columns},
             "output": {"path": run},
@@ -128,10 +128,9 @@ def test_the_largest_clusters_are_told(pool: Path, tmp_path: Path, capsys: Captu
 def test_clip_art_has_1375_captions_that_are_one_text(
     shared: Path, tmp_path: Path, capsys: Capture
 ):
-    import winnow
 
     run = str(tmp_path / "run")
-    result = winnow.run(
+    result = api.run(
         {
             "input": {"path": str(shared / "data" / "clipart")},
             "output": {"path": run},

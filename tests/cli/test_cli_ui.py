@@ -42,7 +42,7 @@ def test_it_serves_opens_a_browser_and_leaves_nothing_behind(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     process = subprocess.Popen(
-        [sys.executable, "-m", "winnow.cli.main", "ui", str(run)],
+        [sys.executable, "-m", "winnow", "ui", str(run)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -26,7 +26,7 @@ def recipe(
 
 def test_a_terminal_gets_a_line_for_each_finished_step(recipe: Path):
     terminal, theirs = pty.openpty()
-    command = [sys.executable, "-m", "winnow.cli.main", "run", os.fspath(recipe)]
+    command = [sys.executable, "-m", "winnow", "run", os.fspath(recipe)]
     done = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     told = b""

@@ -247,7 +247,7 @@ def test_a_setting_changed_halfway_takes_nothing_over(
 
 
 def command(file: Path) -> list[str]:
-    return [sys.executable, "-m", "winnow.cli.main", "run", os.fspath(file), "--json"]
+    return [sys.executable, "-m", "winnow", "run", os.fspath(file), "--json"]
 
 
 def kill_and_finish(recipe: dict[str, Any], file: Path, delay: float) -> dict[str, Any]:

@@ -376,7 +376,7 @@ def test_a_killed_apply_is_completed_or_undone(
 ) -> None:
     before = contents(lake)
     plan_lake(run)
-    arguments = [sys.executable, "-m", "winnow.cli.main", "lake", "apply", run]
+    arguments = [sys.executable, "-m", "winnow", "lake", "apply", run]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
         journal = Path(run) / "applied.jsonl"
         while process.poll() is None and _lines(journal) < events:

@@ -39,7 +39,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 
 def submitted(cluster: SparkCluster, recipe: Path, out: Path) -> list[str]:
-    winnow = [sys.executable, "-m", "winnow.cli.main", "submit", str(recipe)]
+    winnow = [sys.executable, "-m", "winnow", "submit", str(recipe)]
     conf = {
         "spark.executor.memory": "1g",
         "spark.executor.memoryOverhead": "384m",

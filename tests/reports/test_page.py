@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from winnow.api import open_database
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError
 from winnow.reports.database import RunDatabase
@@ -101,7 +102,7 @@ def check_numbers(page: str, run: Path) -> int:
     """Ask every query of a page again; return how many numbers agree."""
     numbers = read(page).found
     answers: dict[str, list[dict[str, Any]]] = {}
-    with RunDatabase(run) as database:
+    with open_database(run) as database:
         for number in numbers:
             if number.query not in answers:
                 answers[number.query] = database.query(number.query).to_pylist()

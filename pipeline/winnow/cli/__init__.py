@@ -2,7 +2,3 @@
 
 May import: api and the products, inside functions.
 """
-
-from winnow.cli.main import main
-
-__all__ = ["main"]

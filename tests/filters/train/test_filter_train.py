@@ -369,7 +369,7 @@ def test_the_command_trains_and_tells(pool, tmp_path):
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe(pool, tmp_path / "unused", epochs=1)))
     run = subprocess.run(
-        [sys.executable, "-m", "winnow.cli.main", "filter", "train", str(file),
+        [sys.executable, "-m", "winnow", "filter", "train", str(file),
          "--out", str(tmp_path / "out"), "--set", "seed=8", "--json"],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
@@ -390,7 +390,7 @@ def test_two_processes_train_what_one_trains(pool, tmp_path, loss):
     subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
          "--master-port", str(29500 + os.getpid() % 500),
-         "-m", "winnow.cli.main", "filter", "train", str(file)],
+         "-m", "winnow", "filter", "train", str(file)],
         check=True, timeout=300,
     )  # fmt: skip
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")

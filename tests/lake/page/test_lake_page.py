@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from winnow.api import write_report
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError
 from winnow.lake.database import LakeDatabase
@@ -100,7 +101,7 @@ def test_a_page_follows_scan_and_plan(lake_run: Path, tmp_path: Path) -> None:
 
 def test_a_lake_has_no_columns_to_check(lake_run: Path) -> None:
     with pytest.raises(ConfigError, match="not checked for bias"):
-        render_report(lake_run, ["kind"])
+        write_report(lake_run, columns=["kind"])
 
 
 def test_the_views_of_a_lake_are_known_with_their_columns(lake_run: Path) -> None:
