@@ -128,6 +128,7 @@ def test_the_largest_clusters_are_told(pool: Path, tmp_path: Path, capsys: Captu
 def test_clip_art_has_1375_captions_that_are_one_text(
     shared: Path, tmp_path: Path, capsys: Capture
 ):
+    from winnow import api
 
     run = str(tmp_path / "run")
     result = api.run(
