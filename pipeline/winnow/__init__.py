@@ -1,29 +1,131 @@
 """Winnow: decide which training samples are worth keeping, and say why.
 
-`winnow.run(config)` runs a recipe; everything heavy is imported when it is used.
+`winnow.run(recipe)` runs a recipe, `winnow.open(RUN)` opens what one has left. Every
+name is imported when it is used: `import winnow` loads nothing else.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow.api import FilterResult, LakeResult, RunResult, run, train_filter
+    from winnow.api import load_recipe, open, open_lake, plan, run, scan
+    from winnow.core.errors import (
+        ConfigError,
+        ConservationError,
+        InputError,
+        QueryError,
+        RunError,
+        WinnowError,
+    )
+    from winnow.demo.run import demo_run
+    from winnow.filters.judge.downstream import Proxy
+    from winnow.filters.judge.evaluate import Evaluation
+    from winnow.filters.judge.evaluation_set import EvaluationColumns
+    from winnow.filters.judge.leakage import Distances
+    from winnow.filters.judge.selections import Choosing
+    from winnow.filters.train.classifier import ClassifierResult
+    from winnow.filters.train.record import FilterResult
+    from winnow.handles.facts import Facts
+    from winnow.handles.filters import compare_filters, evaluate_filter, train_filter
+    from winnow.handles.finished_run import FinishedRun
+    from winnow.handles.finished_scan import FinishedScan
+    from winnow.handles.lake import Lake
+    from winnow.handles.rows import ArrowRows
+    from winnow.handles.run import Run
+    from winnow.handles.submitting import submit
+    from winnow.handles.teaching import teacher_student
+    from winnow.handles.text_index import TextIndex, index, open_index
+    from winnow.handles.torch_rows import KeptDataset
 
+#: Where each public name lies, below this package.
+_HOMES = {
+    "run": "api",
+    "plan": "api",
+    "open": "api",
+    "load_recipe": "api",
+    "scan": "api",
+    "open_lake": "api",
+    "index": "handles.text_index",
+    "open_index": "handles.text_index",
+    "train_filter": "handles.filters",
+    "evaluate_filter": "handles.filters",
+    "compare_filters": "handles.filters",
+    "submit": "handles.submitting",
+    "demo_run": "demo.run",
+    "teacher_student": "handles.teaching",
+    "Run": "handles.run",
+    "Lake": "handles.lake",
+    "TextIndex": "handles.text_index",
+    "ArrowRows": "handles.rows",
+    "Facts": "handles.facts",
+    "KeptDataset": "handles.torch_rows",
+    "FinishedRun": "handles.finished_run",
+    "FinishedScan": "handles.finished_scan",
+    "FilterResult": "filters.train.record",
+    "ClassifierResult": "filters.train.classifier",
+    "Evaluation": "filters.judge.evaluate",
+    "EvaluationColumns": "filters.judge.evaluation_set",
+    "Distances": "filters.judge.leakage",
+    "Choosing": "filters.judge.selections",
+    "Proxy": "filters.judge.downstream",
+    "WinnowError": "core.errors",
+    "ConfigError": "core.errors",
+    "InputError": "core.errors",
+    "RunError": "core.errors",
+    "QueryError": "core.errors",
+    "ConservationError": "core.errors",
+}
+
+__version__ = "0.1.0"
 __all__ = [
+    "ArrowRows",
+    "Choosing",
+    "ClassifierResult",
+    "ConfigError",
+    "ConservationError",
+    "Distances",
+    "Evaluation",
+    "EvaluationColumns",
+    "Facts",
     "FilterResult",
-    "LakeResult",
-    "RunResult",
+    "FinishedRun",
+    "FinishedScan",
+    "InputError",
+    "KeptDataset",
+    "Lake",
+    "Proxy",
+    "QueryError",
+    "Run",
+    "RunError",
+    "TextIndex",
+    "WinnowError",
     "__version__",
+    "compare_filters",
+    "demo_run",
+    "evaluate_filter",
+    "index",
+    "load_recipe",
+    "open",
+    "open_index",
+    "open_lake",
+    "plan",
     "run",
+    "scan",
+    "submit",
+    "teacher_student",
     "train_filter",
 ]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from winnow import api
+    if name not in _HOMES:
+        raise AttributeError(f"module 'winnow' has no attribute '{name}'")
+    value = getattr(import_module(f"winnow.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
 
-        return getattr(api, name)
-    raise AttributeError(f"module 'winnow' has no attribute '{name}'")
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *(name for name in globals() if name[:2] == "__")})

@@ -1,117 +1,251 @@
-"""The library's entry point: the same behaviour as `winnow run`.
+"""The public face: what `import winnow` gives, and what the command line calls.
 
-May import: flows, reports, config, engines.open_engine.
+Each function reads a recipe or opens what one has left; products do the work, and are
+imported when they are asked for: a scan of tables needs no model, a run no solver.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from winnow.config.any_recipe import read_recipe
 from winnow.config.lake import LakeConfig
-from winnow.config.recipes import load_any, load_lake, parse_any, spark_text
+from winnow.config.recipes import load_scan
 from winnow.config.run import RunConfig
-from winnow.core.engine import Engine
+from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.run_folder import is_scan
-from winnow.engines import open_engine
-from winnow.engines.spark.session import SparkOptions
-from winnow.models.checkpoint import LOCAL_DIR
+from winnow.handles.engine import make_engine
 
-# Each flow is imported when it is run: a scan of tables needs no model, a run of
-# samples no solver.
 if TYPE_CHECKING:
     from winnow.config.filter_train import FilterTrainConfig
     from winnow.core.progress import Progress
-    from winnow.filters.train.record import FilterResult
-    from winnow.flows.runner import RunResult
-    from winnow.lake.scan import LakeResult
+    from winnow.handles.facts import Facts
+    from winnow.handles.finished_run import FinishedRun
+    from winnow.handles.finished_scan import FinishedScan
+    from winnow.handles.lake import Lake
+    from winnow.handles.run import Run
     from winnow.pages.database import ViewDatabase
 
-__all__ = [
-    "FilterResult",
-    "LakeResult",
-    "RunResult",
-    "make_engine",
-    "plan",
-    "run",
-    "scan",
-    "train_filter",
-]
-
-Config = RunConfig | LakeConfig
-
-_RESULTS = {
-    "FilterResult": "filter_train",
-    "LakeResult": "table_lake",
-    "RunResult": "runner",
-}
+Settings = Mapping[str, Any]
+PathLike = str | os.PathLike[str]
+#: A path, the name of a shipped recipe, or a recipe's values.
+Recipe = str | Path | Mapping[str, Any]
 
 _log = logging.getLogger(__name__)
 
 
-def __getattr__(name: str) -> Any:
-    if name in _RESULTS:
-        return getattr(import_module(f"winnow.flows.{_RESULTS[name]}"), name)
-    raise AttributeError(f"module 'winnow.api' has no attribute '{name}'")
-
-
 @overload
 def run(
-    config: RunConfig, *, progress: Progress | None = None, spark: Any = None
-) -> RunResult: ...
-@overload
-def run(
-    config: LakeConfig, *, progress: Progress | None = None, spark: Any = None
-) -> LakeResult: ...
-@overload
-def run(
-    config: Mapping[str, Any] | str | Path,
+    recipe: RunConfig,
+    set: Settings | None = None,
     *,
     progress: Progress | None = None,
     spark: Any = None,
-) -> RunResult | LakeResult: ...
-
-
+) -> FinishedRun: ...
+@overload
 def run(
-    config: Config | Mapping[str, Any] | str | Path,
+    recipe: LakeConfig,
+    set: Settings | None = None,
     *,
     progress: Progress | None = None,
     spark: Any = None,
-) -> RunResult | LakeResult:
-    """Run a recipe, given as a path or shipped name, a mapping, or a config.
+) -> FinishedScan: ...
+@overload
+def run(
+    recipe: Recipe,
+    set: Settings | None = None,
+    *,
+    progress: Progress | None = None,
+    spark: Any = None,
+) -> Any: ...
 
-    A lake of tables is scanned and its deletions planned; none is deleted. With a
-    SparkSession in `spark` the run takes place there, whatever engine it names.
-    Raises ConfigError, InputError or another WinnowError; see `winnow.core.errors`.
+
+def run(
+    recipe: Recipe | RunConfig | LakeConfig,
+    set: Settings | None = None,
+    *,
+    progress: Progress | None = None,
+    spark: Any = None,
+) -> FinishedRun | FinishedScan:
+    """Run a recipe, or go on where it stopped; a finished run is left alone.
+
+    recipe: a YAML file, the name of a shipped recipe, its values, or `load_recipe`'s.
+    set: settings to change, by dotted key (`{"input.path": "pool"}`) or by section.
+    progress: told of every step: an object with `started`, `advanced`, `finished`.
+    spark: a SparkSession to run on, whatever engine the recipe names.
+
+    Of a recipe of samples it returns a FinishedRun, whose `run` opens it. A recipe of
+    tables is scanned and its deletions planned, none of them carried out; it returns a
+    FinishedScan, whose `lake` opens that. Raises ConfigError or InputError before any
+    work if the recipe cannot run on this input.
+
+    >>> result = winnow.run(recipe, set={"output.path": "runs/half",
+    ...                                  "score.keep_fraction": 0.5})
+    >>> result.rows
+    60
+    >>> result.run.steps().column_names[:3]
+    ['step', 'rows_in', 'kept']
     """
-    if isinstance(config, str | Path):
-        config = load_any(config)
-    elif not isinstance(config, Config):
-        config = parse_any(config)
+    config = read_recipe(recipe, as_overrides(set))
+    factory = partial(make_engine, spark=spark)
     if isinstance(config, LakeConfig):
+        from winnow.handles.finished_scan import FinishedScan
         from winnow.lake import scan as table_lake
 
-        found = table_lake.run(config, partial(make_engine, spark=spark), progress)
+        scanned = table_lake.run(config, factory, progress)
         if config.output.report:
-            _write_report(found.path)
-        return found
+            _write_report(scanned.path)
+        return FinishedScan(**vars(scanned))
+    if not isinstance(config, RunConfig):
+        raise ConfigError(f"flow: {config.flow}: train this recipe by train_filter")
     from winnow.flows import runner
+    from winnow.handles.finished_run import FinishedRun
 
-    result = runner.run(config, partial(make_engine, spark=spark), progress)
-    if config.output.report:
-        _report(result)
-    return result
-
-
-def _report(result: RunResult) -> None:
-    """Write the run's page unless it stands; whatever runs a step removes it."""
-    if not (result.path / "report.html").is_file():
+    result = runner.run(config, factory, progress)
+    if config.output.report and not (result.path / "report.html").is_file():
+        # Whatever runs a step removes the page.
         _write_report(result.path)
+    return FinishedRun(**vars(result))
+
+
+def plan(recipe: Recipe | RunConfig, set: Settings | None = None) -> Facts:
+    """Return what a recipe of samples would do, and about how long; run nothing.
+
+    recipe: as for `run`.
+    set: settings to change, as for `run`.
+
+    `steps` says of each step what it reads and writes, at most how many rows enter it,
+    `seconds` on two cores, `bytes` of disk, and whether it is `done` already. Raises
+    ConfigError or InputError as `run` does; of tables, see `scan` and `Lake.plan`.
+
+    >>> planned = winnow.plan(recipe)
+    >>> [step["step"] for step in planned["steps"]][:3]
+    ['index', 'exact', 'embed']
+    """
+    from winnow.flows.plan import plan as plan_run
+    from winnow.flows.plan import tell
+    from winnow.handles.facts import Facts
+
+    config = read_recipe(recipe, as_overrides(set))
+    if not isinstance(config, RunConfig):
+        raise ConfigError("plan takes a recipe of samples; a lake is scanned first")
+    return Facts(plan_run(config), tell)
+
+
+def open(path: PathLike) -> Run:
+    """Open a run, finished or not, to be read.
+
+    path: the run's folder.
+
+    Raises RunError if it holds none.
+
+    >>> winnow.open("runs/first").kept().column_names[:3]
+    ['uid', 'text', 'image']
+    """
+    from winnow.handles.run import Run
+
+    return Run(path)
+
+
+def open_lake(path: PathLike) -> Lake:
+    """Open a scan of a lake of tables.
+
+    path: the scan's folder.
+
+    Raises RunError if it holds none.
+
+    >>> winnow.open_lake("runs/lake").edges(["contained"])["parent"].to_pylist()
+    ['whole.parquet']
+    """
+    from winnow.handles.lake import Lake
+
+    return Lake(path)
+
+
+def scan(
+    lake: PathLike | LakeConfig,
+    out: PathLike | None = None,
+    *,
+    recipe: str | Path = "table_lake",
+    set: Settings | None = None,
+    progress: Progress | None = None,
+) -> FinishedScan:
+    """Find which tables of a lake are contained in which; again: what changed.
+
+    lake: a folder or an fsspec URL (or a whole recipe from `load_recipe`, which says
+        all else).
+    out: folder of what is found.
+    recipe: settings: a YAML file, or a shipped recipe.
+    set: settings to change, by dotted key: `{"ignore_columns": ["id"]}`.
+    progress: told of every stage, as for `run`.
+
+    Raises ConfigError for wrong settings, InputError if the lake is not there or
+    changes while it is read, RunError if the folder is in use or holds something else.
+
+    >>> found = winnow.scan("lake", "runs/lake")
+    >>> found.tables
+    2
+    """
+    from winnow.handles.finished_scan import FinishedScan
+    from winnow.lake import scan as table_lake
+    from winnow.pages import charts
+
+    if isinstance(lake, LakeConfig):
+        config = lake
+    elif out is None:
+        raise ConfigError("scan: name the folder of what is found with out=")
+    else:
+        config = load_scan(
+            os.fspath(lake), str(recipe), as_overrides(set), os.fspath(out)
+        )
+    if config.output.report:
+        charts.start()
+    scanned = table_lake.scan(config, make_engine, progress)
+    if config.output.report:
+        _write_report(scanned.path)
+    return FinishedScan(**vars(scanned))
+
+
+def load_recipe(
+    recipe: Recipe, set: Settings | None = None
+) -> RunConfig | LakeConfig | FilterTrainConfig:
+    """Return a recipe of any flow, checked, every default filled in; run nothing.
+
+    recipe: a YAML file, the name of a shipped recipe, or its values.
+    set: settings to change, as for `run`.
+
+    Raises ConfigError that names the key, and the nearest one there is.
+
+    >>> winnow.load_recipe("image_text", {"input.path": "pool"}).steps[:2]
+    ('exact', 'rules')
+    """
+    return read_recipe(recipe, as_overrides(set))
+
+
+def write_report(
+    run: PathLike, out: PathLike | None = None, columns: Sequence[str] = ()
+) -> Path:
+    """Write the page of a run or of a scan and return where.
+
+    run: the folder of either.
+    out: another file than `report.html` in that folder.
+    columns: what to look for bias in, as for `Run.report`.
+
+    Raises RunError if the folder holds neither, ConfigError for an unknown column.
+    """
+    if is_scan(run):
+        if columns:
+            raise ConfigError("--columns: tables of a lake are not checked for bias")
+        from winnow.lake.page import report as lake_page
+
+        return lake_page.write_report(Path(run), out if out is None else Path(out))
+    return open(run).report(out, columns)
 
 
 def _write_report(path: Path) -> None:
@@ -122,30 +256,7 @@ def _write_report(path: Path) -> None:
         _log.warning("%s: no report.html: %s", path, error)
 
 
-def write_report(
-    run: str | Path, out: str | Path | None = None, columns: Sequence[str] = ()
-) -> Path:
-    """Write the page of a run or of a scan and return where.
-
-    run: the folder of either.
-    out: another file than `report.html` in that folder.
-    columns: what to look for bias in: columns of the pool, `language`, `aspect` or
-    `source`; without any, the usual ones that the pool has.
-
-    Raises RunError if the folder holds no run, ConfigError for an unknown column.
-    """
-    if is_scan(run):
-        from winnow.lake.page import report as lake_report
-
-        if columns:
-            raise ConfigError("--columns: tables of a lake are not checked for bias")
-        return lake_report.write_report(run, out)
-    from winnow.reports.page import report
-
-    return report.write_report(run, out, columns)
-
-
-def open_database(run: str | Path, *, seconds: float | None = None) -> ViewDatabase:
+def open_database(run: PathLike, *, seconds: float | None = None) -> ViewDatabase:
     """Open the views of a run or of a scan for queries in SQL.
 
     seconds: a query that takes longer is stopped. None: no such limit.
@@ -155,94 +266,7 @@ def open_database(run: str | Path, *, seconds: float | None = None) -> ViewDatab
     if is_scan(run):
         from winnow.lake.database import LakeDatabase
 
-        return LakeDatabase(run, seconds=seconds)
+        return LakeDatabase(Path(run), seconds=seconds)
     from winnow.reports.database import RunDatabase
 
-    return RunDatabase(run, seconds=seconds)
-
-
-def scan(config: LakeConfig, *, progress: Progress | None = None) -> LakeResult:
-    """Scan a lake of tables; see `winnow.lake.scan.scan`."""
-    from winnow.lake import scan as table_lake
-    from winnow.pages import charts
-
-    if config.output.report:
-        charts.start()
-    found = table_lake.scan(config, make_engine, progress)
-    if config.output.report:
-        _write_report(found.path)
-    return found
-
-
-def plan(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Plan a scanned lake's deletions; see `winnow.lake.plan.plan_lake`."""
-    from winnow.lake import plan as lake_plan
-
-    found = lake_plan.plan_lake(str(run), overrides)
-    if load_lake(Path(run) / "config.lock.yaml").output.report:
-        _write_report(Path(run))
-    return found
-
-
-def train_filter(
-    config: FilterTrainConfig | Mapping[str, Any] | str | Path,
-    *,
-    tell: Callable[[str], None] | None = None,
-) -> FilterResult:
-    """Train a filter by a recipe, given as a path or shipped name, mapping or config.
-
-    The same call after a crash goes on; `tell` gets a line at each measurement (None:
-    the log does). Raises ConfigError, InputError, or TrainingError for a loss that is
-    no longer finite.
-    """
-    from winnow.config import filter_train
-    from winnow.filters.train import run as flow
-
-    if isinstance(config, str | Path):
-        config = filter_train.load(config)
-    elif not isinstance(config, filter_train.FilterTrainConfig):
-        config = filter_train.parse(config)
-    return flow.train_filter(config, tell or _log.info)
-
-
-def make_engine(config: Config, scratch: Path, spark: Any = None) -> Engine:
-    """Open the engine that a recipe names, or Spark if there is a session."""
-    engine = config.engine
-    name = engine.name if spark is None else "spark"
-    return open_engine(
-        name,
-        scratch=scratch,
-        group_bytes=engine.group_mb * 2**20,
-        driver_rows=engine.driver_rows,
-        spark=_spark_options(config, spark) if name == "spark" else None,
-    )
-
-
-def _spark_options(config: Config, session: Any) -> SparkOptions:
-    engine = config.engine
-    return SparkOptions(
-        partitions=engine.partitions,
-        batch_rows=engine.batch_rows,
-        group_bytes=engine.group_mb * 2**20,
-        driver_rows=engine.driver_rows,
-        scratch=engine.scratch,
-        conf={name: spark_text(value) for name, value in engine.spark.items()},
-        ship=_model_files(config) if isinstance(config, RunConfig) else (),
-        session=session,
-    )
-
-
-def _model_files(config: RunConfig) -> list[str]:
-    """Return the folders and files of local models, for the workers to be sent."""
-    sections = (config.section(step) for step in config.steps)
-    own = (getattr(section, "model", None) for section in sections)
-    found: dict[str, None] = {}
-    for model in (config.model, *own):
-        if model is None:
-            continue
-        local = model.name.startswith(LOCAL_DIR)
-        path = model.name.removeprefix(LOCAL_DIR) if local else model.pretrained
-        # A step that needs a model that is not there has said so by now.
-        if path and Path(path).exists():
-            found[path] = None
-    return list(found)
+    return RunDatabase(Path(run), seconds=seconds)

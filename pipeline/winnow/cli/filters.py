@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow.config.filter_train import FilterTrainConfig
+    from winnow.filters.train.classifier import ClassifierResult
 
 from winnow.cli import judge as cli_judge
 
@@ -61,14 +61,15 @@ def recipe_arguments(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def _train(parsed: argparse.Namespace) -> None:
-    from winnow import api
     from winnow.config.filter_train import load
+    from winnow.filters.train.classifier import ClassifierResult
+    from winnow.handles.filters import train_filter
 
     config = load(parsed.recipe, parsed.overrides, parsed.out)
-    if config.kind == "classifier":
-        _train_classifier(config, parsed.json)
+    result = train_filter(config, tell=silent if parsed.json else say)
+    if isinstance(result, ClassifierResult):
+        _tell_classifier(result, parsed.json)
         return
-    result = api.train_filter(config, tell=silent if parsed.json else say)
     if parsed.json:
         print_json(
             {
@@ -87,12 +88,9 @@ def _train(parsed: argparse.Namespace) -> None:
     )
 
 
-def _train_classifier(config: FilterTrainConfig, as_json: bool) -> None:
+def _tell_classifier(result: ClassifierResult, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from winnow.filters.train.classifier import train_classifier
-
-    result = train_classifier(config, silent if as_json else say)
     if as_json:
         print_json({**asdict(result), "path": str(result.path)})
         return

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -124,13 +123,15 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval(parsed: argparse.Namespace) -> None:
-    from winnow.filters.judge.evaluate import Evaluation, evaluate
-    from winnow.filters.judge.evaluation_set import Columns
+    from winnow.filters.judge.evaluate import Evaluation
+    from winnow.filters.judge.evaluation_set import EvaluationColumns
     from winnow.filters.judge.leakage import Distances
-    from winnow.filters.judge.telling import tell_evaluation
+    from winnow.handles.filters import evaluate_filter
 
     how = Evaluation(
-        columns=Columns(parsed.image, parsed.text, parsed.uid, tuple(parsed.by)),
+        columns=EvaluationColumns(
+            parsed.image, parsed.text, parsed.uid, tuple(parsed.by)
+        ),
         only=_uids(parsed.only),
         k=parsed.k,
         train=tuple(parsed.train),
@@ -138,30 +139,27 @@ def _eval(parsed: argparse.Namespace) -> None:
         repeats=parsed.caption_groups,
         precision=parsed.precision,
     )
-    result, _ = evaluate(parsed.model, parsed.data, how, _teller(parsed.json))
-    if parsed.out:
-        from winnow.filters.page.pages import write_evaluation
-
-        _write_json(Path(parsed.out) / "eval.json", result)
-        write_evaluation(Path(parsed.out), result)
-    print(_json(result) if parsed.json else tell_evaluation(result))
+    result = evaluate_filter(
+        parsed.model, parsed.data, how, out=parsed.out, tell=_teller(parsed.json)
+    )
+    print(_json(result) if parsed.json else result)
 
 
 def _compare(parsed: argparse.Namespace) -> None:
-    from winnow.filters.judge.compare import compare, gallery_images, write_selections
-    from winnow.filters.judge.evaluation_set import Columns
+    from winnow.filters.judge.compare import compare
+    from winnow.filters.judge.evaluation_set import EvaluationColumns
     from winnow.filters.judge.selections import Choosing
     from winnow.filters.judge.telling import tell_comparison
-    from winnow.filters.page.comparison import write_comparison
+    from winnow.filters.page.record import write_comparison_record
 
     how = Choosing(
         parsed.budget,
-        Columns(parsed.image, parsed.text, parsed.uid),
+        EvaluationColumns(parsed.image, parsed.text, parsed.uid),
         _uids(parsed.only),
         parsed.precision,
         parsed.seed,
     )
-    result, found = compare(
+    result, selections = compare(
         parsed.models,
         parsed.pool,
         how,
@@ -170,9 +168,7 @@ def _compare(parsed: argparse.Namespace) -> None:
         tell=_teller(parsed.json),
     )
     if parsed.out:
-        _write_json(Path(parsed.out) / "compare.json", result)
-        write_selections(found, Path(parsed.out) / "selected")
-        write_comparison(Path(parsed.out), result, gallery_images(result, found))
+        write_comparison_record(Path(parsed.out), result, selections)
     print(_json(result) if parsed.json else tell_comparison(result))
 
 
@@ -209,19 +205,7 @@ def _teller(quiet: bool) -> Callable[[str], None]:
     return lambda line: None if quiet else print(line, file=sys.stderr)
 
 
-def _write_json(target: Path, value: Any) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(_json(value) + "\n", encoding="utf-8")
-
-
 def _json(value: Any) -> str:
-    return json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    from winnow.filters.page.record import finite
 
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no number for by null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from winnow.api import LakeResult
     from winnow.config.lake import LakeConfig
+    from winnow.lake.scan import LakeResult
 
 Commands = Any
 
@@ -201,11 +201,10 @@ def stages(parsed: argparse.Namespace) -> None:
 
 
 def _plan(parsed: argparse.Namespace) -> None:
-    from winnow import api
-    from winnow.lake.plan_view import tell_plan
+    from winnow.handles.lake import Lake, plan_scan
 
-    found = api.plan(parsed.run, parsed.overrides)
-    _print_json(found) if parsed.json else print(tell_plan(found))
+    planned = plan_scan(Lake(parsed.run), parsed.overrides)
+    _print_json(planned) if parsed.json else print(planned)
 
 
 def _apply(parsed: argparse.Namespace) -> None:

@@ -154,10 +154,7 @@ def _run(parsed: argparse.Namespace) -> None:
             }
         )
         return
-    print(
-        f"{result.rows:,} rows: {result.kept:,} kept, {result.dropped:,} dropped, "
-        f"{result.quarantined:,} quarantined; see {result.path}"
-    )
+    print(result)
 
 
 def _plan(parsed: argparse.Namespace) -> None:

@@ -213,15 +213,15 @@ def _bounded(seconds: float | None) -> Iterator[None]:
 
 
 def _what_if(parsed: argparse.Namespace) -> None:
-    from winnow import api
     from winnow.cli.progress import make_progress
     from winnow.flows.what_if import tell, what_if
+    from winnow.handles.engine import make_engine
 
     with make_progress(quiet=parsed.json) as progress:
         found = what_if(
             parsed.run,
             parsed.overrides,
-            api.make_engine,
+            make_engine,
             embed=parsed.embed,
             examples=parsed.examples,
             progress=progress,

@@ -108,11 +108,9 @@ def _tell_counts(found: dict[str, Any], parsed: argparse.Namespace) -> None:
     if parsed.json:
         _print_json(found)
         return
-    print(
-        f"{found['added']:,} rows added, {found['already_there']:,} were there, "
-        f"{found['without_text']:,} have no text; {found['index']} holds "
-        f"{found['rows']:,}"
-    )
+    from winnow.handles.text_index import tell_added
+
+    print(tell_added(found))
 
 
 def _near(parsed: argparse.Namespace) -> None:

@@ -200,8 +200,8 @@ def load_values(
         )
     if engine is not None:
         values["engine"] = {**(values.get("engine") or {}), **engine_section(engine)}
-    for override in overrides:
-        _override(values, override)
+    for setting in overrides:
+        override(values, setting)
     if out is not None:
         values["output"] = {**(values.get("output") or {}), "path": out}
     return values
@@ -210,15 +210,16 @@ def load_values(
 def settings(overrides: Sequence[str]) -> dict[str, Any]:
     """Return `KEY=VALUE` settings of one section, values read as YAML."""
     values: dict[str, Any] = {}
-    for override in overrides:
-        _override(values, override)
+    for setting in overrides:
+        override(values, setting)
     return values
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
+def override(values: dict[str, Any], setting: str) -> None:
+    """Change a recipe's values by one `section.key=value`, the value read as YAML."""
+    key, separator, text = setting.partition("=")
     if not separator or not key:
-        raise ConfigError(f"--set {override}: write section.key=value")
+        raise ConfigError(f"--set {setting}: write section.key=value")
     *sections, last = key.split(".")
     place = values
     for section in sections:
@@ -226,12 +227,12 @@ def _override(values: dict[str, Any], override: str) -> None:
         if inner is None:
             inner = place[section] = {}
         if not isinstance(inner, dict):
-            raise ConfigError(f"--set {override}: '{section}' is not a section")
+            raise ConfigError(f"--set {setting}: '{section}' is not a section")
         place = inner
     try:
         place[last] = yaml.load(text, Loader=_UniqueKeys)
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: not a YAML value") from error
+        raise ConfigError(f"--set {setting}: not a YAML value") from error
 
 
 class Recipe(Protocol):

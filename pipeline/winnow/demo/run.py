@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from winnow.core.run_folder import write_text
 from winnow.demo import MODEL_FOLDER
 from winnow.demo.judge import BUDGET_STEPS, judge, render
 from winnow.demo.pool import make_pool
+from winnow.handles.run import Run
 from winnow.reports.run_view import RunView
 
 
@@ -47,19 +47,21 @@ def run_demo(
     }
 
 
-def some_run(folder: str | Path, rows: int = 400) -> Path:
-    """Return the folder of a run to look at, for notebooks.
+def demo_run(folder: str | Path = "winnow-demo", rows: int = 400) -> Run:
+    """Return a run to look at: over scenes with planted defects, made if need be.
 
-    The one that $WINNOW_RUN names; else the demo's below `folder`, which is made over
-    `rows` scenes if it is not there.
+    folder: where the pool and the run lie, or are made (half a minute for 400 rows).
+    rows: scenes in the pool, if it is made.
+
+    `winnow demo` makes the same and judges it.
+
+    >>> winnow.demo_run("winnow-demo").steps()["step"].to_pylist()[:3]
+    ['index', 'exact', 'rules']
     """
-    named = os.environ.get("WINNOW_RUN")
-    if named:
-        return Path(named)
     made = Path(folder) / "run"
     if not (made / "manifest.json").is_file():
         run_demo(folder, rows, 0, Silent())
-    return made
+    return api.open(made)
 
 
 def prepare_demo(folder: str | Path, rows: int, seed: int) -> Path:

@@ -91,13 +91,21 @@ class ViewDatabase:
         columns = dict(self.views["samples"]) if "samples" in self._names else {}
         return named_queries.named_sql(self.named, name, column, list(columns))
 
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+    def query(
+        self,
+        sql: str,
+        parameters: Sequence[Any] = (),
+        *,
+        seconds: float | None = None,
+    ) -> pa.Table:
         """Return a SELECT's rows; `?` in it stand for `parameters`.
+
+        seconds: this query's limit. None: the database's.
 
         Raises QueryError if it is no SELECT, is wrong, reads what is not the run's,
         takes longer than `seconds`, or gives more than `max_rows` rows.
         """
-        rows = self.stream(sql, parameters)
+        rows = self.stream(sql, parameters, seconds=seconds)
         batches = list(rows)
         if rows.cut:
             raise QueryError(
@@ -112,23 +120,32 @@ class ViewDatabase:
         parameters: Sequence[Any] = (),
         *,
         max_rows: int | None = None,
+        seconds: float | None = None,
     ) -> Rows:
         """Return a SELECT's rows batch by batch, cut at `max_rows`.
+
+        seconds: this query's limit. None: the database's.
 
         Raises QueryError as `query` does, partly while the rows are read.
         """
         tables = self._sql.tables_of(sql)
         limits = [n for n in (max_rows, self.max_rows) if n is not None]
-        return Rows(self._batches(sql, parameters, tables), min(limits, default=None))
+        limit = self.seconds if seconds is None else seconds
+        batches = self._batches(sql, parameters, tables, limit)
+        return Rows(batches, min(limits, default=None))
 
     def _batches(
-        self, sql: str, parameters: Sequence[Any], tables: set[str]
+        self,
+        sql: str,
+        parameters: Sequence[Any],
+        tables: set[str],
+        seconds: float | None,
     ) -> Iterator[pa.RecordBatch]:
         self._prepare(tables)
         for first in (True, False):
             begun = False
             try:
-                for batch in self._sql.stream(sql, parameters, self.seconds):
+                for batch in self._sql.stream(sql, parameters, seconds):
                     yield batch
                     begun = begun or len(batch) > 0
                 return

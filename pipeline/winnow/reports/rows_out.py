@@ -15,7 +15,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,17 +27,28 @@ _CELL = 60
 _MEASURED = 200
 
 
-def write_table(rows: Rows, out: TextIO) -> int:
+class Batches(Protocol):
+    """Rows whose columns are known before any row is."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        ...
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]: ...
+
+
+def write_table(rows: Batches, out: TextIO) -> int:
     """Write aligned columns; widths follow from the first rows. Returns the rows."""
     names = rows.schema.names
     numeric = [_is_number(field.type) for field in rows.schema]
     lines = (
-        [_cell(value) for value in row]
+        [cell(value) for value in row]
         for batch in rows
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     )
     first = list(islice(lines, _MEASURED))
-    heads = [_cell(name) for name in names]
+    heads = [cell(name) for name in names]
     widths = [max(map(len, column)) for column in zip(heads, *first, strict=True)]
     written = -1
     for line in chain([heads], first, lines):
@@ -144,7 +155,8 @@ def _csv(value: Any) -> Any:
     return found
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """Return a value as a table shows it: one line, cut; bytes are their size."""
     if isinstance(value, bytes):
         return f"<{len(value):,} bytes>"
     if value is None:

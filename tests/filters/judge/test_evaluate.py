@@ -15,7 +15,7 @@ from winnow.core.errors import ConfigError, InputError
 from winnow.demo.copies import copy
 from winnow.demo.scenes import generator
 from winnow.filters.judge.evaluate import Evaluation, evaluate
-from winnow.filters.judge.evaluation_set import Columns, model_of
+from winnow.filters.judge.evaluation_set import EvaluationColumns, model_of
 from winnow.filters.judge.leakage import Distances
 from winnow.models.encoder import load_encoder
 
@@ -36,7 +36,7 @@ KEYS = {
 
 @pytest.fixture(scope="module")
 def judged(demo_model: str, scene_pool: Path) -> Any:
-    how = Evaluation(columns=Columns(by=("kind",)))
+    how = Evaluation(columns=EvaluationColumns(by=("kind",)))
     result, (one,) = evaluate(demo_model, [str(scene_pool)], how)
     return result, one
 
@@ -133,7 +133,7 @@ def test_order_and_shards_change_nothing(
     order = np.random.default_rng(0).permutation(len(table))
     other = write_shards(tmp_path / "scenes", table.take(pa.array(order)), 23)
     result, _ = evaluate(
-        demo_model, [str(other)], Evaluation(columns=Columns(by=("kind",)))
+        demo_model, [str(other)], Evaluation(columns=EvaluationColumns(by=("kind",)))
     )
     first, again = (
         json.dumps({k: v for k, v in found.items() if k != "data"})
@@ -267,14 +267,24 @@ def test_rows_that_cannot_be_used_are_counted(
     [
         ("local-dir:nowhere", Evaluation(), ConfigError, "no such folder"),
         ("ViT-B-99@x", Evaluation(), ConfigError, "unknown architecture"),
-        (None, Evaluation(columns=Columns(text="txt")), InputError, "no column 'txt'"),
         (
             None,
-            Evaluation(columns=Columns(by=("knd",))),
+            Evaluation(columns=EvaluationColumns(text="txt")),
+            InputError,
+            "no column 'txt'",
+        ),
+        (
+            None,
+            Evaluation(columns=EvaluationColumns(by=("knd",))),
             InputError,
             "did you mean 'kind'",
         ),
-        (None, Evaluation(columns=Columns(uid="id")), InputError, "no column 'id'"),
+        (
+            None,
+            Evaluation(columns=EvaluationColumns(uid="id")),
+            InputError,
+            "no column 'id'",
+        ),
         (
             None,
             Evaluation(only=frozenset({"nobody"})),

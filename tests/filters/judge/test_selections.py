@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from winnow.core.errors import ConfigError
-from winnow.filters.judge.evaluation_set import Columns, EvaluationSet
+from winnow.filters.judge.evaluation_set import EvaluationColumns, EvaluationSet
 from winnow.filters.judge.selections import (
     RANDOM,
     Choosing,
@@ -139,7 +139,7 @@ def test_what_cannot_be_compared_says_why(
     scene_pool: Path, models: list[str], budget: float, error: str
 ):
     with pytest.raises(ConfigError, match=error):
-        select(models, str(scene_pool), Choosing(budget, Columns()))
+        select(models, str(scene_pool), Choosing(budget, EvaluationColumns()))
 
 
 def test_a_budget_of_no_row_is_refused(demo_model: str, scene_pool: Path):

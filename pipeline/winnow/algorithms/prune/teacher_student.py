@@ -116,26 +116,39 @@ def compare(
 ) -> list[dict[str, float | str]]:
     """Return theory beside simulation: one row for each alpha of each (fraction, keep).
 
-    `theory` is the error in the limit, `simulated` the mean over `students` drawn ones,
+    `pool` is the pool's size before pruning, in samples per dimension. `theory` is the
+    error in the limit, `simulated` the mean over `students` drawn ones (0: none are),
     `spread` the standard error of that mean.
     """
     rows: list[dict[str, float | str]] = []
     for fraction, keep in pruned:
         for alpha in alphas:
-            drawn = [
-                simulate(alpha, fraction, keep, dimensions=dimensions, seed=seed).error
-                for seed in range(students)
-            ]
+            row: dict[str, float | str] = {
+                "alpha": alpha,
+                "pool": alpha / fraction,
+                "pruning": f"{keep} {fraction:g}" if fraction < 1 else "none",
+                "theory": theory(alpha, fraction, keep).error,
+            }
             rows.append(
-                {
-                    "alpha": alpha,
-                    "pruning": f"{keep} {fraction:g}" if fraction < 1 else "none",
-                    "theory": theory(alpha, fraction, keep).error,
-                    "simulated": float(np.mean(drawn)),
-                    "spread": float(np.std(drawn, ddof=1) / np.sqrt(students)),
-                }
+                {**row, **_simulated(alpha, fraction, keep, students, dimensions)}
             )
     return rows
+
+
+def _simulated(
+    alpha: float, fraction: float, keep: Keep, students: int, dimensions: int
+) -> dict[str, float]:
+    """Return the mean error of drawn students and its standard error."""
+    if not students:
+        return {}
+    if students == 1:
+        raise ConfigError("students: 1 has no spread; give 2 or more, or 0 for none")
+    drawn = [
+        simulate(alpha, fraction, keep, dimensions=dimensions, seed=seed).error
+        for seed in range(students)
+    ]
+    spread = float(np.std(drawn, ddof=1) / np.sqrt(students))
+    return {"simulated": float(np.mean(drawn)), "spread": spread}
 
 
 def curves(

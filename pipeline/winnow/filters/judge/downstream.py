@@ -26,7 +26,7 @@ from winnow.config.filter_train import (
 )
 from winnow.core.errors import ConfigError
 from winnow.filters.judge.evaluation_set import (
-    Columns,
+    EvaluationColumns,
     EvaluationSet,
     load_set,
     model_of,
@@ -45,10 +45,16 @@ METRICS = ("auc_random", "recall_at_1", "recall_at_5", "recall_at_10")
 
 @dataclass(frozen=True)
 class Proxy:
-    """What is trained, on how many seeds, and what it is scored on.
+    """What `compare_filters` trains on each selection, and scores it on.
 
-    recipe: a recipe of `winnow filter train`, whose `data`, `output` and `seed` are
-    replaced.
+    recipe: from `load_recipe`, with `flow: filter_train`; its `data`, `output` and
+        `seed` are replaced.
+    held_out: images with captions that no selection holds; a path.
+    out: folder of the trained models.
+    seeds: trainings on each selection.
+
+    >>> winnow.Proxy(winnow.load_recipe(filter_recipe), "pairs", Path("trained")).seeds
+    3
     """
 
     recipe: FilterTrainConfig
@@ -65,7 +71,7 @@ def downstream(found: Selections, proxy: Proxy, tell: Tell = lambda _: None) -> 
     trained on; `trained_on` and `steps` tell. Raises ConfigError if the pool holds a
     held-out uid.
     """
-    data = load_set(proxy.held_out, Columns(uid=_uid_column(found.data)))
+    data = load_set(proxy.held_out, EvaluationColumns(uid=_uid_column(found.data)))
     _refuse_overlap(found.data, data)
     runs = {
         selection.name: [

@@ -17,7 +17,7 @@ from winnow.core.errors import ConfigError
 from winnow.filters.judge import figures
 from winnow.filters.judge.caption_groups import REPEATS, caption_groups
 from winnow.filters.judge.evaluation_set import (
-    Columns,
+    EvaluationColumns,
     EvaluationSet,
     Ids,
     Matrix,
@@ -41,9 +41,23 @@ _EXAMPLES = 4
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How to evaluate: columns, rows, sizes, and what to compare with."""
+    """How `evaluate_filter` evaluates: columns, rows, and what to compare with.
 
-    columns: Columns = field(default_factory=Columns)
+    columns: what the columns of the data mean.
+    only: uids of the images to take. None: all.
+    k: precision is taken among the k best of right and as many random pairs. None:
+        half of all.
+    train: data that the filter was trained on, in which no image of the evaluation may
+        stand; paths.
+    distances: up to where two images are the same.
+    repeats: a caption that more images carry counts as boilerplate.
+    precision: in which the model computes: `auto`, `float32`, `bfloat16`, `float16`.
+
+    >>> winnow.Evaluation(k=100).precision
+    'auto'
+    """
+
+    columns: EvaluationColumns = field(default_factory=EvaluationColumns)
     only: Collection[str] | None = None
     k: int | None = None
     train: tuple[str, ...] = ()

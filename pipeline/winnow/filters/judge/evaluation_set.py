@@ -33,8 +33,18 @@ _CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What the columns of the data mean; `text` None: `captions`, or else `text`."""
+class EvaluationColumns:
+    """What the columns of images with captions mean.
+
+    image: column of the images: bytes, or paths relative to the shard.
+    text: column of the captions, a list for several of an image. None: `captions` if
+        there is such a column, else `text`.
+    uid: column that names an image. None: a hash of its content.
+    by: columns of which each value gets figures of its own.
+
+    >>> winnow.EvaluationColumns(text="title").image
+    'image'
+    """
 
     image: str = "image"
     text: str | None = None
@@ -98,7 +108,7 @@ def model_of(name: str, precision: str = "auto") -> ModelSpec:
 
 
 def load_set(
-    path: str, columns: Columns, only: Collection[str] | None = None
+    path: str, columns: EvaluationColumns, only: Collection[str] | None = None
 ) -> EvaluationSet:
     """Read uids, captions and groups of `path`; images stay where they are.
 
@@ -141,7 +151,7 @@ def load_set(
     )
 
 
-def _described(path: str, columns: Columns) -> OutsideSet:
+def _described(path: str, columns: EvaluationColumns) -> OutsideSet:
     if path.endswith(".npy"):
         raise ConfigError(f"{path}: give images and captions, not a matrix of vectors")
     _, schema, _ = read_footers(find_shards(path))

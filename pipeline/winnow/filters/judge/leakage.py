@@ -24,7 +24,14 @@ _CHUNK = 512
 
 @dataclass(frozen=True)
 class Distances:
-    """Up to where two images are the same: as in the step `decontaminate`."""
+    """Up to where two images are the same, as in the step `decontaminate`.
+
+    max_distance: cosine distance of the filter's own vectors, 0 to 2.
+    max_bits: bits in which two perceptual hashes of 64 bits differ.
+
+    >>> winnow.Distances(max_bits=4).max_distance
+    0.05
+    """
 
     max_distance: float = 0.05
     max_bits: int = 6

@@ -14,7 +14,7 @@ from winnow.algorithms.filter.ranking_quality import jaccard, rank_correlation
 from winnow.algorithms.prune.budget import exact_multiple
 from winnow.core.errors import ConfigError, InputError
 from winnow.filters.judge.evaluation_set import (
-    Columns,
+    EvaluationColumns,
     EvaluationSet,
     Ids,
     load_set,
@@ -70,13 +70,21 @@ class Selections:
 
 @dataclass(frozen=True)
 class Choosing:
-    """How to choose: the share to keep, columns, rows, and what chance starts from.
+    """How `compare_filters` lets each filter choose from the pool.
 
-    budget: the fraction to keep, exact and rounded down; ties break on uid.
+    budget: the fraction to keep, above 0 and up to 1; exact and rounded down, ties
+        break on uid.
+    columns: what the columns of the pool mean.
+    only: uids of the rows to take. None: all.
+    precision: in which models compute: `auto`, `float32`, `bfloat16`, `float16`.
+    seed: of the random selection that filters are compared with.
+
+    >>> winnow.Choosing(0.3).seed
+    0
     """
 
     budget: float
-    columns: Columns = field(default_factory=Columns)
+    columns: EvaluationColumns = field(default_factory=EvaluationColumns)
     only: Collection[str] | None = None
     precision: str = "auto"
     seed: int = 0

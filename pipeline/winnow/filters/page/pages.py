@@ -30,7 +30,7 @@ class PlainTable:
     rows: list[list[str]]
     #: Rows that stand out, by number.
     marked: frozenset[int] = frozenset()
-    #: Columns of words, by number.
+    #: EvaluationColumns of words, by number.
     words: frozenset[int] = frozenset({0})
 
 

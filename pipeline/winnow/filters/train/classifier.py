@@ -36,12 +36,18 @@ WEIGHTS = "classifier.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class ClassifierResult:
-    """Where it is, and what it tells apart on rows held out."""
+    """A fitted classifier: where it is, and what it tells apart on rows held out.
+
+    path: its folder, with `scores.parquet` of the raw pool.
+    auc: chance that a clean row outscores a raw one, 0 to 1.
+    auc_random: chance that a right caption of a clean image outscores a wrong one.
+    clean: clean pairs that were fitted.
+    raw: raw pairs that were fitted.
+    left_out: rows that were not used, by reason.
+    """
 
     path: Path
-    #: Clean against raw rows.
     auc: float
-    #: Right against wrong captions of clean images.
     auc_random: float
     clean: int
     raw: int

@@ -23,7 +23,17 @@ from winnow.models.checkpoint import LOCAL_DIR
 
 @dataclass(frozen=True, slots=True)
 class FilterResult:
-    """A trained filter: its `local-dir:` folder, held-out AUC, and what was used."""
+    """A trained filter: its folder, held-out figures, and what was used.
+
+    path: folder of the model in open_clip's `local-dir:` layout.
+    auc: chance that a right caption outscores one of another image, 0 to 1, on pairs
+        held out; the best of the training, whose weights are kept.
+    trained_on: images.
+    held_out: images.
+    left_out: rows that were not used, by reason.
+    steps: of the optimiser.
+    last_auc: the AUC after the last step.
+    """
 
     path: Path
     auc: float
@@ -31,7 +41,6 @@ class FilterResult:
     held_out: int
     left_out: dict[str, int]
     steps: int
-    #: AUC after the last step; `auc` is the best one, whose weights are kept.
     last_auc: float = 0.5
 
     @property

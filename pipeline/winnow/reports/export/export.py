@@ -9,7 +9,7 @@ from typing import Any
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.reports.database import RunDatabase
 from winnow.reports.export.clip_retrieval import write_clip_retrieval
-from winnow.reports.export.kept_rows import KeptRows
+from winnow.reports.export.kept_rows import KeptRows, Wanted
 from winnow.reports.export.tables import write_hf, write_parquet
 from winnow.reports.export.uids import write_uids
 from winnow.reports.export.webdataset import write_webdataset
@@ -54,7 +54,7 @@ def export(
         RunDatabase(run, memory_mb=_MEMORY_MB) as database,
         written_whole(target) as place,
     ):
-        rows = KeptRows(database, scores=with_scores)
+        rows = KeptRows(database, Wanted(scores=with_scores))
         if to == "uids":
             written = write_uids(rows, place, as_text=target.suffix == ".txt")
         else:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 import pyarrow as pa
 
-from winnow.core.errors import ConfigError, InputError, RunError
+from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
 from winnow.formats.reader import SampleReader
 from winnow.pages.closed_sql import identifier, literal
 from winnow.pages.database import Rows
@@ -19,11 +19,35 @@ from winnow.reports.pool_sql import RunPool, sample_names
 ADDED = "winnow_"
 REPEATS, VECTORS = "repeats", ("image_vector", "text_vector")
 
-_KEPT = (
-    "FROM index_places p JOIN (SELECT uid FROM fates WHERE fate = 'kept') k USING (uid)"
-)
 _ORDER = "ORDER BY p.source, p.row"
 _TEXT = "text_not_utf8"
+#: Rows of a shard that one of several readers takes together.
+_SHARE_ROWS = 256
+
+#: What ended a row that is not kept.
+ENDED = {
+    "step": pa.string(),
+    "reason": pa.string(),
+    "score": pa.float64(),
+    "threshold": pa.float64(),
+    "kept_twin": pa.string(),
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which rows and columns of a run are read.
+
+    columns: names as in the view `samples`; None: all of the input's.
+    scores: add `winnow_STEP` for each step that scored or clustered.
+    fate: `kept`, or `dropped`, which adds ENDED.
+    share: (k, n): the k-th of n shares of the rows, of which no two overlap.
+    """
+
+    columns: tuple[str, ...] | None = None
+    scores: bool = False
+    fate: str = "kept"
+    share: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -40,15 +64,16 @@ class Columns:
 
 
 class KeptRows:
-    """The rows that a finished run keeps, in the order of its input.
+    """The rows that a finished run keeps (or drops), in the order of its input.
 
     Columns are called as in the view `samples`: the run's uid is `uid`. Raises RunError
     if the run is a scan of a lake or not finished, InputError if its input is gone, and
-    ConfigError if a score would have the name of an input column.
+    ConfigError if a score would have the name of an input column, or for a column that
+    the input lacks.
     """
 
-    def __init__(self, database: RunDatabase, *, scores: bool) -> None:
-        self._database = database
+    def __init__(self, database: RunDatabase, wanted: Wanted = Wanted()) -> None:
+        self._database, self._wanted = database, wanted
         folder = database.folder
         if not folder.file("manifest.json").is_file():
             raise RunError(
@@ -57,7 +82,8 @@ class KeptRows:
         if database.pool is None:
             raise InputError(database.note)
         self.pool: RunPool = database.pool
-        self._scores = self._score_columns() if scores else {}
+        self._require(wanted.columns or ())
+        self._scores = self._score_columns() if wanted.scores else {}
         clash = sorted(set(self._scores) & set(self.pool.schema.names))
         if clash:
             raise ConfigError(
@@ -69,13 +95,23 @@ class KeptRows:
     def columns(self) -> Columns:
         """What the rows' columns are."""
         reader, names = self.pool.reader, sample_names(self.pool)
-        taken = {reader.image, reader.text}
-        others = [n for n in self.pool.schema.names if names[n] and n not in taken]
+        only = self._wanted.columns
+        image, text = (
+            name if name and (only is None or names[name] in only) else None
+            for name in (reader.image, reader.text)
+        )
+        others = [
+            name
+            for name in self.pool.schema.names
+            if names[name]
+            and name not in (reader.image, reader.text)
+            and (only is None or names[name] in only)
+        ]
         scores = {
             name: pa.float64() if value == "score" else pa.int32()
             for name, (_, value) in self._scores.items()
         }
-        return Columns(reader.image, reader.text, tuple(others), scores)
+        return Columns(image, text, tuple(others), scores)
 
     def name(self, column: str) -> str:
         """Return what a column of the input is called here."""
@@ -84,26 +120,27 @@ class KeptRows:
     def uids(self) -> Iterator[pa.RecordBatch]:
         """Yield (uid, repeats), sorted by uid."""
         sql = (
-            f"SELECT p.uid, coalesce(r.count, 1) AS {REPEATS} {_KEPT} "
+            f"SELECT p.uid, coalesce(r.count, 1) AS {REPEATS} {self._chosen} "
             "LEFT JOIN repeats r USING (uid) ORDER BY p.uid"
         )
         yield from self._database.stream(sql)
 
     def batches(self, *, vectors: bool = False) -> Iterator[pa.RecordBatch]:
         """Yield uid, `image` and `text` of Columns, `extra.NAME` of its others, and
-        its scores, REPEATS, and (if wanted) VECTORS.
+        its scores, REPEATS, `ended.NAME` of `ended`, and (if wanted) VECTORS.
 
-        Raises InputError if a row that the run could read no longer can be.
+        Raises InputError if a row that is kept can no longer be read.
         """
         columns = self.columns
         wanted = [n for n in ("image", "text") if getattr(columns, n) is not None]
         references = self._database.stream(
-            f"SELECT p.uid, p.source, p.row {_KEPT} {_ORDER}"
+            f"SELECT p.uid, p.source, p.row {self._chosen} {_ORDER}"
         )
         beside = _Taken(self._database.stream(self._beside(vectors)))
         reader: SampleReader = self.pool.reader
         for batch in reader.read(iter(references), wanted, columns.others):
-            _require_readable(batch)
+            if self._wanted.fate == "kept":
+                _require_readable(batch)
             more = beside.take(len(batch))
             if more["uid"].to_pylist() != batch["uid"].to_pylist():
                 raise RunError("the run changed while it was exported; export again")
@@ -111,6 +148,44 @@ class KeptRows:
             added = [name for name in more.column_names if name != "uid"]
             arrays |= {name: more[name].combine_chunks() for name in added}
             yield pa.RecordBatch.from_pydict(arrays)
+
+    @property
+    def ended(self) -> Mapping[str, pa.DataType]:
+        """What `batches` adds of rows that are not kept: ENDED, or nothing."""
+        return ENDED if self._wanted.fate != "kept" else {}
+
+    def count(self) -> int:
+        """Return how many rows there are, each counted once."""
+        (row,) = self._database.query(
+            f"SELECT count(*) AS n {self._chosen}"
+        ).to_pylist()
+        return int(row["n"])
+
+    def draws(self) -> int:
+        """Return how many rows there are, each counted as often as it was drawn."""
+        (row,) = self._database.query(
+            f"SELECT count(*) + coalesce(sum(r.count - 1), 0) AS n {self._chosen} "
+            "LEFT JOIN repeats r USING (uid)"
+        ).to_pylist()
+        return int(row["n"])
+
+    @property
+    def _chosen(self) -> str:
+        ended = "".join(f", {name}" for name in ENDED)
+        fate = literal(self._wanted.fate)
+        rows = f"SELECT uid{ended} FROM fates WHERE fate = {fate}"
+        part, parts = self._wanted.share
+        group = f"(row // {_SHARE_ROWS} + hash(source) % {parts}) % {parts}"
+        places = f"SELECT uid, source, row FROM index_places WHERE {group} = {part}"
+        return f"FROM ({places}) p JOIN ({rows}) k USING (uid)"
+
+    def _require(self, columns: Iterable[str]) -> None:
+        known = [name for name in sample_names(self.pool).values() if name]
+        for name in columns:
+            if name not in known and name != "uid":
+                raise ConfigError(
+                    f"the input has no column '{name}'; {did_you_mean(name, known)}"
+                )
 
     def has_vectors(self) -> bool:
         """Whether the run has embedded anything."""
@@ -129,7 +204,9 @@ class KeptRows:
             joins.append(
                 f"LEFT JOIN (FROM vectors WHERE step = {last}) v ON v.uid = p.uid"
             )
-        return f"SELECT p.uid, {', '.join(shown)} {_KEPT} {' '.join(joins)} {_ORDER}"
+        shown += [f"k.{name} AS {identifier(f'ended.{name}')}" for name in self.ended]
+        joined = f"{self._chosen} {' '.join(joins)}"
+        return f"SELECT p.uid, {', '.join(shown)} {joined} {_ORDER}"
 
     def _score_columns(self) -> dict[str, tuple[str, str]]:
         """Return the rows, and the column of them, of each score or cluster."""

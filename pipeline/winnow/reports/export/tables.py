@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from winnow.formats.outputs import ShardSize, ShardWriter
 from winnow.formats.reader import single
-from winnow.reports.export.kept_rows import REPEATS, KeptRows
+from winnow.reports.export.kept_rows import KeptRows
+from winnow.reports.export.selected import schema_of, tables_of
 
 _SHARD_BYTES = 512 * 2**20
 
@@ -35,7 +35,7 @@ def write_parquet(rows: KeptRows, folder: Path, shard_rows: int) -> int:
     Columns are those of the view `samples` without the place in the input; images are
     bytes. A row that was drawn several times stands as often.
     """
-    return _write(_tables(rows), _schema(rows), folder, shard_rows)
+    return _write(tables_of(rows), schema_of(rows), folder, shard_rows)
 
 
 def write_hf(rows: KeptRows, folder: Path, shard_rows: int) -> int:
@@ -43,58 +43,33 @@ def write_hf(rows: KeptRows, folder: Path, shard_rows: int) -> int:
 
     Images are an Image feature, which decodes itself; all else is as in Parquet.
     """
-    image = rows.columns.image
-    schema, tables = _schema(rows), _tables(rows)
-    if image is not None:
-        place = schema.get_field_index(rows.name(image))
-        schema = schema.set(place, pa.field(rows.name(image), _IMAGE))
-        # Features that the file does not name follow from their types.
-        named = {"info": {"features": {rows.name(image): {"_type": "Image"}}}}
-        schema = schema.with_metadata({"huggingface": json.dumps(named)})
-        tables = (_with_feature(table, place) for table in tables)
+    schema, tables = hf_tables(rows)
     written = _write(tables, schema, folder / "data", shard_rows)
     (folder / "README.md").write_text(_CARD)
     return written
 
 
-def _with_feature(table: pa.Table, place: int) -> pa.Table:
-    images = single(table.column(place))
+def hf_tables(rows: KeptRows) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """Return the columns as `datasets` knows them, and the rows batch by batch."""
+    image = rows.columns.image
+    schema, tables = schema_of(rows), tables_of(rows)
+    if image is None:
+        return schema, tables
+    column = schema.get_field_index(rows.name(image))
+    schema = schema.set(column, pa.field(rows.name(image), _IMAGE))
+    # Features that the file does not name follow from their types.
+    named = {"info": {"features": {rows.name(image): {"_type": "Image"}}}}
+    schema = schema.with_metadata({"huggingface": json.dumps(named)})
+    return schema, (_with_feature(table, column) for table in tables)
+
+
+def _with_feature(table: pa.Table, column: int) -> pa.Table:
+    images = single(table.column(column))
     paths = pa.nulls(len(images), pa.string())
     pairs = pa.StructArray.from_arrays(
         [images, paths], fields=list(_IMAGE), mask=images.is_null()
     )
-    return table.set_column(place, table.schema.field(place).name, pairs)
-
-
-def _schema(rows: KeptRows) -> pa.Schema:
-    columns = rows.columns
-    fields = [pa.field("uid", pa.string())]
-    for field in rows.pool.schema:
-        if field.name == columns.image:
-            fields.append(pa.field(rows.name(field.name), pa.binary()))
-        elif field.name == columns.text:
-            fields.append(pa.field(rows.name(field.name), pa.string()))
-        elif field.name in columns.others:
-            fields.append(field.with_name(rows.name(field.name)))
-    fields += [pa.field(name, kind) for name, kind in columns.scores.items()]
-    return pa.schema(fields)
-
-
-def _tables(rows: KeptRows) -> Iterator[pa.Table]:
-    columns = rows.columns
-    own = {columns.image: "image", columns.text: "text"}
-    own |= {name: f"extra.{name}" for name in columns.others}
-    for batch in rows.batches():
-        arrays = {"uid": batch["uid"]}
-        for name in rows.pool.schema.names:
-            if name in own:
-                arrays[rows.name(name)] = batch[own[name]]
-        arrays |= {name: batch[name] for name in columns.scores}
-        table = pa.table(arrays)
-        repeats = batch[REPEATS].to_numpy()
-        if (repeats != 1).any():
-            table = table.take(np.repeat(np.arange(len(table)), repeats))
-        yield table
+    return table.set_column(column, table.schema.field(column).name, pairs)
 
 
 def _write(

@@ -1,0 +1,59 @@
+"""The engine that a recipe names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from winnow.config.lake import LakeConfig
+from winnow.config.recipes import spark_text
+from winnow.config.run import RunConfig
+from winnow.core.engine import Engine
+from winnow.engines import open_engine
+from winnow.engines.spark.session import SparkOptions
+from winnow.models.checkpoint import LOCAL_DIR
+
+
+def make_engine(
+    config: RunConfig | LakeConfig, scratch: Path, spark: Any = None
+) -> Engine:
+    """Open the engine that a recipe names, or Spark if there is a session."""
+    engine = config.engine
+    name = engine.name if spark is None else "spark"
+    return open_engine(
+        name,
+        scratch=scratch,
+        group_bytes=engine.group_mb * 2**20,
+        driver_rows=engine.driver_rows,
+        spark=_spark_options(config, spark) if name == "spark" else None,
+    )
+
+
+def _spark_options(config: RunConfig | LakeConfig, session: Any) -> SparkOptions:
+    engine = config.engine
+    return SparkOptions(
+        partitions=engine.partitions,
+        batch_rows=engine.batch_rows,
+        group_bytes=engine.group_mb * 2**20,
+        driver_rows=engine.driver_rows,
+        scratch=engine.scratch,
+        conf={name: spark_text(value) for name, value in engine.spark.items()},
+        ship=_model_files(config) if isinstance(config, RunConfig) else (),
+        session=session,
+    )
+
+
+def _model_files(config: RunConfig) -> list[str]:
+    """Return the folders and files of local models, for the workers to be sent."""
+    sections = (config.section(step) for step in config.steps)
+    of_steps = (getattr(section, "model", None) for section in sections)
+    files: dict[str, None] = {}
+    for model in (config.model, *of_steps):
+        if model is None:
+            continue
+        local = model.name.startswith(LOCAL_DIR)
+        path = model.name.removeprefix(LOCAL_DIR) if local else model.pretrained
+        # A step that needs a model that is not there has said so by now.
+        if path and Path(path).exists():
+            files[path] = None
+    return list(files)

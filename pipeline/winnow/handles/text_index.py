@@ -1,0 +1,165 @@
+"""An index of texts, opened: what is near a text, and rows that are added."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from winnow.flows.near_index import Columns, add, ask, build, chance
+from winnow.handles.facts import Facts
+from winnow.handles.rows import ArrowRows
+from winnow.indexes.near_index import NearIndex
+
+_NEAR = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("jaccard", pa.float64()),
+        ("shared_bands", pa.int64()),
+        ("probability", pa.float64()),
+        ("text", pa.string()),
+    ]
+)
+
+
+class TextIndex:
+    """An index's folder, opened.
+
+    path: the folder, as `winnow.index` or `winnow index build` made it.
+
+    Raises ConfigError if the folder holds no index.
+
+    >>> texts = winnow.TextIndex("texts.index")
+    >>> texts.rows == len(run.kept())
+    True
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        NearIndex(path)
+        self._path = Path(path)
+
+    @property
+    def path(self) -> Path:
+        """The index's folder."""
+        return self._path
+
+    @property
+    def rows(self) -> int:
+        """Rows that the index holds."""
+        return NearIndex(self._path).rows
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings of the sketches; what is asked or added must share them."""
+        return dict(NearIndex(self._path).settings)
+
+    def near(
+        self,
+        text: str | None = None,
+        *,
+        uid: str | None = None,
+        k: int = 10,
+        min_jaccard: float = 0.5,
+    ) -> ArrowRows:
+        """Return the indexed rows that are most similar, best first; ties by uid.
+
+        text: a text; for an index of sets, its elements as words.
+        uid: an indexed row in its place, which is left out of the answer.
+        k: at most so many rows.
+        min_jaccard: least similarity, 0 to 1, of the two sets of shingles; exact.
+
+        `probability` is that with which the bands find a row of this similarity. Raises
+        ConfigError without a text or a uid, InputError for a uid that is not there.
+
+        >>> near = texts.near(uid=uid, k=3, min_jaccard=0.1)
+        >>> near.column_names
+        ['uid', 'jaccard', 'shared_bands', 'probability', 'text']
+        """
+        rows = ask(self._path, text=text, uid=uid, k=k, min_jaccard=min_jaccard)
+        return ArrowRows.of(pa.Table.from_pylist(rows, _NEAR))
+
+    def chance(self, similarity: float) -> float:
+        """Return the probability with which the index finds a row.
+
+        similarity: the row's Jaccard similarity, 0 to 1.
+
+        >>> texts.chance(1.0)
+        1.0
+        """
+        return chance(self._path, similarity)
+
+    def add(
+        self,
+        sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        columns: Mapping[str, str] | None = None,
+    ) -> Facts:
+        """Add rows; those that are there are neither hashed nor written again.
+
+        sources: shards, folders of them, or runs, of which the kept rows are added.
+        columns: `{"uid": …, "text": …}`, the columns' names. None: the index's.
+
+        Returns counts. Raises InputError if the sources lack the columns.
+
+        >>> texts.add("runs/first")["added"]
+        0
+        """
+        several = [sources] if isinstance(sources, str | os.PathLike) else sources
+        paths = [os.fspath(source) for source in several]
+        added = add(self._path, paths, columns=Columns(**(columns or {})))
+        return Facts(added, tell_added)
+
+    def __repr__(self) -> str:
+        return f"TextIndex({str(self._path)!r})"
+
+
+def tell_added(found: dict[str, Any]) -> str:
+    """Return what was added to an index as text."""
+    return (
+        f"{found['added']:,} rows added, {found['already_there']:,} were there, "
+        f"{found['without_text']:,} have no text; {found['index']} holds "
+        f"{found['rows']:,}"
+    )
+
+
+def index(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    columns: Mapping[str, str] | None = None,
+    set: Mapping[str, Any] | None = None,
+) -> TextIndex:
+    """Build an index of texts over the kept rows of a run, or over a pool.
+
+    source: a run's folder, or shards as `input.path` names them.
+    out: an empty folder for the index.
+    columns: `{"uid": …, "text": …}`, the columns' names. None: what the run says, or
+        `uid` and `text`.
+    set: settings of a `minhash` section (`{"threshold": 0.7}`); otherwise the run's.
+
+    `open_index` opens it again. Raises ConfigError or InputError before anything is
+    written if the settings or the columns cannot be.
+
+    >>> texts = winnow.index("pool", "new.index", set={"ngram": 2, "threshold": 0.5})
+    >>> texts.rows
+    60
+    """
+    chosen = Columns(**(columns or {}))
+    build(os.fspath(source), out, columns=chosen, settings=set)
+    return TextIndex(out)
+
+
+def open_index(path: str | os.PathLike[str]) -> TextIndex:
+    """Open an index of texts.
+
+    path: its folder.
+
+    Raises ConfigError if it holds none.
+
+    >>> winnow.open_index("texts.index").near("red cat")  # doctest: +ELLIPSIS
+    uid...
+    """
+    return TextIndex(path)
