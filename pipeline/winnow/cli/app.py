@@ -31,6 +31,9 @@ def add_commands(commands: Commands) -> None:
 def _ui(parsed: argparse.Namespace) -> None:
     import signal
 
+    from winnow.core.extras import require
+
+    require("ui", "winnow ui")
     from winnow.app.serve import browser_on, serve
 
     # However it is asked to end, what it has open is closed first.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from winnow import __version__
 from winnow.cli import app, filters, lake, page, reports, submit, texts
 from winnow.core.errors import ConfigError, WinnowError
+from winnow.core.extras import explained, require
 from winnow.core.run_folder import is_scan
 
 if TYPE_CHECKING:
@@ -30,6 +31,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except WinnowError as error:
         print(f"winnow: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        missing = explained(error)
+        if missing is None:
+            raise
+        print(f"winnow: {missing}", file=sys.stderr)
+        return missing.exit_code
     except BrokenPipeError:
         return 0
     except KeyboardInterrupt:
@@ -204,6 +211,7 @@ def _demo(parsed: argparse.Namespace) -> None:
         recipe = prepare_demo(parsed.out, parsed.rows, parsed.seed)
         _print_json({"recipe": str(recipe)}) if parsed.json else print(recipe)
         return
+    require("images", "winnow demo")
     with make_progress(quiet=parsed.json) as progress:
         found = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
     _print_json(found) if parsed.json else print(tell(found))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from winnow.core.errors import WinnowError
+from winnow.core.extras import require
 from winnow.pages.database import ViewDatabase
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def ask_until_done(
 
     `say` shows a line of text. Errors are shown and end nothing.
     """
+    require("ui", "the prompt of `winnow query` (SQL as an argument works without)")
     from prompt_toolkit import PromptSession
     from prompt_toolkit.lexers import PygmentsLexer
     from pygments.lexers.sql import SqlLexer

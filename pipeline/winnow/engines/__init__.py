@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from winnow.core.engine import DRIVER_ROWS, Engine
 from winnow.core.errors import ConfigError, did_you_mean
+from winnow.core.extras import require
 
 if TYPE_CHECKING:
     from winnow.engines.spark.session import SparkOptions
@@ -36,6 +37,7 @@ def open_engine(
 
         return LocalEngine(scratch, group_bytes, driver_rows)
     if name == "spark":
+        require("spark", "engine.name: spark")
         from winnow.engines.spark.engine import SparkEngine
 
         return SparkEngine(scratch, spark)

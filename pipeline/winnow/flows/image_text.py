@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from winnow.config.model import ModelConfig
 from winnow.config.overrides import read as read_overrides
 from winnow.config.run import RunConfig, kind_of
 from winnow.core.errors import ConfigError, InputError, did_you_mean
+from winnow.core.extras import require
 from winnow.formats.reader import is_binary
 from winnow.formats.shards import require_column
 from winnow.models.checkpoint import LOCAL_DIR
@@ -63,10 +66,26 @@ def _planned(name: str, section: Any) -> Planned:
     return Planned(name, kind, section, STEPS[kind].contract(section))
 
 
+def require_models(config: RunConfig, steps: Sequence[Planned]) -> None:
+    """Raise MissingExtraError if a step needs a model and this install runs none.
+
+    steps: those that will run; vectors that are there need no model.
+    """
+    for step in steps:
+        model = _model_of(step, config)
+        if model is not None:
+            require("images", f"{step.name} by model {model.name}")
+
+
+def _model_of(step: Planned, config: RunConfig) -> ModelConfig | None:
+    shared = config.model if "model" in step.contract.depends_on else None
+    own: ModelConfig | None = getattr(step.config, "model", None)
+    return own or shared
+
+
 def _check_model(step: Planned, config: RunConfig) -> None:
     """Refuse a local model that is not there before hours of work lead up to it."""
-    shared = config.model if "model" in step.contract.depends_on else None
-    model = getattr(step.config, "model", None) or shared
+    model = _model_of(step, config)
     if model is not None and model.name.startswith(LOCAL_DIR):
         folder = Path(model.name.removeprefix(LOCAL_DIR))
         if not folder.is_dir():

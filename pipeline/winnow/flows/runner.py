@@ -22,7 +22,12 @@ from winnow.core.run_folder import replace as move
 from winnow.core.schemas import DECISIONS
 from winnow.flows import fingerprints
 from winnow.flows.closing import close_run
-from winnow.flows.image_text import Planned, check_columns, ordered_steps
+from winnow.flows.image_text import (
+    Planned,
+    check_columns,
+    ordered_steps,
+    require_models,
+)
 from winnow.flows.overrides import SAVED, Rescues, overrides_of
 from winnow.flows.pool import Pool, open_pool
 from winnow.formats.reader import SampleReader
@@ -60,6 +65,7 @@ def run(
     pool = open_pool(config)
     check_columns(config, pool.schema, planned)
     folder = RunFolder(config.output.path)
+    require_models(config, [s for s in planned if folder.marker(s.name) is None])
     with folder.locked():
         folder.set_order([step.name for step in planned])
         if not any(step.kind == "apply" for step in planned):

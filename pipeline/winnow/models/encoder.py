@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.core.errors import ConfigError, did_you_mean
+from winnow.core.extras import require
 from winnow.models.checkpoint import Checkpoint, load_checkpoint, sha256
 from winnow.models.folding import fold_batch_norms
 from winnow.models.images import DEFAULT_MAX_PIXELS, decode_rgb
@@ -69,6 +70,7 @@ def load_encoder(spec: ModelSpec) -> Encoder:
         raise ConfigError(
             f"model.batch_size: must be at least 1, not {spec.batch_size}"
         )
+    require("images", f"model {spec.name}")
     let_idle_threads_sleep()
     return Encoder(spec, load_checkpoint(spec.name, spec.pretrained))
 

@@ -20,6 +20,7 @@ from typing import IO
 
 from winnow.config.recipes import find, flow_of, load_values, read, spark_text
 from winnow.core.errors import ConfigError, WinnowError
+from winnow.core.extras import require
 
 _PACKAGE = Path(__file__).resolve().parents[2]
 #: `jobs/` lies beside the package in a checkout and inside it in a wheel.
@@ -173,9 +174,10 @@ def _spark_submit() -> Path:
         )
     home = os.environ.get("SPARK_HOME")
     if home is None:
+        require("spark", "winnow submit without SPARK_HOME")
         spec = find_spec("pyspark")
-        if spec is None or spec.origin is None:
-            raise ConfigError("pyspark is not installed; install it or set SPARK_HOME")
+        assert spec is not None
+        assert spec.origin is not None
         home = str(Path(spec.origin).parent)
     script = Path(home, "bin", "spark-submit")
     if not script.is_file():

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from winnow.algorithms.filter.logistic import Logistic, fit_logistic
 from winnow.config.filter_train import FilterTrainConfig
 from winnow.core.errors import ConfigError, InputError
+from winnow.core.extras import require
 from winnow.core.vectors import to_matrix
 from winnow.filters.train.data import Pools, counted, open_pools, read_images
 from winnow.filters.train.measure import auc, wrong_partners
@@ -62,6 +63,7 @@ def train_classifier(config: FilterTrainConfig, tell: Tell) -> ClassifierResult:
     """
     if not config.raw:
         raise ConfigError("raw: kind: classifier needs a raw pool to tell from `data`")
+    require("filters", "training a filter")
     out = Path(config.output.path).expanduser()
     out.mkdir(parents=True, exist_ok=True)
     pools = open_pools([*config.data, *config.raw], config.seed)

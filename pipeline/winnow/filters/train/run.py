@@ -17,6 +17,7 @@ from typing import Any
 
 from winnow.config.filter_train import FilterTrainConfig, Start
 from winnow.core.errors import ConfigError
+from winnow.core.extras import require
 from winnow.core.hashing import fingerprint
 from winnow.filters.train import build as building
 from winnow.filters.train.data import Pools, counted, open_pools
@@ -45,6 +46,7 @@ def train_filter(config: FilterTrainConfig, tell: Tell = _log.info) -> FilterRes
     """
     if config.kind != "contrastive":
         raise ConfigError("kind: classifier is trained by `winnow filter train` alone")
+    require("filters", "training a filter")
     with joined() as world:
         said: Tell = tell if world.first else lambda line: None
         if config.fine_tune is None:

@@ -44,7 +44,6 @@ _UNREADABLE = (
     TypeError,
     pa.ArrowException,
     *text_tables.ERRORS,
-    *delta_log.ERRORS,
 )
 
 

@@ -11,17 +11,17 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-import deltalake
 import pyarrow as pa
-from deltalake.exceptions import DeltaError
 
+from winnow.core.extras import require
 from winnow.core.inside import resolve_inside
 from winnow.lake.files.files import Entry, Files
 
-#: What reading a log may raise, besides OSError, ValueError and Arrow errors.
-ERRORS = (DeltaError,)
+if TYPE_CHECKING:
+    import deltalake
 
 _LOG = "_delta_log"
 
@@ -38,9 +38,20 @@ class Snapshot:
 def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
     """Return the newest version; `entries` are the files below the table's folder.
 
-    Raises ValueError if the table needs what is not supported: mapped column names,
-    deletion vectors, files outside its folder.
+    Raises ValueError if the log is damaged, or the table needs what is not supported:
+    mapped column names, deletion vectors, files outside its folder. Raises
+    MissingExtraError where the library that reads logs is not installed.
     """
+    require("delta", f"the Delta table {location}")
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return _snapshot(files, location, entries)
+    except DeltaError as error:
+        raise ValueError(str(error)) from error
+
+
+def _snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
     with _opened(files, location, entries) as table:
         mapping = table.metadata().configuration.get("delta.columnMapping.mode")
         if mapping not in (None, "none"):
@@ -65,6 +76,8 @@ def _opened(
 
     The library has storage options of its own; whatever fsspec can open is read so.
     """
+    import deltalake
+
     if files.is_local(location):
         yield deltalake.DeltaTable(files.filesystem(location)[1])
         return
