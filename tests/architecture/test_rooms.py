@@ -43,10 +43,17 @@ def test_nothing_is_called_by_a_name_that_means_anything():
 
 
 def test_every_step_has_one_name_everywhere():
-    from winnow.config.steps import SECTIONS
-    from winnow.steps.registry import INDEX, OVERRIDES, STEPS
+    from winnow.config.registry import STEPS, step_of
+    from winnow.core.extensions import load_part
 
-    assert set(STEPS) - {INDEX, OVERRIDES} == set(SECTIONS)
+    for name in STEPS.names():
+        step = step_of(name)
+        assert step.module == f"winnow.steps.{name}"
+        if step.section is not None:
+            words = load_part(step.section).__name__.removesuffix("Config")
+            assert words.lower() == name.replace("_", "")
+        if step.shown.remedy is not None:
+            assert callable(load_part(step.shown.remedy))
 
 
 def test_no_file_of_the_library_writes_to_the_terminal():

@@ -14,10 +14,10 @@ import winnow
 from winnow import api
 from winnow.cli.main import main
 from winnow.config.recipes import load
+from winnow.config.registry import APPLY, sections
 from winnow.core.errors import ConfigError, RunError
 from winnow.flows.what_if import tried, what_if
 from winnow.reports.diff import diff
-from winnow.steps.registry import STEPS as KINDS
 
 STEPS = ["exact", "rules", "embed", "decontaminate", "minhash", "cluster", "semantic"]
 STEPS += ["custom", "score", "prototypes", "cluster", "complexity", "uniform"]
@@ -104,7 +104,7 @@ def _full(recipe: dict[str, Any], setting: str, out: Path, read_run: Any) -> Any
 
 def test_every_kind_of_step_has_a_setting() -> None:
     named = {setting.split(".")[0] for setting in SETTINGS}
-    assert named == set(KINDS) - {"index", "apply", "overrides"}
+    assert named == set(sections()) - {APPLY}
 
 
 @pytest.mark.parametrize("setting", CASES)

@@ -129,6 +129,30 @@ def test_a_run_goes_on_with_the_other_engine(
     assert_same(local, out)
 
 
+def test_a_run_that_failed_on_spark_goes_on_there(
+    planted: Callable[[str], tuple[Recipe, Path]],
+    run_spark: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from winnow.engines.spark.engine import SparkEngine
+
+    recipe, local = planted("filter")
+    written = SparkEngine.write
+
+    def fails_at_minhash(self: Any, frame: Any, path: str, sort_by: Any) -> int:
+        if "minhash" in Path(path).parts and path.endswith("ledger"):
+            raise OSError("no space left on device")
+        return written(self, frame, path, sort_by)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SparkEngine, "write", fails_at_minhash)
+        with pytest.raises(OSError, match="no space"):
+            run_spark(recipe, 3, tmp_path / "run")
+    assert list((tmp_path / "run" / ".work" / "engine").iterdir()), "nothing was left"
+    assert_same(local, run_spark(recipe, 3, tmp_path / "run"))
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     """Return the demo's recipe over 3,000 scenes and the local engine's run."""

@@ -17,7 +17,8 @@ import pytest
 from PIL import Image
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, RunError
-from winnow.reports.export.export import FORMATS, export
+from winnow.reports.export.export import export
+from winnow.reports.export.exporters import EXPORTERS
 
 STEPS = ["exact", "embed", "cluster", "semantic", "score", "apply"]
 U16 = np.dtype("u8,u8")
@@ -263,7 +264,7 @@ def test_text_without_pictures(tmp_path: Path, winnow: Winnow):
     assert left == {"pool.jsonl", "r", "tars"}
 
 
-@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("to", EXPORTERS.names())
 def test_the_command_writes_once_and_says_what(
     run: Any, kept: Any, to: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

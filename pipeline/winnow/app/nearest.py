@@ -39,7 +39,7 @@ def vector_files(folder: RunFolder, markers: list[Marker]) -> tuple[Marker, list
     """
     for marker in markers:
         name = marker.artifacts.get("image_vectors")
-        if marker.kind == "embed" and name is not None:
+        if "image_vectors" in marker.provides and name is not None:
             files = sorted((folder.artifacts(marker.step) / name).glob("*.parquet"))
             return marker, [file.resolve() for file in files]
     raise QueryError(

@@ -15,6 +15,7 @@ from winnow.app.row_index import FOLDER, SEARCHED, Column, row_index
 from winnow.app.rows import Page, Row, Rows
 from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
 from winnow.config.overrides import Action, Override
+from winnow.config.registry import OVERRIDES
 from winnow.core.errors import QueryError, WinnowError
 from winnow.reports.database import RunDatabase
 from winnow.reports.explain import explain, sentences
@@ -208,7 +209,7 @@ class Site:
     def _given(self) -> list[Override]:
         """Return the overrides that the run itself honoured."""
         for marker in self._view.markers:
-            if marker.kind == "overrides":
+            if marker.kind == OVERRIDES:
                 rows = self._view.artifact(marker.step, "given").collect().to_dicts()
                 return [Override(**row) for row in rows]
         return []

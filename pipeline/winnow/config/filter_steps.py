@@ -8,20 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from winnow.config.model import ModelConfig
+from winnow.config.registry import SCORES, Score, score_of
 from winnow.config.section import Budget, Positive, StepConfig
-
-Method = Literal[
-    "alignment",
-    "alignment_mirrored",
-    "alignment_no_digits",
-    "neg_clip_loss",
-    "norm_sim",
-]
-#: Methods that need vectors of changed images or captions.
-VARIANTS: dict[str, Literal["mirrored", "no_digits"]] = {
-    "alignment_mirrored": "mirrored",
-    "alignment_no_digits": "no_digits",
-}
+from winnow.core.errors import did_you_mean
+from winnow.core.extensions import load_part
 
 
 class OutsideSet(StepConfig):
@@ -55,7 +45,9 @@ class OutsideSet(StepConfig):
 class ScoreTerm(StepConfig):
     """One way to score a pair."""
 
-    method: Method = "alignment"
+    #: alignment, alignment_mirrored, alignment_no_digits, neg_clip_loss, norm_sim, or a
+    #: score of another package.
+    method: str = "alignment"
     #: Of negCLIPLoss: T, rows of a random batch, and how many batches are averaged.
     temperature: Annotated[float, Field(gt=0.0)] = 0.01
     batch: Annotated[int, Field(gt=1)] = 32_768
@@ -63,12 +55,27 @@ class ScoreTerm(StepConfig):
     #: Of NormSim: the target's vectors, and the norm over them.
     target: OutsideSet | None = None
     p: Literal["inf", 2] = "inf"
+    #: Of a score of another package: what it says it takes.
+    options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _target_given(self) -> ScoreTerm:
-        if (self.method == "norm_sim") != (self.target is not None):
+    def _method_known(self) -> ScoreTerm:
+        score = SCORES.get(self.method)
+        if score is None:
+            hint = did_you_mean(self.method, SCORES.names())
+            raise ValueError(f"method: unknown score '{self.method}'; {hint}")
+        if score.target != (self.target is not None):
             raise ValueError("target goes with method norm_sim, which needs it")
+        if score.options is None and self.options:
+            raise ValueError(f"options: {self.method} takes none")
+        if score.options is not None:
+            load_part(score.options).model_validate(self.options)
         return self
+
+    @property
+    def kind(self) -> Score:
+        """What is known of its method."""
+        return score_of(self.method)
 
 
 class WeightedTerm(ScoreTerm):

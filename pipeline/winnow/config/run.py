@@ -15,10 +15,11 @@ from pydantic import (
 )
 
 from winnow.config.model import ModelConfig
+from winnow.config.registry import has_section, sections, step_of
 from winnow.config.section import StepConfig
-from winnow.config.steps import SECTIONS
 from winnow.core.engine import DRIVER_ROWS
 from winnow.core.errors import ConfigError, did_you_mean
+from winnow.core.extensions import load_part
 
 _REPEATED = re.compile(r"^(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<number>[2-9]|[1-9]\d+)$")
 
@@ -119,7 +120,7 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
     Raises ConfigError that names each faulty key and the nearest valid one.
     """
     raw = dict(recipe)
-    sections_of = [name for name in raw if kind_of(str(name)) in SECTIONS]
+    sections_of = [name for name in raw if _is_section(str(name))]
     given = {name: raw.pop(name) for name in sections_of}
     _known_keys(raw)
     steps = _instances(raw.get("steps"))
@@ -140,9 +141,9 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
 
 
 def _known_keys(raw: Mapping[str, Any]) -> None:
-    known = {*RunConfig.model_fields, *SECTIONS} - {"sections"}
     for key in raw:
-        if key not in known or key == "sections":
+        if key not in RunConfig.model_fields or key == "sections":
+            known = {*RunConfig.model_fields, *sections()} - {"sections"}
             raise ConfigError(f"unknown key '{key}'; {did_you_mean(str(key), known)}")
 
 
@@ -154,9 +155,9 @@ def _instances(steps: Any) -> tuple[str, ...]:
     names = []
     for step in steps:
         kind = kind_of(str(step))
-        if kind not in SECTIONS:
+        if not has_section(kind):
             raise ConfigError(
-                f"steps: unknown step '{step}'; {did_you_mean(str(step), SECTIONS)}"
+                f"steps: unknown step '{step}'; {did_you_mean(str(step), sections())}"
             )
         seen[kind] = seen.get(kind, 0) + 1
         name = kind if seen[kind] == 1 else f"{kind}_{seen[kind]}"
@@ -167,13 +168,28 @@ def _instances(steps: Any) -> tuple[str, ...]:
 
 
 def _section(name: str, values: Any) -> StepConfig:
-    model = SECTIONS[kind_of(name)]
+    model = _model_of(kind_of(name))
     if values is not None and not isinstance(values, Mapping):
         raise ConfigError(f"{name}: give a section of keys, not {values!r}")
     try:
         return model.model_validate(dict(values or {}))
     except ValidationError as error:
         raise as_config_error(error, model, f"{name}.") from error
+
+
+def _model_of(kind: str) -> type[StepConfig]:
+    """Return what the settings of a kind of step are."""
+    model = load_part(step_of(kind).section or StepConfig)
+    if not (isinstance(model, type) and issubclass(model, StepConfig)):
+        raise ConfigError(
+            f"{kind}: its section is {model!r}, no class that derives from StepConfig"
+        )
+    return model
+
+
+def _is_section(key: str) -> bool:
+    """Whether a key of a recipe is a step's section rather than one of the recipe."""
+    return key not in RunConfig.model_fields and has_section(kind_of(key))
 
 
 def as_config_error(

@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from winnow.config.filter_steps import DecontaminateConfig, ScoreConfig, SoftCapConfig
 from winnow.config.section import (
     Budget,
     Fraction,
@@ -239,23 +238,3 @@ class ApplyConfig(StepConfig):
 
     shard_rows: Positive = 100_000
     shard_mb: Positive = 512
-
-
-#: Sections by step name; a recipe may hold NAME_2, NAME_3, … for repeated steps.
-SECTIONS: dict[str, type[StepConfig]] = {
-    "exact": ExactConfig,
-    "decontaminate": DecontaminateConfig,
-    "rules": RulesConfig,
-    "minhash": MinhashConfig,
-    "embed": EmbedConfig,
-    "cluster": ClusterConfig,
-    "semantic": SemanticConfig,
-    "prototypes": PrototypesConfig,
-    "complexity": ComplexityConfig,
-    "score": ScoreConfig,
-    "soft_cap": SoftCapConfig,
-    "random": RandomConfig,
-    "uniform": UniformConfig,
-    "custom": CustomConfig,
-    "apply": ApplyConfig,
-}

@@ -48,6 +48,8 @@ class Marker:
     seconds: float = 0.0
     peak_rss_mb: float = 0.0
     artifacts: dict[str, str] = field(default_factory=dict)
+    #: Artifacts that the step is there for, by its contract.
+    provides: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property

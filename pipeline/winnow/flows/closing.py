@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.config.registry import INDEX
 from winnow.core import schemas
 from winnow.core.code_version import versions
 from winnow.core.engine import Frame
 from winnow.core.run_folder import remove, replace, write_text
 from winnow.formats.outputs import MAX_FILES, WRITTEN, settle, write_quarantine
-from winnow.steps.registry import INDEX
 
 if TYPE_CHECKING:
     from winnow.flows.runner import Session

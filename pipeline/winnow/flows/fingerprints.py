@@ -11,13 +11,13 @@ from pydantic import BaseModel
 
 from winnow.config.model import ModelConfig
 from winnow.config.overrides import Overrides
+from winnow.config.registry import INDEX, OVERRIDES
 from winnow.config.run import RunConfig
 from winnow.core.code_version import code_version
 from winnow.core.hashing import fingerprint
 from winnow.flows.image_text import Planned
 from winnow.formats.shards import Shard
 from winnow.models.checkpoint import local_files
-from winnow.steps.registry import INDEX, OVERRIDES
 
 _SECTIONLESS = (INDEX, OVERRIDES)
 

@@ -11,21 +11,14 @@ import pyarrow as pa
 
 from winnow.config.model import ModelConfig
 from winnow.config.overrides import read as read_overrides
+from winnow.config.registry import APPLY, INDEX, OVERRIDES, STEPS, Step, step_of
 from winnow.config.run import RunConfig, kind_of
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.extras import require
 from winnow.formats.reader import is_binary
 from winnow.formats.shards import require_column
 from winnow.models.checkpoint import LOCAL_DIR
-from winnow.steps.registry import INDEX, OVERRIDES, STEPS
-from winnow.steps.step import Contract, Step
-
-_PROVIDERS = {
-    "image_vectors": "embed (with image among its modalities)",
-    "text_vectors": "embed (with text among its modalities)",
-    "clusters": "cluster",
-    "scores": "score (with keep_fraction: 1.0 to keep all rows)",
-}
+from winnow.steps.step import Contract
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,7 @@ class Planned:
     @property
     def step(self) -> Step:
         """The code that runs it."""
-        return STEPS[self.kind]
+        return step_of(self.kind)
 
 
 def ordered_steps(config: RunConfig) -> list[Planned]:
@@ -52,7 +45,7 @@ def ordered_steps(config: RunConfig) -> list[Planned]:
     planned = [_planned(INDEX, config.input)]
     planned += [_planned(name, config.section(name)) for name in config.steps]
     if config.overrides is not None:
-        last = planned[-1].kind == "apply"
+        last = planned[-1].kind == APPLY
         given = _planned(OVERRIDES, read_overrides(config.overrides))
         planned.insert(len(planned) - last, given)
     _check_order(planned)
@@ -63,7 +56,7 @@ def ordered_steps(config: RunConfig) -> list[Planned]:
 
 def _planned(name: str, section: Any) -> Planned:
     kind = kind_of(name)
-    return Planned(name, kind, section, STEPS[kind].contract(section))
+    return Planned(name, kind, section, step_of(kind).contract(section))
 
 
 def require_models(config: RunConfig, steps: Sequence[Planned]) -> None:
@@ -185,10 +178,19 @@ def _is_string(kind: pa.DataType) -> bool:
     )
 
 
+def _provider(artifact: str) -> str:
+    """Return which step a recipe lacks for an artifact, in words."""
+    for name in STEPS.names():
+        words = step_of(name).gives.get(artifact)
+        if words:
+            return words
+    return f"a step that provides {artifact}"
+
+
 def _check_order(steps: list[Planned]) -> None:
     provided: set[str] = set()
     for place, step in enumerate(steps):
-        if place and steps[place - 1].kind == "apply":
+        if place and steps[place - 1].kind == APPLY:
             raise ConfigError(
                 f"steps: '{step.name}' stands after apply, which writes the result; "
                 "put apply last"
@@ -198,7 +200,7 @@ def _check_order(steps: list[Planned]) -> None:
             remedy = (
                 f"move '{later[0]}' before it"
                 if later
-                else f"add {_PROVIDERS[artifact]} before it"
+                else f"add {_provider(artifact)} before it"
             )
             raise ConfigError(
                 f"steps: '{step.name}' needs {artifact.replace('_', ' ')}, and no "

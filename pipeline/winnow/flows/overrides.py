@@ -17,17 +17,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.config.overrides import Overrides
+from winnow.config.registry import APPLY, OVERRIDES
 from winnow.core.engine import Engine, Frame
 from winnow.core.run_folder import Marker
 from winnow.core.schemas import DECISIONS
 from winnow.flows.image_text import Planned
 from winnow.steps.overrides import RESCUED, as_table
-from winnow.steps.registry import OVERRIDES
 from winnow.steps.step import judged
 
 #: What a step decided about rows that it would have dropped: DECISIONS, all dropped.
 SAVED = "rescued"
-_LAST = (OVERRIDES, "apply")
+_LAST = (OVERRIDES, APPLY)
 
 
 def overrides_of(planned: Iterable[Planned]) -> Overrides:

@@ -5,38 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from winnow.config.registry import APPLY, INDEX
 from winnow.config.run import RunConfig
 from winnow.core.run_folder import RunFolder
 from winnow.flows import fingerprints
 from winnow.flows.image_text import Planned, check_columns, ordered_steps
 from winnow.flows.overrides import overrides_of
 from winnow.flows.pool import Pool, open_pool
-from winnow.steps.registry import INDEX
-
-#: Rows per second on two cores, as measured by benchmarks/scale.py (1 M × 256) and,
-#: for what reads images, on the clip art of the tests; an order of magnitude.
-_RATES = {
-    "index": 100_000,
-    "exact": 50_000,
-    "decontaminate": 500,
-    "rules": 20_000,
-    "minhash": 50_000,
-    "embed": 100,
-    "cluster": 50_000,
-    "semantic": 100_000,
-    "prototypes": 500_000,
-    "complexity": 500_000,
-    "score": 200_000,
-    "soft_cap": 100_000,
-    "random": 300_000,
-    "uniform": 300_000,
-    "custom": 10_000,
-    "overrides": 300_000,
-    "apply": 20_000,
-}
-_READY_MADE = 50_000
-_LEDGER_BYTES = 30
-_VECTOR_BYTES = 2 * 512
 
 
 def plan(config: RunConfig) -> dict[str, Any]:
@@ -97,15 +72,7 @@ def _entry(
 
 
 def _rate(step: Planned) -> int:
-    if not _stores_vectors(step):
-        return _RATES[step.kind]
-    ready_made = getattr(step.config, "ready_made", False)
-    return _READY_MADE if ready_made else _RATES["embed"]
-
-
-def _stores_vectors(step: Planned) -> bool:
-    own_model = getattr(step.config, "model", None) is not None
-    return step.kind == "embed" or own_model
+    return step.contract.rate or step.step.rate
 
 
 def _reads(step: Planned, config: RunConfig) -> list[str]:
@@ -115,7 +82,7 @@ def _reads(step: Planned, config: RunConfig) -> list[str]:
     reads += [f"input.{column}" for column in step.contract.columns]
     if step.name == INDEX and columns.uid:
         reads.append(f"input.{columns.uid}")
-    if step.kind == "apply":
+    if step.kind == APPLY:
         reads.append("input: all columns of surviving rows")
     return reads + [name.replace("_", " ") for name in sorted(step.contract.needs)]
 
@@ -124,19 +91,16 @@ def _writes(step: Planned) -> list[str]:
     writes = [f"artifacts/{step.name}/"]
     if step.contract.decides:
         writes.append(f"ledger/step={step.name}/")
-    if step.kind == "apply":
+    if step.kind == APPLY:
         writes += ["kept/", "subset.npy"]
     return writes
 
 
 def _bytes(step: Planned, pool: Pool, rows: int) -> int:
-    if step.kind == "apply":
+    if step.kind == APPLY:
         whole = sum(shard.bytes for shard in pool.shards)
         return whole * rows // max(pool.rows, 1)
-    if _stores_vectors(step):
-        modalities = getattr(step.config, "modalities", ("image", "text"))
-        return rows * _VECTOR_BYTES * len(modalities)
-    return rows * _LEDGER_BYTES
+    return rows * step.contract.row_bytes
 
 
 def tell(found: dict[str, Any]) -> str:

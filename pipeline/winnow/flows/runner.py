@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from winnow.config.recipes import dump
+from winnow.config.registry import APPLY, INDEX
 from winnow.config.run import RunConfig
 from winnow.core.engine import Engine, Frame
 from winnow.core.errors import ConservationError
@@ -33,7 +34,6 @@ from winnow.flows.pool import Pool, open_pool
 from winnow.formats.reader import SampleReader
 from winnow.formats.shards import pool_folders
 from winnow.steps.overrides import check_known
-from winnow.steps.registry import INDEX
 from winnow.steps.step import Context, Outcome
 
 #: Makes the engine, given a folder for its scratch files.
@@ -68,7 +68,7 @@ def run(
     require_models(config, [s for s in planned if folder.marker(s.name) is None])
     with folder.locked():
         folder.set_order([step.name for step in planned])
-        if not any(step.kind == "apply" for step in planned):
+        if not any(step.kind == APPLY for step in planned):
             _remove_results(folder, besides=())
         write_text(folder.file("config.lock.yaml"), dump(config))
         engine = make_engine(config, folder.scratch("engine"))
@@ -183,7 +183,7 @@ class Session:
         remove(work)
         work.mkdir(parents=True)
         entering = self.rows - self.rescues.waiting(step)
-        if entering or step.kind in (INDEX, "apply"):
+        if entering or step.kind in (INDEX, APPLY):
             outcome = step.step.run(self._context(step, work, wanted, reuse_key))
         else:
             outcome = self._nothing_left(step)
@@ -194,7 +194,7 @@ class Session:
             move(work / "ledger", self.folder.ledger(step.name))
         for name, place in outcome.outputs.items():
             move(work / place, self.folder.file(name))
-        if step.kind == "apply":
+        if step.kind == APPLY:
             _remove_results(self.folder, besides=outcome.outputs)
         self.engine.clear()
         self.folder.commit(work, marker)
@@ -282,6 +282,7 @@ class Session:
             seconds=seconds,
             peak_rss_mb=peak,
             artifacts=dict(outcome.artifacts),
+            provides=sorted(step.contract.provides & outcome.artifacts.keys()),
             facts={**outcome.facts, **({SAVED: saved} if saved else {})},
         )
 

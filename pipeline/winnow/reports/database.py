@@ -54,7 +54,9 @@ class RunDatabase(ViewDatabase):
         self.pool: RunPool | None = None
         #: Why `samples` lacks the input's columns, if it does.
         self.note = ""
-        files = RunSql(folder, folder.markers())
+        #: The steps that stand, in order.
+        self.markers = folder.markers()
+        files = RunSql(folder, self.markers)
         views = {**files.views(), "samples": self._samples(folder, files)}
         self._index = f"{files.places()} ORDER BY source, row"
         sql = ClosedSql(

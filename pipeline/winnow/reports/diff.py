@@ -73,7 +73,7 @@ def _opened(
 
 
 def _first_clustering(markers: list[Marker]) -> str | None:
-    return next((m.step for m in markers if m.kind == "cluster"), None)
+    return next((m.step for m in markers if "clusters" in m.provides), None)
 
 
 def _rows(sql: ClosedSql, query: str) -> list[dict[str, Any]]:

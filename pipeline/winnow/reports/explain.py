@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from winnow.config.registry import INDEX, OVERRIDES, shown
 from winnow.core.errors import InputError
 from winnow.core.run_folder import Marker
 from winnow.reports.remedies import remedy
@@ -37,9 +38,9 @@ def explain(run: RunView, uid: str) -> dict[str, Any]:
 
 def _place(run: RunView, uid: str) -> dict[str, Any]:
     for name in ("samples", "rejected"):
-        if not run.has_artifact("index", name):
+        if not run.has_artifact(INDEX, name):
             continue
-        found = _row(run.artifact("index", name), uid)
+        found = _row(run.artifact(INDEX, name), uid)
         if found is not None:
             return {"source": found["source"], "row": found["row"]}
     raise InputError(f"this run has no row '{uid}'; uids are those of the input")
@@ -57,7 +58,7 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
         rejected = _row(run.rejects(marker.step), uid)
         if rejected is not None:
             return {**entry, "fate": "quarantined", "reason": rejected["reason"]}
-    if marker.kind == "cluster":
+    if "clusters" in marker.provides:
         return {**entry, **_cluster(run, marker.step, uid)}
     if not marker.decides:
         return entry
@@ -70,13 +71,11 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
         entry |= _override(run, marker, uid)
     entry |= _standing(run, marker, decision)
     if decision["kept_twin"] is not None:
-        outside = marker.kind == "decontaminate"
+        where = shown(marker.kind).twins
         entry["twin_fate"] = (
-            "in an evaluation set"
-            if outside
-            else _fate_after(run, decision["kept_twin"])
+            _fate_after(run, decision["kept_twin"]) if where == "in the run" else where
         )
-    if marker.kind == "minhash" and run.has_artifact(marker.step, "duplicates"):
+    if run.has_artifact(marker.step, "duplicates"):
         stored = _row(run.artifact(marker.step, "duplicates"), uid)
         entry |= {"shared_band": stored["band"]} if stored else {}
     if not keep:
@@ -103,7 +102,7 @@ def _cluster(run: RunView, step: str, uid: str) -> dict[str, Any]:
 
 def _standing(run: RunView, marker: Marker, decision: dict[str, Any]) -> dict[str, Any]:
     """Return the row's rank among all rows that this step decided."""
-    if decision["score"] is None or marker.kind not in _RANKED:
+    if decision["score"] is None or not shown(marker.kind).ranked:
         return {}
     better = run.ledger(marker.step).select(
         higher=(pl.col("score") > decision["score"]).sum(),
@@ -124,13 +123,10 @@ def _override(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
             found["without_override"] = {
                 name: own[name] for name in ("reason", "score", "threshold", "twin")
             }
-    if marker.kind == "overrides":
+    if marker.kind == OVERRIDES:
         given = _row(run.artifact(marker.step, "given"), uid)
         found["note"] = given["note"] if given else ""
     return found
-
-
-_RANKED = ("score", "prototypes", "custom", "random")
 
 
 def _fate_after(run: RunView, twin: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 
+from winnow.config.registry import shown
+from winnow.core.extensions import load_part
 from winnow.core.run_folder import Marker
 from winnow.reports.run_view import RunView
 
@@ -16,11 +17,15 @@ Entry = dict[str, Any]
 
 def remedy(run: RunView, marker: Marker, entry: Entry) -> str | None:
     """Return the change of a setting that keeps this row, other things equal."""
-    find = _REMEDIES.get(marker.kind)
-    return find(run, marker, entry) if find else None
+    part = shown(marker.kind).remedy
+    if part is None:
+        return None
+    words: str | None = load_part(part)(run, marker, entry)
+    return words
 
 
-def _exact(run: RunView, marker: Marker, entry: Entry) -> str:
+def exact(run: RunView, marker: Marker, entry: Entry) -> str:
+    """Return which criterion to take out."""
     criterion = entry["reason"].removeprefix("duplicate_")
     given = run.config[marker.step]["by"]
     # Images of equal bytes have equal pixels too.
@@ -42,7 +47,8 @@ _RULES = {
 }
 
 
-def _rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
+def rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return the bound that lets the row through."""
     if entry["reason"] == "other_language":
         return f"{marker.step}.languages widened"
     setting = _RULES.get(entry["reason"])
@@ -52,7 +58,7 @@ def _rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
     return f"{marker.step}.{setting} {bound(entry['score'])}"
 
 
-def _decontaminate(run: RunView, marker: Marker, entry: Entry) -> str:
+def decontaminate(run: RunView, marker: Marker, entry: Entry) -> str:
     """Return what every criterion that the row meets would have to become."""
     own = run.artifact(marker.step, "removed").filter(pl.col("uid") == entry["uid"])
     changes = []
@@ -69,7 +75,8 @@ def _decontaminate(run: RunView, marker: Marker, entry: Entry) -> str:
     return " and ".join(changes)
 
 
-def _semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
+def semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return the largest epsilon that keeps the row."""
     if run.config[marker.step]["semantics"] == "components":
         # A chain of later rows may link it to an earlier one at any epsilon.
         return None
@@ -85,7 +92,8 @@ def _semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
     return f"{marker.step}.epsilon {_at_most(epsilon)}"
 
 
-def _minhash(run: RunView, marker: Marker, entry: Entry) -> str | None:
+def minhash(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return the smallest threshold that keeps the row."""
     settings = run.config[marker.step]
     if not settings["verify"]:
         return f"{marker.step}.verify=true, unless the two prove to be alike"
@@ -109,7 +117,8 @@ def _most_similar(run: RunView, marker: Marker, uid: str) -> float:
     return float(found.collect().item() or 0.0)
 
 
-def _best(run: RunView, marker: Marker, entry: Entry) -> str | None:
+def best(run: RunView, marker: Marker, entry: Entry) -> str | None:
+    """Return the threshold, the budget or both that reach the row."""
     settings, score = run.config[marker.step], entry["score"]
     if score is None:
         return None
@@ -127,9 +136,11 @@ def _best(run: RunView, marker: Marker, entry: Entry) -> str | None:
 
 def _high_first(marker: Marker, settings: dict[str, Any]) -> bool:
     """Whether a step keeps high scores."""
-    if marker.kind == "prototypes":
-        return bool(settings["keep"] == "hard")
-    return marker.kind == "score" or bool(settings.get("keep_high", False))
+    if "keep_high" in settings:
+        return bool(settings["keep_high"])
+    if "keep" in settings:
+        return bool(settings["keep"] != "easy")
+    return shown(marker.kind).high_first
 
 
 def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
@@ -151,7 +162,7 @@ def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
     return min(rows, math.ceil(place / free)) if free > 0 else int(rows)
 
 
-def _soft_cap(run: RunView, marker: Marker, entry: Entry) -> str | None:
+def soft_cap(run: RunView, marker: Marker, entry: Entry) -> str | None:
     """Return draws that reach every row; those that only reach this one are unknown.
 
     The race's times are not stored, and a row's chance of a draw depends on all others.
@@ -165,7 +176,8 @@ def _soft_cap(run: RunView, marker: Marker, entry: Entry) -> str | None:
     return f"{step}.penalty=.inf and {step}.total={rows}{instead}: each row once"
 
 
-def _overrides(run: RunView, marker: Marker, entry: Entry) -> str:
+def overrides(run: RunView, marker: Marker, entry: Entry) -> str:
+    """Return whose entry to take out."""
     return f"its entry taken out of {marker.facts.get('file')}"
 
 
@@ -181,21 +193,21 @@ def _at_least(value: float) -> str:
     return f"at least {-_floor(-value):.12g}"
 
 
-def _quota(run: RunView, marker: Marker, entry: Entry) -> str | None:
+def quota(run: RunView, marker: Marker, entry: Entry) -> str | None:
     """Return the quota that the row's cluster would need."""
     steps = [m.step for m in run.markers]
     before = steps[: steps.index(marker.step)]
     clustered = [
-        m.step for m in run.markers if m.kind == "cluster" and m.step in before
+        m.step for m in run.markers if "clusters" in m.provides and m.step in before
     ]
     clusters = run.artifact(clustered[-1], "clusters").select("uid", "cluster")
     members = run.ledger(marker.step).join(clusters, on="uid")
     own = members.filter(pl.col("uid") == entry["uid"]).collect()
     if own.is_empty():
         return None
-    easy = run.config[marker.step].get("keep") == "easy" or marker.kind == "uniform"
+    high = _high_first(marker, run.config[marker.step])
     score = pl.col("score")
-    better = score < entry["score"] if easy else score > entry["score"]
+    better = score > entry["score"] if high else score < entry["score"]
     tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
     mine = members.filter(pl.col("cluster") == own["cluster"][0])
     place, kept = (
@@ -205,20 +217,3 @@ def _quota(run: RunView, marker: Marker, entry: Entry) -> str | None:
         f"a budget that gives its cluster {place} rows instead of {kept} (it is number "
         f"{place} there)"
     )
-
-
-_REMEDIES: dict[str, Callable[[RunView, Marker, Entry], str | None]] = {
-    "exact": _exact,
-    "rules": _rules,
-    "minhash": _minhash,
-    "decontaminate": _decontaminate,
-    "semantic": _semantic,
-    "score": _best,
-    "custom": _best,
-    "prototypes": _best,
-    "random": _best,
-    "soft_cap": _soft_cap,
-    "complexity": _quota,
-    "uniform": _quota,
-    "overrides": _overrides,
-}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from winnow.config.registry import INDEX
 from winnow.core.errors import RunError
 from winnow.core.run_folder import Marker, RunFolder
 from winnow.pages.closed_sql import identifier, literal
@@ -80,7 +81,7 @@ class RunSql:
     @property
     def rejected(self) -> bool:
         """Whether the first step has left rows of the input out."""
-        return any(m.kind == "index" and m.quarantined for m in self._markers)
+        return any(m.kind == INDEX and m.quarantined for m in self._markers)
 
     def views(self) -> dict[str, str]:
         """Return the SELECT of each view, each after those that it builds on."""
@@ -100,7 +101,7 @@ class RunSql:
 
     def _measured(self) -> str:
         """Return what the page has measured on samples; see reports.page.measured."""
-        if self.has("index", "measured"):
+        if self.has(INDEX, "measured"):
             return f"SELECT * FROM {self.artifact('index', 'measured')}"
         return _values(_MEASURED, [])
 
@@ -117,7 +118,7 @@ class RunSql:
             f"SELECT *, {literal(m.step)} AS step FROM "
             + self.artifact(m.step, "vectors")
             for m in self._markers
-            if m.kind == "embed" and self.has(m.step, "vectors")
+            if provided_vectors(m) and self.has(m.step, "vectors")
         ]
         return " UNION ALL BY NAME ".join([_values(_VECTORS, []), *parts])
 
@@ -181,7 +182,7 @@ class RunSql:
             f"SELECT uid, {literal(m.step)} AS step, cluster AS cluster_id, distance "
             f"FROM {self.artifact(m.step, 'clusters')}"
             for m in self._markers
-            if m.kind == "cluster" and self.has(m.step, "clusters")
+            if "clusters" in m.provides and self.has(m.step, "clusters")
         ]
         return _union(parts, _MEMBERS)
 
@@ -206,20 +207,20 @@ class RunSql:
 
     def places(self) -> str:
         """Return (uid, source, row) of every indexed row."""
-        samples = self.artifact("index", "samples")
+        samples = self.artifact(INDEX, "samples")
         return f"SELECT uid, source, row FROM {samples}"
 
     def _all_places(self) -> str:
         parts = [
             f"SELECT uid, source, row FROM {self.artifact('index', name)}"
             for name in ("samples", "rejected")
-            if self.has("index", name)
+            if self.has(INDEX, name)
         ]
         return _union(parts, {"uid": "VARCHAR", "source": "VARCHAR", "row": "BIGINT"})
 
     def _fates(self) -> str:
         """Return what became of every row: kept, dropped, quarantined or undecided."""
-        if not self.has("index", "samples"):
+        if not self.has(INDEX, "samples"):
             return _values({"uid": "VARCHAR", "fate": "VARCHAR"}, [])
         finished = self._folder.file("manifest.json").is_file()
         last = literal("kept" if finished else "undecided")
@@ -244,7 +245,7 @@ class RunSql:
         later = [
             m
             for m in self._markers[place + 1 :]
-            if m.quarantined and m.kind != "index" and self.has(m.step, "rejects")
+            if m.quarantined and m.kind != INDEX and self.has(m.step, "rejects")
         ]
         for marker in later:
             rejects = self.artifact(marker.step, "rejects")
@@ -323,7 +324,7 @@ FROM pairs p LEFT JOIN told ON told.uid = p.kept_twin"""
         """Return each cluster with its rows that the run keeps, and its quota."""
         parts = []
         for place, marker in enumerate(self._markers):
-            if marker.kind != "cluster" or not self.has(marker.step, "clusters"):
+            if "clusters" not in marker.provides:
                 continue
             complexity = self._complexity_after(place)
             parts.append(
@@ -347,7 +348,7 @@ FROM (
     def _complexity_after(self, place: int) -> str:
         """Return the complexities that were measured on a clustering, if any were."""
         for marker in self._markers[place + 1 :]:
-            if marker.kind == "cluster":
+            if "clusters" in marker.provides:
                 break
             if self.has(marker.step, "complexity"):
                 columns = ", ".join(_COMPLEXITY)
@@ -355,6 +356,16 @@ FROM (
                     f"SELECT {columns} FROM {self.artifact(marker.step, 'complexity')}"
                 )
         return _values(_COMPLEXITY, [])
+
+
+def provided_vectors(marker: Marker) -> set[str]:
+    """Return the columns of vectors that a step is there to provide."""
+    ending = "_vectors"
+    return {
+        f"{name.removesuffix(ending)}_vector"
+        for name in marker.provides
+        if name.endswith(ending)
+    }
 
 
 def _union(parts: Sequence[str], columns: Mapping[str, str]) -> str:

@@ -25,10 +25,21 @@ from winnow.formats.reader import SampleReader
 from winnow.models.embed import embed_batches, output_schema
 from winnow.models.encoder import ModelSpec, load_encoder
 from winnow.steps.ready_vectors import ready_vectors
-from winnow.steps.step import Context, Contract, Outcome, Reuse, model_spec
+from winnow.steps.step import (
+    EMBED_RATE,
+    ENCODER_LIBRARIES,
+    VECTOR_BYTES,
+    Context,
+    Contract,
+    Outcome,
+    Reuse,
+    model_spec,
+)
 
 # For each kernel that runs at a time.
 _PART_ROWS = 4_000
+# Vectors that exist already, copied: rows per second on two cores.
+_READY_RATE = 50_000
 
 #: What is embedded: the samples as they are, their images flipped left to right, their
 #: captions without digits.
@@ -50,6 +61,9 @@ def contract(config: EmbedConfig) -> Contract:
         provides=frozenset(f"{m}_vectors" for m in config.modalities),
         depends_on=frozenset() if config.ready_made else frozenset({"model"}),
         decides=False,
+        libraries=frozenset() if config.ready_made else ENCODER_LIBRARIES,
+        rate=_READY_RATE if config.ready_made else EMBED_RATE,
+        row_bytes=VECTOR_BYTES * len(config.modalities),
         version=state_of(config.clip_retrieval) if config.clip_retrieval else "",
     )
 

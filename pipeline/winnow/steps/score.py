@@ -24,13 +24,23 @@ from winnow.algorithms.filter.mixture import (
     range_scaling,
     standard_scaling,
 )
-from winnow.config.filter_steps import VARIANTS, ScoreConfig
+from winnow.config.filter_steps import ScoreConfig
 from winnow.core.engine import Frame
 from winnow.steps.embed import embed, store_vectors
 from winnow.steps.outside_sets import embeds, state_of
-from winnow.steps.score_terms import SCORED, own_spec, score_term
+from winnow.steps.score_terms import CHANGED, SCORED, own_spec, score_term
 from winnow.steps.selection import Words, budget_rows, count_unscored, keep_best
-from winnow.steps.step import Context, Contract, Outcome, Reuse, decisions_of
+from winnow.steps.step import (
+    EMBED_RATE,
+    ENCODER_LIBRARIES,
+    LEDGER_BYTES,
+    VECTOR_BYTES,
+    Context,
+    Contract,
+    Outcome,
+    Reuse,
+    decisions_of,
+)
 
 _BOTH = ("image", "text")
 _PAIR = {"uid": "uid", "image": "image_vector", "text": "text_vector"}
@@ -46,23 +56,30 @@ _MOST_BATCHES = 10_000_000
 def contract(config: ScoreConfig) -> Contract:
     """Return that the pairs' vectors come in, or the pairs for the filter's model."""
     depends_on, modalities = set(), set()
-    if any(term.method == "neg_clip_loss" for term in config.parts):
+    if any(term.kind.draws for term in config.parts):
         depends_on.add("seed")
     targets = [term.target for term in config.parts if term.target is not None]
     for term in config.parts:
-        if term.method in VARIANTS:
-            modalities.add("image" if term.method == "alignment_mirrored" else "text")
+        if term.kind.variant:
+            modalities.add(CHANGED[term.kind.variant])
     if config.model is not None:
         modalities |= set(_BOTH)
     elif modalities or any(embeds(target) for target in targets):
         depends_on.add("model")
     stored = (f"{modality}_vectors" for modality in _BOTH)
+    versions = [f"{term.method} {term.kind.version}" for term in config.parts]
+    own = config.model is not None
     return Contract(
         modalities=frozenset(modalities),
-        needs=frozenset() if config.model is not None else frozenset(stored),
+        needs=frozenset() if own else frozenset(stored),
         provides=frozenset({"scores"}),
         depends_on=frozenset(depends_on),
-        version=" ".join(state_of(target) for target in targets),
+        version=" ".join([*versions, *(state_of(target) for target in targets)]),
+        libraries=ENCODER_LIBRARIES
+        if own or "model" in depends_on
+        else frozenset[str](),
+        rate=EMBED_RATE if own else None,
+        row_bytes=VECTOR_BYTES * len(_BOTH) if own else LEDGER_BYTES,
     )
 
 
@@ -70,7 +87,7 @@ def reuse(config: ScoreConfig) -> Reuse | None:
     """Return what the vectors that this step makes itself depend on."""
     if config.model is not None:
         return Reuse(config.model.model_dump(mode="json"), same_rows=False)
-    if any(term.method in VARIANTS for term in config.parts):
+    if any(term.kind.variant for term in config.parts):
         return Reuse("variants", same_rows=False)
     return None
 
@@ -129,7 +146,7 @@ def _alone(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
     engine, config = context.engine, context.config
     found = score_term(context, pairs, config)
     scored = found.frame
-    if config.method in VARIANTS:
+    if config.kind.variant:
         # Rows whose changed picture or caption gave no vector have no score.
         every = engine.select(pairs, {"uid": "uid"})
         scored = engine.join(every, scored, "uid", "left")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from winnow.algorithms.filter.alignment import cosine, neg_clip_loss
 from winnow.algorithms.filter.norm_sim import nearest_target, norm_sim_2, target_gram
-from winnow.config.filter_steps import VARIANTS, ScoreTerm
+from winnow.config.filter_steps import ScoreTerm
 from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError
+from winnow.core.extensions import load_part
 from winnow.core.vectors import to_matrix
 from winnow.models.encoder import ModelSpec, load_encoder
 from winnow.steps.cluster_ranks import uniform
@@ -40,7 +41,8 @@ class Scored:
 
 def score_term(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
     """Score (uid, image, text) pairs by one method."""
-    return _METHODS[term.method](context, pairs, term)
+    scored: Scored = load_part(term.kind.score)(context, pairs, term)
+    return scored
 
 
 def own_spec(context: Context) -> ModelSpec:
@@ -48,14 +50,16 @@ def own_spec(context: Context) -> ModelSpec:
     return model_spec(context.config.model or context.model)
 
 
-def _alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
+def alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
+    """Score by the cosine of the two vectors."""
     return Scored(context.engine.map_batches(pairs, score_pairs, SCORED), {})
 
 
-def _changed_alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
+def changed_alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
     """Score with vectors of changed images or captions, stored beside the others."""
     engine = context.engine
-    variant = VARIANTS[term.method]
+    variant = term.kind.variant
+    assert variant is not None
     changed = CHANGED[variant]
     spec = own_spec(context)
     dim = load_encoder(spec).dim
@@ -83,7 +87,7 @@ def _changed_alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Score
     return Scored(engine.map_batches(both, score_pairs, SCORED), facts)
 
 
-def _neg_clip_loss(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
+def neg_clip_loss_of(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
     """Average negCLIPLoss over random batches that are drawn by uid hash.
 
     Wang et al. 2024 (arXiv 2405.19547), eq. 1 and algorithm 1. A batch is a stretch of
@@ -107,7 +111,7 @@ def _neg_clip_loss(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
     return Scored(engine.map_batches(total, mean_score, SCORED), {"batches": batches})
 
 
-def _norm_sim(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
+def norm_sim(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
     """Score images by their similarity to the target set (arXiv 2405.19547, §3.2)."""
     assert term.target is not None
     dim = context.engine.schema(pairs).field("image").type.list_size
@@ -118,14 +122,6 @@ def _norm_sim(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
         kernel = partial(score_norm_2, gram=target_gram(target.matrix))
     frame = context.engine.map_batches(pairs, kernel, SCORED)
     return Scored(frame, {"target": {"path": term.target.path, **target.facts}})
-
-
-_METHODS: dict[str, Callable[[Context, Frame, ScoreTerm], Scored]] = {
-    "alignment": _alignment,
-    **dict.fromkeys(VARIANTS, _changed_alignment),
-    "neg_clip_loss": _neg_clip_loss,
-    "norm_sim": _norm_sim,
-}
 
 
 def score_pairs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

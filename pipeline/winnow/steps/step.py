@@ -17,6 +17,14 @@ from winnow.formats.reader import SampleReader
 from winnow.models.checkpoint import local_files
 from winnow.models.encoder import ModelSpec
 
+#: Bytes of a decision in the ledger, and of a vector of 512 numbers.
+LEDGER_BYTES = 30
+VECTOR_BYTES = 2 * 512
+#: What turns images and captions into vectors, weights apart.
+ENCODER_LIBRARIES = frozenset({"open_clip_torch", "pillow", "torch"})
+#: Rows per second that a model embeds on two cores.
+EMBED_RATE = 100
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -36,6 +44,12 @@ class Contract:
     decides: bool = True
     #: Fingerprint of files outside the pool that the result depends on.
     version: str = ""
+    #: Distributions whose version decides what is computed and stored.
+    libraries: frozenset[str] = frozenset()
+    #: Rows per second, where these settings make it another than the step's own.
+    rate: int | None = None
+    #: Bytes that the step stores for each row that enters.
+    row_bytes: int = LEDGER_BYTES
 
 
 @dataclass(frozen=True)
@@ -100,15 +114,6 @@ class Reuse:
 
     settings: Any
     same_rows: bool
-
-
-@dataclass(frozen=True)
-class Step:
-    """One kind of step."""
-
-    contract: Callable[[Any], Contract]
-    run: Callable[[Context], Outcome]
-    reuse: Callable[[Any], Reuse | None] = lambda config: None
 
 
 #: DECISIONS, and whether the row is rejected instead of decided.

@@ -48,6 +48,8 @@ class SparkEngine(Relations):
         super().__init__(open_session(options), options)
         given = options.scratch
         self._scratch = Path(given, f"winnow-{uuid.uuid4().hex}") if given else scratch
+        # A run that was killed has left its numbered folders there.
+        remove(self._scratch)
         self._numbers = itertools.count()
         self._kept: list[DataFrame] = []
         self._peak = self._context.accumulator(0.0, PeakParam())

@@ -14,6 +14,7 @@ from winnow.pages.closed_sql import identifier, literal
 from winnow.pages.database import Rows
 from winnow.reports.database import RunDatabase
 from winnow.reports.pool_sql import RunPool, sample_names
+from winnow.reports.run_sql import provided_vectors
 
 #: Before the name of a step, for a column that a run adds.
 ADDED = "winnow_"
@@ -199,8 +200,9 @@ class KeptRows:
             joins.append(f"LEFT JOIN ({rows}) s{number} USING (uid)")
         if vectors:
             shown += [f"v.{name}" for name in VECTORS]
-            last = "(SELECT step FROM steps WHERE kind = 'embed' ORDER BY position "
-            last += "DESC LIMIT 1)"
+            markers = self._database.markers
+            embedded = [m.step for m in markers if provided_vectors(m)]
+            last = literal(embedded[-1]) if embedded else "NULL"
             joins.append(
                 f"LEFT JOIN (FROM vectors WHERE step = {last}) v ON v.uid = p.uid"
             )

@@ -12,12 +12,14 @@ from winnow.formats.outputs import SUBSET, datacomp_subset
 from winnow.reports.export.kept_rows import REPEATS, KeptRows
 
 
-def write_uids(rows: KeptRows, file: Path, *, as_text: bool) -> int:
+def write_uids(rows: KeptRows, file: Path, shard_rows: int) -> int:
     """Write uids, sorted, each as often as its row was drawn; return how many.
 
     A NumPy array of dtype "u8,u8", 16 bytes a uid, which is what DataComp's resharder
-    searches; or text. Raises ConfigError if a uid is no 128-bit number in hexadecimal.
+    searches; or text, if the file ends in .txt. `shard_rows` is not used. Raises
+    ConfigError if a uid is no 128-bit number in hexadecimal.
     """
+    as_text = file.suffix == ".txt"
     return _write_text(rows, file) if as_text else _write_subset(rows, file)
 
 

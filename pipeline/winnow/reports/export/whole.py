@@ -20,7 +20,7 @@ def written_whole(target: Path) -> Iterator[Path]:
     if target.exists():
         raise ConfigError(f"{target} exists; name another place with --out")
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.tmp")
+    beside = target.with_name(f".writing-{target.name}")
     _remove(beside)
     try:
         yield beside

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from winnow.config.registry import shown
 from winnow.pages.answers import Answer, Section, score
 from winnow.pages.charts import draw
 from winnow.pages.closed_sql import literal
@@ -12,18 +13,6 @@ from winnow.reports.page.context import Gallery, Source, gallery
 
 _BARS = 36
 _SHOWN = 6
-
-#: What a step's score is; others are called so.
-_SCORES = {
-    "semantic": "similarity to the nearest earlier row",
-    "minhash": "Jaccard similarity to the row kept for it",
-    "score": "alignment of image and caption",
-    "prototypes": "distance to the nearest centroid",
-    "complexity": "distance to the cluster's centroid",
-    "random": "draw by uid hash",
-    "uniform": "draw by uid hash",
-}
-_NO_SCALE = ("exact", "rules")
 
 
 def deciding(source: Source) -> list[Section]:
@@ -38,14 +27,15 @@ def deciding(source: Source) -> list[Section]:
 
 def _step(source: Source, steps: Answer, place: int) -> Section:
     step, kind = steps.rows[place]["step"], steps.rows[place]["kind"]
+    about = shown(kind)
     where = f"step = {literal(step)}"
     spread = source.ask(
         "SELECT count(score) AS scored, min(score) AS low, max(score) AS high, "
         "count(DISTINCT threshold) AS cuts, min(threshold) AS cut, "
         f"max(threshold) AS highest_cut FROM ledger WHERE {where} AND isfinite(score)"
     )
-    scaled = bool(spread.rows[0]["scored"]) and kind not in _NO_SCALE
-    scale = _SCORES.get(kind, "score")
+    scaled = bool(spread.rows[0]["scored"]) and about.graded
+    scale = about.scale
     reasons = source.ask(
         "SELECT reason, keep, count(*) AS rows, min(score) AS low, max(score) AS high "
         f"FROM ledger WHERE {where} GROUP BY ALL ORDER BY keep, rows DESC, reason"
@@ -57,9 +47,9 @@ def _step(source: Source, steps: Answer, place: int) -> Section:
         "steps": steps,
         "row": place,
         "scale": scale,
-        "style": "score" if kind not in _NO_SCALE else "plain",
-        "greedy": kind == "semantic",
-        "one_cut": spread.rows[0]["cuts"] <= 1 and kind != "rules",
+        "style": "score" if about.graded else "plain",
+        "note": about.note,
+        "one_cut": spread.rows[0]["cuts"] <= 1 and about.one_cut,
         "spread": spread if scaled else None,
         "reasons": reasons,
         "histogram": _histogram(source, where, spread.rows[0], scale)

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from winnow.config.registry import shown
 from winnow.pages.answers import Answer, Section
 from winnow.pages.closed_sql import identifier, literal
 from winnow.reports.page.context import Source
@@ -104,13 +105,14 @@ def captions(source: Source) -> Section | None:
     if pool is None or pool.columns.text not in pool.schema.names:
         return None
     text = identifier(pool.columns.text or "")
+    by_text = _by_text(source)
     groups = source.ask(
         "SELECT d.kept_twin, d.step, count(*) AS copies, min(d.similarity) AS least "
-        f"FROM duplicates d WHERE {_OF_TEXT} GROUP BY ALL "
+        f"FROM duplicates d WHERE {by_text} GROUP BY ALL "
         f"ORDER BY copies DESC, d.kept_twin LIMIT {_TEXTS}"
     )
-    of_text = f"({_OF_TEXT}) AND similarity < 1 ORDER BY similarity, uid LIMIT {_TEXTS}"
-    drawn = f"NOT coalesce({_OF_TEXT}, false) ORDER BY md5(uid), uid LIMIT {_COMPARED}"
+    of_text = f"({by_text}) AND similarity < 1 ORDER BY similarity, uid LIMIT {_TEXTS}"
+    drawn = f"NOT coalesce({by_text}, false) ORDER BY md5(uid), uid LIMIT {_COMPARED}"
     differ = f"WHERE a.{text} IS DISTINCT FROM b.{text}"
     frequent = source.ask(
         f"SELECT left({text}, {_CAPTION}) AS caption, count(*) AS rows, "
@@ -131,9 +133,13 @@ def captions(source: Source) -> Section | None:
 
 
 _ASKED = ("pairs", "frequent", "others")
-_OF_TEXT = (
-    "step IN (SELECT step FROM steps WHERE kind = 'minhash') OR reason LIKE '%caption%'"
-)
+
+
+def _by_text(source: Source) -> str:
+    """Return the condition of rows that went for what their captions say."""
+    markers = source.pictures.database.markers
+    steps = [literal(m.step) for m in markers if shown(m.kind).texts]
+    return f"step IN ({', '.join(['NULL', *steps])}) OR reason LIKE '%caption%'"
 
 
 class Differences(Answer):

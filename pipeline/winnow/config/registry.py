@@ -1,0 +1,295 @@
+"""Every kind of step and of score, said once: what it is, and where its parts are.
+
+Recipes, flows, reports and the app ask here; nothing else lists kinds. Parts are named,
+not imported: a report that wants to know what a score means loads no step.
+
+Other packages add theirs by entry points of the groups `winnow.steps` (each names a
+`Step`) and `winnow.scores` (a `Score`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from winnow.core.errors import ConfigError
+from winnow.core.extensions import Registry, load_part
+
+#: The step that every run begins with; it has no section of its own.
+INDEX = "index"
+#: The step before `apply` in a run that has a file of overrides; no section either.
+OVERRIDES = "overrides"
+#: The step that writes the result; it stands last.
+APPLY = "apply"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How reports tell of a step's decisions.
+
+    scale: what the score is, in words. graded: whether scores are worth a histogram.
+    one_cut: whether one threshold holds for all rows.
+    ranked: whether `explain` says how many rows score higher.
+    high_first: whether high scores are kept, where no `keep_high` or `keep` says so.
+    twins: where the row that a dropped one is like stands.
+    texts: whether what it drops are texts to be shown side by side.
+    note: what the page adds to the step's section.
+    remedy: which setting would have kept a row, a function of (run, marker, entry), as
+    those in `reports.remedies`, that returns words or None.
+    """
+
+    scale: str = "score"
+    graded: bool = True
+    one_cut: bool = True
+    ranked: bool = False
+    high_first: bool = True
+    twins: Literal["in the run", "in an evaluation set"] = "in the run"
+    texts: bool = False
+    note: str = ""
+    remedy: Any = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of step.
+
+    name: what recipes and ledgers call it.
+    version: raised when the step decides otherwise for the same rows and settings; runs
+    made under another version are made again.
+    module: name of the module with `contract(config)`, `run(context)` and, where work
+    of an earlier run may be taken over, `reuse(config)`.
+    section: its settings, a model that derives from `config.section.StepConfig`, itself
+    or by name (`module:Class`). None: it has no section.
+    rate: rows per second on two cores, for `winnow plan`; an order of magnitude.
+    gives: for each artifact it provides, what a recipe has to say to have it.
+    """
+
+    name: str
+    version: int
+    module: str
+    section: Any = None
+    rate: int = 100_000
+    gives: Mapping[str, str] = field(default_factory=dict)
+    shown: Shown = Shown()
+
+    def contract(self, config: Any) -> Any:
+        """Return what the step reads and provides under given settings."""
+        return load_part(f"{self.module}:contract")(config)
+
+    def run(self, context: Any) -> Any:
+        """Run the step."""
+        return load_part(f"{self.module}:run")(context)
+
+    def reuse(self, config: Any) -> Any:
+        """Return when work of an earlier run still holds; None: never."""
+        load_part(f"{self.module}:run")
+        find = getattr(sys.modules[self.module], "reuse", None)
+        return None if find is None else find(config)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One way for the step `score` to score pairs of image and caption.
+
+    name: what `score.method` calls it.
+    version: raised when it scores the same pairs otherwise.
+    score: a function of (context, pairs, term) that returns `steps.score_terms.Scored`.
+    options: model of `score.options`, itself or by name. None: it has no options.
+    variant: what has to be embedded beside the pairs: their images mirrored, or their
+    captions without digits. target: whether it needs `score.target`.
+    draws: whether it depends on the recipe's seed.
+    """
+
+    name: str
+    version: int
+    score: Any
+    options: Any = None
+    variant: Literal["mirrored", "no_digits"] | None = None
+    target: bool = False
+    draws: bool = False
+
+
+def _own(name: str, section: str | None, rate: int, **more: Any) -> Step:
+    """Return a step of Winnow's own, whose file has its name."""
+    named = f"winnow.config.{section}" if section else None
+    version = more.pop("version", 1)
+    return Step(name, version, f"winnow.steps.{name}", named, rate, **more)
+
+
+_REMEDIES = "winnow.reports.remedies"
+_DRAW = "draw by uid hash"
+
+# Rates as measured by benchmarks/scale.py (1 M × 256) and, for what reads images, on
+# the clip art of the tests.
+STEPS: Registry[Step] = Registry(
+    "winnow.steps",
+    Step,
+    (
+        _own(INDEX, None, 100_000),
+        _own(
+            "exact",
+            "steps:ExactConfig",
+            50_000,
+            shown=Shown(graded=False, remedy=f"{_REMEDIES}:exact"),
+        ),
+        _own(
+            "decontaminate",
+            "filter_steps:DecontaminateConfig",
+            500,
+            shown=Shown(
+                twins="in an evaluation set", remedy=f"{_REMEDIES}:decontaminate"
+            ),
+        ),
+        _own(
+            "rules",
+            "steps:RulesConfig",
+            20_000,
+            shown=Shown(graded=False, one_cut=False, remedy=f"{_REMEDIES}:rules"),
+        ),
+        _own(
+            "minhash",
+            "steps:MinhashConfig",
+            50_000,
+            shown=Shown(
+                "Jaccard similarity to the row kept for it",
+                texts=True,
+                remedy=f"{_REMEDIES}:minhash",
+            ),
+        ),
+        _own(
+            "embed",
+            "steps:EmbedConfig",
+            100,
+            gives={
+                "image_vectors": "embed (with image among its modalities)",
+                "text_vectors": "embed (with text among its modalities)",
+            },
+        ),
+        _own("cluster", "steps:ClusterConfig", 50_000, gives={"clusters": "cluster"}),
+        _own(
+            "semantic",
+            "steps:SemanticConfig",
+            100_000,
+            shown=Shown(
+                "similarity to the nearest earlier row",
+                note="Rows beyond the cut that were kept are nearest to one that had "
+                "gone itself.",
+                remedy=f"{_REMEDIES}:semantic",
+            ),
+        ),
+        _own(
+            "prototypes",
+            "steps:PrototypesConfig",
+            500_000,
+            shown=Shown(
+                "distance to the nearest centroid",
+                ranked=True,
+                remedy=f"{_REMEDIES}:best",
+            ),
+        ),
+        _own(
+            "complexity",
+            "steps:ComplexityConfig",
+            500_000,
+            shown=Shown(
+                "distance to the cluster's centroid", remedy=f"{_REMEDIES}:quota"
+            ),
+        ),
+        _own(
+            "score",
+            "filter_steps:ScoreConfig",
+            200_000,
+            gives={"scores": "score (with keep_fraction: 1.0 to keep all rows)"},
+            shown=Shown(
+                "alignment of image and caption",
+                ranked=True,
+                remedy=f"{_REMEDIES}:best",
+            ),
+        ),
+        _own(
+            "soft_cap",
+            "filter_steps:SoftCapConfig",
+            100_000,
+            shown=Shown(remedy=f"{_REMEDIES}:soft_cap"),
+        ),
+        _own(
+            "random",
+            "steps:RandomConfig",
+            300_000,
+            shown=Shown(
+                _DRAW, ranked=True, high_first=False, remedy=f"{_REMEDIES}:best"
+            ),
+        ),
+        _own(
+            "uniform",
+            "steps:UniformConfig",
+            300_000,
+            shown=Shown(_DRAW, high_first=False, remedy=f"{_REMEDIES}:quota"),
+        ),
+        _own(
+            "custom",
+            "steps:CustomConfig",
+            10_000,
+            shown=Shown(ranked=True, remedy=f"{_REMEDIES}:best"),
+        ),
+        _own(OVERRIDES, None, 300_000, shown=Shown(remedy=f"{_REMEDIES}:overrides")),
+        _own(APPLY, "steps:ApplyConfig", 20_000),
+    ),
+)
+
+_TERMS = "winnow.steps.score_terms"
+SCORES: Registry[Score] = Registry(
+    "winnow.scores",
+    Score,
+    (
+        Score("alignment", 1, f"{_TERMS}:alignment"),
+        Score(
+            "alignment_mirrored",
+            1,
+            f"{_TERMS}:changed_alignment",
+            variant="mirrored",
+        ),
+        Score(
+            "alignment_no_digits",
+            1,
+            f"{_TERMS}:changed_alignment",
+            variant="no_digits",
+        ),
+        Score("neg_clip_loss", 1, f"{_TERMS}:neg_clip_loss_of", draws=True),
+        Score("norm_sim", 1, f"{_TERMS}:norm_sim", target=True),
+    ),
+)
+
+
+def step_of(kind: str) -> Step:
+    """Return a kind of step; raises ConfigError if there is none of that name."""
+    step = STEPS.get(kind)
+    if step is None:
+        raise ConfigError(f"there is no step '{kind}'; is its package installed?")
+    return step
+
+
+def score_of(method: str) -> Score:
+    """Return a kind of score; raises ConfigError if there is none of that name."""
+    score = SCORES.get(method)
+    if score is None:
+        raise ConfigError(f"there is no score '{method}'; is its package installed?")
+    return score
+
+
+def shown(kind: str) -> Shown:
+    """Return how to tell of a step, also where its package is no longer installed."""
+    step = STEPS.get(kind)
+    return Shown() if step is None else step.shown
+
+
+def has_section(kind: str) -> bool:
+    """Whether recipes may hold a section of this name, for a step of this kind."""
+    return kind in STEPS and kind not in (INDEX, OVERRIDES)
+
+
+def sections() -> list[str]:
+    """Return the names that steps have in recipes."""
+    return [name for name in STEPS.names() if name not in (INDEX, OVERRIDES)]
