@@ -10,7 +10,7 @@ Other packages add theirs by entry points of the groups `winnow.steps` (each nam
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -283,6 +283,19 @@ def shown(kind: str) -> Shown:
     """Return how to tell of a step, also where its package is no longer installed."""
     step = STEPS.get(kind)
     return Shown() if step is None else step.shown
+
+
+def packages_of(kinds: Iterable[str], methods: Iterable[str]) -> list[str]:
+    """Return the packages of others that these steps and scores stand in.
+
+    An engine whose workers are elsewhere sends them along.
+    """
+    parts = [step_of(kind).module for kind in kinds]
+    for method in methods:
+        score = score_of(method).score
+        parts.append(score if isinstance(score, str) else score.__module__)
+    names = {part.partition(":")[0].partition(".")[0] for part in parts}
+    return sorted(names - {"winnow"})
 
 
 def has_section(kind: str) -> bool:

@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from winnow.config.model import ModelConfig
-from winnow.config.registry import has_section, sections, step_of
+from winnow.config.registry import has_section, packages_of, sections, step_of
 from winnow.config.section import StepConfig
 from winnow.core.engine import DRIVER_ROWS
 from winnow.core.errors import ConfigError, did_you_mean
@@ -99,6 +99,13 @@ class RunConfig(_Frozen):
     def section(self, step: str) -> StepConfig:
         """Return the settings of a step instance."""
         return self.sections[step]
+
+    @property
+    def packages(self) -> list[str]:
+        """The packages of others that its steps and scores stand in."""
+        parts = (getattr(section, "parts", ()) for section in self.sections.values())
+        methods = {part.method for terms in parts for part in terms}
+        return packages_of({kind_of(step) for step in self.steps}, methods)
 
     def as_recipe(self) -> dict[str, Any]:
         """Return the recipe as plain values, every default written out."""

@@ -39,6 +39,7 @@ def _spark_options(config: RunConfig | LakeConfig, session: Any) -> SparkOptions
         scratch=engine.scratch,
         conf={name: spark_text(value) for name, value in engine.spark.items()},
         ship=_model_files(config) if isinstance(config, RunConfig) else (),
+        packages=config.packages if isinstance(config, RunConfig) else (),
         session=session,
     )
 

@@ -11,20 +11,23 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-_PACKAGE = Path(__file__).resolve().parents[2]
+#: This package, as it is installed here.
+PACKAGE = Path(__file__).resolve().parents[2]
 # The oldest time that a zip archive can hold.
 _NO_TIME = (1980, 1, 1, 0, 0, 0)
 
 
-def pack_code(folder: str | os.PathLike[str]) -> Path:
-    """Write the modules of this package, as installed here, to a zip in `folder`.
+def pack_code(folder: str | os.PathLike[str], source: Path = PACKAGE) -> Path:
+    """Write a package's modules, as installed here, to a zip in `folder`.
 
-    The name holds the content's digest, so that two versions never take each other's
-    place in one session. Returns the archive's path.
+    source: the package's folder, or the file of a module alone; this package's if it is
+    not given. The archive's name holds the content's digest, so that two versions never
+    take each other's place in one session. Returns the archive's path.
     """
-    files = sorted(_PACKAGE.rglob("*.py"))
-    place = Path(folder) / f"winnow-code-{digest(files, _PACKAGE)[:16]}.zip"
-    return _pack(files, _PACKAGE.parent, place, zipfile.ZIP_DEFLATED)
+    files = sorted(source.rglob("*.py")) if source.is_dir() else [source]
+    inner = digest(files, source.parent)[:16]
+    place = Path(folder) / f"{source.stem}-code-{inner}.zip"
+    return _pack(files, source.parent, place, zipfile.ZIP_DEFLATED)
 
 
 def pack_path(source: Path, place: Path) -> Path:

@@ -43,6 +43,8 @@ class SparkOptions:
     conf: Mapping[str, str] = field(default_factory=dict)
     #: Folders and files that the workers are sent.
     ship: Sequence[str] = ()
+    #: Packages of others whose code the workers run.
+    packages: Sequence[str] = ()
     session: Any = None
 
 
@@ -55,7 +57,7 @@ def open_session(options: SparkOptions) -> SparkSession:
     from pyspark.sql import SparkSession
 
     found = options.session or SparkSession.getActiveSession() or _started(options)
-    ship_code(found)
+    ship_code(found, options.packages)
     for path in options.ship:
         ship_path(found, path)
     session = found.newSession()

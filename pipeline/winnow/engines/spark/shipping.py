@@ -10,13 +10,21 @@ import atexit
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.shipped import shipped_name
-from winnow.engines.spark.archives import digest, files_of, pack_code, pack_path
+from winnow.engines.spark.archives import (
+    PACKAGE,
+    digest,
+    files_of,
+    pack_code,
+    pack_path,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -25,20 +33,35 @@ if TYPE_CHECKING:
 _SENT: dict[tuple[str, str], str] = {}
 
 
-def ship_code(session: SparkSession) -> None:
-    """Send this package to all workers, once for each session.
+def ship_code(session: SparkSession, packages: Iterable[str] = ()) -> None:
+    """Send this package, and others that a recipe's steps are of, to all workers.
 
-    Workers on this machine (`local[…]`) share the driver's path instead.
+    Each once for each session. Workers on this machine (`local[…]`) share the driver's
+    path instead. Raises ConfigError if a package is not to be found here.
     """
     context = session.sparkContext
-    if _is_local(context.master) or (context.applicationId, "code") in _SENT:
+    if _is_local(context.master):
         return
-    archive = pack_code(_outbox())
-    before = list(sys.path)
-    context.addPyFile(str(archive))
-    # The driver goes on with its own files: an archive has no recipes, no models.
-    sys.path[:] = before
-    _SENT[context.applicationId, "code"] = str(archive)
+    for name in ("winnow", *packages):
+        key = (context.applicationId, f"code of {name}")
+        if key in _SENT:
+            continue
+        source = PACKAGE if name == PACKAGE.name else _source_of(name)
+        archive = pack_code(_outbox(), source)
+        before = list(sys.path)
+        context.addPyFile(str(archive))
+        # The driver goes on with its own files: an archive has no recipes, no models.
+        sys.path[:] = before
+        _SENT[key] = str(archive)
+
+
+def _source_of(package: str) -> Path:
+    """Return the folder of a package, or the file of a module alone."""
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ConfigError(f"{package}: its modules cannot be sent to Spark's workers")
+    file = Path(spec.origin)
+    return file.parent if file.name == "__init__.py" else file
 
 
 def ship_path(session: SparkSession, path: str) -> None:
