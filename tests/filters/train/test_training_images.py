@@ -5,9 +5,15 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
 from winnow.filters.train.augment import augmented
-from winnow.filters.train.images import FeatureImages, FileImages, JoinedImages
+from winnow.filters.train.images import (
+    FeatureImages,
+    FileImages,
+    JoinedImages,
+    frozen_encoder,
+)
 from winnow.filters.train.recipe import Augmentation
 from winnow.models.preprocess import Preprocessing
 
@@ -93,3 +99,77 @@ def test_a_large_image_only_becomes_smaller():
     image = Image.new("RGB", (2001, 1000))
     for n in range(8):
         assert augmented(image, Augmentation(resize=1.0), str(n), "s").width <= 2001
+
+
+@pytest.fixture(scope="module")
+def timm_model():
+    """Return an untrained model whose trunk has batch norms that fold, as if trained."""
+    from winnow.models.torchvision_ops import ensure_torchvision
+
+    ensure_torchvision()
+    import open_clip
+    import torch
+    from open_clip.model import set_model_preprocess_cfg
+
+    from tests.conftest import PREPROCESS, TEXT
+
+    torch.manual_seed(2)
+    vision = {
+        "timm_model_name": "resnet10t",
+        "timm_pool": "",
+        "timm_proj": "linear",
+        "image_size": 32,
+    }
+    model = open_clip.CLIP(embed_dim=24, vision_cfg=vision, text_cfg=TEXT)
+    generator = torch.Generator().manual_seed(3)
+    for module in model.visual.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the mean of all batches
+    model.visual.train()
+    with torch.no_grad():  # its batch norms learn what they would be given
+        for _ in range(6):
+            model.visual(torch.randn((4, 3, 32, 32), generator=generator))
+    model.eval()
+    set_model_preprocess_cfg(model, {**PREPROCESS, "size": 32, "mode": "RGB"})
+    return model
+
+
+# 8 bits of mantissa in bfloat16, 11 in float16; a GPU's float16 is simulated on the CPU.
+@pytest.mark.parametrize(
+    ("precision", "within"), [("float32", 1e-4), ("bfloat16", 0.1), ("float16", 0.01)]
+)
+@pytest.mark.parametrize("part", ["visual", "visual.trunk"])
+def test_a_frozen_part_computes_in_every_precision(timm_model, part, precision, within):
+    import torch
+
+    encoder = frozen_encoder(timm_model, part, precision, 10**6)
+    pixels = np.random.default_rng(5).integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
+    features = encoder.image_features(pixels)
+    scaled = pixels / 255 - timm_model.visual.preprocess_cfg["mean"]
+    scaled = scaled / timm_model.visual.preprocess_cfg["std"]
+    tower = timm_model.visual if part == "visual" else timm_model.visual.trunk
+    with torch.inference_mode():
+        own = tower(torch.from_numpy(scaled).float().permute(0, 3, 1, 2)).numpy()
+    assert np.abs(own).max() > 0.01
+    assert np.abs(features - own).max() <= within * np.abs(own).max()
+
+
+def test_a_frozen_part_runs_folded_and_leaves_the_model_alone(timm_model):
+    import torch
+
+    before = {name: value.clone() for name, value in timm_model.state_dict().items()}
+    encoder = frozen_encoder(timm_model, "visual.trunk", "bfloat16", 10**6)
+    running = encoder._model.visual
+
+    def norms(tower) -> int:
+        return sum(isinstance(m, torch.nn.BatchNorm2d) for m in tower.modules())
+
+    assert norms(running) <= 1 < norms(timm_model.visual.trunk)
+    convolutions = [m for m in running.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert {conv.weight.dtype for conv in convolutions} == {torch.bfloat16}
+    calls = []
+    running.register_forward_hook(lambda *_: calls.append(1))
+    encoder.image_features(np.zeros((1, 32, 32, 3), np.uint8))
+    assert calls == [1]
+    after = timm_model.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)

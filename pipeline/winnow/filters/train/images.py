@@ -154,19 +154,21 @@ def frozen_encoder(model: Any, part: str, precision: str, max_pixels: int) -> En
         dim = tower(torch.zeros(1, 3, preprocess.height, preprocess.width)).shape[-1]
 
     class _ImagesOnly(torch.nn.Module):
-        visual = tower
+        def __init__(self) -> None:
+            super().__init__()
+            # Of the instance: the encoder puts a folded and cast tower in its place,
+            # which an attribute of the class would hide.
+            self.visual = tower
 
         def encode_image(self, pixels: Any) -> Any:
             return self.visual(pixels)
 
-    shell = _ImagesOnly()
-    shell.visual = tower
     spec = ModelSpec(part, precision=precision, max_pixels=max_pixels)
 
     def no_tokens(texts: list[str]) -> Any:
         raise NotImplementedError("this encoder has no text tower")
 
-    return Encoder(spec, Checkpoint(shell, no_tokens, int(dim), Path(part)))
+    return Encoder(spec, Checkpoint(_ImagesOnly(), no_tokens, int(dim), Path(part)))
 
 
 @dataclass(frozen=True)
