@@ -103,7 +103,7 @@ def test_a_large_image_only_becomes_smaller():
 
 @pytest.fixture(scope="module")
 def timm_model():
-    """Return an untrained model whose trunk has batch norms that fold, as if trained."""
+    """Return an untrained model whose trunk has batch norms that fold."""
     from winnow.models.torchvision_ops import ensure_torchvision
 
     ensure_torchvision()
@@ -134,7 +134,7 @@ def timm_model():
     return model
 
 
-# 8 bits of mantissa in bfloat16, 11 in float16; a GPU's float16 is simulated on the CPU.
+# 8 bits of mantissa in bfloat16, 11 in float16, which a CPU computes as well.
 @pytest.mark.parametrize(
     ("precision", "within"), [("float32", 1e-4), ("bfloat16", 0.1), ("float16", 0.01)]
 )
@@ -143,7 +143,7 @@ def test_a_frozen_part_computes_in_every_precision(timm_model, part, precision, 
     import torch
 
     encoder = frozen_encoder(timm_model, part, precision, 10**6)
-    pixels = np.random.default_rng(5).integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
+    pixels = np.random.default_rng(5).integers(0, 256, (5, 32, 32, 3), np.uint8)
     features = encoder.image_features(pixels)
     scaled = pixels / 255 - timm_model.visual.preprocess_cfg["mean"]
     scaled = scaled / timm_model.visual.preprocess_cfg["std"]
