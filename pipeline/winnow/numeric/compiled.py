@@ -8,35 +8,48 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import cache
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, overload
 
 import numba
-from numba.misc.appdirs import AppDirs
+
+try:
+    from winnow.numeric.kept_code import keep
+except (ImportError, AttributeError):  # a Numba whose private parts are others
+    keep = None  # type: ignore[assignment]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
+#: Set, kernels are compiled by Numba's public decorator alone, and nothing is kept.
+PLAIN = "WINNOW_PLAIN_KERNELS"
 
-def compiled(function: Kernel) -> Kernel:
+
+@overload
+def compiled(function: Kernel) -> Kernel: ...
+
+
+@overload
+def compiled(*, inline: Literal["always"]) -> Callable[[Kernel], Kernel]: ...
+
+
+def compiled(
+    function: Any = None, *, inline: Literal["never", "always"] = "never"
+) -> Any:
     """Compile `function` on its first call and keep the machine code on disk.
 
-    The stored code is renewed when the function's own file changes, not when one that
-    it calls into does: after editing such a kernel, remove the `__pycache__` folders.
+    inline: `always` puts its statements into every kernel that calls it.
+
+    What is kept is made again when the function's file changes, or one of the package
+    that it imports from. Where there is no place to keep it, it is compiled in every
+    process. With `NUMBA_DISABLE_JIT=1` the function stays plain Python.
     """
-    return cast(Kernel, numba.njit(cache=_can_keep(), nogil=True)(function))
+    if function is None:
+        return lambda plain: compiled_as(plain, inline)
+    return compiled_as(function, inline)
 
 
-@cache
-def _can_keep() -> bool:
-    """Return whether there is a place for machine code.
-
-    A cluster's workers import this package from a zip archive. Numba then writes below
-    the user's cache folder, and fails where a container's user has none.
-    """
-    if os.path.exists(__file__):
-        return True
-    try:
-        os.makedirs(AppDirs("numba", False).user_cache_dir, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(AppDirs("numba", False).user_cache_dir, os.W_OK)
+def compiled_as(function: Kernel, inline: str) -> Kernel:
+    """Compile `function`; see `compiled`."""
+    kernel: Kernel = numba.njit(nogil=True, inline=inline)(function)
+    if keep is not None and not os.environ.get(PLAIN):
+        keep(kernel, function)
+    return kernel

@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint32, uint64, uintp
+from numba import uint32, uint64, uintp
+
+from winnow.numeric.compiled import compiled
 
 Scheme = Literal["affine32", "legacy", "affine64"]
 
@@ -54,7 +56,7 @@ def parameters(
     return half * kind(2) + kind(1), summands
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def affine32(
     hashes: npt.NDArray[np.uint64],
     bounds: npt.NDArray[np.int64],
@@ -94,7 +96,7 @@ def affine32(
                 out[row, k] = min(out[row, k], x0, x1, x2, x3, x4, x5, x6, x7)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def affine64(
     hashes: npt.NDArray[np.uint64],
     bounds: npt.NDArray[np.int64],
@@ -122,7 +124,7 @@ def affine64(
                 out[row, k] = min(out[row, k], x0, x1, x2, x3)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def legacy(
     hashes: npt.NDArray[np.uint64],
     bounds: npt.NDArray[np.int64],
@@ -145,7 +147,7 @@ def legacy(
                 out[row, k] = min(out[row, k], x0, x1, x2, x3)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _reduced(x: Any) -> Any:
     """Return the low half of x mod 2⁶¹ − 1, without a branch or a division.
 

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint64
+from numba import uint64
 from scipy.integrate import quad
+
+from winnow.numeric.compiled import compiled
 
 #: Rows are told apart by the low bits of a 64-bit sort key.
 MAX_ROWS = 1 << 32
@@ -82,7 +84,7 @@ def band_key(signature: npt.NDArray[Any], band: int, rows: int) -> bytes:
     return bytes(signature[band * rows : (band + 1) * rows].byteswap().data)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _digest(
     signatures: npt.NDArray[Any], rows: int, out: npt.NDArray[np.uint64]
 ) -> None:
@@ -161,7 +163,7 @@ def buckets(
     return Buckets(np.cumsum(sizes), members, band.astype(np.int16))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _runs(
     order: npt.NDArray[np.uint64], digests: npt.NDArray[np.uint64], bits: np.uint64
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
@@ -186,7 +188,7 @@ def _runs(
     return lengths[:runs], out[:at]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _split(
     rows: npt.NDArray[np.uint64],
     digests: npt.NDArray[np.uint64],

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from winnow.numeric.compiled import compiled
 
 
 def components(
@@ -42,8 +43,8 @@ def join(
     _join(parents, left, right)
 
 
-@njit(nogil=True, cache=True)
-def root_of(parents: npt.NDArray[np.int64], node: int) -> int:
+@compiled
+def root_of(parents: npt.NDArray[np.int64], node: Any) -> Any:
     """Return the root of `node`, halving the path to it."""
     while parents[node] != node:
         parents[node] = parents[parents[node]]
@@ -51,7 +52,7 @@ def root_of(parents: npt.NDArray[np.int64], node: int) -> int:
     return node
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _join(
     parents: npt.NDArray[np.int64], left: npt.NDArray[Any], right: npt.NDArray[Any]
 ) -> None:
@@ -63,7 +64,7 @@ def _join(
             parents[a] = b
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def flatten(parents: npt.NDArray[np.int64]) -> None:
     """Point every node straight at its root."""
     # A parent is never larger than its node, so it is flat when its node's turn comes.

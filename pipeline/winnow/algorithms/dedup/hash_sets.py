@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint64
+from numba import uint64
+
+from winnow.numeric.compiled import compiled
 
 Hashes = npt.NDArray[np.uint64]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def cleared(table: Hashes, count: int) -> tuple[Hashes, int]:
     """Return an empty table that takes `count` hashes, and the mask of its slots.
 
@@ -31,7 +33,7 @@ def cleared(table: Hashes, count: int) -> tuple[Hashes, int]:
     return table, size - 1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def slot_of(table: Hashes, mask: int, value: np.uint64) -> Any:
     """Return the slot that holds `value`, or the empty one where it belongs.
 
@@ -44,7 +46,7 @@ def slot_of(table: Hashes, mask: int, value: np.uint64) -> Any:
     return slot
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def insert(table: Hashes, mask: int, value: np.uint64) -> bool:
     """Add `value`; say whether it was new."""
     filed = max(value, uint64(1))
@@ -57,7 +59,7 @@ def insert(table: Hashes, mask: int, value: np.uint64) -> bool:
     return new
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def contains(table: Hashes, mask: int, value: np.uint64) -> bool:
     """Say whether `value` is in the table."""
     filed = max(value, uint64(1))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from winnow.algorithms.dedup.hash_sets import cleared, contains, insert
 from winnow.algorithms.dedup.minhash import shingle_sets
 from winnow.algorithms.dedup.shingle_hashes import Unit
+from winnow.numeric.compiled import compiled
 
 # Pairs whose sets are in memory at a time, per thread.
 _PAIRS_AT_ONCE = 1 << 17
@@ -86,12 +86,12 @@ def _taken(
     return pa.chunked_array(parts, texts.type)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def jaccard(
     bounds: npt.NDArray[np.int64],
     hashes: npt.NDArray[np.uint64],
-    left: npt.NDArray[np.uint32],
-    right: npt.NDArray[np.uint32],
+    left: npt.NDArray[np.integer[Any]],
+    right: npt.NDArray[np.integer[Any]],
 ) -> npt.NDArray[np.float64]:
     """Return the exact Jaccard similarity of sets `left[i]` and `right[i]`.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from winnow.algorithms.dedup.lanes import (
@@ -20,6 +20,7 @@ from winnow.algorithms.dedup.lanes import (
     spans_of,
     store,
 )
+from winnow.numeric.compiled import compiled
 
 _INITIAL = np.array(
     [0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0], dtype=np.uint32
@@ -85,7 +86,7 @@ def _compress(typing: Any, spans: Any, first: Any, block: Any, state: Any) -> An
     return types.void(*arguments), generate
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def sha1(
     text: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int32],
@@ -112,7 +113,7 @@ def sha1(
             )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _byte_swapped(word: np.uint32) -> np.uint64:
     low = (word & np.uint32(0xFF)) << np.uint32(24)
     middle = (word & np.uint32(0xFF00)) << np.uint32(8)

@@ -6,7 +6,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 from numba.extending import overload
 
 from winnow.algorithms.dedup.hash_sets import cleared, insert
@@ -23,6 +22,7 @@ from winnow.algorithms.dedup.shingling import (
 from winnow.algorithms.dedup.whitespace import squeeze
 from winnow.algorithms.dedup.xxhash import xxh32, xxh64
 from winnow.numeric import permutations
+from winnow.numeric.compiled import compiled
 
 TokenHash = Literal["sha1", "xxh32", "xxh64"]
 Unit = Literal["word", "char"]
@@ -61,7 +61,7 @@ class _Scratch(NamedTuple):
     bounds: npt.NDArray[np.int64]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _scratch(rows: Any, first: int, last: int, squeeze: bool) -> _Scratch:
     size = _BLOCK_BYTES
     for i in range(first, last):
@@ -81,7 +81,7 @@ def _scratch(rows: Any, first: int, last: int, squeeze: bool) -> _Scratch:
     )
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _block_end(rows: Any, first: int, last: int) -> int:
     """Return the end of the block that starts at row `first`: at least one row."""
     size, end = 0, first
@@ -93,7 +93,7 @@ def _block_end(rows: Any, first: int, last: int) -> int:
     return end
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _gather(rows: Any, first: int, last: int, plan: Any, scratch: Any) -> None:
     """Bring the bytes of rows `first` … `last` to `scratch.raw`, by its bounds."""
     at, base = 0, len(rows.data)
@@ -109,7 +109,7 @@ def _gather(rows: Any, first: int, last: int, plan: Any, scratch: Any) -> None:
         translate(scratch.raw, at, plan.table)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _cut(count: int, plan: Any, scratch: Any) -> int:
     """Cut `count` gathered rows into shingles; return how many there are.
 
@@ -135,7 +135,7 @@ def _cut(count: int, plan: Any, scratch: Any) -> int:
     return shingles
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _hash_block(rows: Any, first: int, last: int, plan: Any, scratch: Any) -> None:
     """Leave the hashes of rows `first` … in `scratch.hashes`, by `scratch.bounds`."""
     # All rows are copied before the first is read again: reading what is still in the
@@ -186,7 +186,7 @@ def _lower_compiled(
     return narrow if out.dtype.bitwidth == 32 else wide
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def sketch_rows(
     rows: Any, first: int, last: int, plan: Any, scheme: Any, out: Any
 ) -> None:
@@ -203,7 +203,7 @@ def sketch_rows(
         first = end
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def distinct_hashes(
     rows: Any, first: int, last: int, plan: Any, counts: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint64]:

@@ -11,17 +11,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types, uintp
+from numba import types, uintp
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from winnow.algorithms.dedup.lanes import data_of
 from winnow.algorithms.dedup.whitespace import SPACE
+from winnow.numeric.compiled import compiled
 
 Bytes = npt.NDArray[np.uint8]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def is_ascii(text: Bytes, start: int, end: int) -> bool:
     """Say whether no byte of `text[start:end]` has its high bit set."""
     seen = np.uint8(0)
@@ -47,14 +48,14 @@ def copy(typing: Any, source: Any, start: Any, count: Any, out: Any, at: Any) ->
     return types.void(source, whole, whole, out, whole), generate
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def translate(text: Bytes, end: int, table: Bytes) -> None:
     """Replace every byte of `text[:end]` by its entry in `table`."""
     for i in range(uintp(end)):
         text[i] = table[text[i]]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _white_bytes(text: Bytes, at: int, end: int) -> int:
     """Return the length of the whitespace character at `at`, or 0."""
     first, second = text[at], text[at + 1]
@@ -72,7 +73,7 @@ def _white_bytes(text: Bytes, at: int, end: int) -> int:
     return 3 if medium or ogham or ideographic else 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def whiten(text: Bytes, start: int, end: int) -> None:
     """Overwrite non-ASCII whitespace in `text[start:end]` by as many spaces as bytes.
 
@@ -86,7 +87,7 @@ def whiten(text: Bytes, start: int, end: int) -> None:
                 text[i + uintp(j)] = SPACE
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def code_points(
     text: Bytes, start: int, end: int, points: npt.NDArray[np.int32]
 ) -> int:
@@ -104,7 +105,7 @@ def code_points(
     return int(count)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def spans(
     starts: npt.NDArray[np.int32],
     units: int,

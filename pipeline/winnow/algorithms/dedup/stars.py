@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint64
+from numba import uint64
+
+from winnow.numeric.compiled import compiled
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _centre(
     members: npt.NDArray[np.uint32],
     first: int,
@@ -46,7 +48,7 @@ def _centre(
     return second_choice
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def elect(
     buckets: Any,
     active: npt.NDArray[np.int64],
@@ -79,7 +81,7 @@ def elect(
     return active[:kept], centres[:kept], pairs
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def stars(
     buckets: Any,
     active: npt.NDArray[np.int64],

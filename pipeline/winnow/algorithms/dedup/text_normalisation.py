@@ -24,10 +24,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from winnow.algorithms.dedup.shingling import is_ascii
 from winnow.algorithms.dedup.whitespace import SPACE
+from winnow.numeric.compiled import compiled
 
 RULES = ("nfkc", "case", "punctuation", "digits", "whitespace")
 
@@ -173,7 +173,7 @@ def _decoded(row: npt.NDArray[np.uint8]) -> str:
     return row.tobytes().decode("utf-8", "replace")
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _beyond(
     data: npt.NDArray[np.uint8],
     start: npt.NDArray[np.int64],

@@ -26,12 +26,13 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint64
+from numba import uint64
 
 from winnow.algorithms.dedup.banding import Buckets
 from winnow.algorithms.dedup.components import components
 from winnow.algorithms.dedup.hash_sets import cleared, slot_of
 from winnow.algorithms.dedup.stars import elect, stars
+from winnow.numeric.compiled import compiled
 
 Semantics = Literal["representatives", "components"]
 
@@ -171,7 +172,7 @@ def _compared(
     return _chosen(merged, np.argsort(_key(merged.member, merged.keeper)))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _distinct(
     keys: npt.NDArray[np.uint64], band: npt.NDArray[np.int16]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
@@ -213,7 +214,7 @@ def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verdict:
     return Verdict(keeper, jaccard, band, pairs)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _represent(
     member: npt.NDArray[np.uint32],
     keeper: npt.NDArray[np.uint32],
@@ -230,7 +231,7 @@ def _represent(
             out[row] = other
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _orphans(
     member: npt.NDArray[np.uint32],
     keeper: npt.NDArray[np.uint32],

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types, uint64
+from numba import types, uint64
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from winnow.algorithms.dedup.lanes import BLOCK, Lanes, data_of, load, store
+from winnow.numeric.compiled import compiled
 
 SPACE = 0x20
 
@@ -98,7 +99,7 @@ def _lowest(typing: Any, bits: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def squeeze(
     source: npt.NDArray[np.uint8],
     start: int,

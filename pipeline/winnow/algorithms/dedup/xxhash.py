@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from winnow.algorithms.dedup.lanes import (
@@ -25,6 +25,7 @@ from winnow.algorithms.dedup.lanes import (
     spans_of,
     store,
 )
+from winnow.numeric.compiled import compiled
 
 _PRIME32 = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F, 0x165667B1)
 _PRIME64 = (
@@ -201,7 +202,7 @@ def _finish(
     return types.void(*arguments), generate
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def xxh32(
     text: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int32],
@@ -221,7 +222,7 @@ def xxh32(
         _finish(lengths, first, accumulators, tail, out)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def xxh64(
     text: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int32],

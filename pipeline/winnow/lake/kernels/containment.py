@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint64
+from numba import uint64
 
 from winnow.lake.kernels.kmv import Kmv
 from winnow.lake.kernels.murmur3 import Hashes
+from winnow.numeric.compiled import compiled
 
 #: A position after every row's.
 NOWHERE = np.int64(2**63 - 1)
@@ -97,7 +98,7 @@ class Index:
         _count(self._rows, self._slots, hashes, counts)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _distinct(hashes: Any, places: Any, order: Any, rows: Any) -> Any:
     """Write the distinct rows, from an order of ascending `hi`; return their number."""
     hi, lo = hashes
@@ -123,7 +124,7 @@ def _distinct(hashes: Any, places: Any, order: Any, rows: Any) -> Any:
     return kept
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _compare(child: Any, parent: Any) -> Any:
     missing, matched, at = 0, 0, 0
     first_missing, first_scarcer = NOWHERE, NOWHERE
@@ -143,7 +144,7 @@ def _compare(child: Any, parent: Any) -> Any:
     return missing, matched, first_missing, first_scarcer
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _slot(rows: Any, slots: Any, hi: Any, lo: Any) -> Any:
     last = uint64(len(slots) - 1)
     at = lo & last
@@ -152,13 +153,13 @@ def _slot(rows: Any, slots: Any, hi: Any, lo: Any) -> Any:
     return at
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _fill(rows: Any, slots: Any) -> None:
     for i in range(len(rows[0])):
         slots[_slot(rows, slots, rows[0][i], rows[1][i])] = i
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _count(rows: Any, slots: Any, hashes: Any, counts: Any) -> None:
     if len(rows[0]) == 0:
         return

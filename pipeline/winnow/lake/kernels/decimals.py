@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint64
+from numba import uint64
+
+from winnow.numeric.compiled import compiled
 
 #: What the second word says of the first: an integer's sign, a double's bits, …
 POSITIVE, NEGATIVE, DOUBLE, FRACTION = 0, 1, 2, 3
@@ -40,7 +42,7 @@ def decimal_words(
     return first, second, wide
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _tenth(high: Any, low: Any) -> Any:
     """Return a 128-bit number's quotient (two words) and remainder by ten."""
     high_ten, carry = high // uint64(10), high % uint64(10)
@@ -50,7 +52,7 @@ def _tenth(high: Any, low: Any) -> Any:
     return high_ten, low_ten, lower % uint64(10)
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _stripped(high: Any, low: Any, places: Any) -> Any:
     """Take trailing zeros off a numerator as long as there are places."""
     while places > 0:
@@ -64,7 +66,7 @@ def _stripped(high: Any, low: Any, places: Any) -> Any:
     return high, low, places
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _decimal_words(values: Any, scale: Any, first: Any, second: Any, wide: Any) -> None:
     for i in range(len(values)):
         low, high = values[i, 0], values[i, 1]

@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, uint64
+from numba import uint64
 
 from winnow.lake.kernels.murmur3 import Hashes
+from winnow.numeric.compiled import compiled
 
 _TOP = np.uint64(2**64 - 1)
 
@@ -181,7 +182,7 @@ def compare(
     return Compared(out[0], out[1], out[2])
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _slot(table: Any, hi: Any, lo: Any, count: Any) -> Any:
     """Return where a hash is in the open-addressing table, or where it would go."""
     last = uint64(len(count) - 1)
@@ -192,7 +193,7 @@ def _slot(table: Any, hi: Any, lo: Any, count: Any) -> Any:
     return at
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _insert(hashes: Any, state: Any, limit: Any, table: Any, values: Any) -> Any:
     """Take hashes until the table is full; return (hashes done, entries held)."""
     done, first, held, most = state
@@ -213,7 +214,7 @@ def _insert(hashes: Any, state: Any, limit: Any, table: Any, values: Any) -> Any
     return len(hashes[0]), held
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _place(hashes: Any, kept: Any, table: Any, values: Any) -> None:
     position, count = values
     for i in range(len(hashes[0])):
@@ -222,7 +223,7 @@ def _place(hashes: Any, kept: Any, table: Any, values: Any) -> None:
         position[at], count[at] = kept[0][i], kept[1][i]
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _compare(stack: Any, pairs: Any, bag: Any, out: Any) -> None:
     bounds, hi, lo, position, count, complete = stack
     for i in range(len(pairs[0])):

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types, uint64
+from numba import types, uint64
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from winnow.numeric.compiled import compiled
 
 _C1 = np.uint64(0x87C37B91114253D5)
 _C2 = np.uint64(0x4CF5AD432745937F)
@@ -44,19 +46,19 @@ def _word(typing: Any, data: Any, at: Any) -> Any:
     return types.uint64(data, types.int64), generate
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _rotl(x: Any, bits: int) -> Any:
     return (x << uint64(bits)) | (x >> uint64(64 - bits))
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _fmix(x: Any) -> Any:
     x = (x ^ (x >> uint64(33))) * uint64(0xFF51AFD7ED558CCD)
     x = (x ^ (x >> uint64(33))) * uint64(0xC4CEB9FE1A85EC53)
     return x ^ (x >> uint64(33))
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _block(h1: Any, h2: Any, k1: Any, k2: Any) -> Any:
     h1 ^= _rotl(k1 * _C1, 31) * _C2
     h1 = (_rotl(h1, 27) + h2) * uint64(5) + uint64(0x52DCE729)
@@ -65,7 +67,7 @@ def _block(h1: Any, h2: Any, k1: Any, k2: Any) -> Any:
     return h1, h2
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _finish(h1: Any, h2: Any, length: Any) -> Any:
     h1 ^= length
     h2 ^= length
@@ -76,7 +78,7 @@ def _finish(h1: Any, h2: Any, length: Any) -> Any:
     return h1, h2 + h1
 
 
-@njit(inline="always")
+@compiled(inline="always")
 def _last_bytes(data: Any, end: Any, count: Any) -> Any:
     """Return the `count` (1 to 8) bytes before `end` as a number."""
     if end >= 8:
@@ -87,7 +89,7 @@ def _last_bytes(data: Any, end: Any, count: Any) -> Any:
     return word
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def hash_bytes(
     data: npt.NDArray[np.uint8],
     offsets: npt.NDArray[np.int64],
@@ -110,7 +112,7 @@ def hash_bytes(
         hi[i], lo[i] = _finish(h1, h2, uint64(end - start))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def hash_words(
     first: npt.NDArray[np.uint64],
     second: npt.NDArray[np.uint64],
@@ -124,7 +126,7 @@ def hash_words(
         hi[i], lo[i] = _finish(h1, h2, uint64(_BLOCK))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def absorb(
     state_hi: npt.NDArray[np.uint64],
     state_lo: npt.NDArray[np.uint64],
@@ -136,7 +138,7 @@ def absorb(
         state_hi[i], state_lo[i] = _block(state_hi[i], state_lo[i], hi[i], lo[i])
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def finish(
     state_hi: npt.NDArray[np.uint64],
     state_lo: npt.NDArray[np.uint64],
@@ -148,7 +150,7 @@ def finish(
         state_hi[i], state_lo[i] = _finish(state_hi[i], state_lo[i], length)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def hash_runs(
     elements: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
     offsets: npt.NDArray[np.int64],
@@ -165,7 +167,7 @@ def hash_runs(
         hi[i], lo[i] = _finish(h1, h2, length)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def hash_sums(
     elements: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
     offsets: npt.NDArray[np.int64],
