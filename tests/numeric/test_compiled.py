@@ -1,4 +1,4 @@
-"""Kernels are compiled one way, kept where that can be, and renewed when they change."""
+"""Kernels are compiled one way, kept where that can be, renewed when they change."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,16 +138,33 @@ def test_a_switch_takes_the_kept_code_out_of_play(package: Path, switch: str):
     assert not list(package.rglob("*.nbi"))
 
 
-# Decisions of either product: MinHash signatures and near-duplicates; hashes of rows.
+#: Signatures, similarities, duplicates and row hashes, as one digest.
 DECISIONS = """
 import hashlib
 import numpy as np, pyarrow as pa
-from winnow.algorithms.cosine import to_matrix
-from winnow.algorithms.dedup import minhash
-from winnow.lake.kernels.canonical import row_hashes
+from winnow.algorithms.dedup import minhash, semantic
+from winnow.lake.kernels.row_hash import hash_rows
+from winnow.lake.kernels.canonical import hash_values
+from winnow.lake.kernels.tables import Family
 rng = np.random.default_rng(0)
-words = [" ".join(rng.choice(list("abcdefgh"), 9)) for _ in range(60)]
+texts = [" ".join(rng.choice(list("abcdefgh"), 9)) for _ in range(40)]
+vectors = rng.normal(size=(80, 12)).astype(np.float32)
+neighbours = semantic.best_earlier(vectors)
+chosen = semantic.select(vectors, neighbours, 0.4)
+column = hash_values(pa.array(texts), Family.TEXT)
+parts = [
+    minhash.signatures(pa.array(texts), num_perm=16, ngram=2),
+    neighbours.similarity, neighbours.twin, chosen.keep, *hash_rows([column, column]),
+]
+print(hashlib.sha256(b"".join(np.asarray(p).tobytes() for p in parts)).hexdigest())
 """
+
+
+@pytest.mark.slow
+def test_kept_and_plain_kernels_decide_alike():
+    site = PACKAGE.parent
+    kept = run(site, DECISIONS)
+    assert run(site, DECISIONS, WINNOW_PLAIN_KERNELS="1") == kept
 
 
 def test_every_kernel_is_compiled_by_the_one_decorator():
