@@ -53,7 +53,9 @@ def test_build_add_and_ask(
     )
     columns = ("--uid", "name", "--column", "body")
     added = winnow(capsys, "index", "add", index, str(more), *columns)
-    assert (added["added"], added["already_there"], added["rows"]) == (1, 1, 5)
+    assert (added["added"], added["same_name_other_text"], added["rows"]) == (2, 1, 6)
+    again = winnow(capsys, "index", "add", index, str(more), *columns)
+    assert (again["added"], again["already_there"], again["rows"]) == (0, 2, 6)
     assert winnow(capsys, "near", index, "--text", words(7))[0]["uid"] == "z"
 
 
@@ -149,3 +151,29 @@ def test_clip_art_has_1375_captions_that_are_one_text(
     assert "1,375 rows" in told
     assert cluster["keeper"] in told
     assert "gramastar" in told
+
+
+def test_the_upkeep_of_an_index(pool: Path, tmp_path: Path, capsys: Capture):
+    index = str(tmp_path / "index")
+    winnow(capsys, "index", "build", str(pool), "--out", index)
+    gone = tmp_path / "gone"
+    gone.write_text("b\nnobody\n")
+    told = winnow(capsys, "index", "remove", index, "--uid", "a", "--uids", str(gone))
+    assert (told["removed"], told["unknown"], told["rows"]) == (2, ["nobody"], 2)
+    near = winnow(capsys, "near", index, "--text", words(0))
+    assert [row["uid"] for row in near] == ["c"]
+    assert near[0]["source"] == str(pool)
+    assert winnow(capsys, "index", "compact", index)["segments"] == 1
+    told = winnow(capsys, "index", "show", index)
+    assert told["additions"] == [{"sources": [str(pool)], "named": True, "rows": 4}]
+    assert winnow(capsys, "index", "check", index) == {"damaged": []}
+    (digests,) = Path(index).glob("segment-*/digests.npy")
+    digests.write_bytes(digests.read_bytes()[:-8])
+    assert main(["index", "check", index]) == 3
+    assert str(digests) in capsys.readouterr().err
+    assert main(["near", index, "--text", words(0)]) == 3
+    assert "index repair" in capsys.readouterr().err
+    assert main(["index", "repair", index]) == 0
+    assert "digests made again" in capsys.readouterr().out
+    assert winnow(capsys, "near", index, "--text", words(0)) == near
+    assert main(["index", "remove", index]) == 2

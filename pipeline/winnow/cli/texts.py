@@ -1,4 +1,4 @@
-"""Commands over near-duplicate text: `index build`, `index add`, `near`, `duplicates`.
+"""Commands over near-duplicate text: `index …`, `near`, `duplicates`.
 
 May import what `cli` may; all of it inside functions.
 """
@@ -32,8 +32,16 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     add.add_argument("index", metavar="INDEX")
     add.add_argument("sources", metavar="SHARDS", nargs="+")
     _row_arguments(add)
+    add.add_argument(
+        "--same-name",
+        choices=["add", "error"],
+        default="add",
+        help="what a name does that the index has with another text: a second row of "
+        "that name, or an error",
+    )
     json_argument(add)
     add.set_defaults(command=_add)
+    _upkeep(actions, json_argument)
 
     near = commands.add_parser("near", help="what an index holds near a text or a row")
     near.add_argument("index", metavar="INDEX")
@@ -54,6 +62,26 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     duplicates.add_argument("--top", type=int, default=10, help="so many clusters")
     json_argument(duplicates)
     duplicates.set_defaults(command=_duplicates)
+
+
+def _upkeep(actions: Commands, json_argument: Callable[..., None]) -> None:
+    """Register what an index needs while it lives."""
+    taken = actions.add_parser("remove", help="take rows out of an index by their uids")
+    taken.add_argument("index", metavar="INDEX")
+    taken.add_argument("--uid", action="append", default=[], help="may be repeated")
+    taken.add_argument("--uids", metavar="FILE", help="a file with a uid on each line")
+    json_argument(taken)
+    taken.set_defaults(command=_remove)
+    for name, command, told in (
+        ("show", _show, "what an index holds, and what went into it"),
+        ("compact", _compact, "merge an index's segments, drop removed rows"),
+        ("check", _check, "read every byte of an index and name what is damaged"),
+        ("repair", _repair, "make a damaged index whole, as far as its texts allow"),
+    ):
+        parser = actions.add_parser(name, help=told)
+        parser.add_argument("index", metavar="INDEX")
+        json_argument(parser)
+        parser.set_defaults(command=command)
 
 
 def _row_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,14 +107,14 @@ def _build(parsed: argparse.Namespace) -> None:
     from winnow.flows.near_index import Columns, build
 
     with make_progress(quiet=parsed.json) as progress:
-        found = build(
+        told = build(
             parsed.source,
             parsed.out,
             columns=Columns(parsed.uid, parsed.column),
             settings=_settings(parsed),
             advance=progress.advanced,
         )
-    _tell_counts(found, parsed)
+    _tell_counts(told, parsed)
 
 
 def _add(parsed: argparse.Namespace) -> None:
@@ -94,29 +122,114 @@ def _add(parsed: argparse.Namespace) -> None:
     from winnow.flows.near_index import Columns, add
 
     with make_progress(quiet=parsed.json) as progress:
-        found = add(
+        told = add(
             parsed.index,
             parsed.sources,
             columns=Columns(parsed.uid, parsed.column),
             settings=_settings(parsed),
+            same_name=parsed.same_name,
             advance=progress.advanced,
         )
-    _tell_counts(found, parsed)
+    _tell_counts(told, parsed)
 
 
-def _tell_counts(found: dict[str, Any], parsed: argparse.Namespace) -> None:
+def _remove(parsed: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from winnow.core.errors import ConfigError, InputError
+    from winnow.flows.near_index import discard
+
+    uids = list(parsed.uid)
+    if parsed.uids:
+        try:
+            uids += Path(parsed.uids).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(
+                f"--uids: {parsed.uids} cannot be read ({error})"
+            ) from error
+    if not uids:
+        raise ConfigError("index remove: name rows with --uid or --uids")
+    told = discard(parsed.index, uids)
     if parsed.json:
-        _print_json(found)
+        _print_json(told)
+        return
+    print(f"{told['removed']:,} rows removed; {told['index']} holds {told['rows']:,}")
+    if told["unknown"]:
+        some = ", ".join(told["unknown"][:5])
+        print(f"{len(told['unknown']):,} uids are not in it: {some}")
+
+
+def _show(parsed: argparse.Namespace) -> None:
+    from winnow.flows.near_index import describe
+
+    told = describe(parsed.index)
+    if parsed.json:
+        _print_json(told)
+        return
+    print(f"{told['index']}: {told['rows']:,} rows in {told['segments']} segments")
+    for name, value in told["settings"].items():
+        print(f"  {name}: {value}")
+    for addition in told["additions"]:
+        names = "" if addition["named"] else ", rows named by their content"
+        print(f"{addition['rows']:,} rows of {', '.join(addition['sources'])}{names}")
+
+
+def _compact(parsed: argparse.Namespace) -> None:
+    from winnow.flows.near_index import compact
+
+    told = compact(parsed.index)
+    if parsed.json:
+        _print_json(told)
+        return
+    print(f"{told['segments_before']} segments are {told['segments']}")
+
+
+def _check(parsed: argparse.Namespace) -> None:
+    from winnow.core.errors import InputError
+    from winnow.flows.near_index import check_index
+
+    faults = check_index(parsed.index)
+    if parsed.json:
+        _print_json({"damaged": faults})
+    if faults:
+        raise InputError("\n".join(faults))
+    if not parsed.json:
+        print("sound: every file is what was written")
+
+
+def _repair(parsed: argparse.Namespace) -> None:
+    from winnow.flows.near_index import repair_index
+
+    told = repair_index(parsed.index)
+    if parsed.json:
+        _print_json(told)
+        return
+    print(f"index.json: {told['state']}")
+    for name in told["rebuilt"]:
+        print(f"{name}: digests made again from its texts")
+    for name in told["set_aside"]:
+        print(f"{name}: its texts are damaged; set aside as damaged-{name}")
+    if told["removed_rows_back"]:
+        back = told["removed_rows_back"]
+        print(f"{back:,} rows that had been removed are back: remove them again")
+    if told["lost_rows"]:
+        again = ", ".join(told["add_again"]) or "where they came from is not known"
+        print(f"{told['lost_rows']:,} rows are lost; add again: {again}")
+
+
+def _tell_counts(told: dict[str, Any], parsed: argparse.Namespace) -> None:
+    if parsed.json:
+        _print_json(told)
         return
     from winnow.handles.text_index import tell_added
 
-    print(tell_added(found))
+    print(tell_added(told))
 
 
 def _near(parsed: argparse.Namespace) -> None:
     from winnow.flows.near_index import ask, chance
 
-    found = ask(
+    told = ask(
         parsed.index,
         text=parsed.text,
         uid=parsed.uid,
@@ -125,13 +238,13 @@ def _near(parsed: argparse.Namespace) -> None:
         settings=_settings(parsed),
     )
     if parsed.json:
-        _print_json(found)
+        _print_json(told)
         return
-    for row in found:
+    for row in told:
         beginning = " ".join(row["text"].split())[:100]
         print(f"{row['jaccard']:.3f}  {row['uid']}  {beginning}")
     least = parsed.min_jaccard
-    if not found:
+    if not told:
         print(f"nothing of at least {least:g}")
     share = chance(parsed.index, least)
     if share < _SURE:
@@ -144,8 +257,8 @@ def _duplicates(parsed: argparse.Namespace) -> None:
     from winnow.reports.duplicates import duplicates, tell
     from winnow.reports.run_view import RunView
 
-    found = duplicates(RunView(parsed.run), parsed.step, parsed.top)
-    _print_json(found) if parsed.json else print(tell(found))
+    told = duplicates(RunView(parsed.run), parsed.step, parsed.top)
+    _print_json(told) if parsed.json else print(tell(told))
 
 
 def _settings(parsed: argparse.Namespace) -> dict[str, Any]:

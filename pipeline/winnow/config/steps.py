@@ -66,11 +66,23 @@ class RulesConfig(StepConfig):
 class SketchConfig(StepConfig):
     """How texts become MinHash sketches; only equal settings may be compared."""
 
-    #: What a text is a set of: n words, n characters, or the elements of a list.
-    unit: Literal["word", "char", "element"] = "word"
+    #: What a text is a set of: n words, n characters, the elements of a list; `auto`:
+    #: n words, each character counting as one where a script has no spaces.
+    unit: Literal["auto", "word", "char", "element"] = "auto"
     ngram: Positive = 5
+    #: Which differences do not count; NFC is always applied to texts.
     normalise: tuple[
-        Literal["nfkc", "case", "punctuation", "digits", "whitespace"], ...
+        Literal[
+            "nfc",
+            "nfkc",
+            "fold",
+            "case",
+            "code",
+            "punctuation",
+            "digits",
+            "whitespace",
+        ],
+        ...,
     ] = ()
     scheme: Literal["affine32", "legacy", "affine64"] = "affine32"
     token_hash: Literal["sha1", "xxh32", "xxh64"] = "sha1"
@@ -86,6 +98,14 @@ class SketchConfig(StepConfig):
     #: The threshold that bands are chosen for. None: the step's own, rounded down to
     #: tenths and at most 0.8, so that it may be raised without hashing again.
     bands_for: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+
+    @model_validator(mode="after")
+    def _code_or_punctuation(self) -> SketchConfig:
+        if {"code", "punctuation"} <= set(self.normalise):
+            raise ValueError(
+                "normalise: code keeps the signs that punctuation drops; name one"
+            )
+        return self
 
     @model_validator(mode="after")
     def _bands_fit(self) -> SketchConfig:

@@ -5,27 +5,40 @@ What a recipe's `minhash` section means is what the index means by near.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
-from winnow.config.run import RunConfig, parse
+from winnow.config.run import parse
 from winnow.config.steps import MinhashConfig, SketchConfig
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.flows.pool import Pool, open_pool
 from winnow.formats.reader import SampleReader, single
 from winnow.indexes.near_index import NearIndex
+from winnow.indexes.repair import check, repair
 from winnow.steps.index import references, uid_strings
-from winnow.steps.near_index import add_rows, found_with, near, settings_of
-from winnow.steps.sketching import TextColumn, require_text, sketching
+from winnow.steps.near_index import (
+    Addition,
+    add_rows,
+    content_name,
+    found_with,
+    near,
+    settings_of,
+    shard_key,
+    sorted_digests,
+)
+from winnow.steps.sketching import Sketching, TextColumn, require_text, sketching
 
 _LOCK = "config.lock.yaml"
+#: The column that names rows where nothing is said; a pool may lack it.
+_UID = "uid"
 
 #: Told how many rows have been read, of how many.
 Advance = Callable[[int, int], None]
@@ -53,16 +66,11 @@ def build(
     Returns counts. Raises ConfigError or InputError before anything is written if the
     settings or the columns cannot be.
     """
-    config, chosen = _opened([source], columns, settings or {})
-    pool = open_pool(config)
-    minhash = config.section("minhash")
-    assert isinstance(minhash, MinhashConfig)
-    sketch = sketching(minhash, minhash.threshold)
-    column = _text_column(pool, chosen, sketch.unit)
-    index = NearIndex.create(out, asdict(sketch), asdict(chosen))
-    with index.locked():
-        counts = add_rows(index, _blocks(pool, column, chosen, advance))
-    return {"index": str(index.path), "rows": index.rows, **counts}
+    opened = _opened([source], columns, settings or {})
+    sketch = opened.sketching
+    column = _text_column(opened, sketch.unit)
+    index = NearIndex.create(out, asdict(sketch), asdict(opened.columns))
+    return _added(index, opened, column, "add", advance)
 
 
 def add(
@@ -71,22 +79,96 @@ def add(
     *,
     columns: Columns = Columns(),
     settings: Mapping[str, Any] | None = None,
+    same_name: Literal["add", "error"] = "add",
     advance: Advance = lambda done, rows: None,
 ) -> dict[str, Any]:
     """Append shards, or the kept rows of runs; rows that are there are not touched.
 
-    Raises ConfigError if `settings` differ from the index's.
+    A row is there if one of the same name and the same text is. A name that the index
+    has with another text makes a second row of that name, or is an error:
+    `same_name`. Raises ConfigError if `settings` differ from the index's.
     """
     index = NearIndex(path)
     refuse_other_settings(index, settings or {})
-    own = Columns(index.columns["uid"], index.columns["text"])
-    given = Columns(columns.uid or own.uid, columns.text or own.text)
-    config, chosen = _opened(sources, given, {})
-    pool = open_pool(config)
-    column = _text_column(pool, chosen, settings_of(index).unit)
+    given = Columns(
+        columns.uid or index.columns["uid"], columns.text or index.columns["text"]
+    )
+    opened = _opened(sources, given, {})
+    column = _text_column(opened, settings_of(index).unit)
+    return _added(index, opened, column, same_name, advance)
+
+
+def _added(
+    index: NearIndex,
+    opened: _Opened,
+    column: TextColumn,
+    same_name: Literal["add", "error"],
+    advance: Advance,
+) -> dict[str, Any]:
+    addition = Addition(
+        opened.sources, opened.shards, opened.columns.uid is not None, same_name
+    )
     with index.locked():
-        counts = add_rows(index, _blocks(pool, column, chosen, advance))
+        counts = add_rows(index, addition, _blocks(opened, column, advance))
+    named = sum(counts[n] for n in ("added", "already_there", "without_text"))
+    # Rows without a name, or whose text cannot be read.
+    counts["unusable"] = opened.pool.rows - named
     return {"index": str(index.path), "rows": index.rows, **counts}
+
+
+def discard(path: str | os.PathLike[str], uids: Sequence[str]) -> dict[str, Any]:
+    """Remove rows by their names; return how many were there."""
+    index = NearIndex(path)
+    with index.locked():
+        known = index.known(pa.array(uids, pa.large_string()))
+        removed = index.discard(pa.array(uids, pa.large_string()))
+    unknown = [uid for uid in uids if uid not in known]
+    return {
+        "index": str(index.path),
+        "rows": index.rows,
+        "removed": removed,
+        "unknown": unknown,
+    }
+
+
+def compact(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Merge segments and leave out removed rows; return how many segments there are."""
+    index = NearIndex(path)
+    with index.locked():
+        before = len(index.listed())
+        index.compact()
+    return {
+        "index": str(index.path),
+        "rows": index.rows,
+        "segments": len(index.listed()),
+        "segments_before": before,
+    }
+
+
+def check_index(path: str | os.PathLike[str]) -> list[str]:
+    """Return a message for everything that is damaged; every byte is read."""
+    return [str(error) for error in check(path)]
+
+
+def repair_index(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Make again what can be made; see `winnow.indexes.repair.repair`."""
+    return repair(path, sorted_digests)
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what an index holds, and what went into it in order."""
+    index = NearIndex(path)
+    return {
+        "index": str(index.path),
+        "rows": index.rows,
+        "segments": len(index.listed()),
+        "settings": index.settings,
+        "columns": index.columns,
+        "additions": [
+            {name: a[name] for name in ("sources", "named", "rows")}
+            for a in index.additions
+        ],
+    }
 
 
 def ask(
@@ -107,9 +189,12 @@ def ask(
     refuse_other_settings(index, settings or {})
     if (text is None) == (uid is None):
         raise ConfigError("near: give a text or a uid, one of them")
-    wanted = index.text_of(uid) if uid is not None else text
-    assert wanted is not None
-    return near(index, wanted, k, min_jaccard, besides=uid)
+    if text is not None:
+        return near(index, text, k, min_jaccard)
+    assert uid is not None
+    segment, row = index.row_of(uid)
+    asked = segment.table.column("text")[row].as_py()
+    return near(index, asked, k, min_jaccard, besides=(segment.name, row))
 
 
 def chance(path: str | os.PathLike[str], similarity: float) -> float:
@@ -127,44 +212,87 @@ def refuse_other_settings(index: NearIndex, settings: Mapping[str, Any]) -> None
     index.require(plain)
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What an index is built from: a pool, its columns, and what is noted of it."""
+
+    pool: Pool
+    columns: Columns
+    sketching: Sketching
+    sources: tuple[str, ...]
+    shards: tuple[str, ...]
+
+
 def _opened(
     sources: Sequence[str], columns: Columns, settings: Mapping[str, Any]
-) -> tuple[RunConfig, Columns]:
-    """Return a recipe over the sources, runs replaced by their kept shards."""
+) -> _Opened:
+    """Open the sources as one pool, runs replaced by their kept shards."""
     paths: list[str] = []
-    own: dict[str, Any] = {}
+    shards: list[str] = []
+    of_run: dict[str, Any] = {}
     for source in sources:
         lock = Path(source) / _LOCK
         if not lock.is_file():
             paths.append(source)
             continue
-        own = yaml.safe_load(lock.read_text())
+        of_run = yaml.safe_load(lock.read_text())
         kept = Path(source) / "kept"
         if not kept.is_dir():
             raise InputError(f"{source}: the run has no kept/; end it with apply")
         paths.append(os.fspath(kept))
-    named = own.get("input", {}).get("columns", {"uid": "uid", "text": "text"})
-    minhash = {**own.get("minhash", {}), **settings, "index": None}
-    chosen = Columns(
-        columns.uid or named["uid"],
-        columns.text or minhash.get("column") or named["text"],
-    )
+        shards += _shards_of_run(Path(source))
+    named = of_run.get("input", {}).get("columns", {"uid": _UID, "text": "text"})
+    minhash = {**of_run.get("minhash", {}), **settings, "index": None}
+    text = columns.text or minhash.get("column") or named["text"]
+    uid = columns.uid or named["uid"]
     recipe = {
-        "input": {"path": paths, "columns": {**asdict(chosen), "image": None}},
+        "input": {
+            "path": paths,
+            "columns": {"uid": uid, "text": text, "image": None},
+        },
         "steps": ["minhash"],
         "minhash": {**minhash, "column": None},
         "output": {"path": os.path.join(os.path.abspath(os.sep), "nowhere")},
     }
-    return parse(recipe), chosen
+    config = parse(recipe)
+    pool = open_pool(config)
+    if not of_run and columns.uid is None and _UID not in pool.schema.names:
+        # Nothing names the rows of this pool but what they hold.
+        uid = None
+    shards += [shard_key(s.name, s.rows, s.bytes) for s in pool.shards]
+    section = config.section("minhash")
+    assert isinstance(section, MinhashConfig)
+    return _Opened(
+        pool,
+        Columns(uid, text),
+        sketching(section, section.threshold),
+        tuple(os.path.abspath(source) for source in sources),
+        tuple(dict.fromkeys(shards)),
+    )
 
 
-def _text_column(pool: Pool, columns: Columns, unit: str) -> TextColumn:
-    for column in (columns.uid, columns.text):
-        if column is not None and column not in pool.schema.names:
-            hint = did_you_mean(column, pool.schema.names)
-            raise InputError(f"index: the shards have no column '{column}'; {hint}")
+def _shards_of_run(run: Path) -> list[str]:
+    """Return the keys of the shards that a run read."""
+    try:
+        manifest = json.loads((run / "manifest.json").read_bytes())
+        shards = manifest["input"]["shards"]
+        return [shard_key(s["name"], s["rows"], s["bytes"]) for s in shards]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _text_column(opened: _Opened, unit: str) -> TextColumn:
+    pool, columns = opened.pool, opened.columns
     if columns.text is None:
         raise ConfigError("index: name the column of the texts with --column")
+    for column in (columns.uid, columns.text):
+        if column is not None and column not in pool.schema.names:
+            if not pool.rows:
+                raise InputError(
+                    f"index: the pool has no row, and so no column '{column}'"
+                )
+            hint = did_you_mean(column, pool.schema.names)
+            raise InputError(f"index: the shards have no column '{column}'; {hint}")
     require_text(pool.schema, columns.text, unit, "index")
     paths = {shard.name: shard.path for shard in pool.shards}
     reader = SampleReader(pool.root, paths, None, columns.text, pool.schema)
@@ -172,20 +300,23 @@ def _text_column(pool: Pool, columns: Columns, unit: str) -> TextColumn:
 
 
 def _blocks(
-    pool: Pool, column: TextColumn, columns: Columns, advance: Advance
+    opened: _Opened, column: TextColumn, advance: Advance
 ) -> Iterator[tuple[pa.Array, pa.Array]]:
-    """Yield (uid, text); without a uid column, a row is named by its place."""
-    done = 0
-    for shard in pool.shards:
-        row = 0
+    """Yield (uid, text); without a uid column, a row is named by its content."""
+    uid, done = opened.columns.uid, 0
+    for shard in opened.pool.shards:
         for _, text, reason, extra in column.blocks(references(shard.name, shard.rows)):
+            done += len(text)
+            usable = reason.is_null()
             names: pa.Array
-            if columns.uid:
-                names = pa.array(uid_strings(single(extra[columns.uid])), pa.string())
+            if uid:
+                names = pa.array(uid_strings(single(extra[uid])), pa.string())
+                usable = pc.and_(usable, names.is_valid())
+                names = names.filter(usable)
             else:
-                places = range(row, row + len(text))
-                names = pa.array([f"{shard.name}#{n}" for n in places], pa.string())
-            row, done = row + len(text), done + len(text)
-            usable = pc.and_(names.is_valid(), reason.is_null())
-            yield names.filter(usable), text.filter(usable)
-            advance(done, pool.rows)
+                names = pa.array(
+                    [content_name(t or "") for t in text.filter(usable).to_pylist()],
+                    pa.string(),
+                )
+            yield names, text.filter(usable)
+            advance(done, opened.pool.rows)

@@ -20,6 +20,7 @@ _NEAR = pa.schema(
         ("jaccard", pa.float64()),
         ("shared_bands", pa.int64()),
         ("probability", pa.float64()),
+        ("source", pa.string()),
         ("text", pa.string()),
     ]
 )
@@ -76,7 +77,7 @@ class TextIndex:
 
         >>> near = texts.near(uid=uid, k=3, min_jaccard=0.1)
         >>> near.column_names
-        ['uid', 'jaccard', 'shared_bands', 'probability', 'text']
+        ['uid', 'jaccard', 'shared_bands', 'probability', 'source', 'text']
         """
         rows = ask(self._path, text=text, uid=uid, k=k, min_jaccard=min_jaccard)
         return ArrowRows.of(pa.Table.from_pylist(rows, _NEAR))
@@ -118,11 +119,19 @@ class TextIndex:
 
 def tell_added(found: dict[str, Any]) -> str:
     """Return what was added to an index as text."""
-    return (
+    told = (
         f"{found['added']:,} rows added, {found['already_there']:,} were there, "
         f"{found['without_text']:,} have no text; {found['index']} holds "
         f"{found['rows']:,}"
     )
+    if found["same_name_other_text"]:
+        told += (
+            f"\n{found['same_name_other_text']:,} of the added rows have the name of "
+            "another row but another text (--same-name error refuses them)"
+        )
+    if found["unusable"]:
+        told += f"\n{found['unusable']:,} rows have no uid or cannot be read: left out"
+    return told
 
 
 def index(

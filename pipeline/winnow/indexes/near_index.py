@@ -1,21 +1,21 @@
 """A band index on disk: segments of sorted digests and texts, mapped into memory.
 
-    INDEX/index.json          settings, columns, segments in the order they were added
-    INDEX/segment-00000/      digests.npy (bands, rows) sorted band by band, rows.npy
-                              (bands, rows) their rows, texts.arrow (uid, text) by uid
+    INDEX/index.json          settings, columns, additions, segments, its checksum
+    INDEX/index.copy.json     the same again, for a repair
+    INDEX/segment-00000/      see `segment`
 
-A segment is never changed: adding rows adds segments, and what is there is neither
-hashed nor written again. A segment counts once index.json names it.
+A row is known by its name and its text: of one name there may be several texts, of the
+same name and text one row. Every addition is noted with what went in. A segment counts
+once index.json names it; segments are merged by size (see `merging`) beside those that
+readers have open.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,74 +23,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.core.operating_system import lock
-from winnow.core.run_folder import remove, write_text
+from winnow.core.run_folder import remove
+from winnow.indexes.checked_files import require_sound
+from winnow.indexes.merging import Limits, Size, groups_to_pack, tail_to_merge
+from winnow.indexes.segment import (
+    DamagedIndex,
+    Segment,
+    content_sum,
+    merged,
+    stated,
+    write_segment,
+)
+from winnow.indexes.state import FORMAT, read_state, write_state
 
-_FORMAT = 1
-_SEGMENT = re.compile(r"segment-\d{5,}")
-TEXTS = pa.schema([("uid", pa.large_string()), ("text", pa.large_string())])
-
-
-@dataclass(frozen=True)
-class Segment:
-    """One batch of indexed rows, sorted by uid."""
-
-    folder: Path
-
-    @cached_property
-    def digests(self) -> npt.NDArray[np.uint64]:
-        """Digests (bands, rows), each band sorted; mapped."""
-        return self._array("digests.npy")
-
-    @cached_property
-    def rows(self) -> npt.NDArray[np.uint32]:
-        """The row of each digest, (bands, rows); mapped."""
-        return self._array("rows.npy")
-
-    def _array(self, name: str) -> npt.NDArray[Any]:
-        file = self.folder / name
-        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
-
-    @cached_property
-    def table(self) -> pa.RecordBatch:
-        """The rows' uids and texts; mapped."""
-        source = pa.memory_map(str(self.folder / "texts.arrow"))
-        return pa.ipc.open_file(source).get_batch(0)
-
-    def find(self, uid: str) -> int | None:
-        """Return the row of a uid, by binary search."""
-        names = self.table.column("uid")
-        wanted, low, high = uid.encode(), 0, len(names)
-        while low < high:
-            middle = (low + high) // 2
-            if names[middle].as_buffer().to_pybytes() < wanted:
-                low = middle + 1
-            else:
-                high = middle
-        there = low < len(names) and names[low].as_py() == uid
-        return low if there else None
+#: A segment's digests and texts are in memory while it is written or merged.
+SEGMENT_ROWS = 1_000_000
+SEGMENT_DIGESTS = 64 * 2**20
+SEGMENT_BYTES = 512 * 2**20
+# Readers that meet a merge open the new segments; so many merges in a row are a defect.
+_ATTEMPTS = 5
 
 
 class NearIndex:
-    """An index's settings and segments."""
+    """An index's settings, additions and segments."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open an index; raises ConfigError if the folder holds none."""
+        """Open an index.
+
+        Raises ConfigError if the folder holds none, DamagedIndex if its state is not
+        what was written.
+        """
         self.path = Path(path)
-        file = self.path / "index.json"
-        if not file.is_file():
-            raise ConfigError(
-                f"{self.path} holds no index; `winnow index build INPUT --out "
-                f"{self.path}` makes one"
-            )
-        self._state: dict[str, Any] = json.loads(file.read_text())
-        if self._state.get("format") != _FORMAT:
-            raise ConfigError(f"{file}: made by another version of Winnow; build again")
-        self.segments = self._named_segments()
+        self._state = read_state(self.path)
 
     @classmethod
     def create(
@@ -106,13 +74,7 @@ class NearIndex:
                 f"{folder} is not empty; choose another folder with --out"
             )
         folder.mkdir(parents=True, exist_ok=True)
-        state = {
-            "format": _FORMAT,
-            "settings": dict(settings),
-            "columns": dict(columns),
-            "segments": [],
-        }
-        write_text(folder / "index.json", json.dumps(state, indent=1) + "\n")
+        write_state(folder, empty_state(settings, columns))
         return cls(folder)
 
     @property
@@ -128,14 +90,51 @@ class NearIndex:
         return values
 
     @property
+    def additions(self) -> list[dict[str, Any]]:
+        """What went in, in order: `sources`, `shards` (keys), `named`, `rows`.
+
+        `named` is false where rows had no uid column and are named by their content.
+        """
+        values: list[dict[str, Any]] = self._state["additions"]
+        return values
+
+    @cached_property
+    def segments(self) -> list[Segment]:
+        """The segments, opened and checked; raises DamagedIndex."""
+        for _ in range(_ATTEMPTS):
+            segments = self.listed()
+            try:
+                require_sound(self.path, segments)
+                return [segment.open() for segment in segments]
+            except (DamagedIndex, FileNotFoundError):
+                # A merge may have taken their place in the meantime.
+                state = read_state(self.path)
+                if state == self._state:
+                    raise
+                self._state = state
+        raise InputError(f"{self.path}: the index is being rewritten; ask again")
+
+    def listed(self) -> list[Segment]:
+        """Return the segments, neither opened nor checked."""
+        return [
+            Segment(self.path / entry["name"], entry)
+            for entry in self._state["segments"]
+        ]
+
+    @property
     def rows(self) -> int:
-        """Rows of all segments."""
-        return sum(len(segment.table) for segment in self.segments)
+        """Rows of all segments that have not been removed."""
+        return sum(segment.live for segment in self.listed())
 
     @property
     def version(self) -> str:
-        """Fingerprint of the settings and of the segments' names."""
-        return fingerprint(json.dumps(self._state, sort_keys=True))
+        """Fingerprint of settings and rows, however they lie in segments."""
+        parts = [
+            self.settings,
+            self._state["content"],
+            [(a["named"], a["shards"]) for a in self.additions],
+        ]
+        return fingerprint(json.dumps(parts, sort_keys=True))
 
     def require(self, settings: Mapping[str, Any]) -> None:
         """Raise ConfigError if sketches of these settings must not be compared."""
@@ -156,26 +155,53 @@ class NearIndex:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the index for adding; raises ConfigError if another process does."""
+        """Hold the index for writing; the lock goes with the process."""
         with open(self.path / ".lock", "w") as handle:
             try:
                 lock(handle)
             except OSError as error:
-                raise ConfigError(f"{self.path}: another process is adding") from error
-            self._state = json.loads((self.path / "index.json").read_text())
-            self.segments = self._named_segments()
+                raise ConfigError(
+                    f"{self.path}: another process is writing; try again later"
+                ) from error
+            self._state = read_state(self.path)
+            self._forget()
+            self._sweep()
             yield
 
-    def _named_segments(self) -> list[Segment]:
-        """Return the segments that index.json names, which are folders of the index."""
-        names = self._state["segments"]
-        for name in names:
-            if not _SEGMENT.fullmatch(str(name)):
-                raise ConfigError(
-                    f"{self.path / 'index.json'}: {name!r} is no segment of an index; "
-                    "the file is damaged: build the index again"
-                )
-        return [Segment(self.path / name) for name in names]
+    def _forget(self) -> None:
+        self.__dict__.pop("segments", None)
+
+    def _sweep(self) -> None:
+        """Remove what writers that were killed have left."""
+        named = {entry["name"] for entry in self._state["segments"]}
+        for folder in self.path.glob("segment-*"):
+            if folder.name not in named:
+                remove(folder)
+
+    def _commit(self, entries: Sequence[Mapping[str, Any]], **others: Any) -> None:
+        """Make these the segments; the folders of others go."""
+        self._state = {**self._state, **others, "segments": list(entries)}
+        write_state(self.path, self._state)
+        self._forget()
+        self._sweep()
+
+    def begin_addition(
+        self, sources: Sequence[str], shards: Sequence[str], *, named: bool
+    ) -> int:
+        """Note that rows of these sources come now; return the addition's number."""
+        self._state["additions"].append(
+            {
+                "sources": list(sources),
+                "shards": list(shards),
+                "named": named,
+                "rows": 0,
+            }
+        )
+        return len(self.additions) - 1
+
+    def end_addition(self) -> None:
+        """Write down an addition that had no new row."""
+        write_state(self.path, self._state)
 
     def add(
         self,
@@ -183,34 +209,127 @@ class NearIndex:
         digests: npt.NDArray[np.uint64],
         rows: npt.NDArray[np.uint32],
     ) -> None:
-        """Append a segment: TEXTS sorted by uid, sorted digests and their rows."""
-        name = f"segment-{len(self.segments):05d}"
-        beside, final = self.path / f"{name}.tmp", self.path / name
-        remove(beside)
-        remove(final)
-        beside.mkdir()
-        np.save(beside / "digests.npy", digests)
-        np.save(beside / "rows.npy", rows)
-        with pa.ipc.new_file(str(beside / "texts.arrow"), TEXTS) as writer:
-            writer.write_batch(texts)
-        os.replace(beside, final)
-        self._state["segments"].append(name)
-        write_text(self.path / "index.json", json.dumps(self._state, indent=1) + "\n")
-        self.segments.append(Segment(final))
+        """Append a segment of the last addition and merge what is due.
 
-    def known(self, uids: pa.Array) -> npt.NDArray[np.bool_]:
-        """Return which of the uids the index has already."""
-        found = np.zeros(len(uids), dtype=np.bool_)
-        for segment in self.segments:
-            there = pc.is_in(uids, value_set=segment.table.column("uid"))
-            found |= there.to_numpy(zero_copy_only=False)
-        return found
+        TEXTS sorted by uid, sorted digests and their rows.
+        """
+        self.additions[-1]["rows"] += len(texts)
+        entry = self._write(texts, digests, rows)
+        self._commit([*self._state["segments"], entry], content=self._content(texts, 1))
+        first = tail_to_merge(self._sizes(), self._limits())
+        self._merge([range(first, len(self.listed()))])
 
-    def text_of(self, uid: str) -> str:
-        """Return an indexed row's text; raises InputError if there is no such uid."""
+    def compact(self) -> None:
+        """Merge all that may be merged, and leave out what was removed."""
+        self._merge(groups_to_pack(self._sizes(), self._limits()))
+
+    def discard(self, uids: pa.Array) -> int:
+        """Remove all rows of these names; return how many there were."""
+        entries, count = [], 0
+        content = self._state["content"]
         for segment in self.segments:
-            row = segment.find(uid)
-            if row is not None:
-                text: str = segment.table.column("text")[row].as_py()
-                return text
-        raise InputError(f"{self.path}: the index has no uid '{uid}'")
+            rows = segment.rows_of(uids)
+            count += len(rows)
+            entries.append(self._without(segment, rows) if len(rows) else segment.state)
+            content = self._content(segment.table.take(pa.array(rows)), -1, content)
+        if count:
+            self._commit(entries, content=content)
+            first = tail_to_merge(self._sizes(), self._limits())
+            self._merge([range(first, len(self.listed()))])
+        return count
+
+    def _without(self, segment: Segment, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
+        gone = np.flatnonzero(~segment.standing(np.arange(segment.size)))
+        every = np.union1d(gone, rows).astype(np.uint32)
+        file = segment.folder / f"gone-{self._number():04d}.npy"
+        np.save(file, every)
+        told = {"file": file.name, "count": len(every), **stated(file)}
+        return {**segment.state, "gone": told}
+
+    def _merge(self, ranges: Sequence[range]) -> None:
+        """Write each range of segments as one, last ranges first."""
+        for chosen in sorted((r for r in ranges if len(r)), key=lambda r: -r.start):
+            parts = self.segments[chosen.start : chosen.stop]
+            texts, digests, rows = merged(parts)
+            entries = list(self._state["segments"])
+            new = [self._write(texts, digests, rows)] if len(texts) else []
+            entries[chosen.start : chosen.stop] = new
+            self._commit(entries)
+
+    def _write(
+        self,
+        texts: pa.RecordBatch,
+        digests: npt.NDArray[np.uint64],
+        rows: npt.NDArray[np.uint32],
+    ) -> dict[str, Any]:
+        about = {"settings": self.settings, "columns": self.columns}
+        folder = self.path / f"segment-{self._number():05d}"
+        return write_segment(folder, texts, digests, rows, about)
+
+    def _number(self) -> int:
+        """Return a number that no folder has had."""
+        self._state["next"] += 1
+        return int(self._state["next"]) - 1
+
+    def _sizes(self) -> list[Size]:
+        return [Size(s.live, s.bytes, s.size - s.live) for s in self.listed()]
+
+    def _limits(self) -> Limits:
+        return Limits(segment_rows(int(self.settings["bands"])), SEGMENT_BYTES)
+
+    def _content(
+        self, texts: pa.RecordBatch, sign: int, content: str | None = None
+    ) -> str:
+        """Return the sum that stands for all rows, with some more or less."""
+        total = int(content or self._state["content"], 16)
+        return f"{(total + sign * content_sum(texts)) % 2**64:016x}"
+
+    def known(self, uids: pa.Array) -> dict[str, set[int]]:
+        """Return the contents that the index has under each of these names."""
+        contents: dict[str, set[int]] = {}
+        for segment in self.segments:
+            rows = pa.array(segment.rows_of(uids))
+            names = segment.table.column("uid").take(rows).to_pylist()
+            hashes = segment.table.column("content").take(rows).to_pylist()
+            for name, content in zip(names, hashes, strict=True):
+                contents.setdefault(name, set()).add(content)
+        return contents
+
+    def row_of(self, uid: str) -> tuple[Segment, int]:
+        """Return where a row is by its name.
+
+        Raises InputError if there is no such row, or several.
+        """
+        rows = [
+            (segment, int(row))
+            for segment in self.segments
+            for row in segment.rows_of(pa.array([uid], pa.large_string()))
+        ]
+        if not rows:
+            raise InputError(f"{self.path}: the index has no uid '{uid}'")
+        if len(rows) > 1:
+            raise InputError(
+                f"{self.path}: {len(rows)} rows with different texts are called "
+                f"'{uid}'; ask with the text instead (--text)"
+            )
+        return rows[0]
+
+
+def empty_state(
+    settings: Mapping[str, Any], columns: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return the state of an index without rows."""
+    return {
+        "format": FORMAT,
+        "settings": json.loads(json.dumps(dict(settings))),
+        "columns": dict(columns),
+        "additions": [],
+        "segments": [],
+        "next": 0,
+        "content": f"{0:016x}",
+    }
+
+
+def segment_rows(bands: int) -> int:
+    """Return the most rows of a segment whose texts have so many bands."""
+    return min(SEGMENT_ROWS, SEGMENT_DIGESTS // bands)

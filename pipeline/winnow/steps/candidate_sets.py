@@ -17,11 +17,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.algorithms.dedup.jaccard import jaccard
+from winnow.core.hashing import keys
 from winnow.formats.reader import single
 from winnow.steps.sketching import Sketching, TextColumn, jaccard_threads
 
 _PAIRS_AT_ONCE = 1 << 17
 _REFERENCES_AT_ONCE = 65_536
+
+
+def contents_of(texts: pa.Array) -> npt.NDArray[np.uint64]:
+    """Return a 64-bit hash of each text's bytes; a null text is an empty one."""
+    return keys(text or "" for text in texts.to_pylist())
 
 
 class CandidateSets:
@@ -37,6 +43,7 @@ class CandidateSets:
         self._places, self._texts, self._settings = places, texts, settings
         self._slot = np.full(len(places), -1, dtype=np.int32)
         self._counts = [np.zeros(1, dtype=np.int64)]
+        self._contents = [np.zeros(0, dtype=np.uint64)]
         self._slots = 0
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "shingles.u64"
@@ -66,6 +73,20 @@ class CandidateSets:
             for (first, last), part in zip(pieces, found, strict=True):
                 out[order[first:last]] = part
         return out
+
+    def same_text(
+        self, left: npt.NDArray[Any], right: npt.NDArray[Any]
+    ) -> npt.NDArray[np.bool_]:
+        """Return whether rows `left[i]` and `right[i]` hold the very same text."""
+        mine, theirs = self.contents(left), self.contents(right)
+        same: npt.NDArray[np.bool_] = mine == theirs
+        return same
+
+    def contents(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+        """Return a hash of each row's text as it is, before any normalisation."""
+        self._add(np.unique(rows).astype(np.uint32))
+        self._contents = [np.concatenate(self._contents)]
+        return self._contents[0][self._slot[rows.astype(np.int64)]]
 
     def sets_of(
         self, rows: npt.NDArray[Any]
@@ -109,6 +130,7 @@ class CandidateSets:
             for _, text, _, _ in self._texts.blocks(self._references(fresh)):
                 bounds, hashes = self._settings.sets(text)
                 self._counts.append(np.diff(bounds))
+                self._contents.append(contents_of(text))
                 sink.write(hashes.tobytes())
 
     def _reading_order(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

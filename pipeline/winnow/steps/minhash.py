@@ -6,10 +6,9 @@ stored, so that a run with another threshold, mode or guard reads no text twice.
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,6 @@ import pyarrow.compute as pc
 from winnow.algorithms.dedup.verification import NO_BAND, Verdict, decide
 from winnow.config.steps import MinhashConfig
 from winnow.core.errors import ConfigError, InputError
-from winnow.core.schemas import REJECTS
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
 from winnow.steps.components import component_labels
@@ -30,37 +28,37 @@ from winnow.steps.minhash_clusters import (
     refuse_large_clusters,
     refuse_large_hits,
 )
+from winnow.steps.minhash_marks import (
+    judged_frame,
+    marks_of,
+    marks_of_hits,
+    similarity_of,
+    uids_of,
+    unread,
+)
 from winnow.steps.minhash_memory import store_candidates, stored_candidates
 from winnow.steps.near_index import hits_in_index, index_version
 from winnow.steps.sketching import TextColumn, require_text, sketching
 from winnow.steps.step import (
-    JUDGED,
     Context,
     Contract,
     Outcome,
     Reuse,
     decisions_of,
-    judged,
     rejects_of,
 )
 
-#: Every row that was dropped: for whom, how similar, and a band that both share.
+_log = logging.getLogger(__name__)
+
+#: Every row that was dropped: for whom, how similar, a band that both share, and what
+#: its shingles are made of (words, characters, or both mixed).
 DUPLICATES = pa.schema(
     [
         ("uid", pa.string()),
         ("kept_twin", pa.string()),
         ("similarity", pa.float64()),
         ("band", pa.int16()),
-    ]
-)
-_MARKS = pa.schema(
-    [
-        REJECTS.field("uid"),
-        ("keep", pa.bool_()),
-        ("reason", pa.string()),
-        ("score", pa.float64()),
-        ("kept_twin", pa.string()),
-        ("rejected", pa.bool_()),
+        ("unit", pa.string()),
     ]
 )
 
@@ -99,19 +97,21 @@ def run(context: Context) -> Outcome:
     column = _text_column(context)
     _require_order(context)
     settings = sketching(config, config.threshold)
-    found = stored_candidates(context) or fresh_candidates(context, column, settings)
-    sets = CandidateSets(found.rows, column, settings, context.parts)
-    marks = [_unread(found)]
+    candidates = stored_candidates(context) or fresh_candidates(
+        context, column, settings
+    )
+    sets = CandidateSets(candidates.rows, column, settings, context.parts)
+    marks = [unread(candidates)]
     if config.index:
-        hits = hits_in_index(config, settings, found, sets, context.engine)
-        refuse_large_hits(hits, found.rows, sets, config)
-        marks.append(_marks_of_hits(hits, found))
-        found = found.without(hits["row"].to_numpy())
-    verdict = _decided(context, found, sets)
-    refuse_large_clusters(verdict, found.rows, sets, config)
-    _store(context, found, verdict, sets)
-    marks.append(_marks_of(verdict, found, config))
-    frame = _judged(context, pa.concat_tables(marks))
+        hits = hits_in_index(context, settings, candidates, sets)
+        refuse_large_hits(hits, candidates.rows, sets, config)
+        marks.append(marks_of_hits(hits, candidates))
+        candidates = candidates.without(hits["row"].to_numpy())
+    verdict = _decided(context, candidates, sets)
+    refuse_large_clusters(verdict, candidates.rows, sets, config)
+    _store(context, candidates, verdict, sets)
+    marks.append(marks_of(verdict, candidates, sets, config))
+    frame = judged_frame(context, pa.concat_tables(marks))
     removed = verdict.keeper != np.arange(len(verdict.keeper))
     return Outcome(
         decisions=decisions_of(context.engine, frame),
@@ -120,11 +120,32 @@ def run(context: Context) -> Outcome:
         facts={
             "bands": settings.bands,
             "rows_per_band": settings.rows,
-            "sketches_reused": found.reused,
+            "sketches_reused": candidates.reused,
             "pairs_compared": sets.compared,
             "near_duplicates": int(removed.sum()),
+            **_units_told(context.step, candidates),
         },
     )
+
+
+def _units_told(step: str, candidates: Candidates) -> dict[str, Any]:
+    """Return how many texts were cut into what; warn where most are one shingle."""
+    present = candidates.rows.filter(pa.array(candidates.present))
+    counts = pc.value_counts(single(present["unit"]).cast(pa.string())).to_pylist()
+    whole = int(pc.sum(present["one_shingle"]).as_py() or 0)
+    if 2 * whole > len(present):
+        _log.warning(
+            "%s: %d of %d texts are a single shingle, so that only equal ones are "
+            "duplicates; set %s.ngram lower, or unit to char or auto",
+            step,
+            whole,
+            len(present),
+            step,
+        )
+    return {
+        "texts_by_unit": {count["values"]: count["counts"] for count in counts},
+        "texts_of_one_shingle": whole,
+    }
 
 
 def _text_column(context: Context) -> TextColumn:
@@ -149,9 +170,9 @@ def _require_order(context: Context) -> None:
         )
 
 
-def _decided(context: Context, found: Candidates, sets: CandidateSets) -> Verdict:
+def _decided(context: Context, candidates: Candidates, sets: CandidateSets) -> Verdict:
     """Return the verdict, with the similarity of every row to its keeper."""
-    rows, config = len(found.rows), context.config
+    rows, config = len(candidates.rows), context.config
 
     def joined(nodes: int, *ends: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         folder = context.parts / "components"
@@ -159,7 +180,7 @@ def _decided(context: Context, found: Candidates, sets: CandidateSets) -> Verdic
 
     if not config.verify:
         return decide(
-            found.buckets,
+            candidates.buckets,
             rows,
             lambda left, right: np.ones(len(left)),
             1.0,
@@ -167,12 +188,12 @@ def _decided(context: Context, found: Candidates, sets: CandidateSets) -> Verdic
             components=joined,
         )
     verdict = decide(
-        found.buckets,
+        candidates.buckets,
         rows,
         sets.similarity,
         config.threshold,
         semantics=config.mode,
-        known=found.known,
+        known=candidates.known,
         components=joined,
     )
     dropped = verdict.keeper != np.arange(rows)
@@ -186,105 +207,29 @@ def _decided(context: Context, found: Candidates, sets: CandidateSets) -> Verdic
 
 
 def _store(
-    context: Context, found: Candidates, verdict: Verdict, sets: CandidateSets
+    context: Context, candidates: Candidates, verdict: Verdict, sets: CandidateSets
 ) -> None:
     """Write what the report shows, and what a later threshold may use."""
     engine, config = context.engine, context.config
-    store_candidates(context, found, verdict.pairs if config.verify else None)
+    store_candidates(context, candidates, verdict.pairs if config.verify else None)
     dropped = np.flatnonzero(verdict.keeper != np.arange(len(verdict.keeper)))
     band = verdict.band[dropped]
+    units = single(candidates.rows["unit"]).cast(pa.string())
     table = pa.table(
         {
-            "uid": _uids(found, dropped),
-            "kept_twin": _uids(found, verdict.keeper[dropped]),
-            "similarity": _similarity(verdict, dropped, config),
+            "uid": uids_of(candidates, dropped),
+            "kept_twin": uids_of(candidates, verdict.keeper[dropped]),
+            "similarity": similarity_of(verdict, dropped, config),
             "band": pa.array(band, mask=band == NO_BAND),
+            "unit": units.take(pa.array(dropped)),
         },
         schema=DUPLICATES,
     )
     frame = engine.from_table(table)
     engine.write(frame, os.fspath(context.folder / "duplicates"), ["uid"])
-    clusters = largest_clusters(verdict, found.rows, sets, verified=config.verify)
+    clusters = largest_clusters(verdict, candidates.rows, sets, verified=config.verify)
     engine.write(
         engine.from_table(clusters),
         os.fspath(context.folder / "duplicate_clusters"),
         [],
     )
-
-
-def _similarity(
-    verdict: Verdict, rows: npt.NDArray[Any], config: MinhashConfig
-) -> pa.Array:
-    values = verdict.jaccard[rows]
-    return pa.array(values, mask=np.isnan(values) if config.verify else values < 2)
-
-
-def _uids(found: Candidates, rows: npt.NDArray[Any]) -> pa.Array:
-    return single(found.rows["uid"].take(pa.array(rows.astype(np.int64))))
-
-
-def _unread(found: Candidates) -> pa.Table:
-    """Return the marks of rows that were not compared."""
-    other = found.rows.filter(pc.not_equal(found.rows["state"], ""))
-    rejected = other["rejected"]
-    return _marks(
-        other["uid"], keep=pc.invert(rejected), reason=other["state"], rejected=rejected
-    )
-
-
-def _marks_of(verdict: Verdict, found: Candidates, config: MinhashConfig) -> pa.Table:
-    dropped = np.flatnonzero(verdict.keeper != np.arange(len(verdict.keeper)))
-    reason = "near_duplicate_text" if config.verify else "shared_band_unverified"
-    return _marks(
-        _uids(found, dropped),
-        keep=False,
-        reason=reason,
-        score=_similarity(verdict, dropped, config),
-        kept_twin=_uids(found, verdict.keeper[dropped]),
-    )
-
-
-def _marks_of_hits(hits: pa.Table, found: Candidates) -> pa.Table:
-    return _marks(
-        _uids(found, hits["row"].to_numpy()),
-        keep=False,
-        reason="near_duplicate_in_index",
-        score=hits["similarity"],
-        kept_twin=hits["uid"],
-    )
-
-
-def _marks(uid: pa.Array | pa.ChunkedArray, **values: Any) -> pa.Table:
-    given: Mapping[str, Any] = {"uid": uid, "rejected": False, **values}
-    columns = []
-    for field in _MARKS:
-        value = given.get(field.name)
-        if not isinstance(value, pa.Array | pa.ChunkedArray):
-            value = pa.repeat(pa.scalar(value, field.type), len(uid))
-        columns.append(value.cast(field.type))
-    return pa.table(columns, schema=_MARKS)
-
-
-def _judged(context: Context, marks: pa.Table) -> Any:
-    engine = context.engine
-    samples = engine.select(context.samples, {"uid": "uid"})
-    joined = engine.join(samples, engine.from_table(marks), "uid", "left")
-    threshold = context.config.threshold if context.config.verify else None
-    kernel = partial(judge_rows, threshold=threshold)
-    return engine.map_batches(joined, kernel, JUDGED)
-
-
-def judge_rows(
-    batches: Iterator[pa.RecordBatch], *, threshold: float | None
-) -> Iterator[pa.RecordBatch]:
-    """Keep every row without a mark as unique."""
-    for batch in batches:
-        yield judged(
-            batch.column("uid"),
-            keep=pc.coalesce(batch.column("keep"), pa.scalar(True)),
-            reason=pc.coalesce(batch.column("reason"), pa.scalar("unique")),
-            score=batch.column("score"),
-            threshold=threshold,
-            kept_twin=batch.column("kept_twin"),
-            rejected=pc.coalesce(batch.column("rejected"), pa.scalar(False)),
-        )

@@ -23,12 +23,12 @@ from winnow.config.steps import MinhashConfig
 from winnow.core.engine import Engine, Frame
 from winnow.formats.reader import single
 from winnow.steps.minhash_buckets import Sketches, find_buckets
-from winnow.steps.sketching import Sketching, TextColumn
+from winnow.steps.sketching import Digested, Sketching, TextColumn
 from winnow.steps.step import Context
 
 _SOURCE = pa.dictionary(pa.int32(), pa.string())
 #: Rows by preference as keeper. `state` is empty for rows that take part, `origin` what
-#: the guard counts by.
+#: the guard counts by, `unit` what the text's shingles were made of.
 ROWS = pa.schema(
     [
         ("uid", pa.string()),
@@ -37,6 +37,8 @@ ROWS = pa.schema(
         ("origin", _SOURCE),
         ("state", _SOURCE),
         ("rejected", pa.bool_()),
+        ("unit", _SOURCE),
+        ("one_shingle", pa.bool_()),
     ]
 )
 
@@ -111,7 +113,8 @@ def _sketch_schema(context: Context, bands: int) -> pa.Schema:
     config: MinhashConfig = context.config
     fields = [("number", pa.int64()), ("uid", pa.string()), ("source", pa.string())]
     fields += [("row", pa.int64()), ("origin", pa.string()), ("state", pa.string())]
-    fields += [("rejected", pa.bool_())]
+    fields += [("rejected", pa.bool_()), ("unit", pa.string())]
+    fields += [("one_shingle", pa.bool_())]
     if config.keeper == "length":
         fields.append(("preference", pa.int64()))
     elif config.keeper != "uid":
@@ -135,10 +138,10 @@ def sketch_rows(
     """
     passed: deque[pa.RecordBatch] = deque()
     for uid, text, reason, extra in texts.blocks(_recorded(batches, passed)):
-        digests, empty = settings.digests(text)
+        sketched = settings.digests(text)
         few = _few_shingles(text, settings, config.min_shingles)
         state = pc.if_else(pa.array(few), "too_few_shingles", "")
-        state = pc.if_else(pa.array(empty), "no_text", state)
+        state = pc.if_else(pa.array(sketched.empty), "no_text", state)
         place = _popped(passed, len(uid))
         columns = {
             "number": _numbers(place, first_of),
@@ -148,15 +151,30 @@ def sketch_rows(
             "origin": extra[config.source] if config.source else pa.nulls(len(uid)),
             "state": pc.coalesce(reason, state),
             "rejected": pc.is_valid(reason),
+            "unit": units_of(sketched, settings.unit),
+            "one_shingle": pa.array(sketched.units <= settings.ngram),
         }
         if config.keeper == "length":
             columns["preference"] = pc.utf8_length(text)
         elif config.keeper != "uid":
             columns["preference"] = extra[config.keeper]
-        bands = zip(schema.names[len(columns) :], digests.T, strict=True)
+        bands = zip(schema.names[len(columns) :], sketched.digests.T, strict=True)
         columns |= {name: pa.array(digest) for name, digest in bands}
         arrays = [columns[field.name].cast(field.type) for field in schema]
         yield from pa.table(arrays, schema=schema).combine_chunks().to_batches()
+
+
+def units_of(sketched: Digested, unit: str) -> pa.Array:
+    """Return what each text was cut into: word, char, mixed, or element.
+
+    With `unit: auto` that depends on the script of each text (see
+    `algorithms.dedup.spaceless_scripts`).
+    """
+    if unit != "auto":
+        return pa.repeat(pa.scalar(unit, pa.string()), len(sketched.units))
+    none, all_ = sketched.singles == 0, sketched.singles == sketched.units
+    codes = np.where(none, 0, np.where(all_, 1, 2))
+    return pa.array(["word", "char", "mixed"], pa.string()).take(pa.array(codes))
 
 
 def _few_shingles(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,19 @@ BLOCK_ROWS = 16_384
 _BLOCK_BYTES = 64 * 2**20
 
 
+class Digested(NamedTuple):
+    """Band digests (n, bands) of n texts, and of what each was made.
+
+    `units` counts words or characters, `singles` those that are one character of a
+    script without spaces.
+    """
+
+    digests: npt.NDArray[np.uint64]
+    empty: npt.NDArray[np.bool_]
+    units: npt.NDArray[np.int32]
+    singles: npt.NDArray[np.int32]
+
+
 @dataclass(frozen=True)
 class Sketching:
     """A column's settings with the bands that follow from them; pickles to a worker."""
@@ -41,9 +54,9 @@ class Sketching:
     bands: int
     rows: int
 
-    def digests(self, texts: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def digests(self, texts: pa.Array) -> Digested:
         """Return the band digests (n, bands) of texts, and which have no shingle."""
-        sketched = minhash.signatures(
+        signatures, units, singles = minhash.sketched(
             texts,
             num_perm=self.num_perm,
             seed=self.seed,
@@ -51,8 +64,9 @@ class Sketching:
             token_hash=self.token_hash,  # type: ignore[arg-type]
             **self._shingling,
         )
-        empty = minhash.is_empty(sketched, self.scheme)  # type: ignore[arg-type]
-        return banding.band_digests(sketched, self.bands, self.rows), empty
+        empty = minhash.is_empty(signatures, self.scheme)  # type: ignore[arg-type]
+        digests = banding.band_digests(signatures, self.bands, self.rows)
+        return Digested(digests, empty, units, singles)
 
     def sets(self, texts: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return (bounds, hashes) of the texts' shingle sets."""
@@ -87,7 +101,7 @@ def sketching(config: SketchConfig, threshold: float) -> Sketching:
     return Sketching(
         unit=config.unit,
         ngram=1 if config.unit == "element" else config.ngram,
-        normalise=tuple(sorted(set(config.normalise))),
+        normalise=_rules(config),
         scheme=config.scheme,
         token_hash=config.token_hash,
         num_perm=config.num_perm,
@@ -95,6 +109,12 @@ def sketching(config: SketchConfig, threshold: float) -> Sketching:
         bands=bands,
         rows=rows,
     )
+
+
+def _rules(config: SketchConfig) -> tuple[str, ...]:
+    # Elements of sets are names, which are what they are.
+    always = set() if config.unit == "element" else {"nfc"}
+    return tuple(sorted(always | set(config.normalise)))
 
 
 def served_threshold(threshold: float) -> float:
@@ -179,7 +199,7 @@ def require_text(schema: pa.Schema, column: str, unit: str, step: str) -> None:
         if not is_list(kind):
             raise InputError(
                 f"{step}: unit 'element' takes lists, but '{column}' holds {kind}; "
-                "name a list column, or set unit to word or char"
+                "name a list column, or set unit to auto, word or char"
             )
         return
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind

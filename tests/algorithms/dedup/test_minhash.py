@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from types import SimpleNamespace
 
 import datasketch
 import numpy as np
@@ -20,7 +21,16 @@ FOX = "the quick brown fox"
 
 # Spaces of every width, marks, emoji with joiners, and letters that fold or compose.
 AWKWARD = "aB1 .-\t\n\x1c\x85\xa0\u1680\u2003\u2028\u3000\u0301ßİﬁ①٣日👩‍🚀💡𝒳"
+# Signs that stay or go by what stands beside them.
+AWKWARD += "-.,:/*!=+#_é­\u200bّ"
 TEXT = st.text(st.one_of(st.sampled_from(AWKWARD), st.characters(codec="utf-8")))
+
+
+#: Those that go together: `code` keeps what `punctuation` drops.
+ALL_RULES = tuple(rule for rule in RULES if rule != "code")
+SOME_RULES = st.sets(st.sampled_from(RULES)).map(
+    lambda rules: rules - {"punctuation"} if "code" in rules else rules
+)
 
 
 def rotated(value: int, bits: int, width: int) -> int:
@@ -177,10 +187,10 @@ def test_shingles_at_the_borders_of_hash_blocks(token_hash):
     np.testing.assert_array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("unit", ["word", "char"])
+@pytest.mark.parametrize("unit", ["word", "char", "auto"])
 @settings(max_examples=150, deadline=None)
-@given(texts=st.lists(TEXT, max_size=5), rules=st.sets(st.sampled_from(RULES)))
-@example(["İSTANBUL ﬁn—“Ａ”٣٣ 12\u3000x", "A-b  C"], set(RULES))
+@given(texts=st.lists(TEXT, max_size=5), rules=SOME_RULES)
+@example(["İSTANBUL ﬁn—“Ａ”٣٣ 12\u3000x", "A-b  C"], set(ALL_RULES))
 def test_normalisation_equals_normalising_first(unit, texts, rules):
     settings = {"num_perm": 8, "ngram": 2, "unit": unit}
     found = minhash.signatures(texts, normalise=rules, **settings)
@@ -191,11 +201,15 @@ def test_normalisation_equals_normalising_first(unit, texts, rules):
 def test_what_each_rule_does():
     assert normalised("ﬁ①Å", ["nfkc"]) == "fi1Å"
     assert normalised("Straße İ", ["case"]) == "strasse i\u0307"
-    assert normalised("a-b “c”_$1 💡", ["punctuation"]) == "a b  c   1 💡"
+    assert normalised("a-b “c”_$1 💡", ["punctuation"]) == "a b  c  $1 💡"
+    assert normalised("a<b é!=c", ["code"]) == "a < b é !  = c"
     assert normalised("1٣x²", ["digits"]) == "00x²"
     assert normalised("\u3000a \t\x1c b\xa0", ["whitespace"]) == "a b"
+    assert normalised("é ﬁ", ["nfc"]) == "é ﬁ"
     with pytest.raises(ValueError, match="unknown normalisation"):
         normalised("a", ["lower"])
+    with pytest.raises(ValueError, match="name one of them"):
+        normalised("a", ["code", "punctuation"])
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
@@ -227,7 +241,7 @@ def test_null_rows_that_own_bytes_are_empty():
 
 def test_invalid_utf8_is_hashed_not_refused():
     column = pa.array([b"caf\xe9 a b c d", b"\x80\xff", b"\xe3"]).view(pa.binary())
-    for unit, rules in itertools.product(("word", "char"), ((), RULES)):
+    for unit, rules in itertools.product(("word", "char"), ((), ALL_RULES)):
         found = minhash.signatures(column, unit=unit, normalise=rules, num_perm=4)
         assert not (found == 2**32 - 1).all(axis=1).any()
 
@@ -235,14 +249,14 @@ def test_invalid_utf8_is_hashed_not_refused():
 @pytest.mark.parametrize("threads", [2, 5])
 def test_threads_change_nothing(threads):
     texts = [f"{i} {i * i} word " * (1 + i % 37) for i in range(3000)]
-    settings = {"num_perm": 16, "normalise": RULES}
+    settings = {"num_perm": 16, "normalise": ALL_RULES}
     np.testing.assert_array_equal(
         minhash.signatures(texts, threads=threads, **settings),
         minhash.signatures(texts, **settings),
     )
     for found, wanted in zip(
-        minhash.shingle_sets(texts, threads=threads, normalise=RULES),
-        minhash.shingle_sets(texts, normalise=RULES),
+        minhash.shingle_sets(texts, threads=threads, normalise=ALL_RULES),
+        minhash.shingle_sets(texts, normalise=ALL_RULES),
         strict=True,
     ):
         np.testing.assert_array_equal(found, wanted)
@@ -276,6 +290,13 @@ def test_datasketch_objects_both_ways():
             [datasketch.LeanMinHash(sketch)], seed=7, scheme=scheme
         )
         np.testing.assert_array_equal(lean, again)
+    # datasketch before 2.0 knew one scheme, and its sketches do not name it.
+    sized = type("Old", (SimpleNamespace,), {"__len__": lambda self: 4})
+    old = sized(seed=1, hashvalues=np.arange(4))
+    kept = minhash.from_datasketch([old], num_perm=4, scheme="legacy")
+    assert kept.tolist() == [[0, 1, 2, 3]]
+    with pytest.raises(ValueError, match=r"sketch 0 .* 'legacy'\), not"):
+        minhash.from_datasketch([old], num_perm=4)
     with pytest.raises(ValueError, match="sketch 0"):
         minhash.from_datasketch([sketch], seed=8, scheme="affine64")
 
@@ -288,6 +309,7 @@ def test_datasketch_objects_both_ways():
         ({"token_hash": "md5"}, "unknown token hash"),
         ({"unit": "byte"}, "unknown unit"),
         ({"ngram": 0}, "ngram"),
+        ({"threads": 0}, "threads"),
         ({"normalise": ["upper"]}, "unknown normalisation"),
     ],
 )

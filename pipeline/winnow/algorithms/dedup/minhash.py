@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,18 @@ if TYPE_CHECKING:
 # More ranges than threads, so that one range of long texts holds nobody up.
 _RANGES_PER_THREAD = 4
 _SMALLEST_RANGE = 256
+
+
+class Sketched(NamedTuple):
+    """Signatures (n, num_perm), and of what each was made.
+
+    `units` (n,) counts a text's units, so words or characters; `singles` (n,) those
+    that `unit: auto` took as single characters of a script without spaces.
+    """
+
+    signatures: npt.NDArray[Any]
+    units: npt.NDArray[np.int32]
+    singles: npt.NDArray[np.int32]
 
 
 def signatures(  # noqa: PLR0913 - the settings that must agree before any comparison
@@ -65,29 +77,67 @@ def signatures(  # noqa: PLR0913 - the settings that must agree before any compa
     - `xxh32`, `xxh64`: the integer digest of seed 0; `affine32` takes the low half of
       the latter.
 
-    `normalise` names rules of `text_normalisation.RULES`. Row i depends on text i
-    alone, whatever the number of `threads`. Raises ValueError for an unknown setting,
-    TypeError for a column that is not text.
+    `unit` is `word`, `char`, or `auto`: words, and single characters of scripts that
+    put no spaces between words (see `spaceless_scripts`). `normalise` names rules of
+    `text_normalisation.RULES`. Row i depends on text i alone, whatever the number of
+    `threads`. Raises ValueError for an unknown setting, TypeError for a column that is
+    not text.
     """
+    return sketched(
+        texts,
+        num_perm=num_perm,
+        seed=seed,
+        scheme=scheme,
+        token_hash=token_hash,
+        ngram=ngram,
+        unit=unit,
+        normalise=normalise,
+        threads=threads,
+    ).signatures
+
+
+def sketched(  # noqa: PLR0913 - as `signatures`
+    texts: Texts,
+    *,
+    num_perm: int = 128,
+    seed: int = 1,
+    scheme: Scheme = "affine32",
+    token_hash: TokenHash = "sha1",
+    ngram: int = 5,
+    unit: Unit = "word",
+    normalise: Iterable[str] = (),
+    threads: int = 1,
+) -> Sketched:
+    """Return `signatures`, and of how many units of which kind each was made."""
+    _require_threads(threads)
     a, b = permutations.parameters(scheme, num_perm, seed)
     low_half = token_hash == "sha1" and scheme != "affine64"
     rules = checked_rules(normalise)
     plan = _plan(token_hash, ngram, unit, rules, low_half)
     kind, empty = STORED[scheme]
-    outs = []
+    values = [np.empty((0, num_perm), dtype=kind)]
+    counts = [np.zeros((0, 2), dtype=np.int32)]
     for rows in rows_of(texts, rules):
         out = np.full((len(rows.start), num_perm), empty, dtype=kind)
+        count = np.zeros((len(rows.start), 2), dtype=np.int32)
 
-        def sketch(first: int, last: int, rows: Rows = rows, out: Any = out) -> None:
+        def sketch(
+            first: int, last: int, rows: Rows = rows, outs: Any = (out, count)
+        ) -> None:
             shingle_hashes.sketch_rows(
-                rows, first, last, plan, (a, b, scheme == "legacy"), out
+                rows, first, last, plan, (a, b, scheme == "legacy"), outs
             )
 
         _over_ranges(sketch, rows, threads)
-        outs.append(out)
-    if len(outs) == 1:
-        return outs[0]
-    return np.concatenate(outs) if outs else np.empty((0, num_perm), dtype=kind)
+        values.append(out)
+        counts.append(count)
+    count = _one(counts)
+    return Sketched(_one(values), count[:, 0], count[:, 1])
+
+
+def _one(parts: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return arrays as one; a single one besides the empty first is not copied."""
+    return parts[1] if len(parts) == 2 else np.concatenate(parts)
 
 
 def set_signatures(
@@ -151,6 +201,7 @@ def shingle_sets(
     64-bit hashes in the order of the text, each once. Arguments and errors as those
     of `signatures`.
     """
+    _require_threads(threads)
     rules = checked_rules(normalise)
     plan = _plan(token_hash, ngram, unit, rules, False)
     counts = [np.zeros(1, dtype=np.int64)]
@@ -187,16 +238,24 @@ def _plan(
         raise ValueError(f"unknown unit '{unit}'; known: {', '.join(get_args(Unit))}")
     if ngram < 1:
         raise ValueError(f"ngram must be at least 1, not {ngram}")
-    squeeze = unit == "word" or "whitespace" in rules
-    size = ngram, 1 if unit == "word" else 0
+    words = unit != "char"
+    squeeze = words or "whitespace" in rules
+    size = ngram, 1 if words else 0
     return Plan(
         byte_table(rules),
-        unit == "word",
+        "punctuation" in rules,
+        words,
+        unit == "auto",
         squeeze,
         size,
         HASH_CODES[token_hash],
         low_half,
     )
+
+
+def _require_threads(threads: int) -> None:
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
 
 
 def _over_ranges(
@@ -253,10 +312,12 @@ def from_datasketch(
     kind = STORED[scheme][0]
     out = [np.empty((0, num_perm), dtype=kind)]
     for i, sketch in enumerate(sketches):
-        found = (len(sketch), int(sketch.seed), sketch.scheme)
-        if found != (num_perm, seed, scheme):
+        # Before 2.0 there was one scheme, and sketches did not name it.
+        made_by = getattr(sketch, "scheme", "legacy")
+        settings = (len(sketch), int(sketch.seed), made_by)
+        if settings != (num_perm, seed, scheme):
             raise ValueError(
-                f"sketch {i} has (num_perm, seed, scheme) = {found}, "
+                f"sketch {i} has (num_perm, seed, scheme) = {settings}, "
                 f"not {(num_perm, seed, scheme)}"
             )
         out.append(np.asarray(sketch.hashvalues, dtype=kind)[None])

@@ -10,6 +10,7 @@ from numba.extending import overload
 
 from winnow.algorithms.dedup.hash_sets import cleared, insert
 from winnow.algorithms.dedup.lanes import BLOCK, LANES
+from winnow.algorithms.dedup.punctuation import drop_conditional
 from winnow.algorithms.dedup.sha1 import sha1
 from winnow.algorithms.dedup.shingling import (
     code_points,
@@ -19,13 +20,14 @@ from winnow.algorithms.dedup.shingling import (
     translate,
     whiten,
 )
+from winnow.algorithms.dedup.spaceless_scripts import mixed_units, unit_spans
 from winnow.algorithms.dedup.whitespace import squeeze
 from winnow.algorithms.dedup.xxhash import xxh32, xxh64
 from winnow.numeric import permutations
 from winnow.numeric.compiled import compiled
 
 TokenHash = Literal["sha1", "xxh32", "xxh64"]
-Unit = Literal["word", "char"]
+Unit = Literal["word", "char", "auto"]
 
 #: Codes that the kernels know the token hashes by.
 HASH_CODES: dict[str, int] = {"sha1": 0, "xxh32": 1, "xxh64": 2}
@@ -38,12 +40,16 @@ _BLOCK_ROWS = 1 << 12
 class Plan(NamedTuple):
     """How rows become hashes: what every kernel here is told.
 
-    `table` is what each byte becomes, empty where that is itself; `size` is the units
-    per shingle and the bytes between units.
+    `table` is what each byte becomes, empty where that is itself; `punctuation` whether
+    signs are dropped by what stands beside them; `words` whether units are words, which
+    are cut further with `auto` where a script has no spaces; `size` is the units per
+    shingle and the bytes between units.
     """
 
     table: npt.NDArray[np.uint8]
+    punctuation: bool
     words: bool
+    auto: bool
     squeeze: bool
     size: tuple[int, int]
     token_hash: int
@@ -55,6 +61,8 @@ class _Scratch(NamedTuple):
     raw_bounds: npt.NDArray[np.int64]
     text: npt.NDArray[np.uint8]
     units: npt.NDArray[np.int32]
+    unit_ends: npt.NDArray[np.int32]
+    counts: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int32]
     lengths: npt.NDArray[np.int32]
     hashes: npt.NDArray[np.uint64]
@@ -74,6 +82,8 @@ def _scratch(rows: Any, first: int, last: int, squeeze: bool) -> _Scratch:
         np.zeros(_BLOCK_ROWS + 1, dtype=np.int64),
         np.zeros(size + BLOCK, dtype=np.uint8) if squeeze else raw,
         np.empty(size + 2, dtype=np.int32),
+        np.empty(size + 2, dtype=np.int32),
+        np.zeros((_BLOCK_ROWS, 2), dtype=np.int32),
         np.empty(shingles, dtype=np.int32),
         np.empty(shingles, dtype=np.int32),
         np.empty(shingles, dtype=np.uint64),
@@ -96,17 +106,23 @@ def _block_end(rows: Any, first: int, last: int) -> int:
 @compiled
 def _gather(rows: Any, first: int, last: int, plan: Any, scratch: Any) -> None:
     """Bring the bytes of rows `first` … `last` to `scratch.raw`, by its bounds."""
-    at, base = 0, len(rows.data)
+    filled, base = 0, len(rows.data)
     for i in range(first, last):
         start, size = rows.start[i], rows.end[i] - rows.start[i]
         if start < base:
-            copy(rows.data, start, size, scratch.raw, at)
+            copy(rows.data, start, size, scratch.raw, filled)
         else:
-            copy(rows.extra, start - base, size, scratch.raw, at)
-        at += size
-        scratch.raw_bounds[i - first + 1] = at
+            copy(rows.extra, start - base, size, scratch.raw, filled)
+        filled += size
+        scratch.raw_bounds[i - first + 1] = filled
     if len(plan.table):
-        translate(scratch.raw, at, plan.table)
+        translate(scratch.raw, filled, plan.table)
+    if plan.punctuation:
+        for i in range(last - first):
+            start, end = scratch.raw_bounds[i], scratch.raw_bounds[i + 1]
+            # Others were changed with all that they may need beside them in view.
+            if is_ascii(scratch.raw, start, end):
+                drop_conditional(scratch.raw, start, end)
 
 
 @compiled
@@ -116,21 +132,38 @@ def _cut(count: int, plan: Any, scratch: Any) -> int:
     The shingles of row i are from `scratch.bounds[i]` to the next.
     """
     raw, text, units = scratch.raw, scratch.text, scratch.units
-    at = shingles = 0
+    filled = shingles = 0
     for i in range(count):
         start, end = scratch.raw_bounds[i], scratch.raw_bounds[i + 1]
-        found = 0
+        unit_count = singles = 0
+        ascii_only = is_ascii(raw, start, end)
         if plan.squeeze:
-            if not is_ascii(raw, start, end):
+            if not ascii_only:
                 whiten(raw, start, end)
-            begin = at
-            at, found = squeeze(raw, start, end, text, at, units)
-            start, end = begin, at
+            begin = filled
+            filled, unit_count = squeeze(raw, start, end, text, filled, units)
+            start, end = begin, filled
         if not plan.words:
-            found = code_points(text, start, end, units)
-        shingles = spans(
-            units, found, plan.size, scratch.offsets, scratch.lengths, shingles
-        )
+            unit_count = code_points(text, start, end, units)
+        elif plan.auto and not ascii_only:
+            filled, mixed, singles = mixed_units(
+                text, start, end, units, scratch.unit_ends
+            )
+            unit_count = mixed if singles else unit_count
+        if singles:
+            shingles = unit_spans(
+                units,
+                scratch.unit_ends,
+                (unit_count, plan.size[0]),
+                scratch.offsets,
+                scratch.lengths,
+                shingles,
+            )
+        else:
+            shingles = spans(
+                units, unit_count, plan.size, scratch.offsets, scratch.lengths, shingles
+            )
+        scratch.counts[i, 0], scratch.counts[i, 1] = unit_count, singles
         scratch.bounds[i + 1] = shingles
     return shingles
 
@@ -190,16 +223,22 @@ def _lower_compiled(
 def sketch_rows(
     rows: Any, first: int, last: int, plan: Any, scheme: Any, out: Any
 ) -> None:
-    """Lower rows `first` … `last` of `out` (n, K) to the minima over their shingles.
+    """Lower rows `first` … `last` of a sketch to the minima over their shingles.
 
-    `scheme` is (multipliers, summands, whether they are those of `legacy`).
+    `scheme` is (multipliers, summands, whether they are those of `legacy`). `out` is
+    the sketches (n, K), and an (n, 2) array that takes how many units a row has and how
+    many of them are single characters of a script without spaces.
     """
     a, b, legacy = scheme
+    values, counts = out
     scratch = _scratch(rows, first, last, plan.squeeze)
     while first < last:
         end = _block_end(rows, first, last)
         _hash_block(rows, first, end, plan, scratch)
-        _lower(scratch, (a, b), out, first, end, legacy)
+        _lower(scratch, (a, b), values, first, end, legacy)
+        for i in range(end - first):
+            counts[first + i, 0] = scratch.counts[i, 0]
+            counts[first + i, 1] = scratch.counts[i, 1]
         first = end
 
 

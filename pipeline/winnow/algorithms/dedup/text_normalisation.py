@@ -2,10 +2,13 @@
 
 The rules, in the order in which they are applied:
 
-- `nfkc`: Unicode compatibility composition (UAX #15, form NFKC);
-- `case`: full case folding (`str.casefold`), and NFKC once more where both are asked;
-- `punctuation`: a space for every punctuation character (general category P) and for
-  the symbols of ASCII; emoji and other symbols are content and stay;
+- `nfc`: Unicode canonical composition (UAX #15, form NFC); steps always ask for it;
+- `nfkc`: Unicode compatibility composition (form NFKC);
+- `fold`: no diacritics, vowel points and invisible characters (see `folding`);
+- `case`: full case folding (`str.casefold`), and composition once more;
+- `code`: every sign is a word of its own, so that `a<b` is `a < b` and none is lost;
+- `punctuation`: a space for punctuation, but for signs that carry meaning (see
+  `punctuation`); emoji and other symbols are content and stay;
 - `digits`: `0` for every decimal digit (category Nd);
 - `whitespace`: one space for every run of whitespace (`str.isspace`), none at the ends.
 
@@ -15,21 +18,26 @@ through Python's Unicode database once, and only where a rule can change them.
 
 from __future__ import annotations
 
-import string
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from winnow.algorithms.dedup.folding import folded, may_recompose
+from winnow.algorithms.dedup.punctuation import (
+    drop_conditional_of,
+    is_dropped,
+    signs_apart,
+)
 from winnow.algorithms.dedup.shingling import is_ascii
 from winnow.algorithms.dedup.whitespace import SPACE
 from winnow.numeric.compiled import compiled
 
-RULES = ("nfkc", "case", "punctuation", "digits", "whitespace")
+RULES = ("nfc", "nfkc", "fold", "case", "code", "punctuation", "digits", "whitespace")
 
 # Places in a row's text are 32-bit numbers in the kernels.
 _LONGEST = 2**31 - 256
@@ -38,11 +46,18 @@ Texts: TypeAlias = pa.Array | pa.ChunkedArray | Sequence[str | None]
 
 
 def checked_rules(rules: Iterable[str]) -> tuple[str, ...]:
-    """Return `rules` in the order of application; ValueError for an unknown one."""
+    """Return `rules` in the order of application.
+
+    Raises ValueError for an unknown one, and for `code` beside `punctuation`.
+    """
     wanted = {rules} if isinstance(rules, str) else set(rules)
     unknown = sorted(wanted - set(RULES))
     if unknown:
         raise ValueError(f"unknown normalisation {unknown}; known: {', '.join(RULES)}")
+    if {"code", "punctuation"} <= wanted:
+        raise ValueError(
+            "code keeps the signs that punctuation drops; name one of them"
+        )
     return tuple(rule for rule in RULES if rule in wanted)
 
 
@@ -54,12 +69,24 @@ def normalised(text: str, rules: Iterable[str]) -> str:
 
 
 def _beyond_ascii(text: str, rules: tuple[str, ...]) -> str:
-    if "nfkc" in rules:
-        text = unicodedata.normalize("NFKC", text)
+    text = _by_character(text, rules)
+    if "punctuation" in rules:
+        text = drop_conditional_of(text)
+    return signs_apart(text) if "code" in rules else text
+
+
+def _by_character(text: str, rules: tuple[str, ...]) -> str:
+    """Return `text` after the rules that mind no neighbours."""
+    form: Literal["NFC", "NFKC"] = "NFKC" if "nfkc" in rules else "NFC"
+    composes = form == "NFKC" or "nfc" in rules
+    if composes:
+        text = unicodedata.normalize(form, text)
+    if "fold" in rules:
+        text = folded(text)
     if "case" in rules:
         text = text.casefold()
-        if "nfkc" in rules:
-            text = unicodedata.normalize("NFKC", text)
+        if composes:
+            text = unicodedata.normalize(form, text)
     if "punctuation" in rules or "digits" in rules:
         text = text.translate(_substitutes("punctuation" in rules, "digits" in rules))
     return text
@@ -74,11 +101,10 @@ class _Substitutes(dict[int, int]):
 
     def __missing__(self, code: int) -> int:
         character = chr(code)
-        category = unicodedata.category(character)
         self[code] = code
-        if self.punctuation and (category[0] == "P" or character in string.punctuation):
+        if self.punctuation and is_dropped(character):
             self[code] = SPACE
-        elif self.digits and category == "Nd":
+        elif self.digits and unicodedata.category(character) == "Nd":
             self[code] = ord("0")
         return self[code]
 
@@ -89,9 +115,9 @@ _substitutes = cache(_Substitutes)
 def byte_table(rules: tuple[str, ...]) -> npt.NDArray[np.uint8]:
     """Return what each byte becomes, `(256,)`; empty where every byte stays itself.
 
-    Whitespace is left to the kernels.
+    Whitespace, and signs that go by what stands beside them, are left to the kernels.
     """
-    ascii_ = _beyond_ascii("".join(map(chr, range(128))), rules)
+    ascii_ = _by_character("".join(map(chr, range(128))), rules)
     table = np.arange(256, dtype=np.uint8)
     table[:128] = np.frombuffer(ascii_.encode(), dtype=np.uint8)
     return table if (table != np.arange(256)).any() else table[:0]
@@ -152,16 +178,20 @@ def _addressed(chunk: pa.Array) -> Rows:
 
 
 def _beside(rows: Rows, rules: tuple[str, ...]) -> Rows:
-    if not set(rules) - {"whitespace"}:
+    candidates = np.flatnonzero(_changeable(rows, set(rules) - {"whitespace"}))
+    changed: list[int] = []
+    pieces: list[bytes] = []
+    for i in candidates:
+        before = rows.data[rows.start[i] : rows.end[i]].tobytes()
+        after = _beyond_ascii(before.decode("utf-8", "replace"), rules).encode()
+        if after != before:
+            changed.append(int(i))
+            pieces.append(after)
+    if not changed:
         return rows
-    changed = np.flatnonzero(_beyond(rows.data, rows.start, rows.end))
-    if not len(changed):
-        return rows
-    pieces = [
-        _beyond_ascii(_decoded(rows.data[rows.start[i] : rows.end[i]]), rules).encode()
-        for i in changed
-    ]
     lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
+    if int(lengths.max()) > _LONGEST:
+        raise ValueError(f"a text has more than {_LONGEST:,} bytes; split it")
     start, end = rows.start.copy(), rows.end.copy()
     end[changed] = len(rows.data) + np.cumsum(lengths)
     start[changed] = end[changed] - lengths
@@ -169,8 +199,15 @@ def _beside(rows: Rows, rules: tuple[str, ...]) -> Rows:
     return Rows(rows.data, extra, start, end)
 
 
-def _decoded(row: npt.NDArray[np.uint8]) -> str:
-    return row.tobytes().decode("utf-8", "replace")
+def _changeable(rows: Rows, rules: set[str]) -> npt.NDArray[np.bool_]:
+    """Return which rows the rules may change beyond what kernels do to ASCII."""
+    if not rules:
+        return np.zeros(len(rows.start), dtype=np.bool_)
+    if "code" in rules:
+        return np.ones(len(rows.start), dtype=np.bool_)
+    beyond: npt.NDArray[np.bool_]
+    beyond = _beyond(rows.data, rows.start, rows.end, rules == {"nfc"})
+    return beyond
 
 
 @compiled
@@ -178,8 +215,11 @@ def _beyond(
     data: npt.NDArray[np.uint8],
     start: npt.NDArray[np.int64],
     end: npt.NDArray[np.int64],
+    composes_only: bool,
 ) -> npt.NDArray[np.bool_]:
-    found = np.zeros(len(start), dtype=np.bool_)
+    beyond = np.zeros(len(start), dtype=np.bool_)
     for i in range(len(start)):
-        found[i] = not is_ascii(data, start[i], end[i])
-    return found
+        beyond[i] = not is_ascii(data, start[i], end[i])
+        if beyond[i] and composes_only:
+            beyond[i] = may_recompose(data, start[i], end[i])
+    return beyond

@@ -1,0 +1,183 @@
+"""What a damaged index can be made of again: from its copies, and from its texts."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from winnow.core.errors import ConfigError
+from winnow.indexes.checked_files import fault_of, faults
+from winnow.indexes.near_index import NearIndex, empty_state
+from winnow.indexes.segment import (
+    DamagedIndex,
+    Segment,
+    content_sum,
+    damaged,
+    write_segment,
+)
+from winnow.indexes.state import COPY, FILE, read_state, write_state
+
+#: Sorted digests (bands, n) and their rows, of texts sketched with the settings.
+Sketch = Callable[
+    [dict[str, Any], pa.Array], tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]
+]
+
+
+def check(path: str | os.PathLike[str]) -> list[DamagedIndex]:
+    """Return all that is damaged, every byte read; raises ConfigError for no index."""
+    folder = Path(path)
+    try:
+        found = faults(NearIndex(folder).listed())
+    except DamagedIndex as error:
+        return [error]
+    try:
+        read_state(folder, COPY)
+    except (DamagedIndex, ConfigError):
+        found.append(damaged(folder / COPY, "the copy of index.json is damaged"))
+    return found
+
+
+def repair(path: str | os.PathLike[str], sketch: Sketch) -> dict[str, Any]:
+    """Make an index whole again; return what was done.
+
+    A state is taken from its copy, or put together from what the segments say;
+    digests are made again from texts that are sound. A segment whose texts are damaged
+    is set aside: `lost_rows`, of the additions in `add_again` or of unknown ones.
+    Raises ConfigError if nothing says what the settings were.
+    """
+    folder = Path(path)
+    told: dict[str, Any] = {
+        "state": "sound",
+        "rebuilt": [],
+        "set_aside": [],
+        "removed_rows_back": 0,
+    }
+    try:
+        state = read_state(folder)
+    except DamagedIndex:
+        state, told["state"] = _state_of_what_is_there(folder)
+    entries, lost = [], 0
+    for entry in state["segments"]:
+        whole = _whole(folder, entry, state, sketch, told)
+        if whole is None:
+            lost += int(entry["rows"])
+        else:
+            entries.append(whole)
+    state = {**state, "segments": entries}
+    state["content"] = _content(folder, entries)
+    write_state(folder, state)
+    sources = [s for a in state["additions"] for s in a["sources"]]
+    return {**told, "lost_rows": lost, "add_again": sources if lost else []}
+
+
+def _state_of_what_is_there(folder: Path) -> tuple[dict[str, Any], str]:
+    """Return the state from its copy, or from the segments, and which of the two."""
+    try:
+        state = read_state(folder, COPY)
+    except (DamagedIndex, ConfigError):
+        return _state_of_segments(folder), "put together from the segments"
+    there = all((folder / entry["name"]).is_dir() for entry in state["segments"])
+    if there or not any(folder.glob("segment-*")):
+        return state, "taken from its copy"
+    return _state_of_segments(folder), "put together from the segments"
+
+
+def _state_of_segments(folder: Path) -> dict[str, Any]:
+    entries = list(_described(folder))
+    if not entries:
+        raise ConfigError(
+            f"{folder}: neither {FILE} nor a segment says how this index was built; "
+            "build it again"
+        )
+    state = empty_state(entries[0]["settings"], entries[0]["columns"])
+    last = 0
+    for entry in entries:
+        plain = {name: entry[name] for name in ("name", "rows", "files", "gone")}
+        state["segments"].append(plain)
+        last = max(last, int(entry["name"].removeprefix("segment-")))
+        for number in _additions_of(folder / entry["name"]):
+            while len(state["additions"]) <= number:
+                state["additions"].append(
+                    {"sources": [], "shards": [], "named": True, "rows": 0}
+                )
+    return {**state, "next": last + 1}
+
+
+def _described(folder: Path) -> Iterator[dict[str, Any]]:
+    for file in sorted(folder.glob("segment-?????/segment.json")):
+        try:
+            entry = json.loads(file.read_bytes())
+            if {"name", "rows", "files", "gone", "settings", "columns"} <= set(entry):
+                yield entry
+        except (ValueError, TypeError):
+            continue
+
+
+def _additions_of(folder: Path) -> list[int]:
+    try:
+        source = pa.memory_map(str(folder / "texts.arrow"))
+        batch = pa.ipc.open_file(source).get_batch(0)
+        return sorted(set(batch.column("addition").to_pylist()))
+    except (pa.ArrowInvalid, OSError, KeyError):
+        return []
+
+
+def _whole(
+    folder: Path,
+    entry: dict[str, Any],
+    state: dict[str, Any],
+    sketch: Sketch,
+    told: dict[str, Any],
+) -> dict[str, Any] | None:
+    """Return the entry of a segment that is sound or was made again, or None."""
+    segment = Segment(folder / entry["name"], entry)
+    bad = [
+        file.name
+        for file, noted in segment.files()
+        if fault_of(file, noted, whole=True) is not None
+    ]
+    if not bad:
+        return entry
+    if "texts.arrow" in bad:
+        if segment.folder.is_dir():
+            os.replace(segment.folder, folder / f"damaged-{segment.name}")
+        told["set_aside"].append(segment.name)
+        return None
+    told["rebuilt"].append(segment.name)
+    # Which rows were removed is not in the texts: they are back where that is lost.
+    lost_gone = entry.get("gone") and entry["gone"]["file"] in bad
+    texts = _owned(segment.table)
+    gone = None if lost_gone else entry.get("gone")
+    told["removed_rows_back"] += entry["gone"]["count"] if lost_gone else 0
+    rows = np.load(segment.folder / gone["file"]) if gone else np.zeros(0, np.uint32)
+    about = {"settings": state["settings"], "columns": state["columns"]}
+    digests = sketch(state["settings"], texts.column("text"))
+    new = write_segment(segment.folder, texts, *digests, about)
+    if gone is not None:
+        np.save(segment.folder / gone["file"], rows)
+    return {**new, "gone": gone}
+
+
+def _owned(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch that does not lie in the file that it was mapped from."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return pa.ipc.open_file(sink.getvalue()).get_batch(0)
+
+
+def _content(folder: Path, entries: list[dict[str, Any]]) -> str:
+    total = 0
+    for entry in entries:
+        segment = Segment(folder / entry["name"], entry)
+        rows = np.flatnonzero(segment.standing(np.arange(segment.size)))
+        batch = segment.table.take(pa.array(rows))
+        total += content_sum(batch)
+    return f"{total % 2**64:016x}"

@@ -1,0 +1,66 @@
+"""What an index says of itself: index.json, with its own checksum, written twice.
+
+`index.json` is replaced as a whole, so that a reader sees the old state or the new one;
+`index.copy.json` is the same text, for a repair.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from winnow.core.errors import ConfigError
+from winnow.core.hashing import fingerprint
+from winnow.core.run_folder import write_text
+from winnow.indexes.segment import damaged
+
+#: Raised when older indexes cannot be read any more.
+FORMAT = 2
+_SEGMENT, _GONE = re.compile(r"segment-\d{5,}"), re.compile(r"gone-\d{4,}\.npy")
+FILE, COPY = "index.json", "index.copy.json"
+
+
+def _sealed(state: Mapping[str, Any]) -> str:
+    plain = {name: value for name, value in state.items() if name != "checksum"}
+    return fingerprint(json.dumps(plain, sort_keys=True))
+
+
+def write_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Replace an index's state; the copy follows."""
+    text = json.dumps({**state, "checksum": _sealed(state)}, indent=1) + "\n"
+    write_text(folder / FILE, text)
+    write_text(folder / COPY, text)
+
+
+def read_state(folder: Path, name: str = FILE) -> dict[str, Any]:
+    """Return an index's state.
+
+    Raises ConfigError if the folder holds no index or one of another version,
+    DamagedIndex if the state is not what was written.
+    """
+    file = folder / name
+    if not file.is_file():
+        if any(folder.glob("segment-*")):
+            raise damaged(file, "the file is missing")
+        raise ConfigError(
+            f"{folder} holds no index; `winnow index build INPUT --out {folder}` "
+            "makes one"
+        )
+    try:
+        state = json.loads(file.read_bytes())
+        version = state["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(file, "it is no longer the JSON that was written") from error
+    if version != FORMAT:
+        raise ConfigError(f"{file}: made by another version of Winnow; build again")
+    if state.get("checksum") != _sealed(state):
+        raise damaged(file, "its checksum differs")
+    for entry in state["segments"]:
+        # Names become paths: nothing outside the index is read or removed.
+        gone = (entry["gone"] or {}).get("file", "gone-0000.npy")
+        if not (_SEGMENT.fullmatch(entry["name"]) and _GONE.fullmatch(gone)):
+            raise damaged(file, f"{entry['name']!r} is no segment of an index")
+    return dict(state)
