@@ -17,7 +17,7 @@ from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.extras import require
 from winnow.formats.reader import is_binary
 from winnow.formats.shards import require_column
-from winnow.models.checkpoint import LOCAL_DIR
+from winnow.models.local_model import LOCAL_DIR, check_folder
 from winnow.steps.step import Contract
 
 
@@ -77,12 +77,13 @@ def _model_of(step: Planned, config: RunConfig) -> ModelConfig | None:
 
 
 def _check_model(step: Planned, config: RunConfig) -> None:
-    """Refuse a local model that is not there before hours of work lead up to it."""
+    """Refuse a local model that is not whole before hours of work lead up to it."""
     model = _model_of(step, config)
     if model is not None and model.name.startswith(LOCAL_DIR):
-        folder = Path(model.name.removeprefix(LOCAL_DIR))
-        if not folder.is_dir():
-            raise ConfigError(f"{step.name}: model.name: there is no folder {folder}")
+        try:
+            check_folder(Path(model.name.removeprefix(LOCAL_DIR)))
+        except ConfigError as error:
+            raise ConfigError(f"{step.name}: {error}") from error
 
 
 def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:

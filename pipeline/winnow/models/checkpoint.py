@@ -16,13 +16,18 @@ from typing import Any
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.shipped import local_copy
+from winnow.models.local_model import (
+    LOCAL_DIR,
+    check_folder,
+    hub_allowed,
+    inner_towers,
+    read_config,
+)
 from winnow.models.torchvision_ops import ensure_torchvision
 
 logger = logging.getLogger(__name__)
 
-LOCAL_DIR = "local-dir:"
 HUB = "hf-hub:"
-_WEIGHTS = (".safetensors", ".bin", ".pth")
 _OFFLINE = (
     "if this machine cannot reach the hub, copy open_clip_config.json and "
     "open_clip_model.safetensors into a folder and name it as local-dir:FOLDER"
@@ -51,23 +56,33 @@ def load_checkpoint(name: str, pretrained: str | None) -> Checkpoint:
     elif pretrained:
         pretrained = str(local_copy(pretrained))
     _check(name, pretrained)
-    import open_clip
-
     try:
-        # In this order, so that a download that fails is told apart from a bad file.
-        weights = _weights(name, pretrained)
-        model = open_clip.create_model(
-            name,
-            pretrained=pretrained,
-            precision="fp32",
-            device="cpu",
-            require_pretrained=True,
-            weights_only=True,
-        )
-        tokenizer = open_clip.get_tokenizer(name)
-        dim = open_clip.get_model_config(_architecture(name))["embed_dim"]
+        with hub_allowed(not name.startswith(LOCAL_DIR)):
+            return _loaded(name, pretrained)
     except Exception as error:  # whatever hub, json, torch or safetensors raise
         raise ConfigError(_failure(name, pretrained, error)) from error
+
+
+def _loaded(name: str, pretrained: str | None) -> Checkpoint:
+    import open_clip
+
+    inside: dict[str, Any] = {}
+    if name.startswith(LOCAL_DIR):
+        folder = Path(name.removeprefix(LOCAL_DIR))
+        inside = inner_towers(read_config(folder), folder)
+    # In this order, so that a download that fails is told apart from a bad file.
+    weights = _weights(name, pretrained)
+    model = open_clip.create_model(
+        name,
+        pretrained=pretrained,
+        precision="fp32",
+        device="cpu",
+        require_pretrained=True,
+        weights_only=True,
+        **inside,
+    )
+    tokenizer = open_clip.get_tokenizer(name)
+    dim = open_clip.get_model_config(_architecture(name))["embed_dim"]
     return Checkpoint(model.eval(), tokenizer, int(dim), weights)
 
 
@@ -102,22 +117,9 @@ def _sha256_at(file: Path, size: int, changed: int) -> str:
 def _check(name: str, pretrained: str | None) -> None:
     """Refuse, before anything is loaded or fetched, what cannot work."""
     if name.startswith(LOCAL_DIR):
-        _check_folder(Path(name.removeprefix(LOCAL_DIR)))
+        check_folder(Path(name.removeprefix(LOCAL_DIR)))
     elif not name.startswith(HUB):
         _check_architecture(name, pretrained)
-
-
-def _check_folder(folder: Path) -> None:
-    where = f"model.name: {LOCAL_DIR}{folder}"
-    if not folder.is_dir():
-        raise ConfigError(f"{where}: no such folder")
-    if not (folder / "open_clip_config.json").is_file():
-        raise ConfigError(f"{where}: it holds no open_clip_config.json")
-    if not any(file.suffix in _WEIGHTS for file in folder.iterdir()):
-        raise ConfigError(
-            f"{where}: it holds no weights; "
-            "put the checkpoint there as open_clip_model.safetensors"
-        )
 
 
 def _check_architecture(name: str, pretrained: str | None) -> None:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.hashing import digest
 from winnow.filters.train.recipe import Part
-from winnow.models.checkpoint import LOCAL_DIR, load_checkpoint, sha256
+from winnow.models.checkpoint import load_checkpoint, sha256
+from winnow.models.local_model import LOCAL_DIR, check_config, inner_towers, read_config
 from winnow.models.torchvision_ops import ensure_torchvision
 
 #: SigLIP's start (Zhai et al. 2023, section 3.1): scale 10, bias −10.
@@ -77,14 +78,11 @@ def _model_cfg(
     if not isinstance(architecture, str):
         return json.loads(json.dumps(architecture)), {}
     if architecture.startswith(LOCAL_DIR):
-        file = Path(architecture.removeprefix(LOCAL_DIR)) / "open_clip_config.json"
-        try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            return dict(found["model_cfg"]), dict(found.get("preprocess_cfg", {}))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"model.architecture: {file} holds no model_cfg: {error!r}"
-            ) from error
+        folder = Path(architecture.removeprefix(LOCAL_DIR))
+        config = read_config(folder)
+        check_config(config, folder, f"model.architecture: {architecture}")
+        model = {**config["model_cfg"], **inner_towers(config, folder)}
+        return model, dict(config.get("preprocess_cfg") or {})
     found = open_clip.get_model_config(architecture.replace("/", "-"))
     if found is None:
         hint = did_you_mean(architecture, open_clip.list_models())

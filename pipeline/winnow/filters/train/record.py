@@ -18,7 +18,7 @@ from winnow.filters.train.data import Pools
 from winnow.filters.train.recipe import Progress
 from winnow.filters.train.rows import LeftOut
 from winnow.filters.train.state import write_whole
-from winnow.models.checkpoint import LOCAL_DIR
+from winnow.models.local_model import LOCAL_DIR
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from winnow.filters.train.record import FilterResult, finished, starts, write_re
 from winnow.filters.train.sets import held_out_set, training_set
 from winnow.filters.train.state import StateFolder, write_whole
 from winnow.filters.train.world import World, joined
-from winnow.models.checkpoint import LOCAL_DIR
+from winnow.models.local_model import LOCAL_DIR
 
 Tell = Callable[[str], None]
 
