@@ -11,7 +11,7 @@ from winnow.config.run import RunConfig
 from winnow.core.engine import Engine
 from winnow.engines import open_engine
 from winnow.engines.spark.session import SparkOptions
-from winnow.models.checkpoint import LOCAL_DIR
+from winnow.models.local_model import LOCAL_DIR
 
 
 def make_engine(
