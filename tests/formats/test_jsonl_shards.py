@@ -97,7 +97,7 @@ def test_broken_lines_cost_their_rows_only(tmp_path: Path):
     broken = {
         3: b'{"uid": "u", "text"',
         4: b"[1, 2]",
-        17: b"",
+        17: b"nil",
         18: b'{"uid": "x", "text": "\xff"}',
         20: b'{"uid": "x", "text": "\\ud800"}',
         21: b'{"uid": "x", "text": ' + b"[" * 100_000,
@@ -122,7 +122,7 @@ def test_broken_lines_cost_their_rows_only(tmp_path: Path):
     assert "text" in reasons[20]
     # Whole lines need no parsing, so a broken line is still to be had.
     ((_, table),) = read_rows(path, np.array([3, 17]), [LINE], schema)
-    assert table[LINE].to_pylist() == [broken[3], b""]
+    assert table[LINE].to_pylist() == [broken[3], broken[17]]
 
 
 def test_what_is_no_string_is_its_json_text(tmp_path: Path):
@@ -266,3 +266,53 @@ def test_rows_without_uids_are_named_by_their_content(winnow: Winnow, tmp_path: 
     )
     assert run.result.kept == 2
     assert all(len(uid) == 32 for uid in run.ledger("minhash"))
+
+
+def lines_of(folder: Path, content: bytes, name: str = "a.jsonl") -> Path:
+    folder.mkdir()
+    (folder / name).write_bytes(content)
+    return folder
+
+
+def test_a_field_whose_name_is_no_text_costs_nothing(tmp_path: Path):
+    odd = b'{"uid": "u1", "text": "a b", "\\ud800": 1}'
+    pool = lines_of(tmp_path / "p", odd + b"\n")
+    (shard,), schema, _ = read_footers(find_shards(str(pool)))
+    assert schema.names == [LINE, "uid", "text"]
+    ((_, table),) = read_rows(shard.path, np.arange(1), [LINE, "text"], schema)
+    assert table.to_pylist() == [{LINE: odd, "text": "a b"}]
+
+
+def test_blank_lines_are_no_rows(tmp_path: Path):
+    content = b"\n".join(
+        [b"", b'{"uid": "1"}', b"  \r", b"", b'{"uid": "2"}', b"\t", b""]
+    )
+    pool = lines_of(tmp_path / "p", content)
+    (shard,), schema, _ = read_footers(find_shards(str(pool)))
+    assert shard.rows == 2
+    ((_, table),) = read_rows(shard.path, np.arange(2), ["uid"], schema)
+    assert table["uid"].to_pylist() == ["1", "2"]
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_gzip_may_be_followed_by_zeros_and_by_more_gzip(tmp_path: Path, members: int):
+    content = b"".join(gzip.compress(b'{"uid": "%d"}\n' % i) for i in range(members))
+    pool = lines_of(tmp_path / "p", content + bytes(700), "a.jsonl.gz")
+    (shard,), _, _ = read_footers(find_shards(str(pool)))
+    assert shard.rows == members
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "there is no line"),
+        (b"\n \n", "there is no line"),
+        (b"nonsense\n{\n", "none of the first lines of 2 is a JSON object"),
+    ],
+)
+def test_a_pool_without_an_object_is_told_so(
+    tmp_path: Path, content: bytes, message: str
+):
+    pool = lines_of(tmp_path / "p", content)
+    with pytest.raises(InputError, match=message):
+        read_footers(find_shards(str(pool)))

@@ -35,10 +35,22 @@ def schema_of(sample: Sequence[bytes]) -> pa.Schema:
         except (ValueError, RecursionError):
             continue
         for name, value in entries:
+            if not _is_text(name):
+                # No column can be called so; the line keeps the field.
+                continue
             own = _field(name, value)
             known = kinds.get(name)
             kinds[name] = own if known is None else _common(known, own)
     return pa.schema([_settled(field) for field in kinds.values()])
+
+
+def _is_text(name: str) -> bool:
+    """Whether a field's name is Unicode text: JSON may hold half of a character."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _settled(field: pa.Field) -> pa.Field:

@@ -18,6 +18,7 @@ import pyarrow as pa
 from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.formats.file_access import filesystem, is_local
+from winnow.formats.jsonl_fields import LINE
 from winnow.formats.jsonl_shards import JsonLinesFormat, suffix_of
 from winnow.formats.parquet_shards import ParquetFormat
 from winnow.formats.shard_format import Footer, ShardFormat
@@ -196,7 +197,22 @@ def read_footers(
         shards.append(_shard(footer, path, root))
     if schema is None:
         raise InputError(f"input.path: none of the {len(paths)} files can be read")
+    _require_fields(shards, schema)
     return shards, schema, bad
+
+
+def _require_fields(shards: Sequence[Shard], schema: pa.Schema) -> None:
+    """Raise InputError for lines none of which is an object: they have no columns."""
+    if schema.names != [LINE]:
+        return
+    rows = sum(shard.rows for shard in shards)
+    where = shards[0].path if len(shards) == 1 else f"the {len(shards)} files"
+    if not rows:
+        raise InputError(f"input.path: {where}: there is no line, so no sample")
+    raise InputError(
+        f"input.path: {where}: none of the first lines of {rows:,} is a JSON object; "
+        'each line has to be one, as in {"uid": "1", "text": "…"}'
+    )
 
 
 def _require_unique(schema: pa.Schema, path: str) -> None:
