@@ -18,9 +18,8 @@ class Facts(dict[str, Any]):
     >>> story = run.explain(uid)
     >>> story["fate"]
     'dropped'
-    >>> print(story)  # doctest: +ELLIPSIS
-    ...: dropped at semantic
-    ...
+    >>> str(story).splitlines()[0].endswith(": dropped at semantic")
+    True
     """
 
     def __init__(

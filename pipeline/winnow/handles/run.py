@@ -65,10 +65,10 @@ class Run(RunTables):
 
         Raises InputError if the run has no such row.
 
-        >>> print(run.explain(uid))  # doctest: +ELLIPSIS
-        ...: dropped at semantic
-          from 00000.parquet, row ...
-        ...
+        >>> story = run.explain(uid)
+        >>> story["fate"], story["at_step"]
+        ('dropped', 'semantic')
+        >>> text = str(story)  # as `winnow explain` tells it
         """
         from winnow.reports.explain import explain, tell
 

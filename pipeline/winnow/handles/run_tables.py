@@ -56,7 +56,7 @@ class RunTables(Asked[RunDatabase]):
 
         Raises what `kept` raises.
 
-        >>> run.dropped(["text"]).column_names  # doctest: +NORMALIZE_WHITESPACE
+        >>> run.dropped(["text"]).column_names
         ['uid', 'step', 'reason', 'score', 'threshold', 'kept_twin', 'text']
         """
         return self._samples(Wanted(_names(columns), fate="dropped"))
@@ -72,7 +72,7 @@ class RunTables(Asked[RunDatabase]):
 
         Raises ConfigError for a step that the run does not have.
 
-        >>> run.ledger("semantic").column_names  # doctest: +NORMALIZE_WHITESPACE
+        >>> run.ledger("semantic").column_names
         ['uid', 'step', 'position', 'keep', 'reason', 'score', 'threshold',
          'kept_twin']
         """

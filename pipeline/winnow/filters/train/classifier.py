@@ -45,6 +45,9 @@ class ClassifierResult:
     clean: clean pairs that were fitted.
     raw: raw pairs that were fitted.
     left_out: rows that were not used, by reason.
+
+    >>> winnow.ClassifierResult(Path("filters/other"), 0.8, 0.5, 700, 700, {}).auc
+    0.8
     """
 
     path: Path
