@@ -36,6 +36,21 @@ class LakeInput(_Frozen):
     check_text_mb: Annotated[float, Field(ge=0)] = 1.0
 
 
+class CsvConfig(_Frozen):
+    """How CSV files are read where that cannot be told from the file itself."""
+
+    #: A name that Python knows (`latin-1`, `cp1252`); null: UTF-16 if the file is so
+    #: marked, else UTF-8.
+    encoding: str | None = None
+    #: Null: what splits the first line into most columns.
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    quote: Annotated[str, Field(min_length=1, max_length=1)] = '"'
+    #: Unquoted fields that are null, besides the empty one: `NA`, say.
+    null_values: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    #: Lines that begin with it are left out.
+    comment: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+
+
 class SketchConfig(_Frozen):
     """Sizes of the one-sided sketches."""
 
@@ -113,6 +128,8 @@ class LakeConfig(_Frozen):
     ignore_columns: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     #: `folded`: column names that differ in case only are the same.
     column_names: Literal["exact", "folded"] = "exact"
+    #: How CSV files are read, by glob over their names; the first that fits counts.
+    csv: dict[str, CsvConfig] = {}
     #: `set`: a row counts once; `bag`: as often as it occurs.
     semantics: Literal["set", "bag"] = "set"
     sketch: SketchConfig = SketchConfig()

@@ -64,7 +64,8 @@ def keys_of(config: LakeConfig, folder: RunFolder) -> Keys:
     """Return the keys of a recipe."""
     lake = config.input.path
     place = lake if "://" in lake else os.path.abspath(lake)
-    catalogue = [code_version(), place]
+    texts = {glob: options.model_dump() for glob, options in config.csv.items()}
+    catalogue = [code_version(), place, list(texts.items())]
     sketches = [
         *catalogue,
         config.column_names,

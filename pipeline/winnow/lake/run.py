@@ -18,6 +18,7 @@ from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
 from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Files
 from winnow.lake.files.journal import Journal
 from winnow.lake.files.reader import TableReader
@@ -121,6 +122,10 @@ def lake_of(config: LakeConfig, folder: RunFolder) -> Lake:
         place.exclude,
         place.storage_options,
         without=os.fspath(folder.path),
+        csv={
+            glob: CsvOptions(**options.model_dump())
+            for glob, options in config.csv.items()
+        },
     )
 
 

@@ -55,7 +55,7 @@ def rows(table: pa.Table) -> list[str]:
 
 
 def condition(rebuild: Rebuild) -> str:
-    return rebuild.sql.partition(" WHERE ")[2]
+    return rebuild.sql.partition(" WHERE ")[2].partition(" ORDER BY ")[0]
 
 
 YEARS = datetime(1700, 1, 1), datetime(2200, 1, 1)

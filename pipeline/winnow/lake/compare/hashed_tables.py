@@ -92,7 +92,9 @@ class HashedTables:
         table, part, group = task
         own = [self.names[table][name] for name in compared]
         families = [self.reader.tables[table].column(name).family for name in own]
-        read = self.reader.batches(table, part, None if group < 0 else group, own)
+        read = self.reader.batches(
+            table, part, None if group < 0 else group, own, presence=True
+        )
         for first, batch in read:
             yield Block(first, batch, families)
 

@@ -251,13 +251,19 @@ def files_of(tables: HashedTables) -> Files:
 
 
 def leaf_batches(
-    tables: HashedTables, table: int, names: list[str] | None = None
+    tables: HashedTables,
+    table: int,
+    names: list[str] | None = None,
+    *,
+    presence: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Yield leaf columns of a table, all of them by default, in the order of rows."""
     whole = tables.reader.tables[table]
     names = [column.name for column in whole.columns] if names is None else names
     for part in range(len(whole.parts)):
-        for _, batch in tables.reader.batches(table, part, None, names):
+        for _, batch in tables.reader.batches(
+            table, part, None, names, presence=presence
+        ):
             yield batch
 
 

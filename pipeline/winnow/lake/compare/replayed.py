@@ -30,7 +30,10 @@ def difference(
         rebuild.sql, table, tables.reader.tables[parent], rebuild.side_file
     )
     rebuilt = (hash_batch(batch, families) for batch in found)
-    stored = (hash_batch(batch, families) for batch in leaf_batches(tables, child))
+    stored = (
+        hash_batch(batch, families)
+        for batch in leaf_batches(tables, child, presence=True)
+    )
     try:
         row = _first_difference(stored, rebuilt)
     except ReplayError as error:

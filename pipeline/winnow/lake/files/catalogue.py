@@ -12,19 +12,20 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pyarrow as pa
 from fsspec.utils import glob_translate
 
 from winnow.lake.files import delta_log, text_tables
+from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.folders import Candidate, candidates, data_files, single
 from winnow.lake.files.footers import Footer, read_footer
 from winnow.lake.files.hive import partition_values
 from winnow.lake.files.parts import Constants, StoredPart, columns_of, statistics_of
-from winnow.lake.kernels.tables import ColumnStatistics, Family, Part, Table
+from winnow.lake.kernels.tables import ColumnStatistics, Part, Table
 
 #: A table and the statistics of its leaf columns by name.
 Surveyed = tuple[Table, Mapping[str, ColumnStatistics]]
@@ -58,6 +59,8 @@ class Lake:
     storage_options: Mapping[str, Any] | None = None
     #: A folder on this machine that is no part of the lake: the run's.
     without: str | None = None
+    #: How CSV files are read, by glob over their names; the first that fits counts.
+    csv: Mapping[str, CsvOptions] = field(default_factory=dict)
 
     @property
     def files(self) -> Files:
@@ -193,24 +196,29 @@ class _Survey:
 
     def _text(self, found: Candidate) -> Surveyed:
         (entry,) = found.files
-        columns, rows, dialect = text_tables.inferred(
-            self._files, entry.path, found.format
+        text = text_tables.inferred(
+            self._files, entry.path, found.format, self._options(found.name)
         )
         part = Part(
             entry.path,
             entry.bytes,
             entry.modified,
-            (rows,),
-            dialect=dialect,
+            (text.rows,),
+            dialect=text.dialect,
             surveyed_bytes=entry.bytes,
         )
-        table = replace(self._listed(found), parts=(part,), columns=columns)
+        table = replace(self._listed(found), parts=(part,), columns=text.columns)
         return table, {
-            column.name: ColumnStatistics(
-                rows, rows if column.family is Family.NULL else None
-            )
-            for column in columns
+            column.name: ColumnStatistics(text.rows, text.nulls.get(column.name))
+            for column in text.columns
         }
+
+    def _options(self, name: str) -> CsvOptions:
+        """Return how a CSV file is to be read: as the first glob that fits says."""
+        for glob, options in self._lake.csv.items():
+            if _globs([glob]).match(name):
+                return options
+        return CsvOptions()
 
     def _stored(self, found: Candidate) -> tuple[list[StoredPart], pa.Schema | None]:
         """Return a table's Parquet files, and the schema that a log demands."""

@@ -22,10 +22,11 @@ from dataclasses import dataclass, field, replace
 
 from winnow.lake.files.files import Entry
 
+_PACKED = ("", ".gz", ".zst", ".bz2", ".xz", ".zip")
 _SUFFIXES = {
     "parquet": (".parquet", ".parq", ".pq"),
-    "csv": tuple(s + z for s in (".csv", ".tsv") for z in ("", ".gz", ".zst")),
-    "jsonl": tuple(s + z for s in (".jsonl", ".ndjson") for z in ("", ".gz", ".zst")),
+    "csv": tuple(s + z for s in (".csv", ".tsv", ".psv") for z in _PACKED),
+    "jsonl": tuple(s + z for s in (".jsonl", ".ndjson") for z in _PACKED),
 }
 _WHOLE = {"_SUCCESS", "_metadata", "_common_metadata"}
 _NAMED_PART = re.compile(r"part[-_.]([rm][-_.])?\d", re.IGNORECASE)

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.lake.kernels.families import family, is_text, value_type
+from winnow.lake.kernels.families import family, is_text, value_type, within
 from winnow.lake.kernels.tables import Column
 
 
 def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
     """Return the leaf columns of a schema, depth first.
 
-    A null struct and a struct of nulls have the same leaves: both are nulls. Raises
+    A null struct and a struct of nulls have the same leaves, see `flattened`. Raises
     ValueError if two leaves have one path, since no path then names a column.
     """
     columns = tuple(
@@ -36,21 +36,29 @@ def physical_leaves(kind: pa.DataType) -> int:
     return sum(map(physical_leaves, children)) if children else 1
 
 
-def flattened(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+def flattened(
+    batch: pa.RecordBatch, columns: Sequence[str], *, presence: bool = False
+) -> pa.RecordBatch:
     """Return the leaf columns asked for, in that order.
 
     A text column with invalid UTF-8 comes as bytes; extension types as their storage.
-    Raises KeyError if there is no such column.
+    With `presence` a leaf of a struct that is null in some row comes wrapped (see
+    `families.within`), which tells that row from one whose struct holds nulls. Raises
+    KeyError if there is no such column.
     """
     wanted = set(columns)
     tops = zip(batch.schema.names, batch.columns, strict=True)
-    found = {
+    leaves = {
         path: array
         for name, top in tops
-        for path, array in _leaf_arrays(name, top)
+        for path, *array in _leaf_arrays(name, top, ())
         if path in wanted
     }
-    arrays = [decodable(found[name]) for name in columns]
+    arrays = []
+    for name in columns:
+        array, around = leaves[name]
+        array = decodable(array)
+        arrays.append(within(array, around) if presence else array)
     return pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
 
@@ -91,14 +99,18 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
         yield from _leaves(f"{path}.{kind.field(i).name}", kind.field(i).type)
 
 
-def _leaf_arrays(path: str, array: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+def _leaf_arrays(
+    path: str, array: pa.Array, around: tuple[pa.Array, ...]
+) -> Iterator[tuple[str, pa.Array, tuple[pa.Array, ...]]]:
+    """Yield path, values and the structs around them, from the outside in."""
     kind = array.type
     if not (pa.types.is_struct(kind) and kind.num_fields):
-        yield path, array
+        yield path, array, around
         return
     for i in range(kind.num_fields):
         inner = pc.struct_field(array, [i])
-        yield from _leaf_arrays(f"{path}.{kind.field(i).name}", inner)
+        name = f"{path}.{kind.field(i).name}"
+        yield from _leaf_arrays(name, inner, (*around, array))
 
 
 def _has_text(kind: pa.DataType) -> bool:

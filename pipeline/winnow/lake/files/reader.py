@@ -48,14 +48,21 @@ class TableReader:
     storage_options: Mapping[str, Any] = field(default_factory=dict)
 
     def batches(
-        self, table: int, part: int, row_group: int | None, columns: Sequence[str]
+        self,
+        table: int,
+        part: int,
+        row_group: int | None,
+        columns: Sequence[str],
+        *,
+        presence: bool = False,
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield (position of the first row in the table, leaf columns as asked for).
 
-        `row_group` None reads the whole part. A text column whose bytes are no UTF-8
-        comes as bytes; a column that a part lacks as nulls; parts that differ in width
-        or unit each as they are. Raises UnreadableTable if the rows cannot be read and
-        KeyError if the table has no such column.
+        `row_group` None reads the whole part; with `presence` null structs are told
+        from structs of nulls, see `leaves.flattened`. A text column whose bytes are no
+        UTF-8 comes as bytes; a column that a part lacks as nulls; parts that differ in
+        width or unit each as they are. Raises UnreadableTable if the rows cannot be
+        read and KeyError if the table has no such column.
         """
         whole = self.tables[table]
         for name in columns:
@@ -65,7 +72,7 @@ class TableReader:
         groups = range(len(source.row_groups)) if row_group is None else [row_group]
         first += sum(source.row_groups[: groups[0]]) if len(groups) else 0
         with _naming(whole.name):
-            for batch in self._stored(whole, source, groups, columns):
+            for batch in self._stored(whole, source, groups, columns, presence):
                 yield first, batch
                 first += len(batch)
 
@@ -125,11 +132,16 @@ class TableReader:
         return stored * upto // source.rows - stored * before // source.rows
 
     def _stored(
-        self, table: Table, part: Part, groups: Sequence[int], columns: Sequence[str]
+        self,
+        table: Table,
+        part: Part,
+        groups: Sequence[int],
+        columns: Sequence[str],
+        presence: bool,
     ) -> Iterator[pa.RecordBatch]:
         held = [name for name in columns if _holds(table, part, name)]
         constants = dict(part.constants)
-        for rows, stored in self._held(table, part, groups, held):
+        for rows, stored in self._held(table, part, groups, held, presence):
             arrays = [
                 stored[name]
                 if name in stored
@@ -139,7 +151,12 @@ class TableReader:
             yield pa.RecordBatch.from_arrays(arrays, names=list(columns))
 
     def _held(
-        self, table: Table, part: Part, groups: Sequence[int], columns: Sequence[str]
+        self,
+        table: Table,
+        part: Part,
+        groups: Sequence[int],
+        columns: Sequence[str],
+        presence: bool,
     ) -> Iterator[tuple[int, dict[str, pa.Array]]]:
         """Yield (rows, columns that the file itself holds)."""
         if not columns:
@@ -147,15 +164,15 @@ class TableReader:
                 yield part.row_groups[group], {}
             return
         batches = (
-            text_tables.batches(self._files, table, part, columns)
+            text_tables.batches(self._files, table, part, columns, presence=presence)
             if part.dialect
-            else self._of_parquet(part, groups, columns)
+            else self._of_parquet(part, groups, columns, presence)
         )
         for batch in batches:
             yield len(batch), dict(zip(columns, batch.columns, strict=True))
 
     def _of_parquet(
-        self, part: Part, groups: Sequence[int], columns: Sequence[str]
+        self, part: Part, groups: Sequence[int], columns: Sequence[str], presence: bool
     ) -> Iterator[pa.RecordBatch]:
         with self._files.parquet(part.path) as file:
             sizes = (
@@ -170,7 +187,7 @@ class TableReader:
                 use_threads=part.bytes > _SMALL_PART,
             )
             for batch in read:
-                yield flattened(batch, columns)
+                yield flattened(batch, columns, presence=presence)
 
     @property
     def _files(self) -> Files:
@@ -179,7 +196,9 @@ class TableReader:
 
 def _holds(table: Table, part: Part, name: str) -> bool:
     if part.dialect:
-        return table.column(name).family is not Family.NULL
+        # Objects of nulls are not yet null objects.
+        objects = "structure" in dict(part.dialect)
+        return objects or table.column(name).family is not Family.NULL
     return name in part.column_bytes
 
 

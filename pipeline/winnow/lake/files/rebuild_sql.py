@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow as pa
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_source import LeafPath, Source, leaf_paths, source
 from winnow.lake.files.sql_types import sql_type, sql_value
-from winnow.lake.files.text_tables import literal, quoted
+from winnow.lake.files.text_files import literal, quoted
 from winnow.lake.kernels.families import value_type
 from winnow.lake.kernels.tables import Column, Table
 
@@ -58,9 +58,10 @@ def rebuild_query(
 ) -> str:
     """Return a SELECT that gives the child's rows, columns and types, in its order.
 
-    Structs come as structs; one whose fields are all null comes as null. Paths are
-    those of the catalogue. Raises ValueError if a value has no notation in SQL, OSError
-    or an Arrow error if a footer cannot be read.
+    Structs come as structs: null where the parent's struct of that path is, else where
+    all their fields are null. Paths are those of the catalogue. Raises
+    ValueError if a value has no notation in SQL, OSError or an Arrow error if a footer
+    cannot be read.
     """
     needed = list(dict.fromkeys(origins.parent.values()))
     if selection.where is not None and selection.where.column not in needed:
@@ -74,11 +75,18 @@ def rebuild_query(
         column.name: _leaf(column, parent, origins, rows, count)
         for column in child.columns
     }
-    columns = _nested(leaf_paths(files, child), leaves)
+    columns = _nested(leaf_paths(files, child), leaves, _presence(child, rows, origins))
     return f"SELECT {', '.join(columns)} FROM {_rows(rows, selection)}"
 
 
 def _rows(rows: Source, selection: Selection) -> str:
+    chosen = _chosen(rows, selection)
+    if rows.unordered and selection.side_file is None:
+        return f"{chosen} ORDER BY {rows.position}"
+    return chosen
+
+
+def _chosen(rows: Source, selection: Selection) -> str:
     if selection.side_file is not None:
         side = f"read_parquet({literal(selection.side_file)}, {_SIDE_ORDER} = true)"
         return (
@@ -125,26 +133,55 @@ def _leaf(
     return expression if same or target is None else f"CAST({expression} AS {target})"
 
 
-def _nested(paths: Mapping[str, LeafPath], leaves: Mapping[str, str]) -> list[str]:
+def _presence(
+    child: Table, rows: Source, origins: Origins
+) -> Callable[[LeafPath], str | None]:
+    """Return what gives the parent's struct that stands for one of the child's."""
+    held = {name: tuple(at.split(".")) for name, at in origins.parent.items()}
+    named = {".".join(path): sql for path, sql in rows.structs.items()}
+
+    def struct(path: LeafPath) -> str | None:
+        prefix = ".".join(path)
+        below = [c.name for c in child.columns if c.name.startswith(f"{prefix}.")]
+        around = {".".join(held[n][: len(path)]) for n in below if n in held}
+        return named.get(around.pop()) if len(around) == 1 else None
+
+    return struct
+
+
+def _nested(
+    paths: Mapping[str, LeafPath],
+    leaves: Mapping[str, str],
+    presence: Callable[[LeafPath], str | None],
+) -> list[str]:
     """Return the top-level columns, structs put together from their leaves."""
     tops: dict[str, dict[LeafPath, str]] = {}
     for name, path in paths.items():
         tops.setdefault(path[0], {})[path[1:]] = leaves[name]
-    named = {name: _struct(inner) for name, inner in tops.items()}
+    named = {name: _struct(inner, (name,), presence) for name, inner in tops.items()}
     return [
         sql if sql.endswith(f".{quoted(name)}") else f"{sql} AS {quoted(name)}"
         for name, sql in named.items()
     ]
 
 
-def _struct(inner: Mapping[LeafPath, str]) -> str:
+def _struct(
+    inner: Mapping[LeafPath, str],
+    around: LeafPath,
+    presence: Callable[[LeafPath], str | None],
+) -> str:
     if () in inner:
         return inner[()]
     fields: dict[str, dict[LeafPath, str]] = {}
     for path, expression in inner.items():
         fields.setdefault(path[0], {})[path[1:]] = expression
     packed = ", ".join(
-        f"{quoted(name)} := {_struct(below)}" for name, below in fields.items()
+        f"{quoted(name)} := {_struct(below, (*around, name), presence)}"
+        for name, below in fields.items()
     )
-    nothing = " AND ".join(f"{expression} IS NULL" for expression in inner.values())
+    struct = presence(around)
+    nothing = " AND ".join(
+        f"{expression} IS NULL"
+        for expression in ([struct] if struct else inner.values())
+    )
     return f"CASE WHEN {nothing} THEN NULL ELSE struct_pack({packed}) END"

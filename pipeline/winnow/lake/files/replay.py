@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened, leaf_columns
-from winnow.lake.files.text_tables import literal
-from winnow.lake.kernels.families import family, value_type
+from winnow.lake.files.text_files import UNNAMED, literal
+from winnow.lake.kernels.families import family, is_wrapped, value_type, within
 from winnow.lake.kernels.tables import Column, Family, Table
 
 _BATCH_ROWS = 1 << 16
@@ -47,8 +48,11 @@ class Replay:
             ):
                 _require_one_select(connection, sql)
                 reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
-                _require_columns(leaf_columns(reader.schema), child.columns)
-                for batch in reader:
+                names = [n if n != UNNAMED else "" for n in reader.schema.names]
+                schema = pa.schema(list(zip(names, reader.schema.types, strict=True)))
+                _require_columns(leaf_columns(schema), child.columns)
+                for named in reader:
+                    batch = named.rename_columns(names)
                     yield _as_stored(batch, child.columns)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
@@ -94,7 +98,7 @@ def _require_columns(found: Sequence[Column], wanted: Sequence[Column]) -> None:
 
 def _as_stored(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:
     """Return leaf columns in the types of the table that is rebuilt."""
-    leaves = flattened(batch, [column.name for column in columns])
+    leaves = flattened(batch, [column.name for column in columns], presence=True)
     arrays = [
         _in_type(array, column)
         for array, column in zip(leaves.columns, columns, strict=True)
@@ -103,6 +107,11 @@ def _as_stored(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBat
 
 
 def _in_type(array: pa.Array, column: Column) -> pa.Array:
+    if is_wrapped(array):
+        around = [array]
+        while is_wrapped(inner := pc.struct_field(around[-1], [0])):
+            around.append(inner)
+        return within(_in_type(inner, column), around)
     kind = value_type(column.type)
     if array.type == kind or column.family is Family.NESTED:
         return array

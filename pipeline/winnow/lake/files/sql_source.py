@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from winnow.lake.files import json_lines
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_types import sql_type, sql_value
-from winnow.lake.files.text_tables import literal, quoted, sql_source
+from winnow.lake.files.text_files import literal, quoted
+from winnow.lake.files.text_tables import sql_source
 from winnow.lake.kernels.tables import Part, Table
 
 _ROW_NUMBER = "file_row_number"
@@ -32,6 +34,10 @@ class Source:
     columns: Mapping[str, str]
     #: Expression of the row's position in the table, if it was asked for.
     position: str | None
+    #: Whether rows come in another order unless they are sorted by position.
+    unordered: bool = False
+    #: Expression of each struct, by its path, where the table's files hold it.
+    structs: Mapping[LeafPath, str] = field(default_factory=dict)
 
 
 def leaf_paths(files: Files, table: Table) -> dict[str, LeafPath]:
@@ -52,27 +58,51 @@ def source(
 ) -> Source:
     """Return how to read these leaf columns of a table, rows in the table's order.
 
-    DuckDB keeps the order of files and rows unless `preserve_insertion_order` is off.
+    DuckDB keeps the order of a file's rows unless `preserve_insertion_order` is off;
+    of several files the rows have to be sorted by their position, which is there then.
     Raises what `leaf_paths` does.
     """
     if len(table.parts) == 1 and not table.parts[0].constants:
         (part,) = table.parts
         if part.dialect:
-            return _of_text(table, part, columns, positions=positions)
+            return _of_text(files, table, part, columns, positions=positions)
         return _of_parquet(files, table, columns, positions=positions)
     offset, branches = 0, []
     for part in table.parts:
-        branches.append(_branch(files, table, part, columns, offset, positions))
+        branches.append(_branch(files, table, part, columns, offset))
         offset += part.rows
-    return _subquery(" UNION ALL ".join(branches), columns, positions=positions)
+    union = _subquery(" UNION ALL ".join(branches), columns, positions=True)
+    return replace(union, unordered=len(branches) > 1)
 
 
 def _of_text(
-    table: Table, part: Part, columns: Sequence[str], *, positions: bool
+    files: Files,
+    table: Table,
+    part: Part,
+    columns: Sequence[str],
+    *,
+    positions: bool,
 ) -> Source:
     numbered = f", row_number() OVER () - 1 AS {_POSITION}" if positions else ""
-    sql = f"SELECT *{numbered} FROM {sql_source(part, table.columns)}"
-    return _subquery(sql, columns, positions=positions)
+    sql = f"SELECT *{numbered} FROM {sql_source(files, part, table.columns)}"
+    if "structure" not in dict(part.dialect):
+        return _subquery(sql, columns, positions=positions)
+    paths = {".".join(path): path for path in _paths_in(files, part)}
+    return Source(
+        f"({sql}) AS {_ALIAS}",
+        {name: _expression(paths[name]) for name in columns},
+        f"{_ALIAS}.{_POSITION}" if positions else None,
+        structs=_structs(paths.values()),
+    )
+
+
+def _structs(paths: Iterable[LeafPath]) -> dict[LeafPath, str]:
+    """Return the expressions of all structs around some leaves."""
+    return {
+        path[:depth]: _expression(path[:depth])
+        for path in paths
+        for depth in range(1, len(path))
+    }
 
 
 def _subquery(sql: str, columns: Sequence[str], *, positions: bool) -> Source:
@@ -93,6 +123,7 @@ def _of_parquet(
         _read_parquet(part, positions=positions),
         names,
         f"{_ALIAS}.{_ROW_NUMBER}" if positions else None,
+        structs=_structs(paths.values()),
     )
 
 
@@ -102,26 +133,24 @@ def _branch(
     part: Part,
     columns: Sequence[str],
     offset: int,
-    positions: bool,
 ) -> str:
     """Return the query of one part, its columns under their dotted names."""
     constants = {name: sql_value(value) for name, value in part.constants}
     if part.dialect:
-        text = _of_text(table, part, columns, positions=positions)
+        text = _of_text(files, table, part, columns, positions=True)
         sql, position = text.sql, text.position
         expressions = {**constants, **text.columns}
     else:
         held = {".".join(path): path for path in _paths_in(files, part)}
         own = {name: _expression(path) for name, path in held.items()}
-        sql = _read_parquet(part, positions=positions)
+        sql = _read_parquet(part, positions=True)
         position, expressions = f"{_ALIAS}.{_ROW_NUMBER}", {**constants, **own}
     chosen = [
         f"{_widened(table, name, expressions.get(name, 'NULL'))} AS {quoted(name)}"
         for name in columns
     ]
-    if positions:
-        chosen.append(f"{position} + {offset} AS {_POSITION}")
-    return f"SELECT {', '.join(chosen) or 'NULL'} FROM {sql}"
+    chosen.append(f"{position} + {offset} AS {_POSITION}")
+    return f"SELECT {', '.join(chosen)} FROM {sql}"
 
 
 def _widened(table: Table, name: str, expression: str) -> str:
@@ -150,19 +179,11 @@ def _expression(path: LeafPath) -> str:
 def _paths_in(files: Files, part: Part) -> Iterator[LeafPath]:
     structure = dict(part.dialect).get("structure")
     if structure is not None:
-        yield from _json_paths(json.loads(structure))
+        yield from json_lines.paths(json.loads(structure))
     elif not part.dialect:
         with files.parquet(part.path) as file:
             for field in file.schema_arrow:
                 yield from _struct_paths((field.name,), field.type)
-
-
-def _json_paths(structure: Mapping[str, object]) -> Iterator[LeafPath]:
-    for key, value in structure.items():
-        if isinstance(value, dict) and value:
-            yield from ((key, *rest) for rest in _json_paths(value))
-        else:
-            yield (key,)
 
 
 def _struct_paths(path: LeafPath, kind: pa.DataType) -> Iterator[LeafPath]:

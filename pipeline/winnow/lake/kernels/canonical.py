@@ -3,8 +3,9 @@
 Equal by value within a `Family`, whatever the width, the unit, the dictionary or the
 layout: int32 1 = int64 1 = 1.0 = decimal 1.00, but the double nearest 0.1 is not the
 decimal 0.1, and 2^53 + 1 is no double. NaN = NaN, −0.0 = 0.0; a null equals a null of
-any family and nothing else. Instants are compared in nanoseconds, lists element by
-element in their order, structs by field name, maps whatever their order.
+any family and nothing else (a field of a null struct is no null: it is absent).
+Instants are compared in nanoseconds, lists element by element in their order, structs
+by field name, maps whatever their order.
 
 The hash is MurmurHash3_x64_128 of a fixed encoding (below: two 64-bit words, or the
 bytes of a text) with a seed per family, so that another program can repeat it; no
@@ -32,6 +33,7 @@ from winnow.lake.kernels.decimals import (
     decimal_words,
 )
 from winnow.lake.kernels.families import family as family_of
+from winnow.lake.kernels.families import is_wrapped
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.tables import Family
 
@@ -49,7 +51,7 @@ _SEEDS = {
     Family.DURATION: 10,
     Family.NESTED: 11,
 }
-_LIST, _MAP, _STRUCT, _FIELD, _INTERVAL = 12, 13, 14, 15, 16
+_LIST, _MAP, _STRUCT, _FIELD, _INTERVAL, _ABSENT = 12, 13, 14, 15, 16, 17
 
 _SECOND = 10**9
 _NANOSECONDS = {"s": _SECOND, "ms": 10**6, "us": 10**3, "ns": 1}
@@ -68,6 +70,8 @@ def hash_values(array: pa.Array, family: Family) -> Hashes:
     kind = array.type
     if isinstance(array, pa.ExtensionArray):
         return hash_values(array.storage, family)
+    if is_wrapped(array):
+        return _hash_wrapped(array, family)
     if pt.is_dictionary(kind):
         return _taken(hash_values(array.dictionary, family), array.indices)
     if pt.is_run_end_encoded(kind):
@@ -75,6 +79,20 @@ def hash_values(array: pa.Array, family: Family) -> Hashes:
     if array.null_count == len(array):
         return nulls(len(array))
     return _null_filled(_hashed(array, family), array)
+
+
+def _hash_wrapped(array: pa.Array, family: Family) -> Hashes:
+    """Hash a leaf; where a struct around it is null, how deep inside that stands."""
+    depth, kind = 0, array.type
+    while pt.is_struct(kind):
+        depth, kind = depth + 1, kind.field(0).type
+    hashes = hash_values(array.field(0), family)
+    missing = array.is_null().to_numpy(zero_copy_only=False)
+    words = np.array([depth], np.uint64), np.zeros(1, np.uint64)
+    absent = _hash_words(words, _ABSENT)
+    for half, value in zip(hashes, absent, strict=True):
+        half[missing] = value[0]
+    return hashes
 
 
 def nulls(count: int) -> Hashes:

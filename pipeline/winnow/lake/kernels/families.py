@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from winnow.lake.kernels.tables import Family
 
@@ -57,6 +60,40 @@ def is_text(kind: pa.DataType) -> bool:
         or pa.types.is_large_string(kind)
         or pa.types.is_string_view(kind)
     )
+
+
+#: The one field of a struct that only says whether what is around a leaf is there.
+_PRESENT = "\0present"
+
+
+def within(array: pa.Array, around: Sequence[pa.Array]) -> pa.Array:
+    """Return a leaf's values wrapped into the structs around them, if one is null.
+
+    around: the structs (n,) from the outside in. A row whose struct is null is another
+    than one whose struct holds a null.
+    """
+    if not any(struct.null_count for struct in around):
+        return array
+    for struct in reversed(around):
+        array = pa.StructArray.from_arrays([array], [_PRESENT], mask=struct.is_null())
+    return array
+
+
+def is_wrapped(array: pa.Array) -> bool:
+    """Whether an array is what `within` wraps."""
+    kind = array.type
+    return bool(
+        pa.types.is_struct(kind)
+        and kind.num_fields == 1
+        and kind.field(0).name == _PRESENT
+    )
+
+
+def unwrapped(array: pa.Array) -> pa.Array:
+    """Return a leaf's values without the structs around them."""
+    while is_wrapped(array):
+        array = pc.struct_field(array, [0])
+    return array
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -89,7 +89,7 @@ def candidate_edges(
     keys = tuple(sorted({key for names in kinds_of for key in names}))
     place = {key: i for i, key in enumerate(keys)}
     found = [
-        _pairs(tables_of[a], tables_of[b], place.get(_incomparable(a, b), -1))
+        _pairs(tables_of[a], tables_of[b], _place(place, _incomparable(a, b)))
         for child, parent in _contained(list(kinds_of))
         for a in kinds_of[child]
         for b in kinds_of[parent]
@@ -125,10 +125,17 @@ def _pairs(children: list[int], parents: list[int], incomparable: int) -> _Indic
     return pairs[:, child != parent]
 
 
-def _incomparable(child: _Kind, parent: _Kind) -> str:
-    """Return the least key whose families have no value in common, or nothing."""
+def _place(places: Mapping[str, int], key: str | None) -> int:
+    return -1 if key is None else places[key]
+
+
+def _incomparable(child: _Kind, parent: _Kind) -> str | None:
+    """Return the least key whose families have no value in common, or None.
+
+    A column may be called by no name at all, as pandas calls an index in CSV.
+    """
     if child <= parent:
-        return ""
+        return None
     families = dict(parent)
     keys = (k for k, one in child if not comparable(one, families[k]))
-    return min(keys, default="")
+    return min(keys, default=None)

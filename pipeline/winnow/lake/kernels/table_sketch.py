@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from winnow.lake.kernels import bounds
 from winnow.lake.kernels.canonical import hash_values
-from winnow.lake.kernels.families import is_text, value_type
+from winnow.lake.kernels.families import is_text, unwrapped, value_type
 from winnow.lake.kernels.kmv import Builder, Kmv, merged
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.row_hash import hash_rows
@@ -98,10 +98,13 @@ class TableSketcher:
         parts = zip(self._columns, batch.columns, families, strict=True)
         for running, (name, array, family) in zip(self._of_column, parts, strict=True):
             hashes.append(hash_values(array, family))
-            running.add(hashes[-1], first, array.null_count)
-            running.raw |= family is Family.TEXT and not is_text(value_type(array.type))
+            values = unwrapped(array)
+            running.add(hashes[-1], first, values.null_count)
+            running.raw |= family is Family.TEXT and not is_text(
+                value_type(values.type)
+            )
             if name in self._bounded:
-                found = bounds.statistics(array, family)
+                found = bounds.statistics(values, family)
                 before = self._statistics.get(name)
                 self._statistics[name] = before.merged(found) if before else found
         if self._of_rows is not None:

@@ -1,0 +1,195 @@
+"""JSON lines: objects as dotted columns, numbers only in types that hold them.
+
+JSON has types of its own: strings stay text, a field of mixed types becomes text that
+holds JSON, and numbers of one field with fractions are doubles. A field that holds a
+number which its type would change (an integer of 2^64 or more, one above 2^53 beside a
+fraction) is text: its digits.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from winnow.lake.files.files import Files
+from winnow.lake.files.leaves import leaf_columns
+from winnow.lake.files.text_files import (
+    as_duckdb_reads,
+    encoding_of,
+    is_native,
+    literal,
+    sql_path,
+)
+from winnow.lake.kernels.tables import Column, Part
+
+_BATCH_ROWS = 1 << 16
+#: Lines that may hold a number which no type has; few do.
+_SUSPECT = "[0-9][0-9.]{15,}|[0-9][eE][-+]?[0-9]{2,}"
+_MOST_DIGITS = 17
+#: Keys from the outside in; an element of a list has the key None.
+_Path = tuple[str | None, ...]
+
+
+def inferred(
+    files: Files, path: str
+) -> tuple[tuple[Column, ...], int, tuple[tuple[str, str], ...]]:
+    """Return the leaf columns, the rows and the dialect of a file of JSON lines.
+
+    Raises OSError, ValueError or duckdb.Error if it cannot be read to its end.
+    """
+    encoding = encoding_of(files, path, None)
+    with as_duckdb_reads(files, path, encoding) as (connection, readable):
+        source = f"read_ndjson_objects({literal(readable)})"
+        query = f"SELECT count(*), json_group_structure(json)::VARCHAR FROM {source}"
+        ((rows, grouped),) = connection.sql(query).fetchall()
+        structure = _transformable(json.loads(grouped)) if grouped else {}
+        if not isinstance(structure, dict):
+            raise ValueError("a line of it is no JSON object")
+        for inexact in _inexact(connection, source, structure):
+            structure = with_leaf(structure, inexact, "VARCHAR")
+        dialect = (
+            ("structure", json.dumps(structure, ensure_ascii=False)),
+            ("encoding", encoding),
+        )
+        if not structure:
+            return (), rows, dialect
+        query = f"{_objects(readable, dialect)} LIMIT 0"
+        kind = connection.sql(query).to_arrow_table().schema.field(0).type
+    return leaf_columns(pa.schema(list(kind))), rows, dialect
+
+
+def batches(files: Files, part: Part) -> Iterator[pa.RecordBatch]:
+    """Yield the objects' fields, structs as such, in the file's order."""
+    encoding = dict(part.dialect)["encoding"]
+    with as_duckdb_reads(files, part.path, encoding) as (connection, readable):
+        query = f"SELECT t FROM ({_objects(readable, part.dialect)})"
+        for batch in connection.sql(query).to_arrow_reader(_BATCH_ROWS):
+            inner = batch.column(0)
+            yield pa.RecordBatch.from_arrays(
+                inner.flatten(), names=[f.name for f in inner.type]
+            )
+
+
+def sql_source(files: Files, part: Part) -> str:
+    """Return a DuckDB subquery that gives the objects' fields, structs as such.
+
+    Raises ValueError if DuckDB cannot open the file as it is.
+    """
+    if not is_native(part.path, dict(part.dialect)["encoding"]):
+        raise ValueError("no query reads a text file that is encoded or packed so")
+    return (
+        "(SELECT unnest(t) FROM"
+        f" ({_objects(sql_path(files, part.path), part.dialect)}))"
+    )
+
+
+def paths(structure: Any) -> list[tuple[str, ...]]:
+    """Return the path of each leaf of a structure, objects opened and lists not."""
+    return [
+        (key, *rest)
+        for key, value in structure.items()
+        for rest in (paths(value) if isinstance(value, dict) and value else [()])
+    ]
+
+
+def with_leaf(structure: Any, path: Sequence[str | None], kind: str) -> Any:
+    """Return a structure in which the leaf at a path has another kind."""
+    if not path:
+        return kind
+    first, *rest = path
+    if first is None:
+        return [with_leaf(value, rest, kind) for value in structure]
+    return {**structure, first: with_leaf(structure[first], rest, kind)}
+
+
+def _transformable(structure: Any) -> Any:
+    """Return a structure without objects that never have a key; those stay JSON."""
+    if isinstance(structure, dict) and structure:
+        return {key: _transformable(value) for key, value in structure.items()}
+    if isinstance(structure, list):
+        return [_transformable(value) for value in structure]
+    return structure if structure != {} else "JSON"
+
+
+def _objects(path: str, dialect: Sequence[tuple[str, str]]) -> str:
+    structure = literal(dict(dialect)["structure"])
+    return (
+        f"SELECT json_transform(json, {structure}) AS t"
+        f" FROM read_ndjson_objects({literal(path)})"
+    )
+
+
+class _Fraction(str):
+    """A number with a point or an exponent, as it is written."""
+
+
+def _inexact(
+    connection: duckdb.DuckDBPyConnection, source: str, structure: Any
+) -> list[_Path]:
+    """Return the leaves that hold a number which their type would change.
+
+    Raises ValueError for a fraction of more digits than a double has: DuckDB, like
+    most readers, would change it before anybody can look.
+    """
+    suspect = literal(_SUSPECT)
+    query = (
+        f"SELECT json::VARCHAR FROM {source}"
+        f" WHERE regexp_matches(json::VARCHAR, {suspect})"
+    )
+    changed: set[_Path] = set()
+    for batch in connection.sql(query).to_arrow_reader(_BATCH_ROWS):
+        for line in batch.column(0).to_pylist():
+            try:
+                value = json.loads(line, parse_float=_Fraction)
+            except (ValueError, RecursionError):
+                continue
+            changed.update(
+                p for p, n in _numbers(value, ()) if _changes(n, p, structure)
+            )
+    return sorted(changed, key=repr)
+
+
+def _numbers(value: Any, path: _Path) -> Iterator[tuple[_Path, int | _Fraction]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, (*path, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _numbers(inner, (*path, None))
+    elif isinstance(value, _Fraction) or (
+        isinstance(value, int) and not isinstance(value, bool)
+    ):
+        yield path, value
+
+
+def _changes(number: int | _Fraction, path: _Path, structure: Any) -> bool:
+    kind = structure
+    for key in path:
+        if isinstance(kind, dict) and key is not None:
+            kind = kind.get(key)
+        elif isinstance(kind, list) and key is None:
+            kind = kind[0]
+    if isinstance(number, int):
+        return bool(kind == "DOUBLE") and not _is_double(number)
+    mantissa = number.lower().partition("e")[0]
+    digits = mantissa.replace(".", "").lstrip("-").lstrip("0")
+    double = float(number)
+    if double in (float("inf"), float("-inf")):
+        return bool(kind == "DOUBLE")
+    if len(digits.rstrip("0")) > _MOST_DIGITS or (double == 0) != (not digits):
+        raise ValueError(
+            f"its number {number[:60]} has more digits than readers of JSON keep; write"
+            " such numbers as strings"
+        )
+    return False
+
+
+def _is_double(number: int) -> bool:
+    try:
+        return int(float(number)) == number
+    except OverflowError:
+        return False

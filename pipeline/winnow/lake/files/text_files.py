@@ -1,0 +1,144 @@
+"""Text files as DuckDB can open them: decompressed and in UTF-8, by a copy if need be.
+
+DuckDB reads plain, gzip and zstd files in UTF-8 itself. What it cannot is written anew
+to a temporary file for as long as it is read.
+"""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import io
+import lzma
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, Any
+
+import duckdb
+import pyarrow as pa
+
+from winnow.lake.files.files import Files
+
+#: Endings of compressed files that DuckDB opens, and of those that it does not.
+NATIVE, FOREIGN = (".gz", ".zst"), (".bz2", ".xz", ".zip")
+_UTF8 = "utf-8"
+_BLOCK = 1 << 20
+
+
+def literal(text: str) -> str:
+    """Return a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier; SQL has none that is empty."""
+    return '"' + (name or UNNAMED).replace('"', '""') + '"'
+
+
+#: What a column without a name is called in queries.
+UNNAMED = "winnow_unnamed"
+
+
+@contextmanager
+def opened(files: Files, path: str) -> Iterator[IO[bytes]]:
+    """Open a file's decompressed bytes.
+
+    Raises OSError or ValueError if it is not compressed as its ending says.
+    """
+    fs, inner = files.filesystem(path)
+    ending = os.path.splitext(path.lower())[1]
+    with fs.open(inner, "rb") as raw:
+        try:
+            with _decompressed(raw, ending) as source:
+                yield source
+        except (lzma.LZMAError, zipfile.BadZipFile, EOFError) as error:
+            raise ValueError(f"it cannot be decompressed ({error})") from error
+
+
+def _decompressed(raw: IO[bytes], ending: str) -> Any:
+    if ending == ".zip":
+        archive = zipfile.ZipFile(raw)
+        names = [n for n in archive.namelist() if not n.endswith("/")]
+        if len(names) != 1:
+            raise ValueError(f"its archive holds {len(names)} files instead of one")
+        return archive.open(names[0])
+    if ending == ".zst":
+        return pa.input_stream(raw, compression="zstd")
+    openers: Mapping[str, Callable[[IO[bytes]], Any]] = {
+        ".gz": gzip.open,
+        ".bz2": bz2.open,
+        ".xz": lzma.open,
+    }
+    return openers[ending](raw) if ending in openers else raw
+
+
+def encoding_of(files: Files, path: str, told: str | None) -> str:
+    """Return a text file's encoding: as told, or UTF-16 by its mark, else UTF-8.
+
+    Raises ValueError for an encoding that does not exist.
+    """
+    if told is not None:
+        try:
+            return codecs.lookup(told).name
+        except LookupError as error:
+            raise ValueError(f"there is no encoding {told!r}") from error
+    with opened(files, path) as source:
+        mark = source.read(2)
+    marked = mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    return "utf-16" if marked else _UTF8
+
+
+def is_native(path: str, encoding: str) -> bool:
+    """Whether DuckDB opens such a file as it is."""
+    return encoding == _UTF8 and not path.lower().endswith(FOREIGN)
+
+
+@contextmanager
+def as_duckdb_reads(
+    files: Files, path: str, encoding: str
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str]]:
+    """Open a connection, and a path under which it finds the file's text.
+
+    Raises ValueError if the file is not in its encoding.
+    """
+    with connected(files, path) as connection:
+        if is_native(path, encoding):
+            yield connection, sql_path(files, path)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, "text")
+            _transcode(files, path, encoding, copy)
+            yield connection, copy
+
+
+def _transcode(files: Files, path: str, encoding: str, target: str) -> None:
+    with opened(files, path) as source, open(target, "wb") as out:
+        if encoding == _UTF8:
+            shutil.copyfileobj(source, out, _BLOCK)
+            return
+        text = io.TextIOWrapper(source, encoding=encoding, newline="")
+        try:
+            while block := text.read(_BLOCK):
+                out.write(block.encode())
+        except UnicodeError as error:
+            raise ValueError(f"it is not in the encoding {encoding}") from error
+
+
+def sql_path(files: Files, path: str) -> str:
+    """Return the name under which DuckDB opens a file."""
+    fs, inner = files.filesystem(path)
+    return inner if files.is_local(path) else str(fs.unstrip_protocol(inner))
+
+
+def connected(files: Files, path: str) -> duckdb.DuckDBPyConnection:
+    """Return a connection that opens a path, in UTC."""
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    connection.execute("SET TimeZone = 'UTC'")
+    if not files.is_local(path):
+        connection.register_filesystem(files.filesystem(path)[0])
+    return connection

@@ -1,0 +1,199 @@
+"""What a scan says of small files that were once told wrong, each kind of them."""
+
+from __future__ import annotations
+
+import bz2
+import json
+import lzma
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from winnow import api
+from winnow.config.recipes import load_lake
+
+Relations = dict[tuple[str, str], str]
+#: Reading cheap, keeping dear: whatever may go goes.
+CHEAP = ("plan.maintenance_per_table=1",)
+
+
+def scan(folder: Path, *settings: str) -> tuple[Relations, dict[str, str]]:
+    """The relation of each pair of tables, and why some cannot be read."""
+    overrides = [f"input.path={json.dumps(str(folder))}", *CHEAP, *settings]
+    run = folder.parent / "run"
+    result = api.scan(load_lake("table_lake", overrides, str(run)))
+    edges = pq.read_table(run / "edges.parquet").to_pylist()
+    relations = {(edge["child"], edge["parent"]): edge["relation"] for edge in edges}
+    return relations, result.reasons
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "lake").mkdir()
+    return tmp_path / "lake"
+
+
+def test_a_gap_leaves_a_column_of_csv_its_type(folder: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3, 4], "Int64"),
+            "real": [0.5, None, 1.5, 2.0],
+            "day": pd.to_datetime(["2020-01-01", None, "2020-01-03", "2020-01-04"]),
+            "flag": pd.array([True, None, False, True], "boolean"),
+            "text": ["a", None, "b", "c"],
+        }
+    )
+    frame["day"] = frame["day"].dt.date
+    frame.to_csv(folder / "all.csv", index=False)
+    frame.to_parquet(folder / "all.parquet", index=False)
+    frame.dropna().to_csv(folder / "whole.csv", index=False)
+    relations, reasons = scan(folder)
+    assert reasons == {}
+    assert relations["all.csv", "all.parquet"] == "duplicate"
+    assert relations["all.parquet", "all.csv"] == "duplicate"
+    for parent in ("all.csv", "all.parquet"):
+        assert relations["whole.csv", parent] == "contained"
+        assert relations[parent, "whole.csv"] in ("refuted", "partial")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (2**64, 2**64 + 1),
+        (10**30, 10**30 + 1),
+        (-(2**63) - 1, -(2**63) - 2),
+        ([0.5, 2**53 + 1], [0.5, 2**53]),
+    ],
+)
+def test_numbers_that_no_type_holds_are_told_apart(
+    folder: Path, one: Any, other: Any
+) -> None:
+    for name, values in (("a", one), ("b", other), ("same", one)):
+        several = values if isinstance(values, list) else [values]
+        lines = [json.dumps({"n": value, "s": {"m": [value]}}) for value in several]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    relations, reasons = scan(folder)
+    assert reasons == {}
+    assert relations["a.jsonl", "same.jsonl"] == "duplicate"
+    assert relations["a.jsonl", "b.jsonl"] != "duplicate"
+    assert relations["b.jsonl", "a.jsonl"] not in ("duplicate", "contained")
+
+
+def test_a_fraction_with_more_digits_than_a_double_makes_a_file_unreadable(
+    folder: Path,
+) -> None:
+    (folder / "a.jsonl").write_text('{"n": 0.1000000000000000055}\n')
+    (folder / "b.jsonl").write_text('{"n": 0.1}\n')
+    relations, reasons = scan(folder)
+    assert relations == {}
+    assert "more digits" in reasons["a.jsonl"]
+
+
+@pytest.mark.parametrize(
+    "header", ['a,"b', 'a,"b"c', '"a"x,b', 'a,"b""', '"a,b', '"a\nb'], ids=range(6)
+)
+def test_a_malformed_quote_in_a_header_makes_a_file_unreadable(
+    folder: Path, header: str
+) -> None:
+    (folder / "broken.csv").write_text(f"{header}\n1,2\n3,4\n")
+    (folder / "sound.csv").write_text("a,b\n1,2\n3,4\n")
+    relations, reasons = scan(folder)
+    assert list(reasons) == ["broken.csv"]
+    assert relations == {}
+
+
+def test_a_null_struct_is_no_struct_of_nulls(folder: Path) -> None:
+    kind = pa.struct([("a", pa.int64()), ("in", pa.struct([("b", pa.string())]))])
+    rows: dict[str, list[Any]] = {
+        "null": [None, {"a": 1, "in": None}],
+        "nulls": [{"a": None, "in": {"b": None}}, {"a": 1, "in": None}],
+        "inner": [{"a": None, "in": None}, {"a": 1, "in": None}],
+        "both": [
+            *(None, {"a": 1, "in": None}, {"a": None, "in": None}),
+            {"a": None, "in": {"b": None}},
+        ],
+    }
+    for name, values in rows.items():
+        pq.write_table(pa.table({"s": pa.array(values, kind)}), folder / f"{name}.pq")
+        lines = "".join(json.dumps({"s": value}) + "\n" for value in values)
+        (folder / f"{name}.jsonl").write_text(lines)
+    relations, _ = scan(folder)
+    for one in rows:
+        for other in rows:
+            if one != other:
+                found = relations[f"{one}.pq", f"{other}.pq"]
+                assert (found == "contained") == (other == "both"), (one, other)
+    assert relations["both.pq", "both.jsonl"] == "duplicate"
+    plan = api.plan(str(folder.parent / "run"))
+    gone = {row["table"] for row in plan["plan"] if row["action"] == "delete"}
+    assert {"null.pq", "nulls.pq", "inner.pq"} <= gone
+
+
+def test_columns_without_a_name_are_compared(folder: Path) -> None:
+    frame = pd.DataFrame({"x": [5, 6, 7], "y": ["a", "b", "c"]})
+    frame.to_csv(folder / "frame.csv")
+    frame.iloc[1:].to_csv(folder / "slice.csv")
+    (folder / "other.csv").write_text(",x,y\nk,5,a\n")
+    relations, reasons = scan(folder)
+    assert reasons == {}
+    assert relations["slice.csv", "frame.csv"] == "contained"
+    assert "contained" not in (
+        relations["other.csv", "frame.csv"],
+        relations["frame.csv", "slice.csv"],
+    )
+    plan = api.plan(str(folder.parent / "run"))
+    assert [r["table"] for r in plan["plan"] if r["action"] == "delete"] == [
+        "slice.csv"
+    ]
+
+
+def packed(name: str) -> Callable[[Path, bytes], Any]:
+    def as_zip(path: Path, content: bytes) -> None:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("inside.csv", content)
+
+    ways: dict[str, Callable[[Path, bytes], Any]] = {
+        "bz2": lambda path, content: path.write_bytes(bz2.compress(content)),
+        "xz": lambda path, content: path.write_bytes(lzma.compress(content)),
+        "zip": as_zip,
+    }
+    return ways[name]
+
+
+def test_text_in_other_encodings_packings_and_dialects_is_the_same_table(
+    folder: Path,
+) -> None:
+    text = "näme,value\nÄrger,1\nÖl,\nß,3\n"
+    (folder / "plain.csv").write_text(text, encoding="utf-8")
+    (folder / "utf16.csv").write_text(text, encoding="utf-16")
+    (folder / "latin.csv").write_text(text, encoding="latin-1")
+    commented = "# made by hand\n" + text.replace("Öl,", "# none\nÖl,NA")
+    (folder / "notes.csv").write_text(commented)
+    (folder / "bar.psv").write_text(text.replace(",", "|"))
+    for way in ("bz2", "xz", "zip"):
+        packed(way)(folder / f"small.csv.{way}", text.encode())
+    told = (
+        "{latin.csv: {encoding: latin-1}, notes.csv: {comment: '#', null_values: NA}}"
+    )
+    options = f"csv={told}"
+    relations, reasons = scan(folder, options)
+    assert reasons == {}
+    assert len(relations) == 8 * 7
+    assert set(relations.values()) == {"duplicate"}
+    (folder / "latin.csv").rename(folder / "unsaid.csv")
+    _, reasons = scan(folder, options)
+    assert list(reasons) == ["unsaid.csv"]
+    assert "encoding" in reasons["unsaid.csv"]
+
+
+def test_headers_that_say_a_name_twice_number_it(folder: Path) -> None:
+    (folder / "twice.csv").write_text("a,a,b\n1,2,3\n")
+    (folder / "named.csv").write_text("a,a.1,b\n1,2,3\n")
+    relations, reasons = scan(folder)
+    assert reasons == {}
+    assert relations["twice.csv", "named.csv"] == "duplicate"
