@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check docs bench bench-minhash clean
+.PHONY: help setup demo test test-slow test-all check docs bench bench-minhash clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -25,10 +25,13 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## make a pool with planted defects, prune it, judge the result
 	$(BIN)/winnow demo
 
-test: $(READY) ## the test suite without its heavy part
-	$(PYTEST) -m "not slow"
+test: $(READY) ## the tests for everyday use, at most 8 minutes on two cores
+	$(PYTEST) -m "not slow and not soak"
 
-test-all: $(READY) ## the whole test suite
+test-slow: $(READY) ## the second part, which CI runs, too
+	$(PYTEST) -m "slow and not soak"
+
+test-all: $(READY) ## both parts, the soak tests and every example of the property tests
 	$(PYTEST)
 
 check: $(READY) ## ruff, mypy --strict, import contracts

@@ -30,8 +30,14 @@ IMPOSTOR = Path(__file__).resolve().parent / "impostor"
 REQUIRED = "WINNOW_REQUIRE_SPARK"
 _JAVA = 17
 _PATIENCE = 300.0
-# A dozen short-lived JVMs on two cores: what they compile is hardly used again.
-_QUICK_JAVA = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
+# A dozen short-lived JVMs on two cores: what they compile is hardly used again, and
+# Spark's own classes need no check. All of it halves what a job costs.
+QUICK_JAVA = (
+    "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData "
+    "-XX:-BytecodeVerificationRemote"
+)
+#: Cores of the suite's cluster that one application takes: one of each worker.
+_SHARE = {"spark.cores.max": "2"}
 
 
 def require_java() -> None:
@@ -166,7 +172,7 @@ class SparkCluster:
         paths = (str(ROOT), os.environ.get("PYTHONPATH", ""))
         return {
             **kept,
-            "JDK_JAVA_OPTIONS": _QUICK_JAVA,
+            "JDK_JAVA_OPTIONS": QUICK_JAVA,
             "SPARK_LOCAL_IP": "127.0.0.1",
             "WINNOW_PYTHON": sys.executable,
             "PYSPARK_PYTHON": sys.executable,
@@ -194,6 +200,7 @@ class SparkCluster:
             "spark.eventLog.enabled": "true",
             "spark.eventLog.dir": f"file://{self.events}",
             "spark.ui.enabled": "false",
+            **_SHARE,
         }
         for name, value in settings.items():
             command += ["--conf", f"{name}={value}"]
@@ -260,28 +267,23 @@ def make_cluster(
 
 @pytest.fixture(scope="session")
 def spark_cluster(make_cluster: Callable[..., SparkCluster]) -> SparkCluster:
-    """Return the suite's cluster: a master and two workers of one core each.
+    """Return the suite's cluster: a master and two workers.
 
-    A test that kills a worker adds one, so that the next test finds two.
+    A worker has a core for `spark` and one for what a test submits beside it. A test
+    that kills a worker adds one, so that the next test finds two.
     """
-    return make_cluster()
+    return make_cluster(cores=2, memory="3g")
 
 
 @pytest.fixture(scope="session")
-def session_cluster(make_cluster: Callable[..., SparkCluster]) -> SparkCluster:
-    """Return the cluster of `spark`, whose cores that session takes."""
-    return make_cluster()
-
-
-@pytest.fixture(scope="session")
-def spark(session_cluster: SparkCluster) -> Iterator[Any]:
-    """Return a session of this process on a cluster of its own, with an event log."""
+def spark(spark_cluster: SparkCluster) -> Iterator[Any]:
+    """Return a session of this process on the suite's cluster, with an event log."""
     from pyspark.sql import SparkSession
 
-    cluster = session_cluster
+    cluster = spark_cluster
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("JDK_JAVA_OPTIONS", _QUICK_JAVA)
+    os.environ.setdefault("JDK_JAVA_OPTIONS", QUICK_JAVA)
     settings = {
         "spark.driver.memory": "512m",
         "spark.executor.memory": "1g",
@@ -290,6 +292,7 @@ def spark(session_cluster: SparkCluster) -> Iterator[Any]:
         "spark.log.level": "ERROR",
         "spark.eventLog.enabled": "true",
         "spark.eventLog.dir": f"file://{cluster.events}",
+        **_SHARE,
     }
     builder = SparkSession.builder.appName("tests").master(cluster.url)
     for name, value in settings.items():

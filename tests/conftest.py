@@ -27,8 +27,8 @@ settings.load_profile("winnow")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw all examples of property tests where slow tests run, too."""
-    if "not slow" not in config.option.markexpr:
+    """Draw all examples of property tests where soak tests run, too."""
+    if "not soak" not in config.option.markexpr:
         draw_all()
 
 
@@ -48,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, and those of clusters in another."""
     for item in items:
         on_cluster = CLUSTERS.intersection(getattr(item, "fixturenames", ()))
+        on_cluster = on_cluster or item.get_closest_marker("cluster")
         group = "cluster" if on_cluster else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
 

@@ -1,4 +1,4 @@
-"""How many examples a property test draws: some in every run, all beside slow tests."""
+"""How many examples a property test draws: some in every run, all beside soak tests."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ def draw_all() -> None:
 
 
 def examples(some: int, every: int) -> int:
-    """Return `some` where slow tests are left out (`-m "not slow"`), else `every`."""
+    """Return `some` where soak tests are left out (`-m "not soak"`), else `every`."""
     return every if os.environ.get(_ALL) else some

@@ -20,7 +20,7 @@ from winnow.engines.spark.frame import SparkFrame
 from winnow.engines.spark.session import SparkOptions, open_session, translated
 from winnow.engines.spark.workers import see_gpu
 
-from tests.cluster import ROOT, SparkCluster
+from tests.cluster import QUICK_JAVA, ROOT, SparkCluster
 
 TRACEBACK = """An exception was thrown from the worker: Traceback (most recent):
   File "worker.py", line 1, in main
@@ -65,7 +65,7 @@ def test_a_task_sees_its_own_gpu_until_a_model_is_loaded(
 @pytest.mark.slow
 def test_the_history_server_names_the_steps(
     spark: Any,
-    session_cluster: SparkCluster,
+    spark_cluster: SparkCluster,
     planted_pool: Path,
     vector_recipe: Any,
     tmp_path: Path,
@@ -78,9 +78,7 @@ def test_the_history_server_names_the_steps(
     application = spark.sparkContext.applicationId
     groups: set[str] = set()
     for _ in range(120):
-        groups = {
-            job.get("jobGroup", "") for job in _jobs(session_cluster, application)
-        }
+        groups = {job.get("jobGroup", "") for job in _jobs(spark_cluster, application)}
         if {f"winnow {step}" for step in ("index", *steps)} <= groups:
             return
         time.sleep(0.5)
@@ -145,6 +143,7 @@ def test_what_spark_submit_is_given_stays(java: None, tmp_path: Path) -> None:
         **{k: v for k, v in os.environ.items() if not k.startswith("PYSPARK_GATEWAY")},
         "PYSPARK_PYTHON": sys.executable,
         "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+        "JDK_JAVA_OPTIONS": QUICK_JAVA,
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)

@@ -65,9 +65,9 @@ def rows() -> pa.Table:
 
 ENGINES = [
     "local",
-    "spark-3",
-    pytest.param("spark", marks=pytest.mark.slow),
-    pytest.param("spark-1", marks=pytest.mark.slow),
+    pytest.param("spark-3", marks=pytest.mark.cluster),
+    pytest.param("spark", marks=[pytest.mark.cluster, pytest.mark.slow]),
+    pytest.param("spark-1", marks=[pytest.mark.cluster, pytest.mark.slow]),
 ]
 
 

@@ -94,18 +94,13 @@ def planted(
 @pytest.mark.parametrize(
     ("plan", "partitions"),
     [
-        # Clip art goes through these steps at 1, 3 and 17 parts.
-        pytest.param("prune", 1, marks=pytest.mark.slow),
-        pytest.param("prune", 17, marks=pytest.mark.slow),
-        pytest.param("prune", 3, marks=pytest.mark.slow),
-        pytest.param("prune", None, marks=pytest.mark.slow),
+        # `prune` at 3 parts: below, half of it on Spark.
         ("filter", 3),
-        pytest.param("filter", 1, marks=pytest.mark.slow),
-        pytest.param("filter", 17, marks=pytest.mark.slow),
+        *(pytest.param("prune", n, marks=pytest.mark.slow) for n in (1, 17, None)),
+        *(pytest.param("filter", n, marks=pytest.mark.slow) for n in (1, 17)),
+        *(pytest.param("control", n, marks=pytest.mark.slow) for n in (3, 17)),
         pytest.param("draw", 3, marks=pytest.mark.slow),
-        ("control", 17),
-        pytest.param("control", 1, marks=pytest.mark.slow),
-        pytest.param("control", 3, marks=pytest.mark.slow),
+        pytest.param("control", 1, marks=pytest.mark.soak),
     ],
 )
 def test_ready_made_vectors(
@@ -155,13 +150,15 @@ def test_a_run_that_failed_on_spark_goes_on_there(
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
-    """Return the demo's recipe over 3,000 scenes and the local engine's run."""
+    """Return the demo's recipe over 1,000 scenes and the local engine's run."""
     folder = tmp_path_factory.mktemp("demo")
-    recipe = yaml.safe_load(prepare_demo(folder, 3000, 0).read_text())
+    recipe = yaml.safe_load(prepare_demo(folder, 1000, 0).read_text())
     return recipe, run_local(recipe, folder / "local")
 
 
-@pytest.mark.parametrize("partitions", [3, 1, 17])
+@pytest.mark.parametrize(
+    "partitions", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 17))]
+)
 def test_the_demo(demo: tuple[Recipe, Path], run_spark: Run, partitions: int):
     recipe, local = demo
     assert_same(local, run_spark(recipe, partitions))
@@ -202,11 +199,11 @@ def clipart(
 @pytest.mark.parametrize(
     ("partitions", "embedded"),
     [
-        pytest.param(3, False, id="3"),
-        pytest.param(1, True, id="embedded-1"),
-        pytest.param(17, True, id="embedded-17"),
-        pytest.param(1, False, id="1", marks=pytest.mark.slow),
-        pytest.param(17, False, id="17", marks=pytest.mark.slow),
+        pytest.param(3, False, id="3", marks=pytest.mark.slow),
+        pytest.param(1, True, id="embedded-1", marks=pytest.mark.slow),
+        pytest.param(17, True, id="embedded-17", marks=pytest.mark.slow),
+        pytest.param(1, False, id="1", marks=pytest.mark.soak),
+        pytest.param(17, False, id="17", marks=pytest.mark.soak),
     ],
 )
 def test_clip_art(

@@ -80,7 +80,7 @@ def assert_same(local: Path, spark: Path) -> int:
     "partitions",
     [
         3,
-        17,
+        pytest.param(17, marks=pytest.mark.slow),
         pytest.param(None, marks=pytest.mark.slow),
     ],
 )
@@ -92,6 +92,7 @@ def test_a_small_lake(lake: Path, spark: Any, tmp_path: Path, partitions: int | 
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 def test_the_shared_lake(shared: Path, spark: Any, tmp_path: Path):
     lake = shared / "data" / "lake"
     more = {"ignore_columns": ["rownames"]}
