@@ -45,11 +45,11 @@ def _missing(what: str) -> None:
 def chromium() -> str:
     """Return the path of a Chromium, or skip."""
     given = os.environ.get("WINNOW_CHROMIUM")
-    found = given or next(filter(None, map(shutil.which, _NAMES)), None)
-    if found is None or not Path(found).is_file():
+    path = given or next(filter(None, map(shutil.which, _NAMES)), None)
+    if path is None or not Path(path).is_file():
         _missing(f"no browser at {given}" if given else "no Chromium on this machine")
-    assert found
-    return found
+    assert path
+    return path
 
 
 @dataclass
@@ -64,6 +64,15 @@ class Visit:
         """Return the requests that left this machine."""
         return [url for url in self.requests if not _here(url)]
 
+    def words(self, selector: str = "body") -> list[str]:
+        """Return the text of each element, its words parted by single spaces.
+
+        What stands in the document, not what is laid out (`inner_text`): there, the
+        line breaks are those of the styles and fonts that have been loaded so far.
+        """
+        texts = self.page.locator(selector).all_text_contents()
+        return [" ".join(text.split()) for text in texts]
+
     def too_wide(self) -> list[str]:
         """Return elements that make the page scroll sideways, outermost first."""
         return list(self.page.evaluate(_TOO_WIDE))
@@ -77,11 +86,11 @@ class Visit:
             "rules": {rule: {"enabled": False} for rule in rules_off},
         }
         self.page.evaluate(AXE_SCRIPT)
-        found = self.page.evaluate(f"axe.run(document, {json.dumps(options)})")
+        report = self.page.evaluate(f"axe.run(document, {json.dumps(options)})")
         return [
             f"{kind['id']}: {kind['help']}: "
             + "; ".join(node["html"][:120] for node in kind["nodes"][:3])
-            for kind in found["violations"]
+            for kind in report["violations"]
             if kind["impact"] in _SERIOUS
         ]
 

@@ -34,7 +34,7 @@ _PATIENCE = 300.0
 # Spark's own classes need no check. All of it halves what a job costs.
 QUICK_JAVA = (
     "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData "
-    "-XX:-BytecodeVerificationRemote"
+    "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
 )
 #: Cores of the suite's cluster that one application takes: one of each worker.
 _SHARE = {"spark.cores.max": "2"}

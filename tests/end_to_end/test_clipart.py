@@ -354,7 +354,7 @@ def test_the_page_of_real_drawings(small_run: Any, visit: Callable[..., Any]):
     assert seen.too_wide() == []
     assert seen.serious() == []
     seen.page.locator("#clusters-cluster .narrow a").first.click()
-    assert seen.page.locator(".cluster:target img").count() > 0
+    seen.page.locator(".cluster:target img").first.wait_for()
 
 
 def test_the_app_finds_drawings_by_their_captions(small_run: Any):

@@ -58,7 +58,7 @@ def test_a_hostile_caption_is_text_and_every_picture_loads(
     })).then(all => all.filter(Boolean))"""
     assert bool(seen.page.locator("img").count()) == (kind == "compare")
     assert seen.page.evaluate(broken) == []
-    assert "<script>alert(1)</script>" in seen.page.inner_text("body")
+    assert "<script>alert(1)</script>" in seen.words()[0]
 
 
 @pytest.mark.parametrize("kind", ["eval", "compare"])

@@ -236,9 +236,8 @@ def test_a_lakes_page_in_a_browser(
     mark = seen.page.locator('#graph .wide a[href="#island-1"]').first
     mark.focus()
     seen.page.keyboard.press("Enter")
-    shown = seen.page.locator(".cluster:target")
-    assert shown.is_visible()
-    assert "whole.parquet" in shown.inner_text()
+    seen.page.locator(".cluster:target").wait_for()
+    assert "whole.parquet" in seen.words(".cluster:target")[0]
     assert seen.serious() == []
     narrow = visit(lake_run / "report.html", width=360, height=740)
     assert narrow.too_wide() == []
