@@ -181,7 +181,7 @@ def assert_same_decisions(one: Any, other: Any) -> None:
     np.testing.assert_array_equal(*subsets)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_whole_collection(
     shared: Path, read_run: Callable[..., Any], tmp_path: Path
 ):

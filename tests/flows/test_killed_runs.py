@@ -285,7 +285,7 @@ def killed_at_random_moments(recipe: dict[str, Any], seeds: range) -> None:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(1), pytest.param(range(1, 25), marks=pytest.mark.slow)], ids=repr
+    "seeds", [range(1), pytest.param(range(1, 25), marks=pytest.mark.soak)], ids=repr
 )
 def test_kill_9_at_a_random_moment(
     vector_recipe: Callable[..., dict],
@@ -299,7 +299,7 @@ def test_kill_9_at_a_random_moment(
     killed_at_random_moments(recipe, seeds)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_kill_9_while_images_are_embedded(
     vector_recipe: Callable[..., dict],
     picture_table: Callable[..., pa.Table],

@@ -15,7 +15,7 @@ from winnow.core.hashing import keys
 
 from tests.trusted_pool import write_pool
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow]
+pytestmark = [pytest.mark.shared, pytest.mark.soak]
 
 
 def photos_recipe(shared: Path, folder: Path, **optimise: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -144,7 +143,9 @@ winnow.train_filter(yaml.safe_load(open(sys.argv[1])))
 """
 
 
-@pytest.mark.parametrize("kind", ["plain", "frozen", "two views"])
+@pytest.mark.parametrize(
+    "kind", [pytest.param("plain", marks=pytest.mark.slow), "frozen", "two views"]
+)
 def test_killed_and_started_again_it_ends_in_the_same_weights(pool, tmp_path, kind):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     recipes = {}
@@ -388,9 +389,8 @@ def test_two_processes_train_what_one_trains(pool, tmp_path, loss):
     wanted["output"]["path"] = str(tmp_path / "two")
     file.write_text(yaml.safe_dump(wanted))
     subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2",
-         "--master-port", str(29500 + os.getpid() % 500),
-         "-m", "winnow", "filter", "train", str(file)],
+        [sys.executable, "-m", "torch.distributed.run", "--standalone",
+         "--nproc-per-node", "2", "-m", "winnow", "filter", "train", str(file)],
         check=True, timeout=300,
     )  # fmt: skip
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
