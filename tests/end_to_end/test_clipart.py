@@ -17,7 +17,7 @@ from winnow.config import recipes
 from winnow.reports.explain import explain, tell
 from winnow.reports.run_view import RunView
 
-from tests.reports.test_page import check_numbers
+from tests.page_numbers import check_numbers
 
 pytestmark = pytest.mark.shared
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from winnow.api import open_database
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError
 from winnow.reports.database import RunDatabase
 from winnow.reports.page.report import render_report, write_report
+
+from tests.page_numbers import check_numbers, read_numbers
 
 EVIL = "<script>alert(1)</script>"
 
@@ -27,92 +26,6 @@ def run(hostile_run: Path) -> Path:
 @pytest.fixture(scope="module")
 def page(hostile_page: Path) -> str:
     return hostile_page.read_text()
-
-
-@dataclass
-class Number:
-    """One number of a page: what it shows, what it means, whence it comes."""
-
-    value: str
-    shown: str
-    query: str
-    row: int
-    column: str
-
-
-@dataclass
-class Numbers(HTMLParser):
-    """Finds every `<data>`, with the query, row and column that enclose it."""
-
-    found: list[Number] = field(default_factory=list)
-    stack: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
-    tags: set[str] = field(default_factory=set)
-    attributes: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes |= {name for name, _ in attrs}
-        if tag not in _VOID:
-            self.stack.append((tag, dict(attrs)))
-        if tag == "data":
-            around = {k: v for _, given in self.stack for k, v in given.items()}
-            query, row = around["data-query"], around["data-row"]
-            column = dict(attrs)["data-column"]
-            assert query
-            assert row
-            assert column
-            value = dict(attrs)["value"]
-            self.found.append(Number(value or "", "", query, int(row), column))
-
-    def handle_endtag(self, tag: str) -> None:
-        while self.stack and self.stack.pop()[0] != tag:
-            pass
-
-    def handle_data(self, data: str) -> None:
-        if self.stack and self.stack[-1][0] == "data":
-            self.found[-1].shown += data
-
-
-_VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
-_UNITS = {"": 1.0, "%": 0.01, "×": 1.0, "s": 1.0, "B": 1.0}
-_UNITS |= {"kB": 1e3, "MB": 1e6, "GB": 1e9}
-
-
-def read(page: str) -> Numbers:
-    numbers = Numbers()
-    numbers.feed(page)
-    numbers.close()
-    return numbers
-
-
-def shown(text: str) -> tuple[float, float]:
-    """Return the number that a text shows, and half a unit of its last digit."""
-    match = re.fullmatch(r"(-?[\d,]*)(\.\d+)?(e[-+]\d+)?\s*(\S*)", text)
-    assert match, text
-    whole, fraction, exponent, unit = match.groups()
-    scale = _UNITS[unit] * float("1" + (exponent or ""))
-    half = 0.5 * 10.0 ** -(len(fraction or ".") - 1)
-    return float(whole.replace(",", "") + (fraction or "")) * scale, half * scale
-
-
-def check_numbers(page: str, run: Path) -> int:
-    """Ask every query of a page again; return how many numbers agree."""
-    numbers = read(page).found
-    answers: dict[str, list[dict[str, Any]]] = {}
-    with open_database(run) as database:
-        for number in numbers:
-            if number.query not in answers:
-                answers[number.query] = database.query(number.query).to_pylist()
-            value = answers[number.query][number.row][number.column]
-            assert float(number.value) == float(value), number
-            rounded, half = shown(number.shown)
-            # Never 100 % for less than all, nor 0 % for some.
-            slack = 1e-9 * abs(value) + (1e-4 if "%" in number.shown else 0.0)
-            assert abs(rounded - value) <= half + slack, number
-    return len(numbers)
 
 
 def test_every_number_is_the_answer_to_its_query(page: str, run: Path):
@@ -128,7 +41,7 @@ def test_no_text_holds_a_number_of_rows_that_no_query_gives(page: str):
 
 
 def test_hostile_captions_and_names_stay_text(page: str):
-    numbers = read(page)
+    numbers = read_numbers(page)
     assert not {"script", "b", "i"} & numbers.tags
     assert EVIL not in page
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
@@ -206,7 +119,7 @@ def test_pages_stay_small_and_say_what_they_leave_out(
 
 def check_lift(page: str) -> None:
     """The interval and the lift, against the formulas by hand."""
-    named = [n for n in read(page).found if "largest, whole" in n.query]
+    named = [n for n in read_numbers(page).numbers if "largest, whole" in n.query]
     numbers = [n for n in named if '"category"' in n.query]
     assert len(numbers) > 12
     rows: dict[int, dict[str, float]] = {}

@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from winnow.core.errors import ConfigError, InputError
 
+from tests.vectors import unit_rows
+
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
 
@@ -31,10 +33,6 @@ def scores(run: Any, column: str = "score") -> dict[str, float]:
 def vectors(run: Any, modality: str) -> dict[str, np.ndarray]:
     rows = run.artifact("embed", "vectors").to_pylist()
     return {r["uid"]: np.asarray(r[f"{modality}_vector"], np.float64) for r in rows}
-
-
-def unit(matrix: np.ndarray) -> np.ndarray:
-    return matrix / np.linalg.norm(matrix, axis=-1, keepdims=True)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +63,9 @@ def test_norm_sim_of_a_matrix_and_of_a_column_are_its_formula(
         for i, target in enumerate(given)
     ]
     assert runs[0].ledger("score") == runs[1].ledger("score")
-    goal = unit(np.load(targets["npy"]).astype(np.float16).astype(np.float64))
+    goal = unit_rows(np.load(targets["npy"]).astype(np.float16).astype(np.float64))
     for uid, score in scores(runs[0]).items():
-        cosines = goal @ unit(vectors(runs[0], "image")[uid])
+        cosines = goal @ unit_rows(vectors(runs[0], "image")[uid])
         expected = cosines.max() if p == "inf" else np.linalg.norm(cosines)
         assert score == pytest.approx(expected, abs=2e-3 if p == "inf" else 1e-2)
 

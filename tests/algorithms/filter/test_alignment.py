@@ -10,17 +10,14 @@ from winnow.algorithms.filter.alignment import (
     neg_clip_loss_from_similarities,
 )
 
+from tests.vectors import unit_rows
+
 
 def pairs(n, dim, seed=0, dtype=np.float16):
     random = np.random.default_rng(seed)
     image = random.standard_normal((n, dim))
     text = image + random.standard_normal((n, dim))
     return image.astype(dtype), text.astype(dtype)
-
-
-def unit(vectors):
-    doubles = vectors.astype(np.float64)
-    return doubles / np.linalg.norm(doubles, axis=1, keepdims=True)
 
 
 # Facts page, negCLIPLoss.
@@ -40,7 +37,7 @@ def test_golden_neg_clip_loss(similarities, scores):
 @settings(max_examples=40, deadline=None)
 def test_neg_clip_loss_is_its_formula(n, seed, temperature):
     image, text = pairs(n, 16, seed)
-    c = unit(image) @ unit(text).T
+    c = unit_rows(image) @ unit_rows(text).T
     sums = logsumexp(c / temperature, axis=1) + logsumexp(c / temperature, axis=0)
     expected = np.diagonal(c) - temperature / 2 * sums
     found = neg_clip_loss(image, text, temperature)
@@ -73,7 +70,7 @@ def test_swapped_captions_lower_the_mean_score():
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_cosine_is_the_float64_cosine(dtype):
     image, text = pairs(50, 37, dtype=dtype)
-    expected = (unit(image) * unit(text)).sum(axis=1)
+    expected = (unit_rows(image) * unit_rows(text)).sum(axis=1)
     np.testing.assert_allclose(cosine(image, text), expected, atol=1e-14)
 
 

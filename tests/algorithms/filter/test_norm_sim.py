@@ -3,10 +3,7 @@ import pytest
 from winnow.algorithms.filter import norm_sim
 from winnow.algorithms.filter.norm_sim import nearest_target, norm_sim_2, target_gram
 
-
-def unit(vectors):
-    doubles = vectors.astype(np.float64)
-    return doubles / np.linalg.norm(doubles, axis=1, keepdims=True)
+from tests.vectors import unit_rows
 
 
 def vectors(n, dim, seed):
@@ -26,7 +23,7 @@ def test_golden_values_of_the_facts_page():
 def test_both_are_their_formulas_for_any_norms(monkeypatch):
     monkeypatch.setattr(norm_sim, "_BLOCK_ROWS", 64)
     images, targets = vectors(150, 24, 0), 3 * vectors(170, 24, 1)
-    c = unit(images) @ unit(targets).T
+    c = unit_rows(images) @ unit_rows(targets).T
     cosine, row = nearest_target(images, targets)
     np.testing.assert_allclose(cosine, c.max(axis=1), atol=1e-14)
     np.testing.assert_array_equal(row, c.argmax(axis=1))

@@ -21,7 +21,7 @@ from winnow.lake.page.graph import arrange
 from winnow.lake.page.report import render_report
 
 from tests.examples import examples
-from tests.reports.test_page import check_numbers, read
+from tests.page_numbers import check_numbers, read_numbers
 
 EVIL = "<script>alert(1)</script> \"of\" 'tables'"
 
@@ -78,7 +78,7 @@ def test_nothing_of_a_lake_is_run_or_loaded(lake_run: Path) -> None:
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "<b>0</b>" not in page
-    numbers = read(page)
+    numbers = read_numbers(page)
     assert not {"script", "link", "iframe", "object"} & numbers.tags
     assert not {name for name in numbers.attributes if name.startswith("on")}
 
