@@ -13,9 +13,7 @@ import pyarrow as pa
 import pytest
 from nbclient import NotebookClient
 
-from winnow import api
-from winnow.algorithms.prune.teacher_student import compare, curves, theory
-from winnow.flows.what_if import sweep
+from winnow.algorithms.prune.teacher_student import compare, theory
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 STEPS = ["exact", "embed", "cluster", "semantic", "score", "cluster", "complexity"]
@@ -86,9 +84,10 @@ def test_choosing_thresholds(
 
 
 def test_a_sweep_keeps_all_at_the_runs_own_setting(run: Any) -> None:
-    rows = sweep(run.path, "semantic.epsilon", [0.05, 0.3], api.make_engine)
-    own, wide = rows
-    assert own == {
+    import winnow
+
+    as_it_is, wide = winnow.open(run.path).sweep("semantic.epsilon", [0.05, 0.3])
+    assert as_it_is == {
         "value": 0.05,
         "kept": run.result.kept,
         "gained": 0,
@@ -119,10 +118,10 @@ def test_simulation_lies_where_theory_does() -> None:
     for row in rows:
         gap = abs(row["simulated"] - row["theory"])
         assert gap < 4 * row["spread"] + 0.01, row
-    (one,) = curves([10], [0.2], "hard")
-    error = theory(2, 0.2, "hard").error
-    assert (one["pool"], one["kept"]) == (10, "20%")
-    assert np.isclose(one["error"], error)
+    (alone,) = compare([2], [(0.2, "hard")], students=0)
+    assert (alone["pool"], alone["pruning"]) == (10, "hard 0.2")
+    assert np.isclose(alone["theory"], theory(2, 0.2, "hard").error)
+    assert "simulated" not in alone
 
 
 @pytest.mark.slow

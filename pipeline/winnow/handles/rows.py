@@ -53,11 +53,15 @@ class ArrowRows:
         self._rows: int | None = None
 
     @classmethod
-    def of(cls, table: pa.Table) -> Self:
+    def of(cls, table: Any) -> Self:
         """Return rows that are all there.
 
-        table: the rows, any columns.
+        table: a `pyarrow.Table`, or what has Arrow's C stream: a frame of polars, say.
+
+        >>> winnow.ArrowRows.of(run.steps().polars()).column_names[:2]
+        ['step', 'rows_in']
         """
+        table = table if isinstance(table, pa.Table) else pa.table(table)
         rows = cls(lambda: (table.schema, iter(table.to_batches())))
         rows._schema, rows._rows = table.schema, len(table)
         return rows
@@ -133,17 +137,19 @@ class ArrowRows:
         """Return all rows as dictionaries."""
         return list(self)
 
-    def lines(self, x: str, y: str, colour: str, *, log: bool = False) -> Chart:
+    def lines(
+        self, x: str, y: str, colour: str | None = None, *, log: bool = False
+    ) -> Chart:
         """Return a chart of lines through the rows, which a notebook shows.
 
         x: column across.
         y: column upwards; a column `simulated` beside it is drawn as points.
-        colour: column of which each value has a line.
+        colour: column of which each value has a line. None: one line.
         log: use logarithmic axes.
         """
         from winnow.reports.notebook import lines
 
-        for name in (x, y, colour):
+        for name in filter(None, (x, y, colour)):
             self._require(name)
         return lines(self.to_pylist(), x, y, colour, log=log)
 

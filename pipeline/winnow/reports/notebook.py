@@ -33,24 +33,29 @@ class Chart:
 
 
 def lines(
-    rows: Sequence[Mapping[str, Any]], x: str, y: str, colour: str, *, log: bool = False
+    rows: Sequence[Mapping[str, Any]],
+    x: str,
+    y: str,
+    colour: str | None = None,
+    *,
+    log: bool = False,
 ) -> Chart:
-    """Return lines through (x, y), one for each value of `colour`.
+    """Return lines through (x, y), one for each value of `colour` if there is one.
 
     Rows that have a value of "simulated" are also drawn, as points.
     """
     scale = {"type": "log"} if log else {"zero": False}
     across = {"field": x, "type": "quantitative", "scale": scale}
     up = {"type": "quantitative", "scale": scale}
-    hue = {"field": colour, "type": "nominal"}
+    encoding = {"color": {"field": colour, "type": "nominal"}} if colour else {}
     drawn: list[dict[str, Any]] = [
         {"mark": "line", "encoding": {"x": across, "y": {"field": y, **up}}}
     ]
     if any(row.get("simulated") is not None for row in rows):
-        place = {"x": across, "y": {"field": "simulated", "title": y, **up}}
-        drawn.append({"mark": {"type": "point", "filled": True}, "encoding": place})
+        points = {"x": across, "y": {"field": "simulated", "title": y, **up}}
+        drawn.append({"mark": {"type": "point", "filled": True}, "encoding": points})
     values = {"values": [dict(row) for row in rows]}
-    return Chart({"data": values, "encoding": {"color": hue}, "layer": drawn})
+    return Chart({"data": values, "encoding": encoding, "layer": drawn})
 
 
 def scores(database: RunDatabase, step: str) -> Chart:

@@ -151,19 +151,6 @@ def _simulated(
     return {"simulated": float(np.mean(drawn)), "spread": spread}
 
 
-def curves(
-    pools: Sequence[float], fractions: Sequence[float], keep: Keep
-) -> list[dict[str, float | str]]:
-    """Return `error` against the size of the `pool` for each share that is `kept`."""
-    return [
-        {"pool": pool, "kept": f"{fraction:.0%}", "error": float(error)}
-        for fraction in fractions
-        for pool, error in zip(
-            pools, errors_of_pool(pools, fraction, keep), strict=True
-        )
-    ]
-
-
 def max_margin(signed: Floats) -> tuple[Floats, float]:
     """Return the unit w with the largest min_i w·a_i over rows a_i, and that minimum.
 
