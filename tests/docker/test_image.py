@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 import compose_spec
 import pytest
+from winnow.core.extras import EXTRAS
 
 from tests.cluster import ROOT, SparkCluster
 
@@ -75,6 +78,32 @@ def test_what_the_compose_file_names_is_there() -> None:
         assert f"docker/{script}" in copied
         mounted = {volume.partition(":")[0] for volume in service.volumes}
         assert mounted == set(read.volumes)
+
+
+def test_what_the_dockerfile_copies_is_there() -> None:
+    lines = (DOCKER / "Dockerfile").read_text().replace("\\\n", " ").splitlines()
+    copies = [line.split()[1:-1] for line in lines if line.startswith("COPY ")]
+    sources = {
+        word for words in copies if not words[0].startswith("--") for word in words
+    }
+    assert "pipeline/winnow" in sources
+    assert all((ROOT / source).exists() for source in sources)
+
+
+def test_the_readme_names_what_the_wheel_holds() -> None:
+    inside = re.findall(r"site-packages/(\S+)", (DOCKER / "README.md").read_text())
+    forced = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
+    jobs = forced["build"]["targets"]["wheel"]["force-include"]["jobs"]
+    for path in inside:
+        folder, _, name = path.rpartition("/")
+        assert (folder, (ROOT / "jobs" / name).is_file()) == (jobs, True)
+
+
+@pytest.mark.parametrize("file", ["Dockerfile", "install.sh"])
+def test_the_image_has_known_extras(file: str) -> None:
+    text = (DOCKER / file).read_text()
+    *_, given = re.findall(r'WINNOW_EXTRAS[-=]"?([a-z,]+)', text)
+    assert set(given.split(",")) == {"images", "spark"} <= set(EXTRAS)
 
 
 def test_the_install_script_installs_a_wheel(tmp_path: Path) -> None:
