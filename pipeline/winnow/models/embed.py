@@ -22,6 +22,7 @@ from winnow.core import schemas
 from winnow.core.errors import InputError
 from winnow.core.task import available_cores
 from winnow.core.vectors import to_column
+from winnow.models.allocator import release_freed_memory
 from winnow.models.encoder import Encoder, ModelSpec, Tokens, load_encoder
 from winnow.models.images import ImageRejected
 from winnow.models.preprocess import Pixels
@@ -83,6 +84,7 @@ def embed_batches(
             yield _embed(ahead.popleft().result(), encoder, schema)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        release_freed_memory()
 
 
 @dataclass(frozen=True, slots=True)

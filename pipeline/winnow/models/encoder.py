@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extras import require
+from winnow.models.allocator import keep_freed_memory
 from winnow.models.checkpoint import Checkpoint, load_checkpoint, sha256
 from winnow.models.folding import fold_batch_norms
 from winnow.models.images import DEFAULT_MAX_PIXELS, decode_rgb
@@ -72,6 +73,7 @@ def load_encoder(spec: ModelSpec) -> Encoder:
         )
     require("images", f"model {spec.name}")
     let_idle_threads_sleep()
+    keep_freed_memory()
     return Encoder(spec, load_checkpoint(spec.name, spec.pretrained))
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from winnow.models.allocator import keep_freed_memory
 from winnow.models.encoder import let_idle_threads_sleep
 
 
@@ -57,6 +58,7 @@ class World:
 def joined() -> Iterator[World]:
     """Yield this process's place; join the others where there are some."""
     let_idle_threads_sleep()
+    keep_freed_memory()
     import torch
 
     size = int(os.environ.get("WORLD_SIZE", "1"))
