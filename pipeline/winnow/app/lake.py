@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from winnow.app.filters import Fields
 from winnow.core.errors import QueryError, did_you_mean
+from winnow.core.sql_text import identifier
 from winnow.lake.database import LakeDatabase
-from winnow.pages.closed_sql import identifier
 
 _ROWS = 100
 _CELL = 400

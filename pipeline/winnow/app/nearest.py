@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from winnow.app.rows import Rows
 from winnow.core.errors import QueryError, WinnowError
 from winnow.core.run_folder import Marker, RunFolder
+from winnow.core.sql_text import literal
 from winnow.core.vectors import to_matrix
-from winnow.pages.closed_sql import literal
 
 _BLOCK = 16_384
 _COLUMN = "image_vector"

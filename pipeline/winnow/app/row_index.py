@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from winnow.core.errors import QueryError, RunError
 from winnow.core.hashing import digest
-from winnow.pages.closed_sql import identifier, literal
+from winnow.core.sql_text import identifier, literal
 from winnow.reports.database import RunDatabase
 from winnow.reports.pool_sql import place_names
 

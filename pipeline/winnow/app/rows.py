@@ -17,7 +17,8 @@ import pyarrow as pa
 from winnow.app.filters import Asked, Where, where_of
 from winnow.app.row_index import RowIndex
 from winnow.core.errors import QueryError
-from winnow.pages.closed_sql import ClosedSql, identifier, literal
+from winnow.core.sql_text import identifier, literal
+from winnow.pages.closed_sql import ClosedSql
 
 #: Rows of a page.
 PAGE = 48

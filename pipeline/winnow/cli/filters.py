@@ -6,10 +6,10 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from winnow.cli.output import json_argument, print_json, say, set_argument, silent
 
 if TYPE_CHECKING:
     from winnow.filters.train.classifier import ClassifierResult
@@ -20,7 +20,7 @@ Commands = Any
 Tell = Callable[[str], None]
 
 
-def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+def add_commands(commands: Commands) -> None:
     """Register `winnow filter` and its actions."""
     command = commands.add_parser(
         "filter", help="train a filter on your own trusted pairs, and judge it"
@@ -44,20 +44,13 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     purity.add_argument("--seeds", type=int, default=3, help="trainings at each level")
     json_argument(purity)
     purity.set_defaults(command=_purity)
-    cli_judge.add_actions(actions, json_argument)
+    cli_judge.add_actions(actions)
 
 
 def recipe_arguments(parser: argparse.ArgumentParser, what: str) -> None:
     """Add a recipe and `--set`."""
     parser.add_argument("recipe", metavar="RECIPE", help=what)
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="change a setting; may be repeated",
-    )
+    set_argument(parser)
 
 
 def _train(parsed: argparse.Namespace) -> None:
@@ -124,18 +117,3 @@ def _numbers(text: str, option: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(f"{option} {text}: write numbers, as in 1,.5") from error
-
-
-def say(line: str) -> None:
-    """Write a line of progress to standard error."""
-    sys.stderr.write(line + "\n")
-    sys.stderr.flush()
-
-
-def silent(line: str) -> None:
-    """Say nothing."""
-
-
-def print_json(value: Any) -> None:
-    """Print plain values as JSON."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

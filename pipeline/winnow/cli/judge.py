@@ -6,18 +6,17 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from winnow.cli.output import json_argument, print_json, say, set_argument, silent
 
 Commands = Any
 
 _MODEL = "local-dir:FOLDER, a folder, hf-hub:REPO, or ARCHITECTURE@TAG"
 
 
-def add_actions(actions: Commands, json_argument: Callable[..., None]) -> None:
+def add_actions(actions: Commands) -> None:
     """Register the actions of this file below `filter`."""
     found = actions.add_parser("eval", help="held-out figures of a filter")
     found.add_argument("model", metavar="MODEL", help=_MODEL)
@@ -55,10 +54,10 @@ def add_actions(actions: Commands, json_argument: Callable[..., None]) -> None:
     json_argument(found)
     found.set_defaults(command=_eval)
 
-    _compare_arguments(actions, json_argument)
+    _compare_arguments(actions)
 
 
-def _compare_arguments(actions: Commands, json_argument: Callable[..., None]) -> None:
+def _compare_arguments(actions: Commands) -> None:
     found = actions.add_parser(
         "compare", help="what filters keep of one pool, and what that trains"
     )
@@ -85,14 +84,7 @@ def _compare_arguments(actions: Commands, json_argument: Callable[..., None]) ->
         default="filter_train",
         help="of the model that --downstream trains: as for `winnow filter train`",
     )
-    found.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="change a setting of --recipe; may be repeated",
-    )
+    set_argument(found, "SECTION.KEY=VALUE", "a setting of --recipe")
     found.add_argument("--seeds", type=int, default=3, help="trainings of each")
     found.add_argument("--seed", type=int, default=0, help="of the random selection")
     found.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
@@ -140,9 +132,13 @@ def _eval(parsed: argparse.Namespace) -> None:
         precision=parsed.precision,
     )
     result = evaluate_filter(
-        parsed.model, parsed.data, how, out=parsed.out, tell=_teller(parsed.json)
+        parsed.model,
+        parsed.data,
+        how,
+        out=parsed.out,
+        tell=silent if parsed.json else say,
     )
-    print(_json(result) if parsed.json else result)
+    print_json(result) if parsed.json else print(result)
 
 
 def _compare(parsed: argparse.Namespace) -> None:
@@ -165,11 +161,11 @@ def _compare(parsed: argparse.Namespace) -> None:
         how,
         domains=parsed.eval,
         proxy=_proxy(parsed),
-        tell=_teller(parsed.json),
+        tell=silent if parsed.json else say,
     )
     if parsed.out:
         write_comparison_record(Path(parsed.out), result, selections)
-    print(_json(result) if parsed.json else tell_comparison(result))
+    print_json(result) if parsed.json else print(tell_comparison(result))
 
 
 def _proxy(parsed: argparse.Namespace) -> Any:
@@ -199,13 +195,3 @@ def _uids(files: list[str]) -> frozenset[str] | None:
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--only {name}: {error}") from error
     return frozenset(found)
-
-
-def _teller(quiet: bool) -> Callable[[str], None]:
-    return lambda line: None if quiet else print(line, file=sys.stderr)
-
-
-def _json(value: Any) -> str:
-    from winnow.filters.page.record import finite
-
-    return json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)

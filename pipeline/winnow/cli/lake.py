@@ -6,9 +6,9 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from winnow.cli.output import json_argument, print_json, set_argument
 
 if TYPE_CHECKING:
     from winnow.config.lake import LakeConfig
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Commands = Any
 
 
-def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
     lake = commands.add_parser(
         "lake", help="which tables are contained in which, and what may go"
@@ -38,7 +38,7 @@ def run(config: LakeConfig, as_json: bool) -> None:
         found = api.run(config, progress=progress)
     assert found.plan is not None
     if as_json:
-        _print_json({**_summary(found), "plan": found.plan})
+        print_json({**_summary(found), "plan": found.plan})
     else:
         print(f"{_tell_summary(found)}\n{tell_plan(found.plan)}")
 
@@ -57,14 +57,7 @@ def _add_scan(actions: Commands) -> argparse.ArgumentParser:
         metavar="RECIPE",
         help="settings: a YAML file, or a shipped recipe (table_lake)",
     )
-    scan.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="overrides",
-        help="change a setting; may be repeated",
-    )
+    set_argument(scan, "KEY=VALUE")
     scan.set_defaults(command=_scan)
     return scan
 
@@ -103,14 +96,7 @@ def _add_plan(actions: Commands) -> argparse.ArgumentParser:
         "plan", help="which tables may be deleted, and how each is rebuilt"
     )
     plan.add_argument("run", metavar="RUN", help="folder of a scan")
-    plan.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="plan.KEY=VALUE",
-        dest="overrides",
-        help="change a price or a promise; may be repeated",
-    )
+    set_argument(plan, "plan.KEY=VALUE", "a price or a promise")
     plan.set_defaults(command=_plan)
     return plan
 
@@ -150,7 +136,7 @@ def _scan(parsed: argparse.Namespace) -> None:
     config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
     with make_progress(quiet=parsed.json) as progress:
         found = api.scan(config, progress=progress)
-    _print_json(_summary(found)) if parsed.json else print(_tell_summary(found))
+    print_json(_summary(found)) if parsed.json else print(_tell_summary(found))
 
 
 def _summary(found: LakeResult) -> dict[str, Any]:
@@ -181,7 +167,7 @@ def _edges(parsed: argparse.Namespace) -> None:
     from winnow.lake.view import LakeView, edges, tell_edges
 
     found = edges(LakeView(parsed.run), parsed.relation)
-    _print_json(found) if parsed.json else print(tell_edges(found))
+    print_json(found) if parsed.json else print(tell_edges(found))
 
 
 def explain(parsed: argparse.Namespace) -> None:
@@ -189,7 +175,7 @@ def explain(parsed: argparse.Namespace) -> None:
     from winnow.lake import view as lake
 
     story = lake.explain(lake.LakeView(parsed.run), parsed.child, parsed.parent)
-    _print_json(story) if parsed.json else print(lake.tell(story))
+    print_json(story) if parsed.json else print(lake.tell(story))
 
 
 def stages(parsed: argparse.Namespace) -> None:
@@ -197,14 +183,14 @@ def stages(parsed: argparse.Namespace) -> None:
     from winnow.lake.view import LakeView, tell_stages
 
     found = LakeView(parsed.run).stages.to_dicts()
-    _print_json(found) if parsed.json else print(tell_stages(found))
+    print_json(found) if parsed.json else print(tell_stages(found))
 
 
 def _plan(parsed: argparse.Namespace) -> None:
     from winnow.handles.lake import Lake, plan_scan
 
     planned = plan_scan(Lake(parsed.run), parsed.overrides)
-    _print_json(planned) if parsed.json else print(planned)
+    print_json(planned) if parsed.json else print(planned)
 
 
 def _apply(parsed: argparse.Namespace) -> None:
@@ -213,10 +199,10 @@ def _apply(parsed: argparse.Namespace) -> None:
 
     if parsed.dry_run:
         commands = dry_run(parsed.run, parsed.trash)
-        _print_json(commands) if parsed.json else print(tell_commands(commands))
+        print_json(commands) if parsed.json else print(tell_commands(commands))
         return
     found = apply_plan(parsed.run, parsed.trash)
-    _print_json(found) if parsed.json else print(tell_moved(found, "moved"))
+    print_json(found) if parsed.json else print(tell_moved(found, "moved"))
 
 
 def _restore(parsed: argparse.Namespace) -> None:
@@ -224,8 +210,4 @@ def _restore(parsed: argparse.Namespace) -> None:
     from winnow.lake.plan_view import tell_moved
 
     found = restore(parsed.run, parsed.tables)
-    _print_json(found) if parsed.json else print(tell_moved(found, "restored"))
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+    print_json(found) if parsed.json else print(tell_moved(found, "restored"))

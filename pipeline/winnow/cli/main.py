@@ -7,14 +7,13 @@ functions, so that `winnow --help` answers at once.
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from winnow import __version__
 from winnow.cli import app, filters, lake, page, reports, submit, texts
+from winnow.cli.output import json_argument, print_json, set_argument
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.extras import explained, require
 from winnow.core.run_folder import is_scan
@@ -65,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     steps = commands.add_parser("steps", help="survivor counts, step by step")
     steps.add_argument("run", metavar="RUN", help="folder of a run or of a scan")
-    _json_argument(steps)
+    json_argument(steps)
     steps.set_defaults(command=_steps)
 
     explain = commands.add_parser(
@@ -74,19 +73,19 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("run", metavar="RUN", help="folder of a run or of a scan")
     explain.add_argument("uid", metavar="UID", help="uid of a row, or name of a table")
     explain.add_argument("parent", metavar="PARENT", nargs="?", help=argparse.SUPPRESS)
-    _json_argument(explain)
+    json_argument(explain)
     explain.set_defaults(command=_explain)
 
-    reports.add_commands(commands, _json_argument)
-    texts.add_commands(commands, _json_argument)
-    lake.add_commands(commands, _json_argument)
-    page.add_commands(commands, _json_argument)
-    filters.add_commands(commands, _json_argument)
+    reports.add_commands(commands)
+    texts.add_commands(commands)
+    lake.add_commands(commands)
+    page.add_commands(commands)
+    filters.add_commands(commands)
     app.add_commands(commands)
 
     init = commands.add_parser("init", help="copy the shipped recipes for editing")
     init.add_argument("folder", metavar="DIR")
-    _json_argument(init)
+    json_argument(init)
     init.set_defaults(command=_init)
 
     demo = commands.add_parser(
@@ -100,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="only make the pool and DIR/recipe.yaml, for `winnow submit`",
     )
-    _json_argument(demo)
+    json_argument(demo)
     demo.set_defaults(command=_demo)
     return parser
 
@@ -109,14 +108,7 @@ def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="change a setting; may be repeated",
-    )
+    set_argument(parser)
     parser.add_argument("--out", metavar="RUN", help="folder of the run (output.path)")
     parser.add_argument(
         "--engine",
@@ -124,11 +116,7 @@ def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ENGINE",
         help="local, spark, or a YAML file of engine settings (conf/engine/)",
     )
-    _json_argument(parser)
-
-
-def _json_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    json_argument(parser)
 
 
 def _config(parsed: argparse.Namespace) -> RunConfig:
@@ -150,7 +138,7 @@ def _run(parsed: argparse.Namespace) -> None:
     with make_progress(quiet=parsed.json) as progress:
         result = api.run(config, progress=progress)
     if parsed.json:
-        _print_json(
+        print_json(
             {
                 "run": str(result.path),
                 "rows": result.rows,
@@ -168,7 +156,7 @@ def _plan(parsed: argparse.Namespace) -> None:
     from winnow.flows.plan import plan, tell
 
     found = plan(_config(parsed))
-    _print_json(found) if parsed.json else print(tell(found))
+    print_json(found) if parsed.json else print(tell(found))
 
 
 def _steps(parsed: argparse.Namespace) -> None:
@@ -179,7 +167,7 @@ def _steps(parsed: argparse.Namespace) -> None:
     from winnow.reports.survivors import survivors, tell
 
     found = survivors(RunView(parsed.run))
-    _print_json(found) if parsed.json else print(tell(found))
+    print_json(found) if parsed.json else print(tell(found))
 
 
 def _explain(parsed: argparse.Namespace) -> None:
@@ -193,14 +181,14 @@ def _explain(parsed: argparse.Namespace) -> None:
     from winnow.reports.run_view import RunView
 
     story = explain(RunView(parsed.run), parsed.uid)
-    _print_json(story) if parsed.json else print(tell(story))
+    print_json(story) if parsed.json else print(tell(story))
 
 
 def _init(parsed: argparse.Namespace) -> None:
     from winnow.config.recipes import copy_shipped
 
     copied = [str(path) for path in copy_shipped(parsed.folder)]
-    _print_json(copied) if parsed.json else print("\n".join(copied))
+    print_json(copied) if parsed.json else print("\n".join(copied))
 
 
 def _demo(parsed: argparse.Namespace) -> None:
@@ -209,25 +197,12 @@ def _demo(parsed: argparse.Namespace) -> None:
 
     if parsed.prepare:
         recipe = prepare_demo(parsed.out, parsed.rows, parsed.seed)
-        _print_json({"recipe": str(recipe)}) if parsed.json else print(recipe)
+        print_json({"recipe": str(recipe)}) if parsed.json else print(recipe)
         return
     require("images", "winnow demo")
     with make_progress(quiet=parsed.json) as progress:
         found = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
-    _print_json(found) if parsed.json else print(tell(found))
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no number for (a score may be infinite) by null."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print_json(found) if parsed.json else print(tell(found))
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
 from typing import Any
+
+from winnow.cli.output import json_argument, print_json
 
 Commands = Any
 
 
-def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
     report = commands.add_parser("report", help="write a run's page, report.html")
     report.add_argument("run", metavar="RUN", help="folder of a run or of a scan")
@@ -38,4 +38,4 @@ def _report(parsed: argparse.Namespace) -> None:
 
     page = write_report(parsed.run, parsed.out, parsed.columns)
     found = {"page": str(page), "bytes": page.stat().st_size}
-    print(json.dumps(found) if parsed.json else f"{page}: {found['bytes']:,} bytes")
+    print_json(found) if parsed.json else print(f"{page}: {found['bytes']:,} bytes")

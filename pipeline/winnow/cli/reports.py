@@ -6,15 +6,15 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from winnow.cli.output import json_argument, print_json
 from winnow.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ _GRACE = 10.0
 _DATA_BYTES = 4 * 2**30
 
 
-def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
     _add_query(commands)
-    _add_what_if(commands, json_argument)
-    _add_diff(commands, json_argument)
-    _add_export(commands, json_argument)
+    _add_what_if(commands)
+    _add_diff(commands)
+    _add_export(commands)
 
 
 def _add_query(commands: Commands) -> None:
@@ -63,7 +63,7 @@ def _add_query(commands: Commands) -> None:
     query.set_defaults(command=_query)
 
 
-def _add_what_if(commands: Commands, json_argument: Callable[..., None]) -> None:
+def _add_what_if(commands: Commands) -> None:
     what_if = commands.add_parser(
         "what-if", help="how a run's decisions would differ under another setting"
     )
@@ -84,7 +84,7 @@ def _add_what_if(commands: Commands, json_argument: Callable[..., None]) -> None
     what_if.set_defaults(command=_what_if)
 
 
-def _add_diff(commands: Commands, json_argument: Callable[..., None]) -> None:
+def _add_diff(commands: Commands) -> None:
     diff = commands.add_parser("diff", help="which rows one run keeps and another not")
     diff.add_argument("run_a", metavar="RUN_A")
     diff.add_argument("run_b", metavar="RUN_B")
@@ -94,7 +94,7 @@ def _add_diff(commands: Commands, json_argument: Callable[..., None]) -> None:
     diff.set_defaults(command=_diff)
 
 
-def _add_export(commands: Commands, json_argument: Callable[..., None]) -> None:
+def _add_export(commands: Commands) -> None:
     export = commands.add_parser(
         "export", help="what a run keeps, as training code reads it"
     )
@@ -226,7 +226,7 @@ def _what_if(parsed: argparse.Namespace) -> None:
             examples=parsed.examples,
             progress=progress,
         )
-    _print_json(found) if parsed.json else print(tell(found))
+    _print_values(found) if parsed.json else print(tell(found))
 
 
 def _diff(parsed: argparse.Namespace) -> None:
@@ -237,7 +237,7 @@ def _diff(parsed: argparse.Namespace) -> None:
         from winnow.reports.page.diff_page import write_diff_page
 
         write_diff_page(parsed.run_a, parsed.run_b, parsed.html)
-    _print_json(found) if parsed.json else print(tell(found))
+    _print_values(found) if parsed.json else print(tell(found))
 
 
 def _export(parsed: argparse.Namespace) -> None:
@@ -251,12 +251,12 @@ def _export(parsed: argparse.Namespace) -> None:
         shard_rows=parsed.shard_rows,
     )
     if parsed.json:
-        _print_json(found)
+        _print_values(found)
     else:
         print(f"{found['rows']:,} rows as {found['to']} in {found['out']}")
 
 
-def _print_json(value: Any) -> None:
+def _print_values(value: Any) -> None:
     from winnow.reports.rows_out import as_json
 
-    print(json.dumps(as_json(value), indent=1, ensure_ascii=False, allow_nan=False))
+    print_json(as_json(value))

@@ -6,9 +6,9 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
 from typing import Any
+
+from winnow.cli.output import json_argument, print_json
 
 Commands = Any
 
@@ -16,7 +16,7 @@ Commands = Any
 _SURE = 0.9
 
 
-def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None:
+def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
     index = commands.add_parser("index", help="build an index of texts, or add to one")
     actions = index.add_subparsers(required=True, metavar="ACTION")
@@ -41,7 +41,7 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     )
     json_argument(add)
     add.set_defaults(command=_add)
-    _upkeep(actions, json_argument)
+    _upkeep(actions)
 
     near = commands.add_parser("near", help="what an index holds near a text or a row")
     near.add_argument("index", metavar="INDEX")
@@ -64,7 +64,7 @@ def add_commands(commands: Commands, json_argument: Callable[..., None]) -> None
     duplicates.set_defaults(command=_duplicates)
 
 
-def _upkeep(actions: Commands, json_argument: Callable[..., None]) -> None:
+def _upkeep(actions: Commands) -> None:
     """Register what an index needs while it lives."""
     taken = actions.add_parser("remove", help="take rows out of an index by their uids")
     taken.add_argument("index", metavar="INDEX")
@@ -151,7 +151,7 @@ def _remove(parsed: argparse.Namespace) -> None:
         raise ConfigError("index remove: name rows with --uid or --uids")
     told = discard(parsed.index, uids)
     if parsed.json:
-        _print_json(told)
+        print_json(told)
         return
     print(f"{told['removed']:,} rows removed; {told['index']} holds {told['rows']:,}")
     if told["unknown"]:
@@ -164,7 +164,7 @@ def _show(parsed: argparse.Namespace) -> None:
 
     told = describe(parsed.index)
     if parsed.json:
-        _print_json(told)
+        print_json(told)
         return
     print(f"{told['index']}: {told['rows']:,} rows in {told['segments']} segments")
     for name, value in told["settings"].items():
@@ -179,7 +179,7 @@ def _compact(parsed: argparse.Namespace) -> None:
 
     told = compact(parsed.index)
     if parsed.json:
-        _print_json(told)
+        print_json(told)
         return
     print(f"{told['segments_before']} segments are {told['segments']}")
 
@@ -190,7 +190,7 @@ def _check(parsed: argparse.Namespace) -> None:
 
     faults = check_index(parsed.index)
     if parsed.json:
-        _print_json({"damaged": faults})
+        print_json({"damaged": faults})
     if faults:
         raise InputError("\n".join(faults))
     if not parsed.json:
@@ -202,7 +202,7 @@ def _repair(parsed: argparse.Namespace) -> None:
 
     told = repair_index(parsed.index)
     if parsed.json:
-        _print_json(told)
+        print_json(told)
         return
     print(f"index.json: {told['state']}")
     for name in told["rebuilt"]:
@@ -219,7 +219,7 @@ def _repair(parsed: argparse.Namespace) -> None:
 
 def _tell_counts(told: dict[str, Any], parsed: argparse.Namespace) -> None:
     if parsed.json:
-        _print_json(told)
+        print_json(told)
         return
     from winnow.handles.text_index import tell_added
 
@@ -238,7 +238,7 @@ def _near(parsed: argparse.Namespace) -> None:
         settings=_settings(parsed),
     )
     if parsed.json:
-        _print_json(told)
+        print_json(told)
         return
     for row in told:
         beginning = " ".join(row["text"].split())[:100]
@@ -258,14 +258,10 @@ def _duplicates(parsed: argparse.Namespace) -> None:
     from winnow.reports.run_view import RunView
 
     told = duplicates(RunView(parsed.run), parsed.step, parsed.top)
-    _print_json(told) if parsed.json else print(tell(told))
+    print_json(told) if parsed.json else print(tell(told))
 
 
 def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
     from winnow.config.recipes import settings
 
     return settings(parsed.settings)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))

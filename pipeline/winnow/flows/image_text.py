@@ -13,6 +13,7 @@ from winnow.config.model import ModelConfig
 from winnow.config.overrides import read as read_overrides
 from winnow.config.registry import APPLY, INDEX, OVERRIDES, STEPS, Step, step_of
 from winnow.config.run import RunConfig, kind_of
+from winnow.core.arrow_types import is_text
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.extras import require
 from winnow.formats.reader import is_binary
@@ -172,11 +173,7 @@ def _check_vectors(step: str, field: pa.Field) -> None:
 def _is_string(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_string(kind.value_type)
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-    )
+    return is_text(kind)
 
 
 def _provider(artifact: str) -> str:

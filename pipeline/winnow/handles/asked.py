@@ -10,8 +10,8 @@ from typing import Any, Generic, Self, TypeVar
 import pyarrow as pa
 
 from winnow.core.errors import ConfigError, did_you_mean
+from winnow.core.sql_text import literal
 from winnow.handles.rows import ArrowRows
-from winnow.pages.closed_sql import literal
 from winnow.pages.database import ViewDatabase
 
 Database = TypeVar("Database", bound=ViewDatabase)

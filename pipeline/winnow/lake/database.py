@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from winnow.core.errors import RunError
 from winnow.core.run_folder import RunFolder, is_scan
+from winnow.core.sql_text import literal
 from winnow.lake.named_queries import SCANS
-from winnow.pages.closed_sql import ClosedSql, create_views, literal
+from winnow.pages.closed_sql import ClosedSql, create_views
 from winnow.pages.database import ViewDatabase
 
 _TABLES = ("tables", "edges", "stages", "plan")

@@ -27,6 +27,7 @@ import duckdb
 import pyarrow as pa
 
 from winnow.core.errors import QueryError
+from winnow.core.sql_text import identifier, literal
 
 #: Rows of a batch that comes back: few, since a row may hold an image.
 _BATCH_ROWS = 2048
@@ -59,6 +60,48 @@ _FORBIDDEN = {
 _EXPLAIN = re.compile(r"\s*explain(\s+analyze)?\s", re.IGNORECASE)
 
 
+def closed_connection(
+    files: Sequence[str],
+    scratch: str | Path,
+    *,
+    views: Sequence[str] = (),
+    memory_mb: int | None = None,
+    filesystems: Sequence[Any] = (),
+) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB in memory that opens the given files and no other.
+
+    scratch: the folder that it spills to. memory_mb: what it holds before it does so,
+    with a bound on the folder as well (None: as DuckDB finds fit). views: SQL that runs
+    before it closes. filesystems: fsspec's, for URLs.
+    """
+    limits = {"memory_limit": f"{memory_mb}MB", "max_temp_directory_size": _SPILL}
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
+            "allow_community_extensions": "false",
+            "allow_persistent_secrets": "false",
+            "python_enable_replacements": "false",
+            "temp_directory": str(scratch),
+            **({} if memory_mb is None else limits),
+        }
+    )
+    try:
+        connection.execute("SET TimeZone = 'UTC'")
+        for filesystem in filesystems:
+            connection.register_filesystem(filesystem)
+        allowed = ", ".join(map(literal, files))
+        connection.execute(f"SET allowed_paths = [{allowed}]")
+        for view in views:
+            connection.execute(view)
+        connection.execute("SET enable_external_access = false")
+        connection.execute("SET lock_configuration = true")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 class ClosedSql:
     """A DuckDB in memory that opens the given files and no other.
 
@@ -75,31 +118,16 @@ class ClosedSql:
         filesystems: Sequence[Any] = (),
     ) -> None:
         self.scratch = Path(tempfile.mkdtemp(prefix="winnow-query-"))
-        self._connection = duckdb.connect(
-            config={
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "allow_community_extensions": "false",
-                "allow_persistent_secrets": "false",
-                "python_enable_replacements": "false",
-                "memory_limit": f"{memory_mb}MB",
-                "temp_directory": str(self.scratch),
-                "max_temp_directory_size": _SPILL,
-            }
-        )
-        connection = self._connection
         try:
-            connection.execute("SET TimeZone = 'UTC'")
-            for filesystem in filesystems:
-                connection.register_filesystem(filesystem)
-            allowed = ", ".join(map(literal, files))
-            connection.execute(f"SET allowed_paths = [{allowed}]")
-            for view in views:
-                connection.execute(view)
-            connection.execute("SET enable_external_access = false")
-            connection.execute("SET lock_configuration = true")
+            self._connection = closed_connection(
+                files,
+                self.scratch,
+                views=views,
+                memory_mb=memory_mb,
+                filesystems=filesystems,
+            )
         except BaseException:
-            self.close()
+            shutil.rmtree(self.scratch, ignore_errors=True)
             raise
 
     def define(self, view: str) -> None:
@@ -276,13 +304,3 @@ def _failed(error: BaseException) -> QueryError:
 def create_views(bodies: Mapping[str, str]) -> list[str]:
     """Return the statements that make views of SELECTs, by the views' names."""
     return [f"CREATE VIEW {name} AS {body}" for name, body in bodies.items()]
-
-
-def literal(text: str) -> str:
-    """Return a string as SQL."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def identifier(name: str) -> str:
-    """Return a name as SQL."""
-    return '"' + name.replace('"', '""') + '"'

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from winnow.core.errors import ConfigError, QueryError, did_you_mean
-from winnow.pages.closed_sql import identifier
+from winnow.core.sql_text import identifier
 
 #: Stands in a query for the input's column that the user names.
 COLUMN = "{column}"

@@ -12,7 +12,8 @@ from typing import Any
 
 from winnow.core.errors import RunError
 from winnow.core.run_folder import Marker, RunFolder
-from winnow.pages.closed_sql import ClosedSql, create_views, literal
+from winnow.core.sql_text import literal
+from winnow.pages.closed_sql import ClosedSql, create_views
 from winnow.reports.rows_out import as_json
 from winnow.reports.run_sql import RunSql
 

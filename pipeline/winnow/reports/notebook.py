@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from winnow.pages.closed_sql import literal
+from winnow.core.sql_text import literal
 from winnow.pages.page import render
 from winnow.reports.database import RunDatabase
 from winnow.reports.page.pictures import Pictures

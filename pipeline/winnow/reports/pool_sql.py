@@ -18,14 +18,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from winnow.core.arrow_types import is_text
 from winnow.core.errors import InputError, RunError
 from winnow.core.run_folder import RunFolder
+from winnow.core.sql_text import identifier, literal
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.reader import SampleReader, by_source, is_binary, single, utf8
 from winnow.formats.shard_format import Unreadable
 from winnow.formats.shards import common_root, find_shards, format_of, pool_folders
-from winnow.pages.closed_sql import identifier, literal
 from winnow.reports.run_sql import RunSql
 
 
@@ -249,15 +250,7 @@ def _copied_type(field: pa.Field, is_image: bool) -> pa.DataType:
         kind = kind.value_type
     if is_image and pa.types.is_struct(kind):
         return pa.binary()
-    return pa.string() if _is_text(kind) else kind
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-    )
+    return pa.string() if is_text(kind) else kind
 
 
 def _copied(part: pa.Table | Unreadable, name: str, kind: pa.DataType) -> pa.Array:
@@ -267,4 +260,4 @@ def _copied(part: pa.Table | Unreadable, name: str, kind: pa.DataType) -> pa.Arr
     column = single(part[name])
     if pa.types.is_struct(column.type) and not pa.types.is_struct(kind):
         return pc.struct_field(column, "bytes").cast(kind)
-    return utf8(column)[0] if _is_text(kind) else column.cast(kind)
+    return utf8(column)[0] if is_text(kind) else column.cast(kind)

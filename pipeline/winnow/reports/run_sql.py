@@ -12,7 +12,7 @@ from pathlib import Path
 from winnow.config.registry import INDEX
 from winnow.core.errors import RunError
 from winnow.core.run_folder import Marker, RunFolder
-from winnow.pages.closed_sql import identifier, literal
+from winnow.core.sql_text import identifier, literal
 
 #: Columns of each view that may have no rows, to be there all the same.
 _LEDGER = {

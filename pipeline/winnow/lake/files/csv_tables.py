@@ -29,7 +29,6 @@ from winnow.lake.files.text_files import (
     is_native,
     literal,
     opened,
-    quoted,
     sql_path,
 )
 from winnow.lake.kernels.families import family
@@ -132,7 +131,7 @@ def sql_source(files: Files, part: Part, columns: Sequence[Column]) -> str:
     """
     if not is_native(part.path, dict(part.dialect)["encoding"]):
         raise ValueError("no query reads a text file that is encoded or packed so")
-    fields = [f"{_cast(i, c)} AS {quoted(c.name)}" for i, c in enumerate(columns)]
+    fields = [f"{_cast(i, c)} AS {identifier(c.name)}" for i, c in enumerate(columns)]
     source = _source(sql_path(files, part.path), part.dialect, len(columns))
     return f"(SELECT {', '.join(fields)} FROM {source})"
 

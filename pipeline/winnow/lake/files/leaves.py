@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.lake.kernels.families import family, is_text, value_type, within
+from winnow.core.arrow_types import is_text
+from winnow.lake.kernels.families import family, value_type, within
 from winnow.lake.kernels.tables import Column
 
 

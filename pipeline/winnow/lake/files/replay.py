@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened, leaf_columns
-from winnow.lake.files.text_files import UNNAMED, literal
+from winnow.lake.files.text_files import UNNAMED
 from winnow.lake.kernels.families import family, is_wrapped, value_type, within
 from winnow.lake.kernels.tables import Column, Family, Table
+from winnow.pages.closed_sql import closed_connection
 
 _BATCH_ROWS = 1 << 16
 
@@ -60,26 +61,12 @@ class Replay:
 
     def _closed(self, paths: Sequence[str], spill: str) -> duckdb.DuckDBPyConnection:
         """Return a connection that opens these paths only, and sorts in `spill`."""
-        connection = duckdb.connect(
-            config={
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "temp_directory": spill,
-            }
-        )
-        connection.execute("SET TimeZone = 'UTC'")
         remote = {
             id(fs): fs
             for fs, _ in map(self.files.filesystem, paths)
             if not self.files.is_local(paths[0])
         }
-        for fs in remote.values():
-            connection.register_filesystem(fs)
-        allowed = ", ".join(literal(path) for path in paths)
-        connection.execute(f"SET allowed_paths = [{allowed}]")
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        return connection
+        return closed_connection(paths, spill, filesystems=list(remote.values()))
 
 
 def _require_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

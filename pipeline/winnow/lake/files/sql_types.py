@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from winnow.lake.files.text_files import literal
+from winnow.core.sql_text import literal
 from winnow.lake.kernels.families import value_type
 
 _NAMES = {

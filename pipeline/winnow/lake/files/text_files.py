@@ -30,16 +30,6 @@ _UTF8 = "utf-8"
 _BLOCK = 1 << 20
 
 
-def literal(text: str) -> str:
-    """Return a text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"
-
-
-def quoted(name: str) -> str:
-    """Return a name as an SQL identifier; SQL has none that is empty."""
-    return '"' + (name or UNNAMED).replace('"', '""') + '"'
-
-
 #: What a column without a name is called in queries.
 UNNAMED = "winnow_unnamed"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow.core.arrow_types import is_text
 from winnow.lake.kernels.tables import Family
 
 
@@ -51,15 +52,6 @@ def value_type(kind: pa.DataType) -> pa.DataType:
             kind = kind.value_type
         else:
             return kind
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds UTF-8 text."""
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-    )
 
 
 #: The one field of a struct that only says whether what is around a leaf is there.

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from winnow.core.arrow_types import is_text
 from winnow.lake.kernels import bounds
 from winnow.lake.kernels.canonical import hash_values
-from winnow.lake.kernels.families import is_text, unwrapped, value_type
+from winnow.lake.kernels.families import unwrapped, value_type
 from winnow.lake.kernels.kmv import Builder, Kmv, merged
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.row_hash import hash_rows

@@ -9,8 +9,8 @@ from functools import cached_property
 import pyarrow as pa
 
 from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
+from winnow.core.sql_text import identifier, literal
 from winnow.formats.reader import SampleReader
-from winnow.pages.closed_sql import identifier, literal
 from winnow.pages.database import Rows
 from winnow.reports.database import RunDatabase
 from winnow.reports.pool_sql import RunPool, sample_names

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from winnow.core.errors import ConfigError, did_you_mean
-from winnow.pages.closed_sql import identifier
+from winnow.core.sql_text import identifier
 from winnow.reports.database import RunDatabase
 from winnow.reports.page.measured import CAPTIONS, IMAGES
 from winnow.reports.pool_sql import place_names

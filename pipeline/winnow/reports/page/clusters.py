@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.core.errors import RunError
+from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, share
 from winnow.pages.charts import draw, draw_links
-from winnow.pages.closed_sql import literal
 from winnow.pages.specs import NARROW, WIDE, cluster_map, quotas
 from winnow.reports.page.context import Source
 from winnow.reports.run_view import RunView

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from winnow.config.registry import shown
+from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, score
 from winnow.pages.charts import draw
-from winnow.pages.closed_sql import literal
 from winnow.pages.specs import histogram
 from winnow.reports.page.context import Gallery, Source, gallery
 

@@ -10,8 +10,8 @@ import io
 from dataclasses import dataclass, field
 
 from winnow.core.errors import WinnowError
+from winnow.core.sql_text import identifier, literal
 from winnow.models.images import ImageRejected, decode_rgb
-from winnow.pages.closed_sql import identifier, literal
 from winnow.reports.database import RunDatabase
 from winnow.reports.pool_sql import place_names
 

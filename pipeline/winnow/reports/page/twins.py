@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from winnow.config.registry import shown
+from winnow.core.sql_text import identifier, literal
 from winnow.pages.answers import Answer, Section
-from winnow.pages.closed_sql import identifier, literal
 from winnow.reports.page.context import Source
 from winnow.reports.page.pictures import Picture
 
