@@ -196,10 +196,14 @@ def test_the_bound_that_is_named_keeps_the_row(
         ("score", {"keep_fraction": 0.3}),
         ("score", {"keep_count": 0, "keep_fraction": None}),
         ("random", {"keep_fraction": 0.3}),
-        ("prototypes", {"keep_fraction": 0.3, "keep": "hard", "balance": 0.0}),
-        ("prototypes", {"keep_fraction": 0.3, "keep": "easy", "balance": 0.0}),
-        ("prototypes", {"keep_fraction": 0.3, "keep": "hard", "balance": 0.5}),
-        ("prototypes", {"keep_fraction": 0.3, "keep": "easy", "balance": 1.0}),
+        ("prototypes", {"keep": "hard", "balance": {"share": 0.0}}),
+        ("prototypes", {"keep": "easy", "balance": {"share": 0.5}}),
+        ("prototypes", {"keep": "hard", "balance": {"share": 0.5, "of": "equal"}}),
+        ("prototypes", {"keep": "easy", "balance": {"share": 1.0, "of": "equal"}}),
+        ("complexity", {"keep": "hard", "balance": {"share": 0.5, "of": "size"}}),
+        ("complexity", {"keep": "random", "temperature": 0.3}),
+        ("uniform", {}),
+        ("uniform", {"equal": "share"}),
     ],
     ids=str,
 )
@@ -207,8 +211,9 @@ def test_the_budget_that_is_named_keeps_the_row(
     winnow: Winnow, planted_pool: Path, tmp_path: Path, step: str, settings: dict
 ):
     steps = ["embed", "cluster", step]
+    settings = {"keep_fraction": 0.3, **settings}
     run = winnow(planted_pool, tmp_path / "r", steps, **{step: settings})
-    for uid in dropped(run, step)[::40]:
+    for uid in dropped(run, step)[::50]:
         match = re.search(r"a budget of (\d+) rows", remedy(run, uid))
         assert match, remedy(run, uid)
         count = int(match[1])
@@ -217,9 +222,7 @@ def test_the_budget_that_is_named_keeps_the_row(
             how = {**settings, "keep_fraction": None, "keep_count": budget}
             other = winnow(planted_pool, tmp_path / "other", steps, **{step: how})
             kept[budget] = other.ledger(step)[uid]["keep"]
-        assert kept[count]
-        if not settings.get("balance"):
-            assert not kept[count - 1]
+        assert kept == {count: True, count - 1: False}
 
 
 def test_the_threshold_that_is_named_keeps_the_row(

@@ -100,9 +100,16 @@ def members(run: Any) -> dict[int, list[tuple[float, str]]]:
 
 
 @pytest.mark.parametrize("keep", ["hard", "easy"])
-@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize(
+    ("balance", "of"), [(0.0, "size"), (0.5, "size"), (0.5, "equal"), (1.0, "equal")]
+)
 def test_prototypes_keep_the_far_or_near_and_each_clusters_floor(
-    winnow: Winnow, planted_pool: Path, tmp_path: Path, keep: str, balance: float
+    winnow: Winnow,
+    planted_pool: Path,
+    tmp_path: Path,
+    keep: str,
+    balance: float,
+    of: str,
 ):
     run = select(
         winnow,
@@ -111,13 +118,17 @@ def test_prototypes_keep_the_far_or_near_and_each_clusters_floor(
         "prototypes",
         keep_count=60,
         keep=keep,
-        balance=balance,
+        balance={"share": balance, "of": of},
     )
     sign = -1 if keep == "hard" else 1
     clusters = members(run)
-    floors = {
-        c: min(len(rows), int(balance * 60 / len(clusters)))
+    total = sum(len(rows) for rows in clusters.values())
+    parts = {
+        c: len(rows) / total if of == "size" else 1 / len(clusters)
         for c, rows in clusters.items()
+    }
+    floors = {
+        c: min(len(rows), int(balance * 60 * parts[c])) for c, rows in clusters.items()
     }
     reserved = set()
     for cluster, rows in clusters.items():
@@ -199,6 +210,28 @@ def test_uniform_takes_alike_from_every_cluster(
     assert sum(counts) == 50
     fair = [count for count, size in zip(counts, sizes, strict=True) if count < size]
     assert max(fair) - min(fair) <= 1
+
+
+def test_uniform_takes_the_same_share_of_every_cluster(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path
+):
+    how = {"keep_count": 50, "equal": "share"}
+    run = select(winnow, planted_pool, tmp_path / "r", "uniform", **how)
+    kept = run.kept("uniform")
+    rows = members(run).values()
+    total = sum(map(len, rows))
+    counts = [sum(uid in kept for _, uid in each) for each in rows]
+    assert sum(counts) == 50
+    for count, each in zip(counts, rows, strict=True):
+        assert abs(count - 50 * len(each) / total) < 1
+
+
+@pytest.mark.parametrize("step", ["prototypes", "complexity"])
+def test_a_balance_that_is_a_number_is_told_what_to_write(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path, step: str
+):
+    with pytest.raises(ConfigError, match=r"balance.*\{share: 0.5, of: size\}"):
+        select(winnow, planted_pool, tmp_path / "r", step, keep_count=5, balance=0.5)
 
 
 @pytest.mark.parametrize("step", ["random", "uniform"])

@@ -37,7 +37,8 @@ class Shown:
     texts: whether what it drops are texts to be shown side by side.
     note: what the page adds to the step's section.
     remedy: which setting would have kept a row, a function of (run, marker, entry), as
-    those in `reports.remedies`, that returns words or None.
+    those in `reports.remedies` (or in the step's room, where it has to count again),
+    that returns words or None.
     """
 
     scale: str = "score"
@@ -119,6 +120,7 @@ def _own(name: str, section: str | None, rate: int, **more: Any) -> Step:
 
 
 _REMEDIES = "winnow.reports.remedies"
+_LEAST = "winnow.steps.least_budget"
 _DRAW = "draw by uid hash"
 
 # Rates as measured by benchmarks/scale.py (1 M × 256) and, for what reads images, on
@@ -146,6 +148,7 @@ STEPS: Registry[Step] = Registry(
             "rules",
             "steps:RulesConfig",
             20_000,
+            version=2,
             shown=Shown(graded=False, one_cut=False, remedy=f"{_REMEDIES}:rules"),
         ),
         _own(
@@ -183,10 +186,11 @@ STEPS: Registry[Step] = Registry(
             "prototypes",
             "steps:PrototypesConfig",
             500_000,
+            version=2,
             shown=Shown(
                 "distance to the nearest centroid",
                 ranked=True,
-                remedy=f"{_REMEDIES}:best",
+                remedy=f"{_LEAST}:prototypes",
             ),
         ),
         _own(
@@ -194,7 +198,7 @@ STEPS: Registry[Step] = Registry(
             "steps:ComplexityConfig",
             500_000,
             shown=Shown(
-                "distance to the cluster's centroid", remedy=f"{_REMEDIES}:quota"
+                "distance to the cluster's centroid", remedy=f"{_LEAST}:complexity"
             ),
         ),
         _own(
@@ -226,7 +230,7 @@ STEPS: Registry[Step] = Registry(
             "uniform",
             "steps:UniformConfig",
             300_000,
-            shown=Shown(_DRAW, high_first=False, remedy=f"{_REMEDIES}:quota"),
+            shown=Shown(_DRAW, high_first=False, remedy=f"{_LEAST}:uniform"),
         ),
         _own(
             "custom",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,9 @@ class RulesConfig(StepConfig):
     max_aspect: float | None = 3.0
     #: ISO 639-1 codes that pass; DataComp's filter is ["en"]. None: not checked.
     languages: tuple[str, ...] | None = None
+    #: What of a caption its language is read from: all of it as it stands (`whole`, as
+    #: DataComp does), or its first 80 characters, capitals lowered (`start`).
+    language_from: Literal["whole", "start"] = "whole"
     #: Input columns that hold the image's size, so that images need not be opened.
     width_column: str | None = None
     height_column: str | None = None
@@ -215,19 +218,58 @@ class SemanticConfig(StepConfig):
     modality: Modality = "image"
 
 
+class Balance(StepConfig):
+    """What every cluster keeps of the budget, whatever its rows are worth.
+
+    share: how much of its part, 0 to 1. of: what its part is: by its `size`, what it
+    would keep if all clusters were pruned alike; `equal`, the same for every cluster.
+    """
+
+    share: Fraction
+    of: Literal["size", "equal"]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _not_a_number(cls, given: Any) -> Any:
+        if isinstance(given, int | float):
+            raise ValueError(
+                f"write {{share: {given}, of: size}} (of what the cluster would keep "
+                f"if all were pruned alike) or {{share: {given}, of: equal}} (of an "
+                "equal part of the budget)"
+            )
+        return given
+
+
+class BalanceBySize(Balance):
+    """As Sorscher et al. 2022 keep classes in balance."""
+
+    share: Fraction = 0.5
+    of: Literal["size", "equal"] = "size"
+
+
+class BalanceOfEqualParts(Balance):
+    """As the released code of Abbas et al. 2024; its own default is a share of 0.5."""
+
+    share: Fraction = 0.0
+    of: Literal["size", "equal"] = "equal"
+
+
 class PrototypesConfig(RequiredBudget):
     """Self-supervised prototypes: prune by the distance to the nearest centroid."""
 
     keep: Literal["hard", "easy"] = "hard"
-    #: Each cluster keeps at least this share of an equal part of the budget.
-    balance: Fraction = 0.5
+    #: What every cluster keeps whatever its distances.
+    balance: BalanceBySize = BalanceBySize()
 
 
 class ComplexityConfig(RequiredBudget):
     """Density-based pruning: a budget spread over clusters by their complexity."""
 
+    #: τ of the softmax over complexities; the paper's best, the released code has 0.5.
     temperature: Annotated[float, Field(gt=0.0)] = 0.1
-    balance: Fraction = 0.0
+    #: What every cluster keeps whatever its complexity; the released code has
+    #: {share: 0.5, of: equal}, the paper reports results with 0.
+    balance: BalanceOfEqualParts = BalanceOfEqualParts()
     #: Nearest other centroids that d_inter averages over; 'auto' is 20 or k − 1.
     neighbours: Positive | Literal["auto"] = "auto"
     keep: Literal["hard", "easy", "random"] = "hard"
@@ -238,7 +280,10 @@ class RandomConfig(RequiredBudget):
 
 
 class UniformConfig(RequiredBudget):
-    """Control: the same share of every cluster, drawn by uid hash."""
+    """Control: rows of every cluster alike, drawn by uid hash."""
+
+    #: What is equal over clusters: the number of rows kept, or the share of them.
+    equal: Literal["number", "share"] = "number"
 
 
 class CustomConfig(Budget):

@@ -144,22 +144,15 @@ def _high_first(marker: Marker, settings: dict[str, Any]) -> bool:
 
 
 def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
-    """Return a budget that reaches the row: its place in the order (score, uid).
-
-    With a balance between clusters, up to that share of the budget goes to rows that
-    stand behind it.
-    """
-    settings = run.config[marker.step]
+    """Return the least budget that reaches the row: its place in (score, uid)."""
     score = pl.col("score")
-    if _high_first(marker, settings):
+    if _high_first(marker, run.config[marker.step]):
         better = score > entry["score"]
     else:
         better = score < entry["score"]
     tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
     ledger = run.ledger(marker.step)
-    place, rows = ledger.select((better | tied).sum(), pl.len()).collect().row(0)
-    free = 1.0 - settings.get("balance", 0.0)
-    return min(rows, math.ceil(place / free)) if free > 0 else int(rows)
+    return int(ledger.select((better | tied).sum()).collect().item())
 
 
 def soft_cap(run: RunView, marker: Marker, entry: Entry) -> str | None:
@@ -191,29 +184,3 @@ def _at_most(value: float) -> str:
 
 def _at_least(value: float) -> str:
     return f"at least {-_floor(-value):.12g}"
-
-
-def quota(run: RunView, marker: Marker, entry: Entry) -> str | None:
-    """Return the quota that the row's cluster would need."""
-    steps = [m.step for m in run.markers]
-    before = steps[: steps.index(marker.step)]
-    clustered = [
-        m.step for m in run.markers if "clusters" in m.provides and m.step in before
-    ]
-    clusters = run.artifact(clustered[-1], "clusters").select("uid", "cluster")
-    members = run.ledger(marker.step).join(clusters, on="uid")
-    own = members.filter(pl.col("uid") == entry["uid"]).collect()
-    if own.is_empty():
-        return None
-    high = _high_first(marker, run.config[marker.step])
-    score = pl.col("score")
-    better = score > entry["score"] if high else score < entry["score"]
-    tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
-    mine = members.filter(pl.col("cluster") == own["cluster"][0])
-    place, kept = (
-        mine.select((better | tied).sum(), pl.col("keep").sum()).collect().row(0)
-    )
-    return (
-        f"a budget that gives its cluster {place} rows instead of {kept} (it is number "
-        f"{place} there)"
-    )

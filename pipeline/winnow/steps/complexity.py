@@ -69,7 +69,8 @@ def _quotas(
         complexities,
         count,
         temperature=context.config.temperature,
-        balance=context.config.balance,
+        balance=context.config.balance.share,
+        of=context.config.balance.of,
     )
     return pa.table(
         {

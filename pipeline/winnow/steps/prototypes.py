@@ -30,7 +30,9 @@ def run(context: Context) -> Outcome:
     engine, config = context.engine, context.config
     count = budget_rows(context, config)
     ranked, statistics = rank_in_clusters(context, config.keep)
-    floors = floor_counts(statistics["size"].to_numpy(), count, config.balance)
+    floors = floor_counts(
+        statistics["size"].to_numpy(), count, config.balance.share, config.balance.of
+    )
     table = pa.table({"cluster": statistics["cluster"], "floor": pa.array(floors)})
     limited = engine.join(ranked, engine.from_table(table), "cluster", "inner")
     scored = engine.map_batches(limited, mark_reserved, _SCORED)

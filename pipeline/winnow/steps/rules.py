@@ -83,7 +83,7 @@ def apply_rules(
         widths, heights, faults = _sizes(part, config, max_pixels)
         captions = part.column("text") if "text" in modalities else None
         languages = (
-            identify_languages(captions)
+            identify_languages(captions, config.language_from)
             if captions is not None and config.languages is not None
             else None
         )

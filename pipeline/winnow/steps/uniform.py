@@ -1,8 +1,8 @@
-"""Control: the same number of rows of every cluster, drawn by uid hash."""
+"""Control: the same number, or the same share, of every cluster, drawn by uid hash."""
 
 from __future__ import annotations
 
-from winnow.algorithms.prune.prototypes import uniform_counts
+from winnow.algorithms.prune.prototypes import proportional_counts, uniform_counts
 from winnow.config.steps import UniformConfig
 from winnow.steps.cluster_ranks import rank_in_clusters
 from winnow.steps.selection import Words, budget_rows, keep_quotas
@@ -15,11 +15,12 @@ def contract(config: UniformConfig) -> Contract:
 
 
 def run(context: Context) -> Outcome:
-    """Keep the same number of every cluster, drawn by uid hash."""
-    engine = context.engine
-    count = budget_rows(context, context.config)
+    """Keep the same number or share of every cluster, drawn by uid hash."""
+    engine, config = context.engine, context.config
+    count = budget_rows(context, config)
     ranked, statistics = rank_in_clusters(context, "random")
-    quotas = uniform_counts(statistics["size"].to_numpy(), count)
+    spread = uniform_counts if config.equal == "number" else proportional_counts
+    quotas = spread(statistics["size"].to_numpy(), count)
     words = Words("drawn", "not_drawn")
     decided = keep_quotas(engine, ranked, statistics["cluster"], quotas, words)
     return Outcome(decisions_of(engine, decided), facts={"budget": count})

@@ -207,3 +207,12 @@ def test_too_many_neighbours_get_a_hint(neighbours):
 def test_a_zero_centroid_is_refused():
     with pytest.raises(ValueError, match="zero or not finite"):
         inter_distances([(1, 0), (0, 0), (0, 1)], 1)
+
+
+def test_parts_by_size_bound_clusters_from_below():
+    # By hand: half of 60/190 of each size, at most one row less than the cluster has.
+    sizes, least = (100, 50, 30, 10), (15, 7, 4, 1)
+    options = {"balance": 0.5, "of": "size", "temperature": 0.01}
+    x = continuous_allocation(sizes, COMPLEXITIES, 60, **options)
+    assert x.tolist() == pytest.approx([48, 7, 4, 1])
+    assert (x >= least).all()

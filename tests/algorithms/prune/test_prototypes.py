@@ -2,16 +2,43 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from winnow.algorithms.prune.prototypes import floor_counts, select, uniform_counts
+from winnow.algorithms.prune.prototypes import (
+    floor_counts,
+    proportional_counts,
+    select,
+    uniform_counts,
+)
 
 SIZES = st.lists(st.integers(0, 15), min_size=1, max_size=8)
 
 
-def test_floors_are_half_an_equal_share_of_the_occupied_clusters():
-    assert floor_counts([5, 0, 2, 9], 12).tolist() == [2, 0, 2, 2]
+def test_floors_are_half_an_equal_part_of_the_occupied_clusters():
+    assert floor_counts([5, 0, 2, 9], 12, of="equal").tolist() == [2, 0, 2, 2]
+    assert floor_counts([100, 100], 100, 0.29, "equal").tolist() == [14, 14]
+    assert floor_counts([100, 100], 100, 0, "equal").tolist() == [0, 0]
+    assert floor_counts([100, 1], 100, 1, "equal").tolist() == [50, 1]
+
+
+def test_floors_by_size_are_half_of_what_pruning_alike_would_keep():
+    # Sorscher et al. 2022: balance × keep fraction × the class's size, by hand.
+    assert floor_counts([1000, 100, 10], 222).tolist() == [100, 10, 1]
     assert floor_counts([100, 100], 100, balance=0.29).tolist() == [14, 14]
-    assert floor_counts([100, 100], 100, balance=0).tolist() == [0, 0]
-    assert floor_counts([100, 1], 100, balance=1).tolist() == [50, 1]
+    assert floor_counts([90, 10], 50, balance=1).tolist() == [45, 5]
+    assert floor_counts([90, 10], 50, balance=0).tolist() == [0, 0]
+    assert floor_counts([0, 0], 0).tolist() == [0, 0]
+    huge = floor_counts([2**61, 2**60], 2**60)
+    assert huge.tolist() == [2**61 // 6, 2**60 // 6]
+
+
+@given(SIZES, st.data())
+def test_proportional_shares_are_largest_remainders(sizes, data):
+    count = data.draw(st.integers(0, sum(sizes)))
+    counts = proportional_counts(sizes, count)
+    assert counts.sum() == count
+    part = np.array(sizes) * count / max(sum(sizes), 1)
+    assert (counts >= np.floor(part - 1e-9)).all()
+    assert (counts <= np.ceil(part + 1e-9)).all()
+    assert (counts <= sizes).all()
 
 
 @given(SIZES, st.data())
@@ -34,7 +61,7 @@ def pools(draw):
     return np.array(distances), np.array(clusters, np.int32), uids
 
 
-def reserve_then_fill(distances, clusters, uids, count, keep, balance):
+def reserve_then_fill(distances, clusters, uids, count, keep, balance, of):
     sign = -1 if keep == "hard" else 1
     best = sorted(
         (row for row in range(len(uids)) if not np.isnan(distances[row])),
@@ -43,8 +70,12 @@ def reserve_then_fill(distances, clusters, uids, count, keep, balance):
     count = min(count, len(best))
     members = {c: [row for row in best if clusters[row] == c] for c in set(clusters)}
     occupied = sum(bool(rows) for rows in members.values())
-    floor = int(balance * count / occupied) if occupied else 0
-    kept = [row for rows in members.values() for row in rows[:floor]]
+
+    def floor(rows):
+        part = len(rows) / len(best) if of == "size" else 1 / occupied
+        return int(balance * count * part + 1e-9)
+
+    kept = [row for rows in members.values() if rows for row in rows[: floor(rows)]]
     rest = [row for row in best if row not in kept]
     return sorted(kept + rest[: count - len(kept)])
 
@@ -54,12 +85,13 @@ def reserve_then_fill(distances, clusters, uids, count, keep, balance):
     st.integers(0, 30),
     st.sampled_from(["hard", "easy"]),
     st.sampled_from([0, 0.5, 1]),
+    st.sampled_from(["size", "equal"]),
 )
-def test_select_reserves_floors_and_fills_the_rest(pool, count, keep, balance):
+def test_select_reserves_floors_and_fills_the_rest(pool, count, keep, balance, of):
     distances, clusters, uids = pool
     count = min(count, len(uids))
-    mask = select(distances, clusters, uids, count, keep=keep, balance=balance)
-    expected = reserve_then_fill(distances, clusters, uids, count, keep, balance)
+    mask = select(distances, clusters, uids, count, keep=keep, balance=balance, of=of)
+    expected = reserve_then_fill(distances, clusters, uids, count, keep, balance, of)
     assert np.flatnonzero(mask).tolist() == expected
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from winnow.algorithms.prune.budget import exact_fraction
+from winnow.algorithms.prune.prototypes import PartOf, floor_counts
 
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -56,6 +56,7 @@ def allocate_budget(
     *,
     temperature: float = 0.1,
     balance: float = 0.0,
+    of: PartOf = "equal",
 ) -> Counts:
     """Return how many rows each of k clusters keeps: (k,), summing to `budget` exactly.
 
@@ -64,7 +65,12 @@ def allocate_budget(
     """
     sizes, _ = _checked(cluster_sizes, complexities, budget, temperature)
     x = continuous_allocation(
-        cluster_sizes, complexities, budget, temperature=temperature, balance=balance
+        cluster_sizes,
+        complexities,
+        budget,
+        temperature=temperature,
+        balance=balance,
+        of=of,
     )
     counts = np.floor(x + _NOISE).astype(np.int64)
     # Equal clusters must tie, whatever the last bits of their remainders are.
@@ -82,12 +88,14 @@ def continuous_allocation(
     *,
     temperature: float = 0.1,
     balance: float = 0.0,
+    of: PartOf = "equal",
 ) -> Floats:
     """Return the x that minimises ½‖x − N·P‖² with Σx = N and lb ≤ x ≤ M; shape (k,).
 
     N is `budget`, M the cluster sizes, P = softmax(complexities / temperature), and
     lb_j = min(m, max(M_j − 1, 0)) with m = 1 for balance 0, else ⌊N·balance/k⌋ (§3.2
-    and the released code). By its optimality conditions x = clip(N·P − λ, lb, M) for
+    and the released code: of `equal` parts) or ⌊N·balance·M_j/ΣM⌋ (of parts by
+    `size`). By its optimality conditions x = clip(N·P − λ, lb, M) for
     one scalar λ, found by sorting in O(k log k); no solver is needed.
 
     A cluster of size 0 takes part in nothing: its complexity may be NaN and k does not
@@ -104,20 +112,17 @@ def continuous_allocation(
     if len(occupied) == 0:
         return x
     upper = sizes[occupied].astype(np.float64)
-    lower = _lower_bounds(upper, budget, balance)
+    lower = _lower_bounds(sizes[occupied], budget, balance, of)
     target = budget * _softmax(complexity[occupied] / temperature)
     shift = _shift(target, lower, upper, budget)
     x[occupied] = np.clip(target - shift, lower, upper)
     return x
 
 
-def _lower_bounds(upper: Floats, budget: int, balance: float) -> Floats:
-    share = exact_fraction(balance)
-    least = 1
-    if share:
-        least = budget * share.numerator // (share.denominator * len(upper))
-    lower = np.minimum(least, np.maximum(upper - 1, 0))
-    return lower if lower.sum() <= budget else np.zeros_like(upper)
+def _lower_bounds(sizes: Counts, budget: int, balance: float, of: PartOf) -> Floats:
+    least = floor_counts(sizes, budget, balance, of) if balance else 1
+    lower = np.minimum(least, np.maximum(sizes - 1, 0)).astype(np.float64)
+    return lower if lower.sum() <= budget else np.zeros_like(lower)
 
 
 def _shift(target: Floats, lower: Floats, upper: Floats, budget: int) -> float:

@@ -2,13 +2,13 @@
 
 Sorscher et al. 2022, arXiv 2206.14486: a sample's difficulty is its cosine distance to
 its centroid. Keep the hard ones when data is plentiful, the easy ones when it is
-scarce, and let every cluster keep some share, so that pruning does not amplify
-imbalance.
+scarce, and let every cluster keep some share of what it would keep if all were pruned
+alike, so that pruning does not amplify imbalance.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,24 +17,55 @@ from winnow.algorithms.prune.budget import exact_fraction
 from winnow.algorithms.prune.ranking import Uids, order
 
 Keep = Literal["hard", "easy"]
+#: What a cluster's part of a budget is: by its size, or equal for every cluster.
+PartOf: TypeAlias = Literal["size", "equal"]
 Counts = npt.NDArray[np.int64]
 
 
 def floor_counts(
-    cluster_sizes: npt.ArrayLike, count: int, balance: float = 0.5
+    cluster_sizes: npt.ArrayLike,
+    count: int,
+    balance: float = 0.5,
+    of: PartOf = "size",
 ) -> Counts:
     """Return how many rows each of k clusters keeps whatever their distance.
 
-    min(size, ⌊balance·count/k⌋), where k counts the clusters that have rows; the paper
-    (§6, "class balance") uses balance 0.5. Shape (k,); the sum is at most `count`.
-    Raises ValueError if a size is negative, `count` is more than all rows, or `balance`
-    is outside [0, 1].
+    of `size`: ⌊balance · size · count/n⌋, n all rows: at least that share of what the
+    cluster would keep if all were pruned alike; the paper (appendix, "class balance")
+    uses balance 0.5 over classes. of `equal`: min(size, ⌊balance·count/k⌋), where k
+    counts the clusters that have rows. Shape (k,); the sum is at most `count`. Raises
+    ValueError if a size is negative, `count` is more than all rows, `balance` is
+    outside [0, 1] or `of` is unknown.
     """
     sizes = _checked(cluster_sizes, count)
     share = exact_fraction(balance)
+    if of == "size":
+        # Whole numbers of any length: a product of three may exceed 64 bits.
+        whole = share.denominator * max(int(sizes.sum()), 1)
+        parts = [share.numerator * count * size // whole for size in sizes.tolist()]
+        return np.array(parts, np.int64)
+    if of != "equal":
+        raise ValueError(f"of={of!r} is unknown: use 'size' or 'equal'")
     occupied = max(int(np.count_nonzero(sizes)), 1)
     floor = share.numerator * count // (share.denominator * occupied)
     return np.minimum(sizes, floor)
+
+
+def proportional_counts(cluster_sizes: npt.ArrayLike, count: int) -> Counts:
+    """Return the same share of each of k clusters, summing to exactly `count`.
+
+    count · size / n, rounded by largest remainders, ties to the lower cluster id.
+    Shape (k,). Raises ValueError if a size is negative or `count` is more than all
+    rows.
+    """
+    sizes = _checked(cluster_sizes, count)
+    rows = max(int(sizes.sum()), 1)
+    parts = [divmod(count * size, rows) for size in sizes.tolist()]
+    counts = np.array([whole for whole, _ in parts], np.int64)
+    left = count - int(counts.sum())
+    by_remainder = sorted(range(len(parts)), key=lambda cluster: -parts[cluster][1])
+    counts[by_remainder[:left]] += 1
+    return counts
 
 
 def uniform_counts(cluster_sizes: npt.ArrayLike, count: int) -> Counts:
@@ -52,7 +83,7 @@ def uniform_counts(cluster_sizes: npt.ArrayLike, count: int) -> Counts:
     return counts
 
 
-def select(
+def select(  # noqa: PLR0913 - a step's settings, and its rows
     distances: npt.NDArray[np.float64],
     clusters: npt.NDArray[np.int32],
     uids: Uids,
@@ -60,6 +91,7 @@ def select(
     *,
     keep: Keep = "hard",
     balance: float = 0.5,
+    of: PartOf = "size",
 ) -> npt.NDArray[np.bool_]:
     """Return which of n rows are kept, with all rows in memory.
 
@@ -79,7 +111,7 @@ def select(
     rows = rows[: len(rows) - np.count_nonzero(np.isnan(distances))]
     count = min(count, len(rows))
     sizes = np.bincount(clusters[rows], minlength=1)
-    floors = floor_counts(sizes, count, balance)
+    floors = floor_counts(sizes, count, balance, of)
     guaranteed = _place_in_cluster(clusters[rows]) < floors[clusters[rows]]
     mask = np.zeros(len(distances), np.bool_)
     mask[rows[guaranteed]] = True
