@@ -274,12 +274,12 @@ def test_a_quota_names_the_rows_place_in_its_cluster(
     }
     kept = run.kept(step)
     for uid in dropped(run, step)[::25]:
-        match = re.search(r"(\d+) rows instead of (\d+)", remedy(run, uid))
+        match = re.search(r"it is number (\d+) of the (\d+)", remedy(run, uid))
         assert match
-        place, quota = int(match[1]), int(match[2])
-        own = [u for u in kept if clusters[u] == clusters[uid]]
-        assert quota == len(own)
-        assert place > quota
+        place, size = int(match[1]), int(match[2])
+        mates = [u for u, cluster in clusters.items() if cluster == clusters[uid]]
+        assert size == len(mates)
+        assert place > len(kept.intersection(mates))
 
 
 def test_explaining_an_unfinished_run_does_not_call_a_row_kept(

@@ -100,9 +100,11 @@ def test_balance_rescues_a_cluster_that_distance_alone_would_empty():
     clusters = np.array([0, 0, 0, 0, 1, 1], np.int32)
     uids = list("abcdef")
     unbalanced = select(distances, clusters, uids, 4, balance=0)
-    balanced = select(distances, clusters, uids, 4, balance=0.5)
     assert np.flatnonzero(unbalanced).tolist() == [0, 1, 2, 3]
-    assert np.flatnonzero(balanced).tolist() == [0, 1, 2, 4]
+    # One row of two: half of an equal part of 4, three quarters of 4/6 of its 2 rows.
+    for balance, of in ((0.5, "equal"), (0.75, "size")):
+        balanced = select(distances, clusters, uids, 4, balance=balance, of=of)
+        assert np.flatnonzero(balanced).tolist() == [0, 1, 2, 4]
 
 
 def test_impossible_requests_are_refused():
