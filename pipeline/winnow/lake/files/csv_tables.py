@@ -21,13 +21,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from winnow.core.sql_text import identifier, literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.notations import SQL_TYPES, Notation
 from winnow.lake.files.text_files import (
     as_duckdb_reads,
     encoding_of,
     is_native,
-    literal,
     opened,
     sql_path,
 )

@@ -15,13 +15,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import leaf_columns
 from winnow.lake.files.text_files import (
     as_duckdb_reads,
     encoding_of,
     is_native,
-    literal,
     sql_path,
 )
 from winnow.lake.kernels.tables import Column, Part
