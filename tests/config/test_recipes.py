@@ -226,7 +226,7 @@ def test_set_changes_adds_and_parses_yaml(tmp_path: Path):
         ("seed.deep=3", "'seed' is not a section"),
         ("sed=3", "unknown key 'sed'; did you mean 'seed'"),
         ("exact.buy=3", r"exact\.buy"),
-        ("exact.by=[", "not a YAML value"),
+        ("exact.by=[", "not valid YAML"),
         ("exact.by={a: 1, a: 2}", "twice"),
     ],
 )

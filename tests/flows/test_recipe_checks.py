@@ -8,7 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from winnow.config.run import parse
 from winnow.core.errors import ConfigError, InputError
+from winnow.flows.image_text import check_budgets, ordered_steps
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
@@ -185,3 +187,18 @@ def test_a_foreign_folder_is_refused_and_left_alone(
     with pytest.raises(RunError, match="not empty and holds no run"):
         winnow(planted_pool, tmp_path / "mine", ["random"])
     assert [f.name for f in (tmp_path / "mine").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("counts", "rows", "step"),
+    [([11], 10, "random"), ([5, 6], 10, "random_2"), ([10, 3, 4], 10, "random_3")],
+)
+def test_a_budget_that_cannot_be_met_is_told_beforehand(
+    counts: list[int], rows: int, step: str
+):
+    names = ["random", *(f"random_{n}" for n in range(2, len(counts) + 1))]
+    sections = {name: {"keep_count": n} for name, n in zip(names, counts, strict=True)}
+    recipe = {"input": {"path": "x"}, "steps": ["random"] * len(counts), **sections}
+    planned = ordered_steps(parse(recipe))
+    with pytest.raises(ConfigError, match=rf"^{step}\.keep_count"):
+        check_budgets(planned, rows)

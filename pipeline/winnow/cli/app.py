@@ -10,6 +10,8 @@ import contextlib
 import sys
 from typing import Any
 
+from winnow.cli.numbers import natural
+
 Commands = Any
 
 
@@ -19,7 +21,7 @@ def add_commands(commands: Commands) -> None:
     ui.add_argument("run", metavar="RUN", help="folder of a run, or of a lake scan")
     ui.add_argument(
         "--port",
-        type=int,
+        type=natural,
         default=0,
         metavar="N",
         help="port on 127.0.0.1 (a free one)",

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from winnow.cli.numbers import positive
 from winnow.cli.output import json_argument, print_json, say, set_argument, silent
 
 if TYPE_CHECKING:
@@ -41,7 +42,9 @@ def add_commands(commands: Commands) -> None:
     purity.add_argument(
         "--levels", default="1,.75,.5,.25", help="shares of right captions"
     )
-    purity.add_argument("--seeds", type=int, default=3, help="trainings at each level")
+    purity.add_argument(
+        "--seeds", type=positive, default=3, help="trainings at each level"
+    )
     json_argument(purity)
     purity.set_defaults(command=_purity)
     cli_judge.add_actions(actions)

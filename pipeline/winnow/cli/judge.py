@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from winnow.cli.numbers import finite, natural, positive
 from winnow.cli.output import json_argument, print_json, say, set_argument, silent
 
 Commands = Any
@@ -31,8 +32,8 @@ def add_actions(actions: Commands) -> None:
         metavar="DATA",
         help="what the filter was trained on: no image of DATA may stand there",
     )
-    found.add_argument("--max-distance", type=float, default=0.05, metavar="D")
-    found.add_argument("--max-bits", type=int, default=6, metavar="BITS")
+    found.add_argument("--max-distance", type=finite, default=0.05, metavar="D")
+    found.add_argument("--max-bits", type=natural, default=6, metavar="BITS")
     found.add_argument(
         "--by",
         action="append",
@@ -41,11 +42,13 @@ def add_actions(actions: Commands) -> None:
         help="figures for each value of a column; may be repeated",
     )
     found.add_argument(
-        "--k", type=int, help="precision among the k best; default: half of all pairs"
+        "--k",
+        type=positive,
+        help="precision among the k best; default: half of all pairs",
     )
     found.add_argument(
         "--caption-groups",
-        type=int,
+        type=natural,
         default=20,
         metavar="N",
         help="captions that more than N images carry are boilerplate (20)",
@@ -64,7 +67,7 @@ def _compare_arguments(actions: Commands) -> None:
     found.add_argument("models", metavar="MODEL", nargs="+", help=_MODEL)
     found.add_argument("--pool", required=True, metavar="POOL")
     found.add_argument(
-        "--budget", type=float, required=True, metavar="F", help="the share to keep"
+        "--budget", type=finite, required=True, metavar="F", help="the share to keep"
     )
     _data_arguments(found)
     found.add_argument(
@@ -85,8 +88,10 @@ def _compare_arguments(actions: Commands) -> None:
         help="of the model that --downstream trains: as for `winnow filter train`",
     )
     set_argument(found, "SECTION.KEY=VALUE", "a setting of --recipe")
-    found.add_argument("--seeds", type=int, default=3, help="trainings of each")
-    found.add_argument("--seed", type=int, default=0, help="of the random selection")
+    found.add_argument("--seeds", type=positive, default=3, help="trainings of each")
+    found.add_argument(
+        "--seed", type=natural, default=0, help="of the random selection"
+    )
     found.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
     json_argument(found)
     found.set_defaults(command=_compare)
@@ -115,11 +120,14 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _eval(parsed: argparse.Namespace) -> None:
+    from winnow.core.outputs import require_folder
     from winnow.filters.judge.evaluate import Evaluation
     from winnow.filters.judge.evaluation_set import EvaluationColumns
     from winnow.filters.judge.leakage import Distances
     from winnow.handles.filters import evaluate_filter
 
+    if parsed.out:
+        require_folder(parsed.out, "--out")
     how = Evaluation(
         columns=EvaluationColumns(
             parsed.image, parsed.text, parsed.uid, tuple(parsed.by)
@@ -142,12 +150,15 @@ def _eval(parsed: argparse.Namespace) -> None:
 
 
 def _compare(parsed: argparse.Namespace) -> None:
+    from winnow.core.outputs import require_folder
     from winnow.filters.judge.compare import compare
     from winnow.filters.judge.evaluation_set import EvaluationColumns
     from winnow.filters.judge.selections import Choosing
     from winnow.filters.judge.telling import tell_comparison
     from winnow.filters.page.record import write_comparison_record
 
+    if parsed.out:
+        require_folder(parsed.out, "--out")
     how = Choosing(
         parsed.budget,
         EvaluationColumns(parsed.image, parsed.text, parsed.uid),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from winnow import __version__
 from winnow.cli import app, filters, lake, page, reports, submit, texts
+from winnow.cli.numbers import natural, positive
 from winnow.cli.output import json_argument, print_json, set_argument
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.extras import explained, require
@@ -92,8 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="make a pool with planted defects, prune it, judge the result"
     )
     demo.add_argument("--out", default="winnow-demo", metavar="DIR")
-    demo.add_argument("--rows", type=int, default=3000)
-    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--rows", type=positive, default=3000)
+    demo.add_argument("--seed", type=natural, default=0)
     demo.add_argument(
         "--prepare",
         action="store_true",

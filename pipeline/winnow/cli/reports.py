@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from winnow.cli.numbers import finite, natural, positive
 from winnow.cli.output import json_argument, print_json
 from winnow.core.errors import ConfigError
+from winnow.core.outputs import require_file
 
 if TYPE_CHECKING:
     from winnow.pages.database import ViewDatabase
@@ -53,12 +55,12 @@ def _add_query(commands: Commands) -> None:
     query.add_argument("--out", metavar="FILE", help="write there; sets the format too")
     query.add_argument(
         "--limit",
-        type=int,
+        type=natural,
         metavar="N",
         help=f"at most so many rows (tables: {_TABLE_ROWS:,}, others: all)",
     )
     query.add_argument(
-        "--seconds", type=float, default=_SECONDS, metavar="S", help="time limit (300)"
+        "--seconds", type=finite, default=_SECONDS, metavar="S", help="time limit (300)"
     )
     query.set_defaults(command=_query)
 
@@ -112,7 +114,7 @@ def _add_export(commands: Commands) -> None:
         "--with-scores", action="store_true", help="add a column for each step's score"
     )
     export.add_argument(
-        "--shard-rows", type=int, default=10_000, metavar="N", help="(10,000)"
+        "--shard-rows", type=positive, default=10_000, metavar="N", help="(10,000)"
     )
     json_argument(export)
     export.set_defaults(command=_export)
@@ -120,7 +122,11 @@ def _add_export(commands: Commands) -> None:
 
 def _examples_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--examples", type=int, default=10, metavar="N", help="rows shown of each kind"
+        "--examples",
+        type=natural,
+        default=10,
+        metavar="N",
+        help="rows shown of each kind",
     )
 
 
@@ -159,8 +165,8 @@ def _format(parsed: argparse.Namespace) -> str:
         kind = ending if ending in ("csv", "json", "parquet") else None
     if kind == "parquet" and not parsed.out:
         raise ConfigError("--format parquet: name a file with --out")
-    if parsed.limit is not None and parsed.limit < 0:
-        raise ConfigError(f"--limit {parsed.limit}: give a number of rows")
+    if parsed.out:
+        require_file(parsed.out, "--out")
     return kind or "table"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from winnow.cli.numbers import finite, positive
 from winnow.cli.output import json_argument, print_json
 
 Commands = Any
@@ -48,8 +49,8 @@ def add_commands(commands: Commands) -> None:
     asked = near.add_mutually_exclusive_group(required=True)
     asked.add_argument("--text", help="a text; for sets, their elements as words")
     asked.add_argument("--uid", help="an indexed row, which is left out of the answer")
-    near.add_argument("--k", type=int, default=10, help="at most so many rows")
-    near.add_argument("--min-jaccard", type=float, default=0.5, metavar="J")
+    near.add_argument("--k", type=positive, default=10, help="at most so many rows")
+    near.add_argument("--min-jaccard", type=finite, default=0.5, metavar="J")
     _settings_argument(near)
     json_argument(near)
     near.set_defaults(command=_near)
@@ -59,7 +60,7 @@ def add_commands(commands: Commands) -> None:
     )
     duplicates.add_argument("run", metavar="RUN", help="folder of a run")
     duplicates.add_argument("--step", help="only this step's clusters")
-    duplicates.add_argument("--top", type=int, default=10, help="so many clusters")
+    duplicates.add_argument("--top", type=positive, default=10, help="so many clusters")
     json_argument(duplicates)
     duplicates.set_defaults(command=_duplicates)
 

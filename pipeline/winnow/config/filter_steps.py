@@ -141,7 +141,7 @@ class SoftCapConfig(StepConfig):
     total: Positive | None = None
     total_fraction: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     #: Taken off a row's logit for each time that it was drawn; `.inf`: drawn once.
-    penalty: Annotated[float, Field(ge=0.0)] = 0.15
+    penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=True)] = 0.15
     #: A row's logit is its score divided by this.
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     #: Draws between two updates of the logits, without repetition among them.

@@ -18,6 +18,7 @@ from pydantic import (
 
 from winnow.config.recipes import load_values
 from winnow.config.run import as_config_error
+from winnow.config.yaml_text import require_finite
 from winnow.core.errors import ConfigError
 
 FLOW = "filter_train"
@@ -27,7 +28,9 @@ _Positive = Annotated[int, Field(gt=0)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
+    )
 
 
 def _one_or_more(value: Any) -> Any:
@@ -234,6 +237,7 @@ class FilterTrainConfig(_Frozen):
 
 def parse(recipe: Mapping[str, Any]) -> FilterTrainConfig:
     """Validate a recipe; raises ConfigError that names each faulty key."""
+    require_finite(recipe)
     try:
         return FilterTrainConfig.model_validate(dict(recipe))
     except ValidationError as error:

@@ -8,13 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from winnow.config.run import EngineConfig, OutputConfig, as_config_error
+from winnow.config.yaml_text import require_finite
 
 _Fraction = Annotated[float, Field(gt=0, le=1)]
 _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
+    )
 
 
 def _one_or_more(value: Any) -> Any:
@@ -148,6 +151,7 @@ def parse(recipe: Mapping[str, Any]) -> LakeConfig:
 
     Raises ConfigError that names each faulty key and the nearest valid one.
     """
+    require_finite(recipe)
     try:
         return LakeConfig.model_validate(dict(recipe))
     except ValidationError as error:

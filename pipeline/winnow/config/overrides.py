@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 import yaml
 
+from winnow.config.yaml_text import parse_yaml, shown
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.hashing import digest
 
@@ -93,9 +94,9 @@ def _of_csv(text: str, path: str | Path) -> Iterable[tuple[str, Mapping[str, Any
 def _of_yaml(text: str, path: str | Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
     try:
         # A uid of digits is a string too, so nothing is turned into numbers.
-        values = yaml.load(text, Loader=yaml.BaseLoader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"overrides: {path}: not valid YAML: {error}") from error
+        values = parse_yaml(text, as_texts=True)
+    except ConfigError as error:
+        raise ConfigError(f"overrides: {path}: {error}") from error
     if not isinstance(values, list) and values not in (None, ""):
         raise ConfigError(
             f"overrides: {path}: write a list, as in `- {{uid: a1, action: rescue}}`"
@@ -123,7 +124,7 @@ def _known_columns(names: Iterable[str], where: str) -> None:
 def _checked(values: Mapping[str, Any], where: str) -> Override:
     for name, value in values.items():
         if not isinstance(value, str):
-            raise ConfigError(f"{where}: {name} is a text, not {value!r}")
+            raise ConfigError(f"{where}: {name} is a text, not {shown(value)}")
     uid, action = values["uid"], values["action"]
     if not uid:
         raise ConfigError(f"{where}: the uid is empty")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +12,8 @@ import yaml
 
 from winnow.config import lake
 from winnow.config.lake import LakeConfig
-from winnow.config.run import RunConfig, parse
+from winnow.config.run import RunConfig, is_unused, parse
+from winnow.config.yaml_text import parse_yaml, shown
 from winnow.core.errors import ConfigError, did_you_mean
 
 # `conf/` lies beside the package in a checkout and inside it in a wheel.
@@ -24,24 +26,6 @@ _COMMANDS = {
     "table_lake": "winnow lake scan",
     "filter_train": "winnow filter train",
 }
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML's safe loader, but a repeated key is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
-        seen = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            line = key_node.start_mark.line + 1
-            if not isinstance(key, Hashable):
-                raise ConfigError(f"line {line}: a key is a word, not {key!r}")
-            if key in seen:
-                raise ConfigError(f"line {line}: the key '{key}' is written twice")
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
 
 
 def shipped() -> dict[str, Path]:
@@ -59,8 +43,10 @@ def find(recipe: str) -> Path:
     Raises ConfigError with the nearest name if there is none.
     """
     path = Path(recipe)
-    if path.is_file():
-        return path
+    # A name too long for the file system is no file's either.
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            return path
     known = shipped()
     if recipe in known:
         return known[recipe]
@@ -112,11 +98,11 @@ def copy_shipped(folder: str | Path) -> list[Path]:
 def read(path: Path) -> dict[str, Any]:
     """Read a YAML mapping; raises ConfigError that names file and line."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not valid YAML: no UTF-8 ({error})") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: a recipe is a mapping of sections")
     return values
@@ -175,7 +161,7 @@ def load_scan(
 ) -> LakeConfig:
     """Read a recipe of tables for the lake in `folder`."""
     values = load_values(recipe, overrides, out, "table_lake")
-    values["input"] = {**(values.get("input") or {}), "path": folder}
+    values["input"] = {**_section(values, "input"), "path": folder}
     return lake.parse(values)
 
 
@@ -199,12 +185,19 @@ def load_values(
             else f"{recipe}: flow: {did_you_mean(flow_of(values), _COMMANDS)}"
         )
     if engine is not None:
-        values["engine"] = {**(values.get("engine") or {}), **engine_section(engine)}
+        values["engine"] = {**_section(values, "engine"), **engine_section(engine)}
     for setting in overrides:
         override(values, setting)
     if out is not None:
-        values["output"] = {**(values.get("output") or {}), "path": out}
+        values["output"] = {**_section(values, "output"), "path": out}
     return values
+
+
+def _section(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = values.get(name) or {}
+    if not isinstance(section, Mapping):
+        raise ConfigError(f"{name}: give a section of keys, not {shown(section)}")
+    return section
 
 
 def settings(overrides: Sequence[str]) -> dict[str, Any]:
@@ -230,9 +223,22 @@ def override(values: dict[str, Any], setting: str) -> None:
             raise ConfigError(f"--set {setting}: '{section}' is not a section")
         place = inner
     try:
-        place[last] = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {setting}: not a YAML value") from error
+        place[last] = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"--set {_beginning(setting)}: {error}") from error
+    if key == "steps":
+        _without_unused(values)
+
+
+def _without_unused(values: dict[str, Any]) -> None:
+    """Remove the sections of steps that are no longer asked for."""
+    steps = values["steps"]
+    for name in [name for name in values if is_unused(name, steps)]:
+        del values[name]
+
+
+def _beginning(setting: str) -> str:
+    return setting if len(setting) <= 100 else setting[:100] + "…"
 
 
 class Recipe(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -17,6 +17,7 @@ from pydantic import (
 from winnow.config.model import ModelConfig
 from winnow.config.registry import has_section, packages_of, sections, step_of
 from winnow.config.section import StepConfig
+from winnow.config.yaml_text import require_finite, shown
 from winnow.core.engine import DRIVER_ROWS
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import load_part
@@ -25,7 +26,9 @@ _REPEATED = re.compile(r"^(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<number>[2-9]|[1-9]\d+
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
+    )
 
 
 class Columns(_Frozen):
@@ -126,6 +129,7 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
 
     Raises ConfigError that names each faulty key and the nearest valid one.
     """
+    require_finite(recipe)
     raw = dict(recipe)
     sections_of = [name for name in raw if _is_section(str(name))]
     given = {name: raw.pop(name) for name in sections_of}
@@ -133,8 +137,8 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
     steps = _instances(raw.get("steps"))
     sections: dict[str, StepConfig] = {}
     for name, values in given.items():
-        if name in steps or kind_of(name) == name:
-            sections[name] = _section(name, values)
+        sections[name] = _section(name, values)
+    _all_used(given, steps)
     for name in steps:
         if name not in sections:
             inherited = given.get(kind_of(name))
@@ -152,6 +156,30 @@ def _known_keys(raw: Mapping[str, Any]) -> None:
         if key not in RunConfig.model_fields or key == "sections":
             known = {*RunConfig.model_fields, *sections()} - {"sections"}
             raise ConfigError(f"unknown key '{key}'; {did_you_mean(str(key), known)}")
+
+
+def is_unused(name: str, steps: Any) -> bool:
+    """Whether a recipe's key is a section that none of its `steps` takes.
+
+    steps: names as a recipe gives them, `cluster` twice or `cluster` and `cluster_2`.
+    """
+    if not (_is_section(name) and isinstance(steps, list | tuple)):
+        return False
+    kind = kind_of(name)
+    times = sum(kind_of(str(step)) == kind for step in steps)
+    if name == kind:
+        return not times
+    return int(name.removeprefix(f"{kind}_")) > times
+
+
+def _all_used(given: Mapping[str, Any], steps: Sequence[str]) -> None:
+    """Refuse a section that no step takes: its settings would be ignored."""
+    for name in given:
+        if is_unused(name, steps):
+            raise ConfigError(
+                f"{name}: no step takes this section; add '{kind_of(name)}' to steps "
+                f"({', '.join(steps)}), or remove the section"
+            )
 
 
 def _instances(steps: Any) -> tuple[str, ...]:
@@ -177,7 +205,7 @@ def _instances(steps: Any) -> tuple[str, ...]:
 def _section(name: str, values: Any) -> StepConfig:
     model = _model_of(kind_of(name))
     if values is not None and not isinstance(values, Mapping):
-        raise ConfigError(f"{name}: give a section of keys, not {values!r}")
+        raise ConfigError(f"{name}: give a section of keys, not {shown(values)}")
     try:
         return model.model_validate(dict(values or {}))
     except ValidationError as error:
@@ -214,7 +242,9 @@ def as_config_error(
             lines.append(f"{where}: is required")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            lines.append(f"{where.rstrip('.')}: {message} (got {fault['input']!r})")
+            lines.append(
+                f"{where.rstrip('.')}: {message} (got {shown(fault['input'])})"
+            )
     return ConfigError("\n".join(lines))
 
 

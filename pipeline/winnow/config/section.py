@@ -14,7 +14,9 @@ Modality = Literal["image", "text"]
 class StepConfig(BaseModel):
     """Base of every section: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
+    )
 
 
 class Budget(StepConfig):

@@ -18,6 +18,7 @@ from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.extras import require
 from winnow.formats.reader import is_binary
 from winnow.formats.shards import require_column
+from winnow.models.checkpoint import require_weights
 from winnow.models.local_model import LOCAL_DIR, check_folder
 from winnow.steps.step import Contract
 
@@ -61,14 +62,20 @@ def _planned(name: str, section: Any) -> Planned:
 
 
 def require_models(config: RunConfig, steps: Sequence[Planned]) -> None:
-    """Raise MissingExtraError if a step needs a model and this install runs none.
+    """Refuse models that a step could not load, before hours lead up to it.
 
-    steps: those that will run; vectors that are there need no model.
+    steps: those that will run; vectors that are there need no model. Raises
+    MissingExtraError if this install runs none, ConfigError if its weights are neither
+    here nor can be fetched; what can be is fetched.
     """
     for step in steps:
         model = _model_of(step, config)
         if model is not None:
             require("images", f"{step.name} by model {model.name}")
+            try:
+                require_weights(model.name, model.pretrained)
+            except ConfigError as error:
+                raise ConfigError(f"{step.name}: {error}") from error
 
 
 def _model_of(step: Planned, config: RunConfig) -> ModelConfig | None:
@@ -85,6 +92,23 @@ def _check_model(step: Planned, config: RunConfig) -> None:
             check_folder(Path(model.name.removeprefix(LOCAL_DIR)))
         except ConfigError as error:
             raise ConfigError(f"{step.name}: {error}") from error
+
+
+def check_budgets(steps: Sequence[Planned], rows: int) -> None:
+    """Raise ConfigError if a step is to keep more rows than can reach it.
+
+    rows: of the pool. Only what every outcome has in common is known: no step adds a
+    row, and after one with a budget at most that many are left.
+    """
+    left = rows
+    for step in steps:
+        count = getattr(step.config, "keep_count", None)
+        if count is not None and count > left:
+            raise ConfigError(
+                f"{step.name}.keep_count: {count:,} rows are to be kept, and at most "
+                f"{left:,} can reach this step; lower it, or give keep_fraction"
+            )
+        left = left if count is None else count
 
 
 def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:

@@ -25,6 +25,7 @@ from winnow.flows import fingerprints
 from winnow.flows.closing import close_run
 from winnow.flows.image_text import (
     Planned,
+    check_budgets,
     check_columns,
     ordered_steps,
     require_models,
@@ -64,6 +65,7 @@ def run(
     planned = ordered_steps(config)
     pool = open_pool(config)
     check_columns(config, pool.schema, planned)
+    check_budgets(planned, pool.rows)
     folder = RunFolder(config.output.path)
     require_models(config, [s for s in planned if folder.marker(s.name) is None])
     with folder.locked():

@@ -63,6 +63,25 @@ def load_checkpoint(name: str, pretrained: str | None) -> Checkpoint:
         raise ConfigError(_failure(name, pretrained, error)) from error
 
 
+def require_weights(name: str, pretrained: str | None) -> None:
+    """Have a model's weights here, fetching them where they must be; load nothing.
+
+    Raises ConfigError as `load_checkpoint` does.
+    """
+    if name.startswith(LOCAL_DIR):
+        check_folder(local_copy(name.removeprefix(LOCAL_DIR)))
+        return
+    if pretrained:
+        pretrained = str(local_copy(pretrained))
+    ensure_torchvision()
+    _check(name, pretrained)
+    try:
+        with hub_allowed(True):
+            _weights(name, pretrained)
+    except Exception as error:  # whatever the hub's clients raise
+        raise ConfigError(_failure(name, pretrained, error)) from error
+
+
 def _loaded(name: str, pretrained: str | None) -> Checkpoint:
     import open_clip
 

@@ -7,12 +7,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from winnow.config.filter_steps import OutsideSet
 from winnow.core.errors import ConfigError
 from winnow.filters.judge import figures
 from winnow.filters.judge.caption_groups import REPEATS, caption_groups
@@ -91,6 +93,7 @@ def evaluate(
     cannot be used.
     """
     how = how or Evaluation()
+    _require_names(paths)
     spec = model_of(model, how.precision)
     load_encoder(spec)
     domains = []
@@ -98,11 +101,6 @@ def evaluate(
         tell(f"reading {path}")
         data = load_set(path, how.columns, how.only)
         domains.append(judge(data, spec, tell))
-    titles = [judged.data.name for judged in domains]
-    if len(set(titles)) < len(titles):
-        raise ConfigError(
-            f"two of the data sets are called '{titles[0]}'; rename a folder"
-        )
     result = _whole(model, domains, how)
     if how.train:
         result["leakage"] = [
@@ -112,6 +110,16 @@ def evaluate(
         ]
     result["model_identity"] = load_encoder(spec).identity
     return result, domains
+
+
+def _require_names(paths: Sequence[str]) -> None:
+    """Refuse two data sets of one name, whose figures could not be told apart."""
+    titles = Counter(OutsideSet(path=path).title for path in paths)
+    repeated = [title for title, times in titles.items() if times > 1]
+    if repeated:
+        raise ConfigError(
+            f"two of the data sets are called '{repeated[0]}'; rename a folder"
+        )
 
 
 def judge(

@@ -1,0 +1,42 @@
+"""Outputs that are asked for: whether they can be made is known before the work."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from winnow.core.errors import ConfigError
+
+
+def require_folder(path: str | Path, option: str) -> None:
+    """Make a folder, or raise ConfigError if it cannot be made or written to.
+
+    option: what the user called it, `--out`. Example: `require_folder("out", "--out")`.
+    """
+    folder = Path(path).expanduser()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _require_room(folder)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ConfigError(_told(option, path, error)) from error
+
+
+def require_file(path: str | Path, option: str) -> None:
+    """Raise ConfigError if a file cannot be written: no such folder, or no right to."""
+    file = Path(path).expanduser()
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        _require_room(file.parent)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ConfigError(_told(option, path, error)) from error
+
+
+def _require_room(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b" ")
+
+
+def _told(option: str, path: str | Path, error: Exception) -> str:
+    why = getattr(error, "strerror", None) or str(error)
+    return f"{option} {path}: cannot be written ({why}); choose another place"
