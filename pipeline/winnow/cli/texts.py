@@ -139,6 +139,7 @@ def _remove(parsed: argparse.Namespace) -> None:
 
     from winnow.core.errors import ConfigError, InputError
     from winnow.flows.near_index import discard
+    from winnow.handles.text_index import tell_removed
 
     uids = list(parsed.uid)
     if parsed.uids:
@@ -151,13 +152,7 @@ def _remove(parsed: argparse.Namespace) -> None:
     if not uids:
         raise ConfigError("index remove: name rows with --uid or --uids")
     told = discard(parsed.index, uids)
-    if parsed.json:
-        print_json(told)
-        return
-    print(f"{told['removed']:,} rows removed; {told['index']} holds {told['rows']:,}")
-    if told["unknown"]:
-        some = ", ".join(told["unknown"][:5])
-        print(f"{len(told['unknown']):,} uids are not in it: {some}")
+    print_json(told) if parsed.json else print(tell_removed(told))
 
 
 def _show(parsed: argparse.Namespace) -> None:
@@ -177,12 +172,10 @@ def _show(parsed: argparse.Namespace) -> None:
 
 def _compact(parsed: argparse.Namespace) -> None:
     from winnow.flows.near_index import compact
+    from winnow.handles.text_index import tell_compacted
 
     told = compact(parsed.index)
-    if parsed.json:
-        print_json(told)
-        return
-    print(f"{told['segments_before']} segments are {told['segments']}")
+    print_json(told) if parsed.json else print(tell_compacted(told))
 
 
 def _check(parsed: argparse.Namespace) -> None:

@@ -149,7 +149,7 @@ class Lake(Asked[LakeDatabase]):
         from winnow.lake.plan_view import tell_moved
 
         moved = apply_plan(os.fspath(self.path), trash)
-        return Facts(moved, lambda found: tell_moved(found, "moved"))
+        return Facts(moved, lambda done: tell_moved(done, "moved"))
 
     def restore(self, tables: Sequence[str] = ()) -> Facts:
         """Move tables back from the trash; nothing is overwritten.
@@ -162,7 +162,7 @@ class Lake(Asked[LakeDatabase]):
         from winnow.lake.plan_view import tell_moved
 
         restored = restore(os.fspath(self.path), tables)
-        return Facts(restored, lambda found: tell_moved(found, "restored"))
+        return Facts(restored, lambda done: tell_moved(done, "restored"))
 
     def report(self, out: str | os.PathLike[str] | None = None) -> Path:
         """Write the scan's page and return where.

@@ -95,10 +95,10 @@ class Run(RunTables):
         Raises ConfigError if the settings are wrong or rows would have to be embedded,
         RunError if the run is not finished.
 
-        >>> found = run.what_if(semantic={"epsilon": 0.3})
-        >>> found["ran"]
+        >>> difference = run.what_if(semantic={"epsilon": 0.3})
+        >>> difference["ran"]
         ['semantic', 'score']
-        >>> found["kept"]["a"] == len(run.kept(()))
+        >>> difference["kept"]["a"] == len(run.kept(()))
         True
         """
         from winnow.flows.what_if import tell, what_if
@@ -108,10 +108,10 @@ class Run(RunTables):
             raise ConfigError(
                 "what_if: name a setting, as in semantic={'epsilon': 0.1}"
             )
-        found = what_if(
+        difference = what_if(
             self.path, overrides, make_engine, embed=allow_embedding, examples=examples
         )
-        return Facts(found, tell)
+        return Facts(difference, tell)
 
     def sweep(self, key: str, values: Sequence[object]) -> ArrowRows:
         """Return what the run would keep under each value of one setting.

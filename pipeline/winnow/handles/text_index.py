@@ -9,7 +9,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from winnow.flows.near_index import Columns, add, ask, build, chance
+from winnow.flows.near_index import (
+    Columns,
+    add,
+    ask,
+    build,
+    chance,
+    check_index,
+    compact,
+    discard,
+)
 from winnow.handles.facts import Facts
 from winnow.handles.rows import ArrowRows
 from winnow.indexes.near_index import NearIndex
@@ -113,25 +122,67 @@ class TextIndex:
         added = add(self._path, paths, columns=Columns(**(columns or {})))
         return Facts(added, tell_added)
 
+    def remove(self, uids: Sequence[str]) -> Facts:
+        """Take rows out by their uids; the others are not written again.
+
+        uids: of the rows; those that are not there are told as `unknown`.
+
+        >>> texts.remove(["nobody"])["removed"]
+        0
+        """
+        return Facts(discard(self._path, list(uids)), tell_removed)
+
+    def compact(self) -> Facts:
+        """Merge what was added piece by piece, and leave out removed rows.
+
+        >>> texts.compact()["segments"]
+        1
+        """
+        return Facts(compact(self._path), tell_compacted)
+
+    def check(self) -> list[str]:
+        """Return a message for everything that is damaged; every byte is read.
+
+        >>> texts.check()
+        []
+        """
+        return check_index(self._path)
+
     def __repr__(self) -> str:
         return f"TextIndex({str(self._path)!r})"
 
 
-def tell_added(found: dict[str, Any]) -> str:
+def tell_added(counts: dict[str, Any]) -> str:
     """Return what was added to an index as text."""
     told = (
-        f"{found['added']:,} rows added, {found['already_there']:,} were there, "
-        f"{found['without_text']:,} have no text; {found['index']} holds "
-        f"{found['rows']:,}"
+        f"{counts['added']:,} rows added, {counts['already_there']:,} were there, "
+        f"{counts['without_text']:,} have no text; {counts['index']} holds "
+        f"{counts['rows']:,}"
     )
-    if found["same_name_other_text"]:
+    if counts["same_name_other_text"]:
         told += (
-            f"\n{found['same_name_other_text']:,} of the added rows have the name of "
-            "another row but another text (--same-name error refuses them)"
+            f"\n{counts['same_name_other_text']:,} of the added rows have the name "
+            "of another row but another text (--same-name error refuses them)"
         )
-    if found["unusable"]:
-        told += f"\n{found['unusable']:,} rows have no uid or cannot be read: left out"
+    if counts["unusable"]:
+        lost = counts["unusable"]
+        told += f"\n{lost:,} rows have no uid or cannot be read: left out"
     return told
+
+
+def tell_removed(counts: dict[str, Any]) -> str:
+    """Return what was taken out of an index as text."""
+    removed, rows = counts["removed"], counts["rows"]
+    told = f"{removed:,} rows removed; {counts['index']} holds {rows:,}"
+    if counts["unknown"]:
+        some = ", ".join(counts["unknown"][:5])
+        told += f"\n{len(counts['unknown']):,} uids are not in it: {some}"
+    return told
+
+
+def tell_compacted(counts: dict[str, Any]) -> str:
+    """Return what an index was merged to as text."""
+    return f"{counts['segments_before']} segments are {counts['segments']}"
 
 
 def index(

@@ -41,20 +41,20 @@ class Answer:
 
     def number(self, column: str, style: str = "count", row: int = 0) -> Markup:
         """Return a number that stands alone: with its query, row and column."""
-        place = Markup(' data-query="{}" data-row="{}" data-column="{}"')
-        return _data(self.rows[row][column], style, place, self.sql, row, column)
+        where = Markup(' data-query="{}" data-row="{}" data-column="{}"')
+        return _data(self.rows[row][column], style, where, self.sql, row, column)
 
     def column(self, name: str) -> list[Any]:
         """Return one column."""
         return [row[name] for row in self.rows]
 
 
-def _data(value: Any, style: str, place: Markup, *of: Any) -> Markup:
+def _data(value: Any, style: str, where: Markup, *of: Any) -> Markup:
     if value is None:
         return Markup('<span class="none">–</span>')
     shown = STYLES[style](value)
     head = Markup('<data value="{}"').format(value)
-    return head + place.format(*of) + Markup(">{}</data>").format(shown)
+    return head + where.format(*of) + Markup(">{}</data>").format(shown)
 
 
 @dataclass

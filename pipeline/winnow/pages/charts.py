@@ -122,8 +122,8 @@ def _opened(svg: str, role: str, label: str) -> Markup:
         lambda m: f"{m[1]}{prefix}-{ids.index(m[2])}" if m[2] in ids else m[0], svg
     )
     body = svg[svg.index(">") + 1 :]
-    found = _SIZE.search(svg[: svg.index(">")])
-    width, height = found.groups() if found else ("0", "0")
+    sizes = _SIZE.search(svg[: svg.index(">")])
+    width, height = sizes.groups() if sizes else ("0", "0")
     body = _GRAPHICS.sub("", body)
     head = Markup(
         '<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="{}" height="{}" '

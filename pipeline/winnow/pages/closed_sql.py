@@ -152,8 +152,8 @@ class ClosedSql:
         # Of a view called `tables`, DESCRIBE alone would list every view instead.
         described = f"DESCRIBE SELECT * FROM {identifier(view)}"
         with self._connection.cursor() as cursor:
-            found = cursor.execute(described).fetchall()
-        return [(name, kind) for name, kind, *_ in found]
+            described_columns = cursor.execute(described).fetchall()
+        return [(name, kind) for name, kind, *_ in described_columns]
 
     def tables_of(self, sql: str) -> set[str]:
         """Return the names of views that a query reads, in lower case.

@@ -13,11 +13,11 @@ def provenance(folder: Path) -> Section:
     """Return the settings as text, and the manifest's facts as (name, value) rows."""
     lock, manifest = folder / "config.lock.yaml", folder / "manifest.json"
     settings = lock.read_text(encoding="utf-8") if lock.is_file() else ""
-    found = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    recorded = json.loads(manifest.read_text()) if manifest.is_file() else {}
     return {
         "settings": settings,
-        "facts": _facts(found),
-        "finished": bool(found),
+        "facts": _facts(recorded),
+        "finished": bool(recorded),
     }
 
 

@@ -76,12 +76,12 @@ def histogram(rows: Sequence[Row], cut: float | None, title: str) -> Spec:
     }
     layers = [bars]
     if cut is not None:
-        at: Spec = {"x": {"datum": cut, "type": "quantitative"}}
+        cut_at: Spec = {"x": {"datum": cut, "type": "quantitative"}}
         line = {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.5}
-        layers.append({"data": {"values": [{}]}, "mark": line, "encoding": at})
+        layers.append({"data": {"values": [{}]}, "mark": line, "encoding": cut_at})
         note = {"type": "text", "dx": -4, "align": "right", "text": "cut"}
-        place = {**at, "y": {"value": 6}}
-        layers.append({"data": {"values": [{}]}, "mark": note, "encoding": place})
+        beside = {**cut_at, "y": {"value": 6}}
+        layers.append({"data": {"values": [{}]}, "mark": note, "encoding": beside})
     return {"width": NARROW - 60, "height": 150, "padding": 4, "layer": layers}
 
 

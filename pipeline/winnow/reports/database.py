@@ -76,10 +76,10 @@ class RunDatabase(ViewDatabase):
         if self.pool is None:
             raise InputError(self.note)
         asked = "SELECT uid, source, row FROM index_places WHERE list_contains(?, uid)"
-        found = self.query(asked, [list(uids)]).to_pylist()
-        places = [(place["source"], place["row"]) for place in found]
+        placed = self.query(asked, [list(uids)]).to_pylist()
+        places = [(row["source"], row["row"]) for row in placed]
         images = self.pool.images(places)
-        return dict(zip([place["uid"] for place in found], images, strict=True))
+        return dict(zip([row["uid"] for row in placed], images, strict=True))
 
     def _prepare(self, tables: set[str]) -> None:
         super()._prepare(tables)

@@ -52,9 +52,9 @@ def _opened(
         markers = folder.markers()
         if not folder.file("manifest.json").is_file():
             raise RunError(f"{run} is not finished; the same `winnow run` goes on")
-        own = RunSql(folder, markers, prefix)
-        views += create_views({prefix + n: body for n, body in own.views().items()})
-        files += own.files
+        run_sql = RunSql(folder, markers, prefix)
+        views += create_views({prefix + n: body for n, body in run_sql.views().items()})
+        files += run_sql.files
         step = _first_clustering(markers)
         clustered = clustered or (prefix, step) if step else clustered
     views.append(
@@ -87,7 +87,7 @@ def _rows(sql: ClosedSql, query: str) -> list[dict[str, Any]]:
 
 
 def _kept(sql: ClosedSql) -> dict[str, Any]:
-    (found,) = _rows(
+    (counts,) = _rows(
         sql,
         "SELECT count_if(kept_a) AS a, count_if(kept_b) AS b, "
         "count_if(kept_a AND kept_b) AS both, "
@@ -96,9 +96,9 @@ def _kept(sql: ClosedSql) -> dict[str, Any]:
         "count_if(fate_b IS NULL) AS rows_only_in_a, "
         "count_if(fate_a IS NULL) AS rows_only_in_b FROM pairs",
     )
-    either = found["both"] + found["only_a"] + found["only_b"]
+    either = counts["both"] + counts["only_a"] + counts["only_b"]
     # Two empty selections are the same selection.
-    return {**found, "jaccard": found["both"] / either if either else 1.0}
+    return {**counts, "jaccard": counts["both"] / either if either else 1.0}
 
 
 _STEPS = """SELECT coalesce(a.step, b.step) AS step, a.rows_in AS rows_in_a,
@@ -144,12 +144,12 @@ def _clusters(sql: ClosedSql, prefix: str, step: str) -> list[dict[str, Any]]:
     )
 
 
-def tell(found: dict[str, Any]) -> str:
+def tell(difference: dict[str, Any]) -> str:
     """Return the difference as text."""
-    kept = found["kept"]
+    kept = difference["kept"]
     lines = [
-        f"A {found['runs']['a']}: {kept['a']:,} kept",
-        f"B {found['runs']['b']}: {kept['b']:,} kept",
+        f"A {difference['runs']['a']}: {kept['a']:,} kept",
+        f"B {difference['runs']['b']}: {kept['b']:,} kept",
         f"{kept['both']:,} kept by both, {kept['only_a']:,} by A only, "
         f"{kept['only_b']:,} by B only; Jaccard {kept['jaccard']:.4f}",
     ]
@@ -160,12 +160,12 @@ def tell(found: dict[str, Any]) -> str:
                 f"{name.upper()} only"
             )
     for one, other in (("a", "b"), ("b", "a")):
-        only = found[f"only_{one}"]
+        only = difference[f"only_{one}"]
         if only["rows"]:
             lines.append(f"kept by {one.upper()}, in {other.upper()}:")
             lines += [f"  {row['rows']:>9,}  {ended(row)}" for row in only["by_step"]]
             lines += [f"    {row['uid']}: {ended(row)}" for row in only["examples"]]
-    changed = [c for c in found["clusters"] if c["only_a"] or c["only_b"]]
+    changed = [c for c in difference["clusters"] if c["only_a"] or c["only_b"]]
     if changed:
         lines.append(f"clusters of {changed[0]['step']} that differ most:")
         lines += [

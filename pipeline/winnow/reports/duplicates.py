@@ -27,8 +27,8 @@ def duplicates(run: RunView, step: str | None, top: int) -> list[dict[str, Any]]
         steps = ", ".join(m.step for m in run.markers if m.decides)
         raise RunError(f"the run has no deciding step '{step}'; it has {steps}")
     wanted = [m for m in run.markers if m.decides and step in (None, m.step)]
-    found = (_of_step(run, marker, top) for marker in wanted)
-    return [entry for entry in found if entry["rows_dropped"] or step is not None]
+    clustered = (_of_step(run, marker, top) for marker in wanted)
+    return [entry for entry in clustered if entry["rows_dropped"] or step is not None]
 
 
 def _of_step(run: RunView, marker: Marker, top: int) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def _of_step(run: RunView, marker: Marker, top: int) -> dict[str, Any]:
 
 def _members(gone: pl.LazyFrame, keeper: str) -> list[str]:
     rows = gone.filter(pl.col("kept_twin") == keeper).select("uid").sort("uid")
-    found: list[str] = rows.collect()["uid"].to_list()
-    return found
+    uids: list[str] = rows.collect()["uid"].to_list()
+    return uids
 
 
 def _texts(run: RunView, marker: Marker, keeper: str) -> dict[str, Any]:
@@ -82,12 +82,12 @@ def _texts(run: RunView, marker: Marker, keeper: str) -> dict[str, Any]:
     return {name: rows[0][name] for name in names}
 
 
-def tell(found: list[dict[str, Any]]) -> str:
+def tell(steps: list[dict[str, Any]]) -> str:
     """Return the clusters as text."""
-    if not found:
+    if not steps:
         return "no duplicates"
     lines = []
-    for entry in found:
+    for entry in steps:
         lines.append(
             f"{entry['step']}: {entry['rows_dropped']:,} rows dropped in "
             f"{entry['clusters']:,} clusters"

@@ -24,7 +24,7 @@ def explain(run: RunView, uid: str) -> dict[str, Any]:
 
     Raises InputError if the run has no such uid.
     """
-    place = _place(run, uid)
+    origin = _place(run, uid)
     fate, last = ("kept" if run.finished else "undecided"), None
     story: list[dict[str, Any]] = []
     for marker in run.markers:
@@ -33,16 +33,16 @@ def explain(run: RunView, uid: str) -> dict[str, Any]:
         if entry["fate"] in ("dropped", "quarantined"):
             fate, last = entry["fate"], marker.step
             break
-    return {"uid": uid, "fate": fate, "at_step": last, **place, "steps": story}
+    return {"uid": uid, "fate": fate, "at_step": last, **origin, "steps": story}
 
 
 def _place(run: RunView, uid: str) -> dict[str, Any]:
     for name in ("samples", "rejected"):
         if not run.has_artifact(INDEX, name):
             continue
-        found = _row(run.artifact(INDEX, name), uid)
-        if found is not None:
-            return {"source": found["source"], "row": found["row"]}
+        row = _row(run.artifact(INDEX, name), uid)
+        if row is not None:
+            return {"source": row["source"], "row": row["row"]}
     raise InputError(f"this run has no row '{uid}'; uids are those of the input")
 
 
@@ -85,16 +85,16 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
 
 def _cluster(run: RunView, step: str, uid: str) -> dict[str, Any]:
     clusters = run.artifact(step, "clusters")
-    own = _row(clusters, uid)
-    if own is None:
+    member = _row(clusters, uid)
+    if member is None:
         return {}
-    members = clusters.filter(pl.col("cluster") == own["cluster"]).select(
-        size=pl.len(), farther=(pl.col("distance") > own["distance"]).sum()
+    members = clusters.filter(pl.col("cluster") == member["cluster"]).select(
+        size=pl.len(), farther=(pl.col("distance") > member["distance"]).sum()
     )
     size, farther = members.collect().row(0)
     return {
-        "cluster": own["cluster"],
-        "distance": own["distance"],
+        "cluster": member["cluster"],
+        "distance": member["distance"],
         "cluster_size": size,
         "rank_from_farthest": farther + 1,
     }
@@ -115,18 +115,18 @@ def _standing(run: RunView, marker: Marker, decision: dict[str, Any]) -> dict[st
 
 def _override(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
     """Return what the step itself decided, and the note of whoever knew better."""
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if run.has_artifact(marker.step, "rescued"):
-        own = _row(run.artifact(marker.step, "rescued"), uid)
-        if own is not None:
-            own["twin"] = own.pop("kept_twin")
-            found["without_override"] = {
-                name: own[name] for name in ("reason", "score", "threshold", "twin")
+        undone = _row(run.artifact(marker.step, "rescued"), uid)
+        if undone is not None:
+            undone["twin"] = undone.pop("kept_twin")
+            facts["without_override"] = {
+                name: undone[name] for name in ("reason", "score", "threshold", "twin")
             }
     if marker.kind == OVERRIDES:
         given = _row(run.artifact(marker.step, "given"), uid)
-        found["note"] = given["note"] if given else ""
-    return found
+        facts["note"] = given["note"] if given else ""
+    return facts
 
 
 def _fate_after(run: RunView, twin: str) -> str:
@@ -144,9 +144,9 @@ def _fate_after(run: RunView, twin: str) -> str:
 
 def tell(story: dict[str, Any]) -> str:
     """Return the story as text."""
-    at = f" at {story['at_step']}" if story["at_step"] else ""
+    where = f" at {story['at_step']}" if story["at_step"] else ""
     lines = [
-        f"{story['uid']}: {story['fate']}{at}",
+        f"{story['uid']}: {story['fate']}{where}",
         f"  from {story['source']}, row {story['row']}",
     ]
     lines += [f"  {step:<12} {sentence}" for step, sentence in sentences(story)]

@@ -60,14 +60,14 @@ def lines(
 
 def scores(database: RunDatabase, step: str) -> Chart:
     """Return the histogram of a step's scores, kept and dropped, with its cuts."""
-    found = database.query(
+    scored = database.query(
         "SELECT score, keep, threshold FROM ledger "
         f"WHERE step = {literal(step)} AND isfinite(score)"
     )
-    cuts = found["threshold"].drop_null().unique().to_pylist()
+    cuts = scored["threshold"].drop_null().unique().to_pylist()
     binned = {"field": "score", "type": "quantitative", "bin": {"maxbins": _BARS}}
     bars = {
-        "data": {"values": found.select(["score", "keep"]).to_pylist()},
+        "data": {"values": scored.select(["score", "keep"]).to_pylist()},
         "mark": "bar",
         "encoding": {
             "x": {**binned, "title": f"score of {step}"},

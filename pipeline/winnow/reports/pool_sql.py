@@ -62,8 +62,8 @@ class RunPool:
     def _shards(folder: RunFolder, path: list[str]) -> tuple[str, list[str]]:
         manifest = folder.file("manifest.json")
         if manifest.is_file():
-            found = json.loads(manifest.read_text())["input"]
-            return found["root"], [shard["name"] for shard in found["shards"]]
+            given = json.loads(manifest.read_text())["input"]
+            return given["root"], [shard["name"] for shard in given["shards"]]
         paths = find_shards(path)
         root = common_root(paths)
         return root, [path[len(root.rstrip("/")) + 1 :] for path in paths]
@@ -86,8 +86,12 @@ class RunPool:
         schema: pa.Schema | None = None
         for path in self.paths.values():
             kind = format_of(path)
-            own = kind.footer(path).schema
-            schema = own if schema is None else kind.merged(schema, path, own, path)
+            of_shard = kind.footer(path).schema
+            schema = (
+                of_shard
+                if schema is None
+                else kind.merged(schema, path, of_shard, path)
+            )
             if self.is_parquet:
                 break
         if schema is None:
@@ -114,12 +118,12 @@ class RunPool:
     @cached_property
     def filesystems(self) -> list[Any]:
         """File systems of shards that are not on this machine's disk."""
-        found = {}
+        remote = {}
         for path in self.paths.values():
             fs, _ = filesystem(path)
             if not is_local(fs):
-                found[id(fs)] = fs
-        return list(found.values())
+                remote[id(fs)] = fs
+        return list(remote.values())
 
     def images(self, places: list[tuple[str, int]]) -> list[bytes | None]:
         """Return the images at (source, row), None where there is none to read."""
@@ -130,15 +134,15 @@ class RunPool:
             )
             for i in order
         ]
-        found: list[bytes | None] = [None] * len(places)
+        images: list[bytes | None] = [None] * len(places)
         if self.reader.image is None:
-            return found
+            return images
         for part in self.reader.read(iter(references), ("image",)):
             for name, image in zip(
                 part["uid"].to_pylist(), part["image"].to_pylist(), strict=True
             ):
-                found[int(name)] = image
-        return found
+                images[int(name)] = image
+        return images
 
 
 def samples_body(pool: RunPool, run: RunSql) -> str:
@@ -152,8 +156,8 @@ def samples_body(pool: RunPool, run: RunSql) -> str:
     below = len(pool.root.rstrip("/")) + 2
     rows = f"SELECT *, substring(__file, {below}) AS __source FROM {scan}"
     uid = pool.columns.uid
-    own = _own_uid(pool.schema.field(uid)) if uid in pool.schema.names else None
-    if own is None:
+    uid_column = _own_uid(pool.schema.field(uid)) if uid in pool.schema.names else None
+    if uid_column is None:
         index = run.artifact("index", "samples")
         uid_sql = "i.uid"
         joined = (
@@ -161,7 +165,7 @@ def samples_body(pool: RunPool, run: RunSql) -> str:
             "AND i.row = p.file_row_number"
         )
     else:
-        uid_sql, joined = own, f"({rows}) p"
+        uid_sql, joined = uid_column, f"({rows}) p"
         if run.rejected:
             gone = run.artifact("index", "rejected")
             joined += (

@@ -60,9 +60,9 @@ def rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
 
 def decontaminate(run: RunView, marker: Marker, entry: Entry) -> str:
     """Return what every criterion that the row meets would have to become."""
-    own = run.artifact(marker.step, "removed").filter(pl.col("uid") == entry["uid"])
+    removed = run.artifact(marker.step, "removed").filter(pl.col("uid") == entry["uid"])
     changes = []
-    for hit in own.collect().to_dicts():
+    for hit in removed.collect().to_dicts():
         match hit["criterion"]:
             case "image_vectors" if hit["similarity"] < 1.0:
                 below = _floor(1.0 - hit["similarity"])
@@ -111,10 +111,10 @@ def minhash(run: RunView, marker: Marker, entry: Entry) -> str | None:
 def _most_similar(run: RunView, marker: Marker, uid: str) -> float:
     """Return a row's largest similarity to a preferred row, of the pairs compared."""
     rows = run.artifact(marker.step, "rows").select("uid").with_row_index("member")
-    own = rows.filter(pl.col("uid") == uid).select(pl.col("member").cast(pl.UInt32))
+    member = rows.filter(pl.col("uid") == uid).select(pl.col("member").cast(pl.UInt32))
     pairs = run.artifact(marker.step, "pairs").select("member", "jaccard")
-    found = pairs.join(own, on="member").select(pl.col("jaccard").max())
-    return float(found.collect().item() or 0.0)
+    similarity = pairs.join(member, on="member").select(pl.col("jaccard").max())
+    return float(similarity.collect().item() or 0.0)
 
 
 def best(run: RunView, marker: Marker, entry: Entry) -> str | None:

@@ -149,10 +149,10 @@ def as_json(value: Any) -> Any:
 
 
 def _csv(value: Any) -> Any:
-    found = as_json(value)
-    if isinstance(found, dict | list):
-        return json.dumps(found, ensure_ascii=False)
-    return found
+    plain = as_json(value)
+    if isinstance(plain, dict | list):
+        return json.dumps(plain, ensure_ascii=False)
+    return plain
 
 
 def cell(value: Any) -> str:
@@ -167,8 +167,8 @@ def cell(value: Any) -> str:
         return f"{value:.6g}"
     if isinstance(value, timedelta):
         return str(value)
-    found = _sized(value) if isinstance(value, dict | list) else as_json(value)
-    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    simple = _sized(value) if isinstance(value, dict | list) else as_json(value)
+    text = simple if isinstance(simple, str) else json.dumps(simple, ensure_ascii=False)
     plain = "".join(c if c.isprintable() else " " for c in text[: 4 * _CELL])
     return plain if len(plain) <= _CELL else plain[: _CELL - 1] + "…"
 

@@ -127,10 +127,10 @@ class RunSql:
 
         Raises RunError for a file that is a link to somewhere outside the run.
         """
-        found = sorted(file for file in folder.glob("*.parquet"))
-        if not found:
+        parts = sorted(file for file in folder.glob("*.parquet"))
+        if not parts:
             raise RunError(f"{folder}: no table there; run the recipe again")
-        files = [self.file(file) for file in found]
+        files = [self.file(file) for file in parts]
         return f"read_parquet([{', '.join(map(literal, files))}])"
 
     def file(self, file: Path) -> str:
@@ -155,8 +155,8 @@ class RunSql:
 
     def _steps(self) -> str:
         rows = []
-        for place, marker in enumerate(self._markers):
-            texts = f"{literal(marker.step)}, {place}, {literal(marker.kind)}"
+        for position, marker in enumerate(self._markers):
+            texts = f"{literal(marker.step)}, {position}, {literal(marker.kind)}"
             numbers = (
                 marker.rows_in,
                 marker.kept,
@@ -170,10 +170,10 @@ class RunSql:
 
     def _ledger(self) -> str:
         parts = [
-            f"SELECT uid, {literal(m.step)} AS step, {place} AS position, keep, "
+            f"SELECT uid, {literal(m.step)} AS step, {position} AS position, keep, "
             "reason, score, threshold, kept_twin "
             f"FROM {self.scan(self._folder.ledger(m.step))}"
-            for place, m in self._deciding
+            for position, m in self._deciding
         ]
         return _union(parts, _LEDGER)
 
@@ -237,14 +237,14 @@ class RunSql:
     def _left(self) -> str:
         """Return the uids that no step has ended so far."""
         deciding = self._deciding
-        place, start = -1, f"SELECT uid FROM {self.artifact('index', 'samples')}"
+        position, start = -1, f"SELECT uid FROM {self.artifact('index', 'samples')}"
         if deciding:
-            place, marker = deciding[-1]
+            position, marker = deciding[-1]
             ledger = self.scan(self._folder.ledger(marker.step))
             start = f"SELECT uid FROM {ledger} WHERE keep"
         later = [
             m
-            for m in self._markers[place + 1 :]
+            for m in self._markers[position + 1 :]
             if m.quarantined and m.kind != INDEX and self.has(m.step, "rejects")
         ]
         for marker in later:
@@ -323,10 +323,10 @@ FROM pairs p LEFT JOIN told ON told.uid = p.kept_twin"""
     def _clusters(self) -> str:
         """Return each cluster with its rows that the run keeps, and its quota."""
         parts = []
-        for place, marker in enumerate(self._markers):
+        for position, marker in enumerate(self._markers):
             if "clusters" not in marker.provides:
                 continue
-            complexity = self._complexity_after(place)
+            complexity = self._complexity_after(position)
             parts.append(
                 f"""SELECT m.cluster_id, m.size, m.kept, c.d_intra, c.d_inter,
     c.complexity, c.quota, {literal(marker.step)} AS step
@@ -345,9 +345,9 @@ FROM (
         }
         return _union(parts, columns)
 
-    def _complexity_after(self, place: int) -> str:
+    def _complexity_after(self, position: int) -> str:
         """Return the complexities that were measured on a clustering, if any were."""
-        for marker in self._markers[place + 1 :]:
+        for marker in self._markers[position + 1 :]:
             if "clusters" in marker.provides:
                 break
             if self.has(marker.step, "complexity"):

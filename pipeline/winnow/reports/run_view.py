@@ -43,8 +43,8 @@ class RunView:
 
     def artifact(self, step: str, name: str) -> pl.LazyFrame:
         """Return a table that a step has stored."""
-        place = self.folder.artifacts(step) / name
-        return pl.scan_parquet(self._files(place), glob=False)
+        folder = self.folder.artifacts(step) / name
+        return pl.scan_parquet(self._files(folder), glob=False)
 
     def has_artifact(self, step: str, name: str) -> bool:
         """Whether a step has stored this table."""

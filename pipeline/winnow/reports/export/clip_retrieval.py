@@ -68,9 +68,9 @@ class _Parts:
         if self._held:
             self._flush()
         for name in _FOLDERS.values():
-            place = self._folder / name
-            if not any(place.iterdir()):
-                place.rmdir()
+            vectors = self._folder / name
+            if not any(vectors.iterdir()):
+                vectors.rmdir()
 
     def _flush(self) -> None:
         table = pa.concat_tables(self._held)
@@ -96,8 +96,8 @@ def _matrix(column: pa.Array) -> npt.NDArray[np.float16] | None:
         raise RunError("some kept rows have no vector; run the recipe again")
     values = column.flatten().to_numpy(zero_copy_only=False)
     # They were float16 before SQL made them wider.
-    found: npt.NDArray[np.float16] = values.reshape(len(column), -1).astype(np.float16)
-    return found
+    matrix: npt.NDArray[np.float16] = values.reshape(len(column), -1).astype(np.float16)
+    return matrix
 
 
 def _metadata(rows: KeptRows, batch: pa.RecordBatch) -> pa.Table:

@@ -43,8 +43,8 @@ def export(
     target = Path(out)
     with (
         RunDatabase(run, memory_mb=_MEMORY_MB) as database,
-        written_whole(target) as place,
+        written_whole(target) as unfinished,
     ):
         rows = KeptRows(database, Wanted(scores=with_scores))
-        written = int(load_part(exporter.write)(rows, place, shard_rows))
+        written = int(load_part(exporter.write)(rows, unfinished, shard_rows))
     return {"to": to, "out": str(target), "rows": written}

@@ -212,7 +212,7 @@ class KeptRows:
 
     def _score_columns(self) -> dict[str, tuple[str, str]]:
         """Return the rows, and the column of them, of each score or cluster."""
-        found: dict[str, tuple[str, str]] = {}
+        scores: dict[str, tuple[str, str]] = {}
         clustered = "SELECT DISTINCT step, 'cluster_id' AS value FROM members"
         scored = (
             "SELECT DISTINCT step, 'score' AS value FROM ledger "
@@ -225,8 +225,8 @@ class KeptRows:
         for row in steps.to_pylist():
             view = "members" if row["value"] == "cluster_id" else "ledger"
             rows = f"FROM {view} WHERE step = {literal(row['step'])}"
-            found[ADDED + row["step"]] = (rows, row["value"])
-        return found
+            scores[ADDED + row["step"]] = (rows, row["value"])
+        return scores
 
 
 class _Taken:

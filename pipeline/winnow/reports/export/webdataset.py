@@ -88,13 +88,13 @@ def _samples(rows: KeptRows, batch: pa.RecordBatch) -> Iterator[_SAMPLE]:
     nothing: list[Any] = [None] * len(batch)
     images = batch["image"].to_pylist() if columns.image is not None else nothing
     texts = batch["text"].to_pylist() if columns.text is not None else nothing
-    for at, (image, text) in enumerate(zip(images, texts, strict=True)):
+    for row, (image, text) in enumerate(zip(images, texts, strict=True)):
         sample: _SAMPLE = {}
         if image is not None:
             sample[f".{_ending(image)}"] = image
         if columns.text is not None:
             sample[".txt"] = (text or "").encode()
-        about = {name: as_json(column[at]) for name, column in values.items()}
+        about = {name: as_json(column[row]) for name, column in values.items()}
         line = json.dumps(about, ensure_ascii=False, allow_nan=False)
         sample[".json"] = line.encode()
         yield sample
@@ -103,10 +103,10 @@ def _samples(rows: KeptRows, batch: pa.RecordBatch) -> Iterator[_SAMPLE]:
 def _values(column: pa.Array) -> list[Any]:
     kind = column.type
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    found: list[Any] = (
+    values: list[Any] = (
         utf8(single(pa.chunked_array([column])))[0] if is_text else column
     ).to_pylist()
-    return found
+    return values
 
 
 def _ending(image: bytes) -> str:

@@ -29,8 +29,8 @@ def written_whole(target: Path) -> Iterator[Path]:
         _remove(beside)
 
 
-def _remove(place: Path) -> None:
-    if place.is_dir():
-        shutil.rmtree(place)
+def _remove(leftover: Path) -> None:
+    if leftover.is_dir():
+        shutil.rmtree(leftover)
     else:
-        place.unlink(missing_ok=True)
+        leftover.unlink(missing_ok=True)

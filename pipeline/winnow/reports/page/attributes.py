@@ -46,22 +46,21 @@ def attributes(database: RunDatabase, names: Sequence[str]) -> list[Attribute]:
     Raises ConfigError for a name that the pool does not have.
     """
     columns = {name: kind for name, kind in database.views["samples"] if name != "uid"}
-    found = []
+    chosen = []
     for name in names or USUAL:
         attribute = _attribute(database, columns, name)
         if attribute is not None:
-            found.append(attribute)
+            chosen.append(attribute)
         elif names:
             hint = did_you_mean(name, {*columns, *_DERIVED})
             raise ConfigError(f"--columns: the pool has no column '{name}'; {hint}")
-    return found
+    return chosen
 
 
 def _attribute(
     database: RunDatabase, columns: dict[str, str], name: str
 ) -> Attribute | None:
-    own = name in columns and not (name == "source" and _is_place(database))
-    if own:
+    if name in columns and not (name == "source" and _is_place(database)):
         return _of_column(database, name, columns[name])
     if name == "language":
         rows = "SELECT uid, language AS value FROM measured WHERE language IS NOT NULL"
@@ -79,8 +78,8 @@ def _is_place(database: RunDatabase) -> bool:
 
 
 def _if_any(database: RunDatabase, attribute: Attribute) -> Attribute | None:
-    found = database.query(f"SELECT 1 FROM ({attribute.rows}) LIMIT 1")
-    return attribute if len(found) else None
+    some = database.query(f"SELECT 1 FROM ({attribute.rows}) LIMIT 1")
+    return attribute if len(some) else None
 
 
 def _of_column(database: RunDatabase, name: str, kind: str) -> Attribute | None:
@@ -100,13 +99,13 @@ def _of_column(database: RunDatabase, name: str, kind: str) -> Attribute | None:
 def _binned(database: RunDatabase, column: str) -> str | None:
     """Return bins of a numeric column as SQL; None if its values are few."""
     shares = [i / _BINS for i in range(_BINS + 1)]
-    found = database.query(
+    counted = database.query(
         f"SELECT approx_count_distinct({column}) AS n, "
         f"quantile_disc({column}, {shares}) AS edges FROM samples"
     ).to_pylist()[0]
-    if found["n"] <= _FEW or not found["edges"]:
+    if counted["n"] <= _FEW or not counted["edges"]:
         return None
-    edges = sorted(set(found["edges"]))
+    edges = sorted(set(counted["edges"]))
     labels = [f"{low:,.4g} to {high:,.4g}" for low, high in pairwise(edges)]
     whens = [
         f"WHEN {column} < {high} THEN '{label}'"
@@ -136,12 +135,12 @@ def _source(database: RunDatabase, columns: dict[str, str]) -> Attribute:
     if columns.get("url") == "VARCHAR":
         host = r"nullif(regexp_extract(url, '^\w+://([^/:?#]+)', 1), '')"
         rows = f"SELECT uid, {host} AS value FROM samples"
-        found = _if_any(database, Attribute("source", rows, "Host of the column url"))
-        if found is not None and _differs(database, found):
-            return found
-    place = place_names(database.pool)[0] if database.pool else "source"
+        hosts = _if_any(database, Attribute("source", rows, "Host of the column url"))
+        if hosts is not None and _differs(database, hosts):
+            return hosts
+    shard = place_names(database.pool)[0] if database.pool else "source"
     return Attribute(
-        "source", f"SELECT uid, {place} AS value FROM samples", "File of the pool"
+        "source", f"SELECT uid, {shard} AS value FROM samples", "File of the pool"
     )
 
 

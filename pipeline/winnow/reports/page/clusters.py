@@ -28,11 +28,11 @@ def clusters(source: Source, run: RunView) -> list[Section]:
         "FROM clusters c JOIN steps s USING (step) GROUP BY c.step, s.position "
         "ORDER BY s.position"
     )
-    return [_clustering(source, run, steps, place) for place in range(len(steps))]
+    return [_clustering(source, run, steps, row) for row in range(len(steps))]
 
 
-def _clustering(source: Source, run: RunView, steps: Answer, place: int) -> Section:
-    step = steps.rows[place]["step"]
+def _clustering(source: Source, run: RunView, steps: Answer, number: int) -> Section:
+    step = steps.rows[number]["step"]
     table = source.ask(
         "SELECT cluster_id, size, kept, kept / size AS keep_rate, d_intra, d_inter, "
         f"complexity, quota FROM clusters WHERE step = {literal(step)} "
@@ -42,7 +42,7 @@ def _clustering(source: Source, run: RunView, steps: Answer, place: int) -> Sect
         "id": f"clusters-{step}",
         "step": step,
         "steps": steps,
-        "row": place,
+        "row": number,
         "table": table,
         "has_quota": any(row["quota"] is not None for row in table.rows),
         **_map(run, step, table),
@@ -93,11 +93,11 @@ def plane(
     axes = axes[:2]
     largest = np.abs(axes).argmax(axis=1)
     signs = np.sign(axes[np.arange(len(axes)), largest])
-    found = centred @ (axes * signs[:, None]).T
-    if found.shape[1] < 2:
-        found = np.pad(found, ((0, 0), (0, 2 - found.shape[1])))
+    flat = centred @ (axes * signs[:, None]).T
+    if flat.shape[1] < 2:
+        flat = np.pad(flat, ((0, 0), (0, 2 - flat.shape[1])))
     total = float((values**2).sum())
-    return found, float((values[:2] ** 2).sum() / total) if total else 1.0
+    return flat, float((values[:2] ** 2).sum() / total) if total else 1.0
 
 
 def _quotas(table: Answer) -> Section | None:
@@ -130,7 +130,7 @@ def _examples(source: Source, step: str, table: Answer) -> Section:
         "ORDER BY m.cluster_id, f.fate DESC, m.distance, m.uid"
     )
     of: dict[int, list[tuple[int, Any]]] = {}
-    for place, row in enumerate(answer.rows):
+    for position, row in enumerate(answer.rows):
         picture = source.pictures.want(row["uid"])
-        of.setdefault(row["cluster_id"], []).append((place, picture))
+        of.setdefault(row["cluster_id"], []).append((position, picture))
     return {"examples": answer, "examples_of": of}

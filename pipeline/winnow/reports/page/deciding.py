@@ -22,11 +22,11 @@ def deciding(source: Source) -> list[Section]:
         "s.dropped / nullif(s.rows_in, 0) AS drop_rate FROM steps s "
         "WHERE s.step IN (SELECT DISTINCT step FROM ledger) ORDER BY s.position"
     )
-    return [_step(source, steps, place) for place in range(len(steps))]
+    return [_step(source, steps, row) for row in range(len(steps))]
 
 
-def _step(source: Source, steps: Answer, place: int) -> Section:
-    step, kind = steps.rows[place]["step"], steps.rows[place]["kind"]
+def _step(source: Source, steps: Answer, row: int) -> Section:
+    step, kind = steps.rows[row]["step"], steps.rows[row]["kind"]
     about = shown(kind)
     where = f"step = {literal(step)}"
     spread = source.ask(
@@ -45,7 +45,7 @@ def _step(source: Source, steps: Answer, place: int) -> Section:
         "step": step,
         "kind": kind,
         "steps": steps,
-        "row": place,
+        "row": row,
         "scale": scale,
         "style": "score" if about.graded else "plain",
         "note": about.note,
@@ -65,12 +65,12 @@ def _histogram(
     # Written with an exponent a number is a DOUBLE to the engine, else a DECIMAL.
     low = f"{spread['low']:.17e}"
     width = f"{(spread['high'] - spread['low']) / _BARS or 1.0:.17e}"
-    place = f"least(floor((score - {low}) / {width}), {_BARS - 1})::INTEGER"
+    bar = f"least(floor((score - {low}) / {width}), {_BARS - 1})::INTEGER"
     bars = source.ask(
         f"SELECT bar, {low} + bar * {width} AS low, "
         f"{low} + (bar + 1) * {width} AS high, "
         "count(*) FILTER (keep) AS kept, count(*) FILTER (NOT keep) AS dropped "
-        f"FROM (SELECT {place} AS bar, keep FROM ledger WHERE {where} "
+        f"FROM (SELECT {bar} AS bar, keep FROM ledger WHERE {where} "
         "AND isfinite(score)) GROUP BY bar ORDER BY bar"
     )
     cut = spread["cut"] if spread["cuts"] == 1 else None
@@ -94,11 +94,11 @@ def _galleries(source: Source, where: str, *, scaled: bool) -> list[Gallery]:
         f"SELECT {columns} FROM ledger WHERE {where} AND NOT keep QUALIFY {of_each} "
         f"ORDER BY reason, md5(uid), uid LIMIT {2 * _SHOWN}"
     )
-    found = [gallery(source, "Dropped", dropped, "drawn from every reason")]
+    galleries = [gallery(source, "Dropped", dropped, "drawn from every reason")]
     if scaled:
-        found += [
+        galleries += [
             gallery(source, "Dropped at the edge", f"{head} {cut} NOT keep {near}"),
             gallery(source, "Kept at the edge", f"{head} {cut} keep {near}"),
         ]
-    found.append(gallery(source, "Kept", f"{head} keep {drawn}", "drawn at random"))
-    return [shown for shown in found if shown is not None]
+    galleries.append(gallery(source, "Kept", f"{head} keep {drawn}", "drawn at random"))
+    return [shown for shown in galleries if shown is not None]

@@ -35,18 +35,18 @@ def write_diff_page(run_a: str | Path, run_b: str | Path, out: str | Path) -> Pa
 
 def render_diff(run_a: str | Path, run_b: str | Path) -> str:
     """Return the page of the difference of two runs."""
-    found = diff(run_a, run_b, EXAMPLES)
-    changed = [c for c in found["clusters"] if c["only_a"] or c["only_b"]]
+    difference = diff(run_a, run_b, EXAMPLES)
+    changed = [c for c in difference["clusters"] if c["only_a"] or c["only_b"]]
     return render(
         "winnow.reports",
         "diff.html.j2",
-        found=found,
+        difference=difference,
         settings=_settings(run_a, run_b),
         sides=[
-            _side("a", "b", found["only_a"], run_a),
-            _side("b", "a", found["only_b"], run_b),
+            _side("a", "b", difference["only_a"], run_a),
+            _side("b", "a", difference["only_b"], run_b),
         ],
-        overlap=_overlap(found["kept"]),
+        overlap=_overlap(difference["kept"]),
         clusters=changed[:_LISTED],
         more_clusters=len(changed) - len(changed[:_LISTED]),
         **_cluster_charts(changed[:_CHARTED]),
@@ -72,13 +72,13 @@ def _recipe(run: str | Path) -> Any:
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for key, value in values.items():
         if isinstance(value, dict):
-            found |= _flat(value, f"{above}{key}.")
+            flat |= _flat(value, f"{above}{key}.")
         else:
-            found[f"{above}{key}"] = "–" if value is None else str(value)
-    return found
+            flat[f"{above}{key}"] = "–" if value is None else str(value)
+    return flat
 
 
 def _side(one: str, other: str, only: Mapping[str, Any], run: str | Path) -> Section:
@@ -94,14 +94,14 @@ def _side(one: str, other: str, only: Mapping[str, Any], run: str | Path) -> Sec
         ]
         pictures.load()
     told = [ended(row) for row in examples]
-    found = list(zip(shown, twins, examples, told, strict=True))
+    rows = list(zip(shown, twins, examples, told, strict=True))
     return {
         "one": one.upper(),
         "other": other.upper(),
         "rows": only["rows"],
         "by_step": [{**row, "ended": ended(row)} for row in only["by_step"]],
-        "pairs": [example for example in found if example[1]],
-        "alone": [example for example in found if not example[1]],
+        "pairs": [example for example in rows if example[1]],
+        "alone": [example for example in rows if not example[1]],
     }
 
 

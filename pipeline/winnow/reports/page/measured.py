@@ -46,13 +46,13 @@ def measure(run: RunView, pool: RunPool, *, sizes: bool) -> None:
     text = _read(pool, captions, "text") if pool.reader.text else {}
     languages = identify_languages(pa.array([text.get(u) for u in captions["uid"]]))
     images = _read(pool, _drawn(run, IMAGES), "image") if sizes else {}
-    found = [images.get(uid) for uid in captions["uid"]]
+    measured = [images.get(uid) for uid in captions["uid"]]
     table = pa.table(
         [
             captions["uid"].to_arrow().cast(pa.string()),
             languages,
-            pa.array([size and size[0] for size in found], pa.int64()),
-            pa.array([size and size[1] for size in found], pa.int64()),
+            pa.array([size and size[0] for size in measured], pa.int64()),
+            pa.array([size and size[1] for size in measured], pa.int64()),
         ],
         schema=_SCHEMA,
     )
@@ -72,15 +72,15 @@ def _read(pool: RunPool, drawn: pl.DataFrame, modality: str) -> dict[str, Any]:
     schema = pa.schema(
         [("uid", pa.string()), ("source", pa.string()), ("row", pa.int64())]
     )
-    found: dict[str, Any] = {}
+    values_of: dict[str, Any] = {}
     for batch in pool.reader.read(
         iter(references.cast(schema).to_batches()), (modality,)
     ):
         values = batch[modality]
         for uid, value in zip(batch["uid"].to_pylist(), values, strict=True):
             given = value.as_py()
-            found[uid] = _header(given) if modality == "image" else given
-    return found
+            values_of[uid] = _header(given) if modality == "image" else given
+    return values_of
 
 
 def _header(image: bytes | None) -> tuple[int, int] | None:

@@ -79,11 +79,11 @@ class Pictures:
         has_text = text is not None and text in pool.schema.names
         caption = f"left({identifier(text or '')}, {_CAPTION})" if has_text else "NULL"
         uids = ", ".join(map(literal, self.wanted))
-        found = self.database.query(
+        rows = self.database.query(
             f"SELECT uid, {caption} AS text, {source} AS source, {row} AS row "
             f"FROM samples WHERE uid IN ({uids})"
         )
-        for entry in found.to_pylist():
+        for entry in rows.to_pylist():
             picture = self.wanted[entry["uid"]]
             picture.text, picture.source = entry["text"], entry["source"]
             picture.row = entry["row"]

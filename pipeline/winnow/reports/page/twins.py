@@ -39,11 +39,11 @@ def twins(source: Source) -> list[Section]:
         "min(d.similarity) AS least FROM duplicates d JOIN steps s USING (step) "
         "GROUP BY d.step, s.position ORDER BY s.position"
     )
-    return [_step(source, steps, place) for place in range(len(steps))]
+    return [_step(source, steps, row) for row in range(len(steps))]
 
 
-def _step(source: Source, steps: Answer, place: int) -> Section:
-    step = steps.rows[place]["step"]
+def _step(source: Source, steps: Answer, row: int) -> Section:
+    step = steps.rows[row]["step"]
     where = f"step = {literal(step)}"
     pairs = source.ask(
         "SELECT uid, direct_twin, kept_twin, similarity, twin_fate FROM duplicates "
@@ -58,7 +58,7 @@ def _step(source: Source, steps: Answer, place: int) -> Section:
         "id": f"twins-{step}",
         "step": step,
         "steps": steps,
-        "row": place,
+        "row": row,
         "pairs": pairs,
         "pair_pictures": list(
             zip(source.want(pairs), source.want(pairs, "direct_twin"), strict=True)
@@ -78,20 +78,20 @@ def _groups(source: Source, where: str, groups: Answer) -> list[Group]:
         f"(PARTITION BY kept_twin ORDER BY similarity, uid) <= {_COPIES} "
         "ORDER BY kept_twin, similarity, uid"
     )
-    found = []
+    pictured = []
     owners = copies.column("kept_twin")
     for row, keeper in enumerate(groups.column("kept_twin")):
-        own = [i for i, owner in enumerate(owners) if owner == keeper]
-        found.append(
+        mine = [i for i, owner in enumerate(owners) if owner == keeper]
+        pictured.append(
             Group(
                 row,
                 source.pictures.want(keeper),
-                [source.pictures.want(copies.rows[i]["uid"]) for i in own],
+                [source.pictures.want(copies.rows[i]["uid"]) for i in mine],
                 copies,
-                own[0],
+                mine[0],
             )
         )
-    return found
+    return pictured
 
 
 def captions(source: Source) -> Section | None:
@@ -122,14 +122,14 @@ def captions(source: Source) -> Section | None:
         f"GROUP BY {text} HAVING count(*) > 1 "
         f"ORDER BY rows DESC, caption LIMIT {_TEXTS}"
     )
-    found: Section = {
+    section: Section = {
         "groups": groups,
         "keepers": source.want(groups, "kept_twin"),
         "pairs": _texts_of(source, text, of_text),
         "frequent": frequent,
         "others": _texts_of(source, text, drawn, f"{differ}", _DIFFERING),
     }
-    return found if any(len(found[name]) for name in ("groups", *_ASKED)) else None
+    return section if any(len(section[name]) for name in ("groups", *_ASKED)) else None
 
 
 _ASKED = ("pairs", "frequent", "others")
@@ -168,12 +168,12 @@ def _texts_of(
 def words(kept: str | None, dropped: str | None) -> list[tuple[str, str]]:
     """Return (what, text) of a word diff; what is "same", "kept" or "dropped"."""
     before, after = _WORDS.findall(kept or ""), _WORDS.findall(dropped or "")
-    found: list[tuple[str, str]] = []
+    parts_of_both: list[tuple[str, str]] = []
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
-            found.append(("same", "".join(before[a:b])))
+            parts_of_both.append(("same", "".join(before[a:b])))
             continue
         parts: list[tuple[str, Any]] = [("dropped", after[c:d]), ("kept", before[a:b])]
-        found += [(what, "".join(part)) for what, part in parts if part]
-    return found
+        parts_of_both += [(what, "".join(part)) for what, part in parts if part]
+    return parts_of_both
