@@ -50,6 +50,20 @@ PLANS: dict[str, tuple[list[str], Recipe]] = {
         ["minhash", "embed", "score", "apply"],
         {"minhash": {"ngram": 1, "threshold": 0.7, "allow_large_clusters": True}},
     ),
+    "texts": (
+        ["quality", "lines", "substring", "minhash", "apply"],
+        {
+            # The planted captions are short: rules that leave some of them.
+            "quality": {
+                "rules": ["gopher_quality"],
+                "min_words": 3,
+                "min_stop_words": None,
+            },
+            "lines": {"min_chars": 3, "min_texts": 2},
+            "substring": {"min_bytes": 12, "action": "cut"},
+            "minhash": {"ngram": 1, "allow_large_clusters": True},
+        },
+    ),
     "draw": (
         ["embed", "score", "soft_cap", "apply"],
         {
@@ -96,6 +110,7 @@ def planted(
     [
         # `prune` at 3 parts: below, half of it on Spark.
         ("filter", 3),
+        ("texts", 3),
         *(pytest.param("prune", n, marks=pytest.mark.slow) for n in (1, 17, None)),
         *(pytest.param("filter", n, marks=pytest.mark.slow) for n in (1, 17)),
         *(pytest.param("control", n, marks=pytest.mark.slow) for n in (3, 17)),

@@ -155,11 +155,30 @@ STEPS: Registry[Step] = Registry(
             "minhash",
             "steps:MinhashConfig",
             50_000,
+            version=2,
             shown=Shown(
                 "Jaccard similarity to the row kept for it",
                 texts=True,
                 remedy=f"{_REMEDIES}:minhash",
             ),
+        ),
+        _own(
+            "quality",
+            "text_steps:QualityConfig",
+            3_000,
+            shown=Shown(graded=False, one_cut=False),
+        ),
+        _own(
+            "lines",
+            "text_steps:LinesConfig",
+            20_000,
+            shown=Shown("part of the text in repeated lines", high_first=False),
+        ),
+        _own(
+            "substring",
+            "text_steps:SubstringConfig",
+            20_000,
+            shown=Shown("part of the text in repeated passages", high_first=False),
         ),
         _own(
             "embed",

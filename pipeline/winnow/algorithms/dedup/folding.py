@@ -13,7 +13,8 @@ import unicodedata
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from winnow.numeric.compiled import compiled
 
 # A base letter in Latin (with its extensions) or Greek, and the marks upon it.
 _MARKED = re.compile(
@@ -48,7 +49,7 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", _POINTS.sub("", _MARKED.sub(r"\1", text)))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def may_recompose(text: npt.NDArray[np.uint8], start: int, end: int) -> bool:
     """Say whether NFC may change the UTF-8 `text[start:end]`; no means no.
 

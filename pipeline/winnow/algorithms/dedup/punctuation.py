@@ -20,9 +20,9 @@ import unicodedata
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from winnow.algorithms.dedup.whitespace import SPACE
+from winnow.numeric.compiled import compiled
 
 #: Signs of ASCII that stay wherever they stand.
 MEANINGFUL = "+<>=#@%&$^"
@@ -60,17 +60,17 @@ def signs_apart(text: str) -> str:
     return _SIGN.sub(r" \1 ", text)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _is_digit(byte: int) -> bool:
     return 0x30 <= byte <= 0x39
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _is_letter(byte: int) -> bool:
     return 0x61 <= byte | 0x20 <= 0x7A
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _stays(text: npt.NDArray[np.uint8], start: int, end: int, i: int) -> bool:
     """Say whether the conditional sign at `i` says something."""
     before = int(text[i - 1]) if i > start else 0
@@ -88,7 +88,7 @@ def _stays(text: npt.NDArray[np.uint8], start: int, end: int, i: int) -> bool:
     return bool(_is_digit(before) and _is_digit(after))
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def drop_conditional(text: npt.NDArray[np.uint8], start: int, end: int) -> None:
     """Do to the ASCII `text[start:end]` what `drop_conditional_of` does, in place.
 

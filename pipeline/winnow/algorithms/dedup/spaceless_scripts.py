@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from winnow.algorithms.dedup.whitespace import SPACE
+from winnow.numeric.compiled import compiled
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -44,7 +44,7 @@ _FIRST = np.array([first for first, _ in RANGES], dtype=np.int64)
 _LAST = np.array([last for _, last in RANGES], dtype=np.int64)
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def spaceless_bytes(text: Bytes, start: int, end: int) -> int:
     """Return the bytes of the character at `start` if its script has no spaces, or 0.
 
@@ -65,7 +65,7 @@ def spaceless_bytes(text: Bytes, start: int, end: int) -> int:
     return 0
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def _any_high_lead(text: Bytes, start: int, end: int) -> bool:
     seen = False
     for i in range(start, end):
@@ -73,7 +73,7 @@ def _any_high_lead(text: Bytes, start: int, end: int) -> bool:
     return seen
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def mixed_units(
     text: Bytes,
     start: int,
@@ -120,7 +120,7 @@ def mixed_units(
     return place, units, singles
 
 
-@njit(nogil=True, cache=True)
+@compiled
 def unit_spans(
     starts: npt.NDArray[np.int32],
     ends: npt.NDArray[np.int32],

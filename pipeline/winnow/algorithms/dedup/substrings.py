@@ -1,0 +1,260 @@
+"""Passages that stand in a corpus twice: windows of some bytes, by exact equality.
+
+A window is `length` consecutive bytes of one text. It is repeated if the same bytes
+stand elsewhere, in another text or in this one; a passage is a union of repeated
+windows. This is what a suffix array finds as common prefixes of at least `length` bytes
+(Lee et al. 2021, arXiv 2107.06499), for 9 and more bytes of memory to each byte of
+text. Here windows are put in a table by a rolling hash (Karp and Rabin 1987), part
+after part: the text is gone through once for each part of the hashes, so that a table
+is as large as one likes. Equal hashes count for nothing until the bytes are compared.
+
+Memory: a table of 8 bytes for each window of a part, at most two thirds filled, and a
+bit to each byte of text for each thread. The text itself may be mapped from a file.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import uint64
+
+from winnow.numeric.compiled import compiled
+
+Bytes = npt.NDArray[np.uint8]
+Places = npt.NDArray[np.int64]
+
+# An odd number without a pattern; the hash of a window is Σ byte · _BASE^k mod 2⁶⁴.
+_BASE = 0x9E3779B97F4A7C15
+# A slot holds a place and 24 bits of the hash.
+_PLACE_BITS = 40
+_PLACE_MASK = (1 << _PLACE_BITS) - 1
+#: Bytes of the table of one part.
+TABLE_BYTES = 1 << 30
+
+
+class Passages(NamedTuple):
+    """Repeated passages in the order of the text, as places in all of it.
+
+    `first` is where the passage's first window stands first, -1 where the passage
+    itself is that; `copies` counts the places where it stands.
+    """
+
+    start: Places
+    end: Places
+    first: Places
+    copies: Places
+
+
+@compiled
+def _mixed(value: Any) -> Any:
+    """Return the hash whose high bits choose a part and whose low bits a slot."""
+    value = uint64(value)
+    value ^= value >> uint64(33)
+    value *= uint64(0xFF51AFD7ED558CCD)
+    value ^= value >> uint64(33)
+    value *= uint64(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> uint64(33))
+
+
+@compiled
+def _equal(text: Bytes, one: Any, other: Any, length: int) -> bool:
+    i = 0
+    while i < length and text[one + i] == text[other + i]:
+        i += 1
+    return i == length
+
+
+@compiled
+def _leading(length: int) -> Any:
+    """Return _BASE^(length - 1), the weight of the byte that leaves a window."""
+    weight = uint64(1)
+    for _ in range(length - 1):
+        weight *= uint64(_BASE)
+    return weight
+
+
+@compiled
+def _first_hash(text: Bytes, start: int, length: int) -> Any:
+    value = uint64(0)
+    for i in range(start, start + length):
+        value = value * uint64(_BASE) + uint64(text[i])
+    return value
+
+
+@compiled
+def _mark_part(
+    text: Bytes,
+    bounds: Places,
+    length: int,
+    part: tuple[int, int, bool],
+    table: npt.NDArray[np.uint64],
+    marks: Bytes,
+) -> bool:
+    """Set the bits of repeated windows of one part; say whether the table sufficed.
+
+    `part` is (number, of how many, whether the first of equal windows is marked too).
+    """
+    number, parts, first_too = part
+    mask = uint64(len(table) - 1)
+    weight = _leading(length)
+    free = len(table) * 2 // 3
+    for row in range(len(bounds) - 1):
+        end = bounds[row + 1]
+        if end - bounds[row] < length:
+            continue
+        value = _first_hash(text, bounds[row], length)
+        for place in range(bounds[row], end - length + 1):
+            if place > bounds[row]:
+                value -= uint64(text[place - 1]) * weight
+                value = value * uint64(_BASE) + uint64(text[place + length - 1])
+            mixed = _mixed(value)
+            if (mixed >> uint64(48)) * uint64(parts) >> uint64(16) != uint64(number):
+                continue
+            tag = (mixed >> uint64(24)) << uint64(_PLACE_BITS)
+            slot = mixed & mask
+            repeated = False
+            while table[slot] != 0:
+                entry = table[slot]
+                if (entry ^ tag) >> uint64(_PLACE_BITS) == 0:
+                    other = np.int64(entry & uint64(_PLACE_MASK)) - 1
+                    if _equal(text, other, place, length):
+                        repeated = True
+                        if first_too:
+                            marks[other >> 3] |= np.uint8(1 << (other & 7))
+                        break
+                slot = (slot + uint64(1)) & mask
+            if repeated:
+                marks[place >> 3] |= np.uint8(1 << (place & 7))
+            else:
+                if free == 0:
+                    return False
+                table[slot] = tag | uint64(place + 1)
+                free -= 1
+    return True
+
+
+@compiled
+def _spans(bounds: Places, length: int, marks: Bytes) -> tuple[Places, Places]:
+    """Return the starts and ends of unions of marked windows, within texts."""
+    # A list needs a first element to have a type.
+    starts: Any = [np.int64(0)]
+    ends: Any = [np.int64(0)]
+    for row in range(len(bounds) - 1):
+        last = -1
+        for place in range(bounds[row], bounds[row + 1] - length + 1):
+            if marks[place >> 3] >> (place & 7) & 1:
+                if place > last:
+                    starts.append(place)
+                    ends.append(place + length)
+                else:
+                    ends[-1] = place + length
+                last = place + length
+    return np.array(starts)[1:], np.array(ends)[1:]
+
+
+@compiled
+def _locate(
+    text: Bytes, bounds: Places, length: int, wanted: Places, table: Places
+) -> tuple[Places, Places]:
+    """Return where the windows that start at `wanted` stand first, and how often."""
+    mask = uint64(len(table) - 1)
+    weight = _leading(length)
+    first, copies = np.full(len(wanted), -1, np.int64), np.zeros(len(wanted), np.int64)
+    same_as = np.arange(len(wanted))
+    for i in range(len(wanted)):
+        slot = _mixed(_first_hash(text, wanted[i], length)) & mask
+        while table[slot] and not _equal(
+            text, wanted[table[slot] - 1], wanted[i], length
+        ):
+            slot = (slot + uint64(1)) & mask
+        if table[slot]:
+            same_as[i] = table[slot] - 1
+        else:
+            table[slot] = i + 1
+    for row in range(len(bounds) - 1):
+        end = bounds[row + 1]
+        if end - bounds[row] < length:
+            continue
+        value = _first_hash(text, bounds[row], length)
+        for place in range(bounds[row], end - length + 1):
+            if place > bounds[row]:
+                value -= uint64(text[place - 1]) * weight
+                value = value * uint64(_BASE) + uint64(text[place + length - 1])
+            slot = _mixed(value) & mask
+            while table[slot]:
+                i = table[slot] - 1
+                if _equal(text, wanted[i], place, length):
+                    copies[i] += 1
+                    if first[i] < 0:
+                        first[i] = place
+                    break
+                slot = (slot + uint64(1)) & mask
+    return first[same_as], copies[same_as]
+
+
+def repeated_passages(
+    text: Bytes,
+    bounds: Places,
+    length: int,
+    *,
+    keep_first: bool = True,
+    threads: int = 1,
+    table_bytes: int = TABLE_BYTES,
+) -> Passages:
+    """Return the passages of at least `length` bytes that stand elsewhere too.
+
+    text: all texts one after the other, (n,) uint8; it may be mapped.
+    bounds: text i is `text[bounds[i] : bounds[i + 1]]`.
+    keep_first: whether the first place of equal windows is no repetition.
+    table_bytes: memory for the tables of all threads together.
+
+    Passages end where a text does, and at any byte: also within a character. Raises
+    ValueError for a length below 1 and for more than 2⁴⁰ bytes.
+    """
+    if length < 1:
+        raise ValueError(f"a passage has at least 1 byte, not {length}")
+    if len(text) > _PLACE_MASK - 1:
+        raise ValueError(f"{len(text):,} bytes of text; at most {_PLACE_MASK:,}")
+    windows = int(np.maximum(np.diff(bounds) - length + 1, 0).sum())
+    if not windows:
+        none = np.zeros(0, np.int64)
+        return Passages(none, none, none, none)
+    slots, parts = _division(windows, table_bytes // max(threads, 1))
+
+    def mark(worker: int) -> Bytes:
+        marks = np.zeros(len(text) // 8 + 1, np.uint8)
+        table = np.zeros(slots, np.uint64)
+        for number in range(worker, parts, threads):
+            table[:] = 0
+            part = (number, parts, not keep_first)
+            while not _mark_part(text, bounds, length, part, table, marks):
+                # Parts are even but for chance; marks may be set twice.
+                table = np.zeros(2 * len(table), np.uint64)
+        return marks
+
+    with ThreadPoolExecutor(threads) as pool:
+        marks = np.bitwise_or.reduce(list(pool.map(mark, range(threads))))
+    start, end = _spans(bounds, length, marks)
+    return Passages(start, end, *_placed(text, bounds, length, start))
+
+
+def _division(windows: int, table_bytes: int) -> tuple[int, int]:
+    """Return the slots of a table, a power of two, and the number of parts."""
+    slots = 64
+    while slots * 2 <= table_bytes // 8 and slots * 0.6 < windows:
+        slots *= 2
+    return slots, -(-windows // int(slots * 0.6))
+
+
+def _placed(
+    text: Bytes, bounds: Places, length: int, start: Places
+) -> tuple[Places, Places]:
+    size = 8
+    while size < 2 * len(start):
+        size *= 2
+    table = np.zeros(size, np.int64)
+    first, copies = _locate(text, bounds, length, start, table)
+    return np.where(first == start, -1, first), copies

@@ -1,0 +1,98 @@
+"""The settings of the steps that judge and clean texts alone."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from winnow.config.section import Fraction, Positive, StepConfig
+
+Share = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+NGrams = tuple[tuple[Positive, Share], ...]
+
+
+class QualityConfig(StepConfig):
+    """Published rules for the quality of texts; a limit of null switches a rule off."""
+
+    #: Gopher's rules for repetition and for quality, FineWeb's for lines; in order.
+    rules: tuple[Literal["gopher_repetition", "gopher_quality", "fineweb"], ...] = (
+        "gopher_repetition",
+        "gopher_quality",
+        "fineweb",
+    )
+    #: Most of a text's paragraphs and lines that stand there before, and their part of
+    #: its characters (Gopher, table A1).
+    repeated_paragraphs: Share | None = 0.3
+    repeated_paragraph_chars: Share | None = 0.2
+    repeated_lines: Share | None = 0.3
+    repeated_line_chars: Share | None = 0.2
+    #: (n, most): part of the characters in the commonest n-gram of words, and in
+    #: n-grams that stand there before (Gopher, table A1).
+    top_ngrams: NGrams = ((2, 0.2), (3, 0.18), (4, 0.16))
+    repeated_ngrams: NGrams = (
+        (5, 0.15),
+        (6, 0.14),
+        (7, 0.13),
+        (8, 0.12),
+        (9, 0.11),
+        (10, 0.10),
+    )
+    #: Words without signs, and their mean length in characters (Gopher, §A.1.1).
+    min_words: Positive | None = 50
+    max_words: Positive | None = 100_000
+    min_word_length: Share | None = 3.0
+    max_word_length: Share | None = 10.0
+    #: Most hash signs, and most ellipses, for each word.
+    max_symbols: Share | None = 0.1
+    max_bullet_lines: Share | None = 0.9
+    max_ellipsis_lines: Share | None = 0.3
+    #: Least part of the words that have a letter.
+    min_alphabetic: Share | None = 0.8
+    #: Least of the words the, be, to, of, and, that, have, with; null for other
+    #: languages than English.
+    min_stop_words: Positive | None = 2
+    #: Least part of the lines that end a sentence, most that are short, in characters
+    #: (FineWeb, §3.5).
+    min_ended_lines: Share | None = 0.12
+    max_short_lines: Share | None = 0.67
+    short_line: Positive = 30
+    #: Most characters in repeated lines, and most line breaks for each word.
+    max_repeated_chars: Share | None = 0.01
+    max_newlines: Share | None = 0.3
+
+    @model_validator(mode="after")
+    def _some_rule(self) -> QualityConfig:
+        if not self.rules:
+            raise ValueError("rules: name gopher_repetition, gopher_quality or fineweb")
+        return self
+
+
+class LinesConfig(StepConfig):
+    """Lines or paragraphs that stand in many texts: boilerplate."""
+
+    by: Literal["line", "paragraph"] = "line"
+    #: Shorter ones, in characters without white space at the ends, are left alone.
+    min_chars: Positive = 20
+    #: A line is repeated once it stands in so many texts.
+    min_texts: Annotated[int, Field(gt=1)] = 3
+    #: report: spans alone; cut: also the texts without them; drop: texts of which
+    #: repeated lines are at least `drop_share`.
+    action: Literal["report", "cut", "drop"] = "report"
+    drop_share: Fraction = 0.5
+    #: Whether the first text that has a line keeps it.
+    keep_first: bool = True
+
+
+class SubstringConfig(StepConfig):
+    """Passages that stand in several texts, byte by byte, found by a suffix array."""
+
+    min_bytes: Annotated[int, Field(ge=8)] = 200
+    #: report: spans alone; cut: also the texts without repeated passages; drop: texts
+    #: of which they are at least `drop_share`.
+    action: Literal["report", "cut", "drop"] = "report"
+    drop_share: Fraction = 0.5
+    #: Whether the first text that has a passage keeps it.
+    keep_first: bool = True
+    #: Most bytes of text that one suffix array takes; about 10 bytes of memory each.
+    max_bytes: Positive = 2_000_000_000
