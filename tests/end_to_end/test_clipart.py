@@ -19,7 +19,7 @@ from winnow.reports.run_view import RunView
 
 from tests.page_numbers import check_numbers
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
 ROWS = 7_954
 
@@ -155,7 +155,6 @@ def test_a_second_run_does_nothing(
     assert small_run.times() == before
 
 
-@pytest.mark.slow
 def test_other_shards_and_another_order_decide_alike(
     shared: Path,
     small_run: Any,
@@ -204,7 +203,6 @@ def test_the_whole_collection(
     assert_same_decisions(read_run(tmp_path / "other", other), run)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["dbp", "prototypes", "dfn"])
 def test_the_other_recipes(
     shared: Path,

@@ -88,7 +88,9 @@ def test_bilinear_models_are_resized_bilinearly(
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize("resize_mode", ["squash", "shortest"])
+@pytest.mark.parametrize(
+    "resize_mode", ["squash", pytest.param("shortest", marks=pytest.mark.slow)]
+)
 def test_float32_vectors_equal_open_clips_on_real_images(
     shared: Path, tmp_path: Path, resize_mode: str
 ) -> None:
@@ -112,7 +114,10 @@ def every_precision(name: str, size: int = 8) -> list[Encoder]:
     return [load_encoder(spec) for spec in specs]
 
 
-@pytest.fixture(params=["tiny_vit", "tiny_resnet", "lite0"])
+LITE0 = pytest.param("lite0", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["tiny_vit", "tiny_resnet", LITE0])
 def checkpoint(request: pytest.FixtureRequest) -> str:
     if request.param == "lite0":
         return f"local-dir:{request.getfixturevalue('shared')}/models/lite0"
