@@ -175,6 +175,16 @@ STEPS: Registry[Step] = Registry(
             shown=Shown("part of the text in repeated lines", high_first=False),
         ),
         _own(
+            "overlap",
+            "text_steps:OverlapConfig",
+            10_000,
+            shown=Shown(
+                "part of the text's passages that test items have",
+                high_first=False,
+                twins="in an evaluation set",
+            ),
+        ),
+        _own(
             "substring",
             "text_steps:SubstringConfig",
             20_000,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -96,3 +97,46 @@ class SubstringConfig(StepConfig):
     keep_first: bool = True
     #: Most bytes of text that one suffix array takes; about 10 bytes of memory each.
     max_bytes: Positive = 2_000_000_000
+
+
+class ItemSet(StepConfig):
+    """A test set beside the corpus; a path alone stands for the section with it."""
+
+    #: JSON Lines (.jsonl, .gz, .zst) or Parquet: a file, a folder, a glob.
+    path: Annotated[str, Field(min_length=1)]
+    #: What the ledger calls it. None: the last part of the path.
+    name: str | None = None
+    #: Columns (fields) that hold text. None of them: all that hold strings.
+    columns: tuple[str, ...] = ()
+    #: The column that names an item. None: shard and number.
+    uid: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_alone(cls, values: Any) -> Any:
+        return {"path": values} if isinstance(values, str) else values
+
+    @property
+    def title(self) -> str:
+        """The name it goes by."""
+        return self.name or PurePath(self.path.rstrip("/")).name
+
+
+class OverlapConfig(StepConfig):
+    """Drop texts that share a passage with a test set."""
+
+    against: Annotated[tuple[ItemSet, ...], Field(min_length=1)]
+    #: Words in a row, case and punctuation aside (GPT-3). None: not compared.
+    words: Positive | None = 13
+    #: Letters and digits in a row, all else left out (GPT-4). None: not compared.
+    characters: Positive | None = 50
+
+    @model_validator(mode="after")
+    def _some_criterion(self) -> OverlapConfig:
+        if self.words is None and self.characters is None:
+            raise ValueError("give words, characters or both")
+        titles = [given.title for given in self.against]
+        repeated = [title for title in titles if titles.count(title) > 1]
+        if repeated:
+            raise ValueError(f"two sets are called '{repeated[0]}'; give them a name")
+        return self
