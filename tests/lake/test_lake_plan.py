@@ -21,7 +21,7 @@ from winnow.config.recipes import dump, load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.lake.apply import apply_plan, dry_run, restore
 from winnow.lake.files.catalogue import Lake, discover
-from winnow.lake.kernels.tables import EDGES, PLAN, TABLES
+from winnow.lake.kernels.tables import EDGES, PLAN, STAGES, TABLES
 from winnow.lake.plan import plan_lake
 
 Edges = Sequence[tuple[str, str]]
@@ -44,6 +44,7 @@ def scanned(lake: str, run: Path, edges: Edges, settings: Sequence[str] = ()) ->
     pq.write_table(pa.Table.from_pylist(tables, TABLES), run / "tables.parquet")
     rows = [{"child": c, "parent": p, "relation": "contained"} for c, p in edges]
     pq.write_table(pa.Table.from_pylist(rows, EDGES), run / "edges.parquet")
+    pq.write_table(STAGES.empty_table(), run / "stages.parquet")
     return str(run)
 
 
@@ -236,7 +237,8 @@ def test_tables_move_and_come_back(run: str, lake: Path, tmp_path: Path) -> None
     assert set(contents(lake)) == {"copy.parquet"}
     moved = contents(tmp_path / "run" / "trash")
     assert moved == {name: before[name] for name in done["moved"]}
-    assert apply_plan(run)["moved"] == done["moved"]
+    again = apply_plan(run)
+    assert (again["moved"], again["before"]) == ([], done["moved"])
     assert restore(run, ["some.parquet"])["restored"] == ["some.parquet"]
     assert set(contents(lake)) == {"copy.parquet", "some.parquet"}
     assert restore(run)["kept"] == []
@@ -321,6 +323,127 @@ def test_a_trash_in_the_lake_is_refused(run: str, lake: Path) -> None:
         apply_plan(run, str(lake / "trash"))
 
 
+@pytest.mark.parametrize("inside", ["trash", "deep/trash"])
+def test_a_trash_in_the_lake_by_another_name_is_refused(
+    inside: str, run: str, lake: Path, tmp_path: Path
+) -> None:
+    plan_lake(run)
+    (lake / inside).mkdir()
+    (tmp_path / "elsewhere").symlink_to(lake / inside)
+    with pytest.raises(ConfigError, match="lies in the lake"):
+        apply_plan(run, str(tmp_path / "elsewhere" / "x"))
+
+
+@pytest.mark.parametrize("extra", ["notes.json", "_backup/old.parquet", "_x/README"])
+def test_a_folder_that_holds_more_than_its_table_stays(
+    extra: str, tmp_path: Path, table: pa.Table
+) -> None:
+    lake = tmp_path / "lake"
+    pq.write_to_dataset(table, str(lake / "parts"), partition_cols=["year"])
+    pq.write_table(table, lake / "whole.parquet")
+    run = scanned(str(lake), tmp_path / "run", [("parts", "whole.parquet")], CHEAP)
+    plan_lake(run)
+    other = lake / "parts" / extra
+    other.parent.mkdir(exist_ok=True)
+    pq.write_table(table.slice(7), other)
+    done = apply_plan(run)
+    assert done["moved"] == []
+    assert extra in done["kept"][0]["reason"]
+    found = plan_lake(run)
+    assert deleted(found) == {}
+    assert extra in reason(found, "parts")
+
+
+def test_a_delta_table_with_a_history_stays(tmp_path: Path, table: pa.Table) -> None:
+    deltalake = pytest.importorskip("deltalake")
+    lake = tmp_path / "lake"
+    deltalake.write_deltalake(str(lake / "once"), table)
+    deltalake.write_deltalake(str(lake / "twice"), table.slice(5))
+    deltalake.write_deltalake(str(lake / "twice"), table, mode="overwrite")
+    pq.write_table(table, lake / "whole.parquet")
+    edges = [(name, "whole.parquet") for name in ("once", "twice")]
+    found = plan_lake(scanned(str(lake), tmp_path / "run", edges, CHEAP))
+    assert deleted(found) == {"once": "whole.parquet"}
+    assert "earlier versions" in reason(found, "twice")
+
+
+def test_what_saves_no_bytes_stays(tmp_path: Path, table: pa.Table) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    pq.write_table(table, lake / "a.parquet")
+    (lake / "link.parquet").hardlink_to(lake / "a.parquet")
+    pq.write_table(table, lake / "whole.parquet")
+    # One row in many bytes of positions: the side file is larger than the table.
+    places = [(7 * i) % 200 for i in range(199)]
+    small = pa.table({"v": ["x" * 9] * 199, "tag": [f"{i * i}" for i in places]})
+    pq.write_table(small.select(["v"]), lake / "none.parquet")
+    edges = [
+        *[(a, b) for a in ("a", "link", "whole") for b in ("a", "link", "whole")],
+        ("none", "whole"),
+    ]
+    named = [(f"{a}.parquet", f"{b}.parquet") for a, b in edges if a != b]
+    found = plan_lake(scanned(str(lake), tmp_path / "run", named, CHEAP))
+    assert not {"a.parquet", "link.parquet"} & set(deleted(found))
+    assert all(row["bytes_saved"] >= 0 for row in found["plan"])
+    assert all(row["bytes_saved"] > 0 for row in found["plan"] if row["parent"])
+
+
+def test_a_table_without_rows_is_no_reason_to_delete(
+    tmp_path: Path, table: pa.Table
+) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    pq.write_table(table, lake / "whole.parquet")
+    for name in ("empty", "bare"):
+        pq.write_table(table.slice(0, 0), lake / f"{name}.parquet")
+    names = [f"{name}.parquet" for name in ("empty", "bare", "whole")]
+    edges = [(a, b) for a in names[:2] for b in names if a != b]
+    found = plan_lake(scanned(str(lake), tmp_path / "run", edges, CHEAP))
+    assert deleted(found) == {}
+    assert "no rows" in reason(found, "empty.parquet")
+
+
+OTHER_TYPES = {
+    "dictionary": pa.array(["x", "y", None]).dictionary_encode(),
+    "duration": pa.array([1, 2, None], pa.duration("us")),
+    "half": pa.array([1.0, 0.5, None], pa.float16()),
+    "zone": pa.array([0, 1, None], pa.timestamp("us", "Europe/Paris")),
+    "fixed": pa.array([b"ab", b"cd", None], pa.binary(2)),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_TYPES)
+def test_a_table_that_comes_back_in_other_types_stays(
+    kind: str, tmp_path: Path
+) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    whole = pa.table({"id": [1, 2, 3], "c": OTHER_TYPES[kind], "d": ["a"] * 3})
+    pq.write_table(whole, lake / "whole.parquet")
+    pq.write_table(whole.select(["id", "c"]), lake / "some.parquet")
+    pq.write_table(whole.select(["id", "d"]), lake / "plain.parquet")
+    edges = [(f"{name}.parquet", "whole.parquet") for name in ("some", "plain")]
+    run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
+    found = plan_lake(run)
+    assert deleted(found) == {"plain.parquet": "whole.parquet"}
+    assert "equal by value" in reason(found, "some.parquet")
+    found = plan_lake(run, ["plan.types=relaxed"])
+    if kind != "duration":
+        assert set(deleted(found)) == {"plain.parquet", "some.parquet"}
+        assert apply_plan(run)["moved"] == ["plain.parquet", "some.parquet"]
+
+
+def test_bits_count_unless_values_will_do(tmp_path: Path) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    pq.write_table(pa.table({"x": [0.0, 1.0], "y": [1, 2]}), lake / "whole.parquet")
+    pq.write_table(pa.table({"x": [-0.0, 1.0]}), lake / "minus.parquet")
+    edges = [("minus.parquet", "whole.parquet")]
+    run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
+    assert deleted(plan_lake(run)) == {}
+    assert set(deleted(plan_lake(run, ["plan.types=relaxed"]))) == {"minus.parquet"}
+
+
 def test_a_lake_behind_a_url(tmp_path: Path, table: pa.Table) -> None:
     fs, root = fsspec.filesystem("memory"), f"memory://{uuid.uuid4().hex}"
     for name, content in {"part": table.slice(40, 40), "whole": table}.items():
@@ -385,7 +508,8 @@ def test_a_killed_apply_is_completed_or_undone(
     there, gone = contents(lake), contents(tmp_path / "run" / "trash")
     assert {**there, **gone} == before
     assert not set(there) & set(gone)
-    assert len(apply_plan(run)["moved"]) == 4
+    done = apply_plan(run)
+    assert len({*done["moved"], *done["before"]}) == 4
     assert set(contents(lake)) == {"copy.parquet"}
     restore(run)
     assert contents(lake) == before

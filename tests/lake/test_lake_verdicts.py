@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import bz2
 import json
 import lzma
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from winnow import api
 from winnow.config.recipes import load_lake
+from winnow.lake.plan import plan_lake
 
 Relations = dict[tuple[str, str], str]
 #: Reading cheap, keeping dear: whatever may go goes.
@@ -129,7 +132,7 @@ def test_a_null_struct_is_no_struct_of_nulls(folder: Path) -> None:
                 found = relations[f"{one}.pq", f"{other}.pq"]
                 assert (found == "contained") == (other == "both"), (one, other)
     assert relations["both.pq", "both.jsonl"] == "duplicate"
-    plan = api.plan(str(folder.parent / "run"))
+    plan = plan_lake(str(folder.parent / "run"))
     gone = {row["table"] for row in plan["plan"] if row["action"] == "delete"}
     assert {"null.pq", "nulls.pq", "inner.pq"} <= gone
 
@@ -146,7 +149,7 @@ def test_columns_without_a_name_are_compared(folder: Path) -> None:
         relations["other.csv", "frame.csv"],
         relations["frame.csv", "slice.csv"],
     )
-    plan = api.plan(str(folder.parent / "run"))
+    plan = plan_lake(str(folder.parent / "run"))
     assert [r["table"] for r in plan["plan"] if r["action"] == "delete"] == [
         "slice.csv"
     ]
@@ -197,3 +200,52 @@ def test_headers_that_say_a_name_twice_number_it(folder: Path) -> None:
     relations, reasons = scan(folder)
     assert reasons == {}
     assert relations["twice.csv", "named.csv"] == "duplicate"
+
+
+def test_an_encrypted_column_is_a_reason_and_no_end_of_the_process(
+    folder: Path,
+) -> None:
+    encryption = pytest.importorskip("pyarrow.parquet.encryption")
+
+    class Client(encryption.KmsClient):
+        def __init__(self, _: Any) -> None:
+            encryption.KmsClient.__init__(self)
+
+        def wrap_key(self, key: bytes, _: str) -> str:
+            return base64.b64encode(key).decode()
+
+        def unwrap_key(self, key: str, _: str) -> bytes:
+            return base64.b64decode(key)
+
+    table = pa.table({"id": [1, 2], "secret": ["a", "b"]})
+    properties = encryption.CryptoFactory(Client).file_encryption_properties(
+        encryption.KmsConnectionConfig(),
+        encryption.EncryptionConfiguration(
+            footer_key="f", column_keys={"c": ["secret"]}, plaintext_footer=True
+        ),
+    )
+    path = folder / "secret.parquet"
+    with pq.ParquetWriter(path, table.schema, encryption_properties=properties) as out:
+        out.write_table(table)
+    pq.write_table(table, folder / "open.parquet")
+    pq.write_table(table.slice(1), folder / "slice.parquet")
+    relations, reasons = scan(folder)
+    assert list(reasons) == ["secret.parquet"]
+    assert "encrypted" in reasons["secret.parquet"]
+    assert relations["slice.parquet", "open.parquet"] == "contained"
+
+
+@pytest.mark.shared
+def test_the_files_that_other_readers_are_tested_with_stop_no_scan(
+    shared: Path, folder: Path
+) -> None:
+    files = shared / "data" / "outside" / "parquet-testing"
+    if not files.is_dir():
+        pytest.skip("no parquet-testing")
+    for number, path in enumerate(sorted(files.rglob("*.parquet*"))):
+        if path.is_file():
+            name = path.name.replace(".encrypted", "")
+            shutil.copy(path, folder / f"{number:03d}-{name.split('.')[0]}.parquet")
+    _, reasons = scan(folder, "partial.read_all=true")
+    assert sum("encrypt" in reason for reason in reasons.values()) >= 5
+    assert len(reasons) < 40

@@ -115,6 +115,9 @@ class PlanConfig(_Frozen):
     max_latency_of: dict[str, Annotated[float, Field(ge=0)]] = {}
     #: Bytes per second that a rebuild reads and writes, in MB.
     rebuild_mb_per_s: Annotated[float, Field(gt=0)] = 50.0
+    #: `strict`: a rebuild gives a table back in its own types and bits; `relaxed`:
+    #: equal values in another type will do (a dictionary as text, 1.0 for 1).
+    types: Literal["strict", "relaxed"] = "strict"
     #: Globs over table names that are never deleted.
     protected: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
 

@@ -5,18 +5,26 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.core.errors import ConfigError, RunError, did_you_mean
 from winnow.core.run_folder import RunFolder
-from winnow.lake.compare.rebuild import Rebuild
+from winnow.lake.compare.rebuild import Rebuild, files_of
 from winnow.lake.compare.replayed import difference
 from winnow.lake.files.catalogue import fingerprint
-from winnow.lake.files.reader import UnreadableTable
 from winnow.lake.files.trash import Trash
+from winnow.lake.files.words import in_words
 from winnow.lake.kernels.tables import Table
-from winnow.lake.run import LakeRun, open_run, read_plan, run_config, trash_of
+from winnow.lake.run import (
+    LakeRun,
+    is_strict,
+    open_run,
+    read_plan,
+    run_config,
+    trash_of,
+)
+from winnow.lake.safety import Safety
 
 _TRASH = "trash"
 
@@ -48,9 +56,10 @@ def dry_run(run: str, trash: str | None = None) -> list[dict[str, Any]]:
 def apply_plan(run: str, trash: str | None = None) -> dict[str, Any]:
     """Move the tables that the plan deletes to the trash, each checked just before.
 
-    A table moves only if neither it nor its parent changed since the scan, and if its
-    rebuild query, run once more, gives its rows back. Returns `moved` and, with
-    reasons, `kept`. What an earlier call was cut off in is completed first. Raises what
+    A table moves only if neither it nor its parent changed since the scan, if nothing
+    else lies in its place, and if its rebuild query, run once more, gives its rows
+    back. Returns what this call `moved` (what an earlier one was cut off in is
+    completed first), what was moved `before`, and, with reasons, `kept`. Raises what
     `dry_run` does, and RunError if another process writes the run.
     """
     folder = RunFolder(run)
@@ -59,19 +68,30 @@ def apply_plan(run: str, trash: str | None = None) -> dict[str, Any]:
     deletions = _deletions(folder)
     with folder.locked():
         away = trash_of(folder, config)
-        moved = [m.table for m in away.moves().values() if away.finish(m)]
+        before = [m.table for m in away.moves().values() if m.state == "moved"]
+        moved = [
+            m.table
+            for m in away.moves().values()
+            if m.table not in before and away.finish(m)
+        ]
         planned = {row["table"] for row in deletions}
-        applier = _Applier(open_run(run), away, root, planned)
+        applier = _Applier(open_run(run), away, root, planned, is_strict(folder))
         kept = []
         for row in deletions:
-            if row["table"] in moved:
+            if row["table"] in moved or row["table"] in before:
                 continue
             why = applier.apply(row)
             if why is None:
                 moved.append(row["table"])
             else:
                 kept.append({"table": row["table"], "reason": why})
-    return {"run": run, "trash": root, "moved": sorted(moved), "kept": kept}
+    return {
+        "run": run,
+        "trash": root,
+        "moved": sorted(moved),
+        "before": sorted(before),
+        "kept": kept,
+    }
 
 
 def restore(run: str, tables: Sequence[str] = ()) -> dict[str, Any]:
@@ -107,6 +127,13 @@ class _Applier:
     trash: Trash
     root: str
     planned: set[str]
+    #: Whether the plan promised a table's own types and bits.
+    strict: bool
+    safety: Safety = field(init=False)
+
+    def __post_init__(self) -> None:
+        tables = self.run.tables
+        self.safety = Safety(files_of(tables), tables.reader.tables)
 
     def apply(self, row: Mapping[str, Any]) -> str | None:
         """Move a table, or return why it stays."""
@@ -116,14 +143,15 @@ class _Applier:
             return why
         rebuild = self._rebuild(row)
         try:
-            why = difference(
+            why = self.safety.objection(self.run.table(child)) or difference(
                 self.run.tables,
                 self.run.number[child],
                 self.run.number[parent],
                 rebuild,
+                self.strict,
             )
-        except UnreadableTable as error:
-            why = str(error)
+        except Exception as error:  # whatever it is: the other tables can move
+            why = in_words(error)
         # What was compared must be what moves, and what stays.
         why = why or self._changed_meanwhile(child) or self._changed_meanwhile(parent)
         if why is not None:
@@ -181,11 +209,16 @@ def _deletions(folder: RunFolder) -> list[dict[str, Any]]:
 
 
 def _trash_root(folder: RunFolder, lake: str, trash: str | None) -> str:
-    """Return the trash's place; raises ConfigError if a scan would find it again."""
+    """Return the trash's place; raises ConfigError if a scan would find it again.
+
+    Links are followed: a trash inside the lake by another name is inside it.
+    """
     root = trash or os.path.abspath(folder.file(_TRASH))
     if "://" not in root:
         root = os.path.abspath(os.path.expanduser(root))
-        inside = "://" not in lake and _is_below(root, os.path.abspath(lake))
+        inside = "://" not in lake and _is_below(
+            os.path.realpath(root), os.path.realpath(lake)
+        )
     else:
         inside = _is_below(root, lake)
     if inside:

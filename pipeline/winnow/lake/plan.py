@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
-from winnow.core.errors import WinnowError
 from winnow.core.run_folder import remove, replace
-from winnow.lake.compare.rebuild import Rebuild, describe
+from winnow.lake.compare.rebuild import Rebuild, describe, files_of
 from winnow.lake.compare.replayed import difference
+from winnow.lake.files.words import in_words
 from winnow.lake.kernels.facility_location import (
     Plan,
     Retained,
@@ -30,7 +30,8 @@ from winnow.lake.kernels.facility_location import (
     retain,
 )
 from winnow.lake.kernels.tables import PLAN
-from winnow.lake.run import LakeRun, open_run
+from winnow.lake.run import PLAN_SETTINGS, LakeRun, open_run
+from winnow.lake.safety import Safety
 
 _GB = 1e9
 _MB = 1e6
@@ -104,6 +105,13 @@ class _Planner:
         ends = np.array(
             [(place[v], place[u]) for v, u in self.edges], np.int64
         ).reshape(-1, 2)
+        files = files_of(self.run.tables)
+        self.safety = Safety(files, self.run.tables.reader.tables)
+        for child in sorted({child for child, _ in self.edges}):
+            why = self._objection(child)
+            if why is not None:
+                self.kept[child] = why
+                self.edges = {k: e for k, e in self.edges.items() if k[0] != child}
         self.groups = duplicate_groups(len(self.names), ends[:, 0], ends[:, 1])
         self.protected = self._protected()
         for child, parent in list(self.edges):
@@ -150,6 +158,12 @@ class _Planner:
         )
         return _Edge(child, parent, read, self.run.table(child).bytes)
 
+    def _objection(self, name: str) -> str | None:
+        try:
+            return self.safety.objection(self.run.table(name))
+        except Exception as error:
+            return f"its files cannot be looked at ({in_words(error)})"
+
     def _protected(self) -> dict[str, str]:
         """Return why tables must stay, by name."""
         stays = _globs(self.run.config.plan.protected)
@@ -178,13 +192,24 @@ class _Planner:
         place = self.run.side_file(edge.child, edge.parent)
         try:
             edge.rebuild = describe(tables, child, parent, place)
-            why = difference(tables, child, parent, edge.rebuild)
-        except (WinnowError, ValueError, OSError, pa.ArrowException) as error:
-            why = " ".join(str(error).split())[:300]
+            why = difference(tables, child, parent, edge.rebuild, self._strict)
+        except Exception as error:  # whatever it is: the other tables are planned
+            why = in_words(error)
+        if why is None and self._saved(edge) <= 0:
+            why = "its side file would be larger than the table"
         if why is not None:
             self._drop(edge, why)
         else:
             self._drop_if_slow(edge)
+
+    @property
+    def _strict(self) -> bool:
+        return self.run.config.plan.types == "strict"
+
+    def _saved(self, edge: _Edge) -> int:
+        """Return how many bytes less there are once the table is gone."""
+        beside = edge.rebuild.side_bytes if edge.rebuild else 0
+        return self.safety.saved_bytes(self.run.table(edge.child)) - beside
 
     def _problem(self) -> Plan:
         place = {name: number for number, name in enumerate(self.names)}
@@ -229,7 +254,7 @@ class _Planner:
             "action": "delete",
             "parent": edge.parent,
             "bytes": edge.write,
-            "bytes_saved": edge.write - edge.rebuild.side_bytes,
+            "bytes_saved": self._saved(edge),
             "keep_cost": keep,
             "rebuild_cost": rebuild,
             "cost_saved": keep - rebuild,
@@ -287,7 +312,7 @@ def _globs(patterns: Iterable[str]) -> re.Pattern[str]:
 
 def _write(run: LakeRun, rows: Sequence[Mapping[str, Any]]) -> None:
     prices = run.config.plan.model_dump_json().encode()
-    schema = PLAN.with_metadata({b"winnow.plan": prices})
+    schema = PLAN.with_metadata({PLAN_SETTINGS: prices})
     beside = run.folder.file("plan.parquet.tmp")
     pq.write_table(pa.Table.from_pylist(list(rows), schema), beside)
     replace(beside, run.folder.file("plan.parquet"))

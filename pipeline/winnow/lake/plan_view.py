@@ -47,7 +47,9 @@ def tell_moved(found: Mapping[str, Any], done: str) -> str:
     lines += [f"left  {kept['table']}: {kept['reason']}" for kept in found["kept"]]
     where = f" to {found['trash']}" if "trash" in found else ""
     tables = "1 table" if len(found[done]) == 1 else f"{len(found[done]):,} tables"
-    lines.append(f"{tables} {done}{where}, {len(found['kept']):,} left")
+    before = len(found.get("before", ()))
+    earlier = f", {before:,} moved before" if before else ""
+    lines.append(f"{tables} {done}{where}, {len(found['kept']):,} left{earlier}")
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from winnow.lake.files.trash import Trash
 from winnow.lake.kernels.schema_graph import matching_names
 from winnow.lake.kernels.tables import Table
 
+#: Where `plan.parquet` says by which prices and promises it was made.
+PLAN_SETTINGS = b"winnow.plan"
 _CONTAINED = ("duplicate", "contained")
 
 
@@ -169,6 +172,13 @@ def read_plan(folder: RunFolder) -> list[dict[str, Any]]:
         )
     rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return rows
+
+
+def is_strict(folder: RunFolder) -> bool:
+    """Whether a run's plan was made for a table's own types and bits."""
+    stored = pq.read_schema(folder.file("plan.parquet")).metadata or {}
+    settings = json.loads(stored.get(PLAN_SETTINGS, b"{}"))
+    return bool(settings.get("types", "strict") == "strict")
 
 
 def _read(folder: RunFolder, name: str) -> pa.Table:

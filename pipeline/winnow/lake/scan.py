@@ -160,6 +160,7 @@ class _Scan:
         meter = self._started("partial", len(findings.refuted()))
         suggested, near, read = stages.partial()
         self._finished("partial", (suggested, near), read, meter)
+        stages.consistent()
         meter = self._started("witness", len(findings.refuted()))
         pairs, read = add_witnesses(stages)
         self._finished("witness", (pairs, pairs), read, meter)
@@ -233,10 +234,19 @@ def _reasons(stages: Stages) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
+def _readable(table: Table, failed: bool, read: bool) -> bool | None:
+    """Whether a table can be read: None while only its footers were."""
+    if table.reason is not None or failed:
+        return False
+    whole = read or not table.parts or all(part.dialect for part in table.parts)
+    return True if whole else None
+
+
 def _tables(
     tables: Sequence[Table], reasons: dict[str, str], stages: Stages
 ) -> pa.Table:
     unreadable = set(stages.sketches.unreadable)
+    read = stages.sketches.tables
     rows = [
         {
             "table": table.name,
@@ -252,7 +262,7 @@ def _tables(
             "writer": table.writer,
             "modified": datetime.fromtimestamp(table.modified, UTC),
             "fingerprint": table.fingerprint,
-            "readable": table.reason is None and number not in unreadable,
+            "readable": _readable(table, number in unreadable, number in read),
             "reason": reasons.get(table.name),
         }
         for number, table in enumerate(tables)

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from winnow.config.lake import LakeConfig
 from winnow.core.engine import Engine
+from winnow.core.errors import RunError
 from winnow.lake.compare import partial, sketches
 from winnow.lake.compare.content import content_reads, verify_edges
 from winnow.lake.compare.findings import Findings
@@ -26,6 +27,8 @@ from winnow.lake.compare.sample import sample_edges, sample_reads
 from winnow.lake.compare.sketched import Refuted, Sketches
 from winnow.lake.compare.verdicts import Verdicts
 from winnow.lake.compare.witness import bound_witness
+from winnow.lake.consistency import contradicted
+from winnow.lake.files.words import in_words
 from winnow.lake.kernels.min_max import refute, refuting_keys
 from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges
 from winnow.lake.kernels.table_sketch import Sizes
@@ -60,6 +63,8 @@ class Stages:
     #: Likewise for pairs whose rows were compared: (pair, position).
     missing_rows: list[tuple[int, int]] = field(default_factory=list)
     _schema: SchemaEdges = field(init=False)
+    #: Pairs that could not be compared just now, with the reason.
+    _failed: dict[int, str] = field(default_factory=dict)
 
     @property
     def bag(self) -> bool:
@@ -115,6 +120,7 @@ class Stages:
         """Look the rows that the sketches keep up in the parents; return bytes read."""
         at = self.findings.open()
         found, read = self._counted("sample", at, self._sampled)
+        at, found = self._sound(at, found, "sample")
         self._settle_exact(at[found.exact], found.take(found.exact))
         lost = ~found.exact & ~found.contained(self.bag)
         some = found.take(lost)
@@ -130,7 +136,7 @@ class Stages:
         """Compare all rows of the pairs that are left; return the bytes read."""
         at = self.findings.open()
         found, read = self._counted("content", at, self._verified)
-        self._settle_exact(at, found)
+        self._settle_exact(*self._sound(at, found, "content"))
         return read
 
     def partial(self) -> tuple[int, int, int]:
@@ -146,13 +152,15 @@ class Stages:
             self.tables, self.sketches, self._edges(at), self.config.partial
         )
         at = at[chosen]
+        suggested = len(at)
         found, read = self._counted("partial", at, self._measured)
+        at, found = self._sound(at, found, "partial")
         share = found.containment(self.bag)
         near = found.exact & (share >= self.config.partial.min_containment)
         self.findings.count_partial(at[near], share[near])
         positions = found.witness(self.bag)[near].tolist()
         self.missing_rows += zip(at[near].tolist(), positions, strict=True)
-        return len(at), int(near.sum()), read
+        return suggested, int(near.sum()), read
 
     def _edges(self, at: Ints) -> Edges:
         return self.findings.edges.take(at)
@@ -247,7 +255,7 @@ class Stages:
         known, verdicts = self.pair_memory.counted(what, edges)
         rest, read = np.flatnonzero(~known), 0
         if len(rest):
-            for places, found, stored in count(edges.take(rest)):
+            for places, found, stored in self._fenced(at[rest], count):
                 self.engine.clear()
                 some = rest[places]
                 self.pair_memory.remember_counts(what, edges.take(some), found)
@@ -255,6 +263,61 @@ class Stages:
                     column[some] = values
                 read += stored
         return verdicts, read
+
+    def _fenced(
+        self,
+        pairs: Ints,
+        count: Callable[[Edges], Iterator[tuple[Ints, Verdicts, int]]],
+    ) -> Iterator[tuple[Ints, Verdicts, int]]:
+        """Count pairs so that no table costs the others: what fails is halved.
+
+        A pair that fails by itself is noted in `_failed`, with the reason.
+        """
+        waiting = [np.arange(len(pairs))]
+        while waiting:
+            some = waiting.pop()
+            left = some
+            try:
+                for places, verdicts, stored in count(self._edges(pairs[some])):
+                    left = np.setdiff1d(left, some[places])
+                    yield some[places], verdicts, stored
+            except Exception as error:
+                self.engine.clear()
+                if len(left) == 1:
+                    self._failed[int(pairs[left[0]])] = in_words(error)
+                else:
+                    waiting += [half for half in np.array_split(left, 2) if len(half)]
+
+    def _sound(self, at: Ints, found: Verdicts, stage: str) -> tuple[Ints, Verdicts]:
+        """Settle the pairs that failed as incomparable; return the others."""
+        failed, self._failed = self._failed, {}
+        if not failed:
+            return at, found
+        pairs = np.array([*failed], np.int64)
+        self.findings.cannot_compare(pairs, stage, [*failed.values()])
+        sound = ~np.isin(at, pairs)
+        return at[sound], found.take(sound)
+
+    def consistent(self) -> int:
+        """Let rows decide where verdicts contradict each other; return bytes read.
+
+        Raises RunError if a contradiction is left: nothing of the scan can be trusted.
+        """
+        at = contradicted(self.findings)
+        if not len(at):
+            return 0
+        self.findings.reopen(at)
+        counted, read = self._counted("content", at, self._verified)
+        self._settle_exact(*self._sound(at, counted, "content"))
+        left = contradicted(self.findings)
+        if len(left):
+            tables = self.tables.reader.tables
+            child, parent = (tables[int(side[0])].name for side in self._edges(left))
+            raise RunError(
+                f"{child} is not in {parent}, although other verdicts of the scan say"
+                " so; please report it, and scan into a new folder"
+            )
+        return read
 
     def _sampled(self, edges: Edges) -> Iterator[tuple[Ints, Verdicts, int]]:
         found = sample_edges(self.engine, self.tables, self.sketches, edges)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from winnow.core.errors import WinnowError
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import Edges
 from winnow.lake.compare.rebuild import query_by_side_file, query_of
@@ -18,6 +17,8 @@ from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.compare.witness import row_witnesses, value_witnesses
 from winnow.lake.run import side_file
 from winnow.lake.stages import Stages
+
+_log = logging.getLogger(__name__)
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,13 +57,18 @@ def _add(stages: Stages, what: str, places: Mapping[int, _Place]) -> int:
         positions = np.array([places[int(at[i])][1] for i in some])
         read += _read(stages, child, column, positions)
         unique, back = np.unique(positions, return_inverse=True)
-        found = (
-            row_witnesses(stages.tables, child, unique)
-            if column is None
-            else value_witnesses(stages.tables, child, column, unique)
-        )
-        for i, place in zip(some, back.tolist(), strict=True):
-            texts[i] = found[place]
+        try:
+            rows = (
+                row_witnesses(stages.tables, child, unique)
+                if column is None
+                else value_witnesses(stages.tables, child, column, unique)
+            )
+        except Exception:
+            # A verdict without its witness is a verdict; the scan goes on.
+            _log.warning("no witness of %s", child, exc_info=True)
+            continue
+        for i, number in zip(some, back.tolist(), strict=True):
+            texts[i] = rows[number]
     learned = [texts[i] for i in new.tolist()]
     stages.pair_memory.remember_texts(what, edges.take(new), learned)
     stages.findings.tell(at, "witness", texts)
@@ -133,6 +139,6 @@ def _query(
         if hashes is not None:
             return query_of(hashes, child, parent, place)
         return query_by_side_file(stages.tables, child, parent, os.fspath(place))
-    except (WinnowError, ValueError, OSError, pa.ArrowException):
+    except Exception:
         # SQL has no notation for a value, or no way to read a file: there is no query.
         return None

@@ -188,7 +188,7 @@ def _planned(view: LakeView, name: str) -> dict[str, Any] | None:
 
 def _why_no_edge(view: LakeView, child: dict[str, Any], parent: dict[str, Any]) -> str:
     for table in (child, parent):
-        if not table["readable"]:
+        if table["readable"] is False:
             return f"{table['table']} cannot be read: {table['reason']}"
     if child["table"] == parent["table"]:
         return "a table is not compared with itself"
@@ -229,7 +229,7 @@ def tell(story: dict[str, Any]) -> str:
 
 def _tell_table(story: dict[str, Any]) -> str:
     table, plan = story["table"], story["plan"]
-    if not table["readable"]:
+    if table["readable"] is False:
         return f"{table['table']}: cannot be read: {table['reason']}"
     lines = [f"{table['table']}: {table['rows']:,} rows, {table['bytes']:,} bytes"]
     if table["reason"]:

@@ -72,6 +72,13 @@ class Findings:
         self.incomparable[at] = True
         self._texts["reason"][at] = reasons
 
+    def reopen(self, at: Ints) -> None:
+        """Take back what was found of pairs; rows will decide."""
+        self._stage[at] = self._refuted_by[at] = _OPEN
+        self.containment[at] = np.nan
+        for texts in self._texts.values():
+            texts[at] = None
+
     def confirm(self, at: Ints, reasons: Sequence[str]) -> None:
         """Settle pairs as contained: every row was compared."""
         self._stage[at] = STAGES.index("content")

@@ -2,43 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from winnow.lake.compare.hashed_tables import HashedTables
 from winnow.lake.compare.rebuild import Rebuild, files_of, leaf_batches
+from winnow.lake.files.exact_types import bits
 from winnow.lake.files.replay import Replay, ReplayError
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.row_hash import hash_batch
+from winnow.lake.kernels.tables import Family
 
 _NOTHING = Hashes(np.empty(0, np.uint64), np.empty(0, np.uint64))
 
 
 def difference(
-    tables: HashedTables, child: int, parent: int, rebuild: Rebuild
+    tables: HashedTables,
+    child: int,
+    parent: int,
+    rebuild: Rebuild,
+    strict: bool = False,
 ) -> str | None:
     """Run the query; return how its rows differ from the child's, None if equal.
 
-    Compared are all columns, ignored ones too, by value, in the order of the rows.
-    Raises UnreadableTable if the child cannot be read.
+    Compared are all columns, ignored ones too, by value, in the order of the rows; as
+    `strict` also the types and the bits, see `exact_types`. Raises UnreadableTable if
+    the child cannot be read.
     """
     table = tables.reader.tables[child]
     families = [column.family for column in table.columns]
     replay = Replay(files_of(tables))
     found = replay.batches(
-        rebuild.sql, table, tables.reader.tables[parent], rebuild.side_file
+        rebuild.sql, table, tables.reader.tables[parent], rebuild.side_file, strict
     )
-    rebuilt = (hash_batch(batch, families) for batch in found)
+    hashed = _hash_bits if strict else hash_batch
+    rebuilt = (hashed(batch, families) for batch in found)
     stored = (
-        hash_batch(batch, families)
-        for batch in leaf_batches(tables, child, presence=True)
+        hashed(batch, families) for batch in leaf_batches(tables, child, presence=True)
     )
     try:
         row = _first_difference(stored, rebuilt)
     except ReplayError as error:
         return f"the rebuild query fails: {error}"
     return None if row is None else f"the rebuild query gives another row {row:,}"
+
+
+def _hash_bits(batch: pa.RecordBatch, families: Sequence[Family]) -> Hashes:
+    """Hash rows so that −0.0 is not 0.0, and one NaN not another."""
+    columns = [bits(column) for column in batch.columns]
+    names = batch.schema.names
+    return hash_batch(pa.RecordBatch.from_arrays(columns, names=names), families)
 
 
 def _first_difference(

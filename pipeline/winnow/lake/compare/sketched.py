@@ -113,6 +113,11 @@ class Sketches:
         )
 
     @property
+    def tables(self) -> set[int]:
+        """Tables of which anything is sketched: their rows could be read."""
+        return {table for table, _ in self._place}
+
+    @property
     def whole(self) -> list[int]:
         """Tables whose rows are sketched as a whole."""
         return [table for table, column in self._place if column is None]

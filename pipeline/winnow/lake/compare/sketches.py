@@ -22,7 +22,7 @@ from winnow.lake.compare.hashed_tables import (
 )
 from winnow.lake.compare.sketched import SKETCHES, Sketches, as_table, as_unreadable
 from winnow.lake.files.footers import vouches_for_text
-from winnow.lake.files.reader import UnreadableTable
+from winnow.lake.files.words import in_words
 from winnow.lake.kernels.table_sketch import Sizes, Sketch, TableSketcher
 from winnow.lake.kernels.tables import ColumnStatistics, Family
 
@@ -208,13 +208,14 @@ def sketch_batches(
     found: list[tuple[int, Sketch]] = []
     for table, tasks in by_table(batches):
         item = wanted[table]
-        sketcher = _sketcher(item, sizes)
         try:
+            sketcher = _sketcher(item, sizes)
             for task in tasks:
                 for block in tables.blocks(task, item.columns):
                     sketcher.add(block.first, block.batch, block.families)
-        except UnreadableTable as error:
-            yield from as_unreadable(table, error.reason).to_batches()
+        except Exception as error:  # whatever it is: one table never costs the others
+            reason = getattr(error, "reason", None) or in_words(error)
+            yield from as_unreadable(table, str(reason)).to_batches()
         else:
             found += ((table, sketch) for sketch in sketcher.sketches())
         if len(found) >= _TOGETHER:

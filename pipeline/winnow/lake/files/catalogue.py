@@ -25,6 +25,7 @@ from winnow.lake.files.folders import Candidate, candidates, data_files, single
 from winnow.lake.files.footers import Footer, read_footer
 from winnow.lake.files.hive import partition_values
 from winnow.lake.files.parts import Constants, StoredPart, columns_of, statistics_of
+from winnow.lake.files.words import in_words
 from winnow.lake.kernels.tables import ColumnStatistics, Part, Table
 
 #: A table and the statistics of its leaf columns by name.
@@ -38,14 +39,6 @@ _VERSION = 1
 #: each other's Python, while the disk reads some files ahead without any.
 _LOCAL_THREADS, _REMOTE_THREADS, _AHEAD = 2, 16, 16
 _TEXTS = {"csv", "jsonl"}
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    pa.ArrowException,
-    *text_tables.ERRORS,
-)
 
 
 @dataclass(frozen=True)
@@ -189,10 +182,10 @@ class _Survey:
                 writer=next((p.footer.writer for p in stored), None),
             )
             return [(table, statistics_of(stored, columns))]
-        except _UNREADABLE as error:
+        except Exception as error:  # whatever it is: one table never costs the others
             if found.supposed and len(found.files) > 1:
                 return [t for e in found.files for t in self._opened(single(e))]
-            return [self._unread(found, _in_words(error))]
+            return [self._unread(found, in_words(error))]
 
     def _text(self, found: Candidate) -> Surveyed:
         (entry,) = found.files
@@ -254,8 +247,8 @@ class _Survey:
     def _footer(self, entry: Entry) -> Footer:
         try:
             return read_footer(self._files, entry.path)
-        except _UNREADABLE as error:
-            raise ValueError(f"{entry.name}: {_in_words(error)}") from error
+        except Exception as error:
+            raise ValueError(f"{entry.name}: {in_words(error)}") from error
 
     def _location(self, found: Candidate) -> str:
         if found.folder is None:
@@ -294,7 +287,3 @@ def _fingerprint(kind: str, files: Iterable[tuple[str, Entry]]) -> str:
 def _globs(patterns: Sequence[str]) -> re.Pattern[str]:
     # No pattern matches nothing, the empty name not either.
     return re.compile("|".join(map(glob_translate, patterns)) or r"(?!)")
-
-
-def _in_words(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or repr(error)

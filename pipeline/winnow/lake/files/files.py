@@ -22,6 +22,8 @@ from winnow.core.operating_system import read_ahead
 _FOOTER_BYTES = 1 << 16
 #: What makes a URL, or several chained ones, of a path.
 _URL = re.compile("://|::")
+#: Nonce and tag of AES GCM.
+_SIGNATURE = 28
 _DISK = LocalFileSystem()
 
 
@@ -74,6 +76,7 @@ class Files:
                 pa.OSFile(inner) as source,
                 pq.ParquetFile(source, page_checksum_verification=True) as file,
             ):
+                _refuse_encrypted(source, file)
                 yield file
             return
         with (
@@ -82,6 +85,7 @@ class Files:
                 source, pre_buffer=True, page_checksum_verification=True
             ) as file,
         ):
+            _refuse_encrypted(source, file)
             yield file
 
     def expect(self, entry: Entry) -> None:
@@ -106,6 +110,18 @@ class Files:
                 f"{root}: there is no such file or folder; set input.path to the lake"
             )
         return sorted(entries, key=lambda entry: entry.name)
+
+
+def _refuse_encrypted(source: Any, file: pq.ParquetFile) -> None:
+    """Raise ValueError for a signed footer, of a file with encrypted columns.
+
+    To ask for such a column's metadata would end the whole process. A signature of 28
+    bytes stands behind what the footer says.
+    """
+    source.seek(-8, os.SEEK_END)
+    length = int.from_bytes(source.read(4), "little")
+    if length - file.metadata.serialized_size == _SIGNATURE:
+        raise ValueError("its columns are encrypted; Winnow has no keys")
 
 
 def _local(root: str) -> list[Entry]:

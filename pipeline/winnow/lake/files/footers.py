@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Context, Decimal
@@ -44,18 +45,24 @@ class _Writer:
     low_bytes: int = -1
     high_bytes: int = -1
     float16: bool = False
+    #: Orders bytes (texts, decimals as bytes), unsigned numbers and NaN as Parquet now
+    #: says; old writers compared bytes and unsigned numbers as signed ones.
+    ordered: bool = False
 
 
 _NEVER_CUT = 1 << 62
 # A cut falls between two characters, so it may leave up to three bytes less.
 _WRITERS = (
-    ("parquet-cpp", _Writer(True, _NEVER_CUT, _NEVER_CUT, float16=True)),
-    ("polars", _Writer(True, low_bytes=60, float16=True)),
-    ("duckdb", _Writer(True, low_bytes=252)),
-    ("parquet-mr", _Writer(True)),
-    ("parquet-rs", _Writer(True)),
+    ("parquet-cpp-arrow", _Writer(True, _NEVER_CUT, _NEVER_CUT, True, ordered=True)),
+    ("polars", _Writer(True, low_bytes=60, float16=True, ordered=True)),
+    ("duckdb", _Writer(True, low_bytes=252, ordered=True)),
+    ("parquet-rs", _Writer(True, ordered=True)),
+    ("parquet-cpp", _Writer(True)),
 )
 _UNKNOWN_WRITER = _Writer()
+_JAVA = re.compile(r"parquet-mr (?:compatible )?version (\d+)\.(\d+)")
+#: The first version in Java that orders bytes and unsigned numbers rightly.
+_JAVA_ORDERS = (1, 10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +142,8 @@ def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
         raise ValueError("its Arrow schema does not fit its columns")
     writer = _writer(metadata.created_by)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    if any(group.num_columns != metadata.num_columns for group in groups):
+        raise ValueError("a row group of it lacks columns")
     column_bytes, statistics = {}, {}
     for column, (first, width) in zip(columns, places, strict=True):
         chunks = [[g.column(first + i) for i in range(width)] for g in groups]
@@ -179,6 +188,10 @@ def _places(columns: tuple[Column, ...]) -> list[tuple[int, int]]:
 
 def _writer(created_by: str | None) -> _Writer:
     name = (created_by or "").lower()
+    java = _JAVA.match(name)
+    if java:
+        version = int(java[1]), int(java[2])
+        return _Writer(True, ordered=version >= _JAVA_ORDERS)
     known = (writer for prefix, writer in _WRITERS if name.startswith(prefix))
     return next(known, _UNKNOWN_WRITER)
 
@@ -233,7 +246,9 @@ def _value_of(
     """Return what turns a raw bound into a value of the column's family, or None."""
     kind, physical = value_type(column.type), leaf.physical_type
     logical = _logical(leaf.logical_type.to_json())
-    if physical == "INT96" or logical.get("Type") in {"Interval", "Unknown"}:
+    disordered = not writer.ordered and _needs_order(kind, physical)
+    odd = physical == "INT96" or logical.get("Type") in {"Interval", "Unknown"}
+    if odd or disordered:
         return _unknown
     if column.family is Family.NUMBER:
         return _number(kind, physical, writer)
@@ -246,6 +261,15 @@ def _value_of(
     if column.family is Family.DURATION:
         return partial(operator.mul, _NANOSECONDS[kind.unit])
     return _as_stated
+
+
+def _needs_order(kind: pa.DataType, physical: str) -> bool:
+    """Whether writers have ordered such values wrongly."""
+    return bool(
+        physical in ("BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
+        or pa.types.is_unsigned_integer(kind)
+        or pa.types.is_floating(kind)
+    )
 
 
 def _number(

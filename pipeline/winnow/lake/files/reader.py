@@ -15,6 +15,7 @@ from winnow.core.errors import InputError
 from winnow.lake.files import text_tables
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened
+from winnow.lake.files.words import in_words
 from winnow.lake.kernels.families import family, value_type
 from winnow.lake.kernels.tables import Family, Part, Table
 
@@ -260,6 +261,9 @@ def _naming(table: str) -> Iterator[None]:
     """Say of which table the rows cannot be read, whatever library says so."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, *text_tables.ERRORS) as error:
-        reason = str(error).strip().partition("\n")[0][:200]
+    except (UnreadableTable, KeyError, IndexError):
+        raise
+    except Exception as error:
+        # Whatever it is: one table never costs the others.
+        reason = in_words(error)
         raise UnreadableTable(table, f"its rows cannot be read ({reason})") from error

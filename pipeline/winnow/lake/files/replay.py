@@ -10,9 +10,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow.lake.files.exact_types import same_type
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened, leaf_columns
 from winnow.lake.files.text_files import UNNAMED
+from winnow.lake.files.words import in_words
 from winnow.lake.kernels.families import family, is_wrapped, value_type, within
 from winnow.lake.kernels.tables import Column, Family, Table
 from winnow.pages.closed_sql import closed_connection
@@ -31,13 +33,18 @@ class Replay:
     files: Files
 
     def batches(
-        self, sql: str, child: Table, parent: Table, side_file: str | None = None
+        self,
+        sql: str,
+        child: Table,
+        parent: Table,
+        side_file: str | None = None,
+        strict: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """Yield the query's rows as the child's leaf columns, in the child's types.
 
         Raises ReplayError if the query is no single SELECT, reads anything but the
         parent and the side file, fails, or gives other columns or types that do not
-        hold the same values.
+        hold the same values; as `strict` types other than the child's.
         """
         opened = [part.path for part in parent.parts]
         if side_file is not None:
@@ -52,12 +59,13 @@ class Replay:
                 names = [n if n != UNNAMED else "" for n in reader.schema.names]
                 schema = pa.schema(list(zip(names, reader.schema.types, strict=True)))
                 _require_columns(leaf_columns(schema), child.columns)
+                if strict:
+                    _require_types(leaf_columns(schema), child.columns)
                 for named in reader:
                     batch = named.rename_columns(names)
                     yield _as_stored(batch, child.columns)
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise ReplayError(reason) from error
+            raise ReplayError(in_words(error)) from error
 
     def _closed(self, paths: Sequence[str], spill: str) -> duckdb.DuckDBPyConnection:
         """Return a connection that opens these paths only, and sorts in `spill`."""
@@ -81,6 +89,15 @@ def _require_columns(found: Sequence[Column], wanted: Sequence[Column]) -> None:
             f"it gives the columns {', '.join(c.name for c in found)} "
             f"instead of {', '.join(c.name for c in wanted)}"
         )
+
+
+def _require_types(found: Sequence[Column], wanted: Sequence[Column]) -> None:
+    for given, own in zip(found, wanted, strict=True):
+        if own.family is not Family.NULL and not same_type(given.type, own.type):
+            raise ReplayError(
+                f"it gives {own.name!r} equal by value, but as {given.type} instead of "
+                f"{own.type}; plan.types=relaxed takes that"
+            )
 
 
 def _as_stored(batch: pa.RecordBatch, columns: Sequence[Column]) -> pa.RecordBatch:

@@ -240,6 +240,7 @@ TABLES = pa.schema(
         ("writer", pa.string()),
         ("modified", pa.timestamp("us", "UTC")),
         ("fingerprint", pa.string()),
+        # Null where only footers were read: the rows may be broken.
         ("readable", pa.bool_()),
         # Why it cannot be read, or what of it can only be read in part.
         ("reason", pa.string()),

@@ -1,0 +1,46 @@
+"""No contradiction leaves a scan: what its verdicts imply of each other is checked.
+
+Footers can lie (old writers ordered decimals wrongly), and a verdict from one would
+then contradict others that come from rows. Where containments imply another (A in B, B
+in C) and the scan refuted it, or all of a child was counted in its parent, the rows
+decide.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from winnow.lake.compare.findings import Findings
+
+Ints = npt.NDArray[np.int64]
+
+
+def contradicted(findings: Findings) -> Ints:
+    """Return the pairs that were refuted although other verdicts imply them.
+
+    Implied is A in C by A in B and B in C, and whatever was counted whole.
+    """
+    refuted = findings.refuted()
+    whole = refuted[findings.containment[refuted] >= 1]
+    held = np.flatnonzero(findings.contained)
+    if not len(held) or not len(refuted):
+        return whole
+    edges = findings.edges
+    tables = int(max(edges.child.max(), edges.parent.max())) + 1
+    child, parent = edges.child[held], edges.parent[held]
+    ones = np.ones(len(held), np.int8)
+    graph = sp.csr_array((ones, (child, parent)), shape=(tables, tables))
+    # Duplicates are one node: a lake of copies would have very many paths.
+    count, node = connected_components(graph, directed=True, connection="strong")
+    small = sp.csr_array(
+        (np.ones(len(held), np.int64), (node[child], node[parent])), (count, count)
+    )
+    small.data[:] = 1
+    reached = (small @ small + small + sp.eye_array(count, dtype=np.int64)).tocsr()
+    ends = node[edges.child[refuted]], node[edges.parent[refuted]]
+    implied = np.asarray(reached[ends]).ravel() > 0
+    found: Ints = np.union1d(whole, refuted[implied])
+    return found
