@@ -19,6 +19,7 @@ from winnow.config.run import parse
 from winnow.core import extras
 from winnow.core.extras import EXTRAS, MissingExtraError, require
 from winnow.flows.image_text import ordered_steps, require_models
+from winnow.handles.rows import ArrowRows
 
 from tests.hidden import Answer, answers_without
 
@@ -214,6 +215,21 @@ def test_vectors_that_are_there_need_no_model(
     require_models(config, [step for step in planned if step.kind != "embed"])
     with pytest.raises(MissingExtraError, match=r"embed by model .*\[images\]"):
         require_models(config, planned)
+
+
+@pytest.mark.parametrize("package", ["pandas", "datasets", "torch"])
+def test_what_no_extra_brings_is_named_by_itself(
+    monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    without(monkeypatch, package)
+    with pytest.raises(MissingExtraError, match=f": pip install {package}$"):
+        extras.require_package(package, "this")
+
+
+def test_rows_without_pandas_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    without(monkeypatch, "pandas")
+    with pytest.raises(MissingExtraError, match=r"ArrowRows\.pandas needs pandas"):
+        ArrowRows.of(pa.table({"uid": ["a"]})).pandas()
 
 
 def test_what_is_installed_is_not_asked_for() -> None:

@@ -22,7 +22,7 @@ EXTRAS = {
 
 
 class MissingExtraError(ConfigError):
-    """A package that an extra of the install would have brought is not there."""
+    """A package is not there, which an extra or the user would have brought."""
 
 
 def require(extra: str, what: str) -> None:
@@ -36,6 +36,18 @@ def require(extra: str, what: str) -> None:
     missing = [name for name in EXTRAS[extra] if not _is_installed(name)]
     if missing:
         raise MissingExtraError(_told(extra, what, missing))
+
+
+def require_package(name: str, what: str) -> None:
+    """Raise MissingExtraError unless a package is installed.
+
+    name: as it is imported and installed: "datasets".
+    what: what needs it, as the message begins: "Run.to_hf".
+    """
+    if not _is_installed(name):
+        raise MissingExtraError(
+            f"{what} needs {name}, not installed here: pip install {name}"
+        )
 
 
 def explained(error: ModuleNotFoundError) -> MissingExtraError | None:

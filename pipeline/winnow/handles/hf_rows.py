@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from winnow.core.errors import ConfigError
+from winnow.core.extras import require_package
 from winnow.reports.database import RunDatabase
 from winnow.reports.export.kept_rows import KeptRows, Wanted
 from winnow.reports.export.tables import hf_tables
@@ -23,12 +23,11 @@ _FOLDERS: list[tempfile.TemporaryDirectory[str]] = []
 def as_dataset(run: Path, *, scores: bool) -> datasets.Dataset:
     """Return a run's kept rows, written batch by batch to a file that is mapped.
 
-    Raises ConfigError if `datasets` is not installed, and what KeptRows raises.
+    Raises MissingExtraError if `datasets` is not installed, and what KeptRows raises.
     """
-    try:
-        import datasets
-    except ImportError as error:
-        raise ConfigError("datasets is not installed: pip install datasets") from error
+    require_package("datasets", "Run.to_hf")
+    import datasets
+
     folder = tempfile.TemporaryDirectory(prefix="winnow-hf-")
     file = Path(folder.name) / "kept.arrow"
     with RunDatabase(run) as database:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, did_you_mean
+from winnow.core.extras import require_package
 from winnow.handles import markup
 from winnow.reports.rows_out import write_table
 
@@ -104,12 +105,11 @@ class ArrowRows:
     def pandas(self) -> pd.DataFrame:
         """Return all rows as a pandas DataFrame.
 
-        Raises ConfigError if pandas is not installed.
+        Raises MissingExtraError if pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise ConfigError("pandas is not installed: pip install pandas") from error
+        require_package("pandas", "ArrowRows.pandas")
+        import pandas as pd
+
         frame: pd.DataFrame = self.arrow().to_pandas()
         assert isinstance(frame, pd.DataFrame)
         return frame

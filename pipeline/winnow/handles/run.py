@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, RunError
+from winnow.core.extras import require_package
 from winnow.core.run_folder import is_scan
 from winnow.handles import markup
 from winnow.handles.engine import make_engine
@@ -180,8 +181,8 @@ class Run(RunTables):
         scores: add `winnow_STEP` for each step that scored or clustered.
 
         The rows lie in a temporary file that is mapped into memory and goes with the
-        process. Raises ConfigError if `datasets` is not installed, and what `export`
-        raises.
+        process. Raises MissingExtraError if `datasets` is not installed, and what
+        `export` raises.
 
         >>> run.to_hf().num_rows == len(run.kept(()))
         True
@@ -200,12 +201,14 @@ class Run(RunTables):
 
         Each row is a dictionary. Workers share the rows among them, and so do the
         processes of a distributed training; rows come in the order of the input, one
-        that was drawn several times that often. Raises what `kept` raises.
+        that was drawn several times that often. Raises MissingExtraError if torch is
+        not installed, and what `kept` raises.
 
         >>> first = next(iter(run.to_torch(["text"])))
         >>> sorted(first)
         ['text', 'uid']
         """
+        require_package("torch", "Run.to_torch")
         from winnow.handles.torch_rows import KeptDataset
 
         return KeptDataset(self.path, columns, decode=decode)
