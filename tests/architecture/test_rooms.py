@@ -47,6 +47,13 @@ def test_nothing_is_called_by_a_name_that_means_anything():
     assert found == []
 
 
+def test_folders_of_tests_are_rooms_or_stand_above_them():
+    across = {"architecture", "docker", "docs", "end_to_end", "extensions", "golden"}
+    across |= {"impostor", "notebooks", "parity", "__pycache__"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir()}
+    assert folders - across <= {room.name for room in ROOMS}
+
+
 def test_every_step_has_one_name_everywhere():
     from winnow.config.registry import STEPS, step_of
     from winnow.core.extensions import load_part
