@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from winnow.core.errors import ConfigError, InputError
-from winnow.flows.near_index import Columns, add, ask, build
+from winnow.flows.near_index import NamedColumns, add, ask, build
 from winnow.indexes.near_index import NearIndex
 
 Winnow = Callable[..., Any]
@@ -211,7 +211,7 @@ def test_sets_of_a_list_column_many_bands_of_two_rows(
     table = pa.table({"vertex": list(range(160)), "friends": friends})
     pool = write_shards(tmp_path / "p", table)
     settings = {"unit": "element", "num_perm": 1000, "bands": 500, "rows": 2}
-    columns = Columns(uid="vertex", text="friends")
+    columns = NamedColumns(uid="vertex", text="friends")
     build(str(pool), tmp_path / "i", columns=columns, settings=settings)
     sets = [set(row) for row in friends]
     missed = total = 0
@@ -330,5 +330,5 @@ def test_an_index_is_not_built_over_something_else(pool: Path, tmp_path: Path):
     with pytest.raises(ConfigError, match="holds no index"):
         ask(tmp_path, text="x")
     with pytest.raises(InputError, match="titel"):
-        build(str(pool), tmp_path / "i", columns=Columns(text="titel"))
+        build(str(pool), tmp_path / "i", columns=NamedColumns(text="titel"))
     assert not (tmp_path / "i").exists()

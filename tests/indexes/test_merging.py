@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 import pytest
-from winnow.indexes.merging import Limits, Size, groups_to_pack, tail_to_merge
+from winnow.indexes.merging import SegmentLimits, Size, groups_to_pack, tail_to_merge
 
-ROOMY = Limits(1_000_000, 2**40)
+ROOMY = SegmentLimits(1_000_000, 2**40)
 
 
-def grown(additions: list[int], limits: Limits) -> tuple[list[Size], int]:
+def grown(additions: list[int], limits: SegmentLimits) -> tuple[list[Size], int]:
     """Return the segments after each addition was followed by a merge, rows written."""
     sizes: list[Size] = []
     written = 0
@@ -35,7 +35,7 @@ def test_small_additions_are_one_segment(count: int):
 def test_segments_and_writes_grow_with_the_logarithm():
     rng = np.random.default_rng(0)
     additions = rng.integers(20_000, 60_000, 300).tolist()
-    sizes, written = grown(additions, Limits(10_000_000, 2**40))
+    sizes, written = grown(additions, SegmentLimits(10_000_000, 2**40))
     rows = sum(additions)
     assert sum(size.rows for size in sizes) == rows
     assert len(sizes) <= 2 + math.log(rows / 65_536, 4)
@@ -43,7 +43,7 @@ def test_segments_and_writes_grow_with_the_logarithm():
 
 
 def test_no_segment_outgrows_the_limits():
-    limits = Limits(1000, 300_000)
+    limits = SegmentLimits(1000, 300_000)
     sizes, _ = grown([70] * 200, limits)
     assert all(size.rows <= 1000 and size.bytes <= 300_000 for size in sizes)
     packed = groups_to_pack(sizes, limits)
@@ -54,5 +54,5 @@ def test_removed_rows_have_a_segment_written_again():
     assert tail_to_merge([Size(75, 1, 25)], ROOMY) == 0
     assert tail_to_merge([Size(76, 1, 24)], ROOMY) == 1
     assert groups_to_pack([Size(99, 1, 1)], ROOMY) == [range(1)]
-    assert groups_to_pack([Size(99, 1), Size(3, 1)], Limits(100, 9)) == []
+    assert groups_to_pack([Size(99, 1), Size(3, 1)], SegmentLimits(100, 9)) == []
     assert groups_to_pack([], ROOMY) == []

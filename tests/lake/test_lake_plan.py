@@ -20,7 +20,7 @@ from winnow.cli.main import main
 from winnow.config.recipes import dump, load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.lake.apply import apply_plan, dry_run, restore
-from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.kernels.tables import EDGES, PLAN, STAGES, TABLES
 from winnow.lake.plan import plan_lake
 
@@ -39,7 +39,8 @@ def scanned(lake: str, run: Path, edges: Edges, settings: Sequence[str] = ()) ->
         dump(load_lake("table_lake", overrides, str(run)))
     )
     tables = [
-        {"table": t.name, "fingerprint": t.fingerprint} for t in discover(Lake(lake))
+        {"table": t.name, "fingerprint": t.fingerprint}
+        for t in discover(LakeSource(lake))
     ]
     pq.write_table(pa.Table.from_pylist(tables, TABLES), run / "tables.parquet")
     rows = [{"child": c, "parent": p, "relation": "contained"} for c, p in edges]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from winnow.algorithms.dedup.banding import Buckets
 from winnow.steps import minhash_buckets
-from winnow.steps.minhash_buckets import Sketches, find_buckets
+from winnow.steps.minhash_buckets import TextSketches, find_buckets
 
 from tests.stretches import StretchedEngine
 
@@ -65,7 +65,9 @@ def test_grouped_where_they_are_as_sorted_on_the_driver(
         folder = tmp_path_factory.mktemp("buckets")
         engine = StretchedEngine(folder, calls, driver_rows=bound)
         frame = engine.from_table(pa.table(columns))
-        found.append(find_buckets(engine, Sketches(frame, bands, position, present)))
+        found.append(
+            find_buckets(engine, TextSketches(frame, bands, position, present))
+        )
     assert sets_of(found[0]) == sets_of(found[1])
 
 
@@ -81,7 +83,7 @@ def test_more_memberships_than_one_driver_holds_are_refused(
     )
     for bound in (10, 9):
         engine = StretchedEngine(tmp_path_factory.mktemp("b"), 2, driver_rows=bound)
-        sketches = Sketches(
+        sketches = TextSketches(
             engine.from_table(table), 1, np.arange(10), np.ones(10, np.bool_)
         )
         with pytest.raises(Exception, match="more than 9 memberships"):

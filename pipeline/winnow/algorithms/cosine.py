@@ -28,7 +28,7 @@ _BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class VectorRows:
     """Some rows, ready for products: m vectors of `dim` numbers.
 
     exact: (m, dim) float32 or float64, the given numbers; unit: (m, dim) float32, of
@@ -42,11 +42,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.squares)
 
-    def __getitem__(self, part: slice) -> Rows:
-        return Rows(self.exact[part], self.unit[part], self.squares[part])
+    def __getitem__(self, part: slice) -> VectorRows:
+        return VectorRows(self.exact[part], self.unit[part], self.squares[part])
 
 
-def prepare(vectors: Vectors) -> Rows:
+def prepare(vectors: Vectors) -> VectorRows:
     """Return `vectors`, (m, dim) of any float type and norms above 0, ready for use.
 
     Raises ValueError that names the first row which is zero or not finite.
@@ -76,7 +76,7 @@ def cosines(left: Vectors, right: Vectors) -> Floats:
     return values
 
 
-def pairwise(left: Rows, right: Rows) -> Floats:
+def pairwise(left: VectorRows, right: VectorRows) -> Floats:
     """Return `cosines` of rows that are prepared."""
     values = np.empty(len(left))
     _pairwise(left.exact, left.squares, right.exact, right.squares, values)
@@ -91,13 +91,15 @@ class Best:
     may be passed over.
     """
 
-    def __init__(self, rows: Rows, floor: float = -np.inf) -> None:
+    def __init__(self, rows: VectorRows, floor: float = -np.inf) -> None:
         self.rows = rows
         self.cosine: Floats = np.full(len(rows), -np.inf)
         self.ids: Ids = np.full(len(rows), -1, np.int64)
         self._approximate = np.full(len(rows), floor, np.float32)
 
-    def see(self, candidates: Rows, ids: Ids, first: Ids, scratch: Singles) -> None:
+    def see(
+        self, candidates: VectorRows, ids: Ids, first: Ids, scratch: Singles
+    ) -> None:
         """Show c candidates, whose ids are `ids`, to the rows from `first[c]` on.
 
         `scratch` is overwritten and holds at least m·c numbers.
@@ -118,12 +120,12 @@ def products_into(scratch: Singles, left: Singles, right: Singles) -> Singles:
     return np.matmul(left, right.T, out=out)
 
 
-def _converted(vectors: Vectors) -> Rows:
+def _converted(vectors: Vectors) -> VectorRows:
     exact = _widened(vectors)
     unit = np.empty(exact.shape, np.float32)
     squares = np.empty(len(exact))
     _normalise(exact, unit, squares)
-    return Rows(exact, unit, squares)
+    return VectorRows(exact, unit, squares)
 
 
 def _widened(vectors: Vectors) -> Vectors:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from winnow.app.row_index import Column, RowIndex
+from winnow.app.row_index import IndexedColumn, RowIndex
 from winnow.core.errors import QueryError, did_you_mean
 
 #: Operations on any column, and how a page calls them.
@@ -38,7 +38,7 @@ Fields = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Condition:
+class ColumnFilter:
     """`column operation value`, as the address gives it."""
 
     column: str
@@ -47,12 +47,12 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedPage:
     """One page of rows: which rows, in which order, after or before which row."""
 
     caption: str = ""
     simple: tuple[tuple[str, str], ...] = ()
-    conditions: tuple[Condition, ...] = ()
+    conditions: tuple[ColumnFilter, ...] = ()
     marked: str = ""
     #: Words for the model to look for, or the row whose likes are wanted.
     like: str = ""
@@ -91,7 +91,7 @@ class Asked:
         return urlencode([(k, v) for k, v in plain if v or k in in_condition])
 
 
-def asked(fields: Fields, index: RowIndex) -> Asked:
+def asked(fields: Fields, index: RowIndex) -> AskedPage:
     """Read an address; raises QueryError for what does not exist or is no value."""
     single = {key: value for key, value in fields if value}
     for value in (value for _, value in fields):
@@ -105,7 +105,7 @@ def asked(fields: Fields, index: RowIndex) -> Asked:
     if sort not in known:
         raise QueryError(f"no column '{sort}' to sort by; {did_you_mean(sort, known)}")
     direction = _one_of(single.get("dir", ""), ("asc", "desc"), "direction")
-    return Asked(
+    return AskedPage(
         caption=single.get("q", ""),
         simple=tuple((key, single[key]) for key in SIMPLE if key in single),
         conditions=_conditions(fields, index),
@@ -120,7 +120,7 @@ def asked(fields: Fields, index: RowIndex) -> Asked:
     )
 
 
-def _conditions(fields: Fields, index: RowIndex) -> tuple[Condition, ...]:
+def _conditions(fields: Fields, index: RowIndex) -> tuple[ColumnFilter, ...]:
     """Read what is asked of single columns; fields that are left blank ask nothing."""
     columns, operations, values = (
         [value for key, value in fields if key == name] for name in ("col", "op", "val")
@@ -131,7 +131,7 @@ def _conditions(fields: Fields, index: RowIndex) -> tuple[Condition, ...]:
     for column, operation, value in zip(columns, operations, values, strict=True):
         if not column or (not value and operation not in ("empty", "filled")):
             continue
-        one = Condition(column, _one_of(operation, OPERATIONS, "operation"), value)
+        one = ColumnFilter(column, _one_of(operation, OPERATIONS, "operation"), value)
         condition_sql(one, index)
         found.append(one)
     if len(found) > _CONDITIONS:
@@ -155,7 +155,7 @@ def _number_of(single: dict[str, str], key: str) -> int | None:
 
 
 @dataclass
-class Where:
+class FilterSql:
     """Conditions in SQL, with the values of their question marks in order."""
 
     parts: list[str] = field(default_factory=list)
@@ -172,9 +172,9 @@ class Where:
         return f"WHERE {' AND '.join(self.parts)}" if self.parts else ""
 
 
-def where_of(wanted: Asked, index: RowIndex) -> Where:
+def where_of(wanted: AskedPage, index: RowIndex) -> FilterSql:
     """Return the conditions of an address but for marks and place."""
-    where = Where()
+    where = FilterSql()
     if wanted.caption:
         if index.column("caption") is None:
             raise QueryError("this run's input has no captions to search")
@@ -187,7 +187,7 @@ def where_of(wanted: Asked, index: RowIndex) -> Where:
     return where
 
 
-def condition_sql(condition: Condition, index: RowIndex) -> tuple[str, list[Any]]:
+def condition_sql(condition: ColumnFilter, index: RowIndex) -> tuple[str, list[Any]]:
     """Return a condition in SQL and its values; QueryError if it makes no sense."""
     column = index.column(condition.column)
     if column is None:
@@ -210,7 +210,7 @@ def condition_sql(condition: Condition, index: RowIndex) -> tuple[str, list[Any]
     return f"{name} {_COMPARED[operation]} ?", [value]
 
 
-def _value(column: Column, text: str) -> Any:
+def _value(column: IndexedColumn, text: str) -> Any:
     """Return a value of a column's kind."""
     try:
         return _READ[column.kind](text.strip() if column.kind != "text" else text)

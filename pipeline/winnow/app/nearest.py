@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.app.rows import Rows
+from winnow.app.rows import IndexedRows
 from winnow.core.errors import QueryError, WinnowError
 from winnow.core.run_folder import Marker, RunFolder
 from winnow.core.sql_text import literal
@@ -57,7 +57,7 @@ class Nearest:
 
     def __init__(
         self,
-        rows: Rows,
+        rows: IndexedRows,
         files: list[Path],
         embed: Callable[[str], Vector],
         why_no_text: str = "",

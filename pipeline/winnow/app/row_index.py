@@ -50,7 +50,7 @@ _FATE = {
 
 
 @dataclass(frozen=True)
-class Column:
+class IndexedColumn:
     """A column of the index that pages may show, filter and sort by."""
 
     name: str
@@ -71,10 +71,10 @@ class RowIndex:
     """The finished index: its file and its columns."""
 
     file: Path
-    columns: tuple[Column, ...]
+    columns: tuple[IndexedColumn, ...]
     rows: int
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str) -> IndexedColumn | None:
         """Return a column by its name."""
         return next((c for c in self.columns if c.name == name), None)
 
@@ -131,7 +131,7 @@ def _opened(file: Path) -> RowIndex:
     with duckdb.connect(file, read_only=True) as connection:
         (text,) = connection.execute("SELECT text FROM about").fetchone() or ("[]",)
         (rows,) = connection.execute("SELECT count(*) FROM rows").fetchone() or (0,)
-    return RowIndex(file, tuple(Column(**c) for c in json.loads(text)), rows)
+    return RowIndex(file, tuple(IndexedColumn(**c) for c in json.loads(text)), rows)
 
 
 def _write(database: RunDatabase, file: Path) -> None:
@@ -171,9 +171,9 @@ def _numbered(
         start += len(batch)
 
 
-def _select(database: RunDatabase) -> tuple[str, list[Column]]:
+def _select(database: RunDatabase) -> tuple[str, list[IndexedColumn]]:
     """Return the SELECT of the index, and what its columns mean."""
-    parts = _Parts()
+    parts = _AddedColumns()
     _scores(database, parts)
     _clusters(database, parts)
     _input(database, parts)
@@ -200,17 +200,17 @@ LEFT JOIN (FROM fates WHERE step IS DISTINCT FROM 'index') f USING (uid)
     return sql, [*_own_columns(), *parts.columns]
 
 
-class _Parts:
+class _AddedColumns:
     """Columns that the index takes from the run's other views."""
 
     def __init__(self) -> None:
-        self.columns: list[Column] = []
+        self.columns: list[IndexedColumn] = []
         self.values: list[str] = []
         self.joins: list[str] = []
         #: How far each step's score is from its threshold.
         self.margins: list[str] = []
 
-    def add(self, column: Column, sql: str) -> None:
+    def add(self, column: IndexedColumn, sql: str) -> None:
         self.columns.append(column)
         self.values.append(sql)
 
@@ -224,21 +224,22 @@ class _Parts:
             )
 
 
-def _own_columns() -> list[Column]:
+def _own_columns() -> list[IndexedColumn]:
     kinds = {"row": "whole", "score": "number", "threshold": "number"}
     kinds["severity"] = "number"
     roles = dict.fromkeys(("score", "threshold", "severity"), "score")
     plain = [
-        Column(n, label, kinds.get(n, "text"), "row") for n, label in _PLAIN.items()
+        IndexedColumn(n, label, kinds.get(n, "text"), "row")
+        for n, label in _PLAIN.items()
     ]
     fate = [
-        Column(n, label, kinds.get(n, "text"), roles.get(n, "fate"))
+        IndexedColumn(n, label, kinds.get(n, "text"), roles.get(n, "fate"))
         for n, label in _FATE.items()
     ]
     return [*plain, *fate]
 
 
-def _scores(database: RunDatabase, parts: _Parts) -> None:
+def _scores(database: RunDatabase, parts: _AddedColumns) -> None:
     """Take each step's own score of a row, kept or not."""
     scored = database.query(
         "SELECT step FROM ledger GROUP BY step, position HAVING count(score) > 0 "
@@ -249,12 +250,12 @@ def _scores(database: RunDatabase, parts: _Parts) -> None:
         at = f"FILTER (step = {literal(step)})"
         pivot += [f"max(score) {at} AS s{place}", f"max(threshold) {at} AS t{place}"]
         parts.margins.append(_finite(f"s.s{place} - s.t{place}"))
-        column = Column(f"score.{step}", f"score of {step}", "number", "score")
+        column = IndexedColumn(f"score.{step}", f"score of {step}", "number", "score")
         parts.add(column, _number(f"s.s{place}"))
     parts.join("ledger", "s", pivot)
 
 
-def _clusters(database: RunDatabase, parts: _Parts) -> None:
+def _clusters(database: RunDatabase, parts: _AddedColumns) -> None:
     found = database.query("SELECT step FROM members GROUP BY step ORDER BY step")
     pivot: list[str] = []
     for place, step in enumerate(found["step"].to_pylist()):
@@ -263,15 +264,15 @@ def _clusters(database: RunDatabase, parts: _Parts) -> None:
             f"max(cluster_id) {at} AS c{place}",
             f"max(distance) {at} AS d{place}",
         ]
-        ids = Column(f"cluster.{step}", f"cluster in {step}", "whole", "cluster")
+        ids = IndexedColumn(f"cluster.{step}", f"cluster in {step}", "whole", "cluster")
         parts.add(ids, f"c.c{place}")
         label = f"distance from its centroid in {step}"
-        away = Column(f"distance.{step}", label, "number", "score")
+        away = IndexedColumn(f"distance.{step}", label, "number", "score")
         parts.add(away, _number(f"c.d{place}"))
     parts.join("members", "c", pivot)
 
 
-def _input(database: RunDatabase, parts: _Parts) -> None:
+def _input(database: RunDatabase, parts: _AddedColumns) -> None:
     """Take the caption and the input's plain columns; images and lists stay there."""
     pool = database.pool
     if pool is None:
@@ -283,7 +284,7 @@ def _input(database: RunDatabase, parts: _Parts) -> None:
         kind = _kind(sql_type)
         column = f"x.{identifier(name)}"
         if name == pool.columns.text and kind == "text":
-            text = Column("caption", "caption", "text", "input")
+            text = IndexedColumn("caption", "caption", "text", "input")
             parts.add(text, f"left({column}, {SEARCHED})")
         elif name != pool.columns.image and kind:
             # Case does not tell columns of an index apart.
@@ -295,7 +296,7 @@ def _input(database: RunDatabase, parts: _Parts) -> None:
                 column = f"left({column}::VARCHAR, {SEARCHED})"
             elif sql_type.startswith("DECIMAL"):
                 column = f"{column}::DOUBLE"
-            parts.add(Column(own, name, kind, "input"), column)
+            parts.add(IndexedColumn(own, name, kind, "input"), column)
 
 
 def _kind(sql_type: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from winnow.app.filters import Asked, Where, where_of
+from winnow.app.filters import AskedPage, FilterSql, where_of
 from winnow.app.row_index import RowIndex
 from winnow.core.errors import QueryError
 from winnow.core.sql_text import identifier, literal
@@ -36,7 +36,7 @@ class Page:
     more_after: bool
 
 
-class Rows:
+class IndexedRows:
     """Questions to a run's index; may be used by several threads."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Rows:
         )
 
     def counts(
-        self, wanted: Asked, marks: Mapping[str, str], similar: str = ""
+        self, wanted: AskedPage, marks: Mapping[str, str], similar: str = ""
     ) -> dict[str, int]:
         """Return how many rows an address asks for, by fate."""
         where = self._where(wanted, marks)
@@ -114,7 +114,7 @@ class Rows:
 
     def page(
         self,
-        wanted: Asked,
+        wanted: AskedPage,
         marks: Mapping[str, str],
         similar: str = "",
         size: int = PAGE,
@@ -144,7 +144,7 @@ class Rows:
         before, after = (more, True) if back else (cursor is not None, more)
         return Page(shown, before, after)
 
-    def _where(self, wanted: Asked, marks: Mapping[str, str]) -> Where:
+    def _where(self, wanted: AskedPage, marks: Mapping[str, str]) -> FilterSql:
         where = where_of(wanted, self.index)
         if wanted.marked:
             uids = [
@@ -158,7 +158,7 @@ class Rows:
         return where
 
     def _beyond(
-        self, where: Where, wanted: Asked, cursor: int, back: bool, similar: str
+        self, where: FilterSql, wanted: AskedPage, cursor: int, back: bool, similar: str
     ) -> None:
         """Ask for the rows behind (or before) the row of the cursor."""
         n_after = "n < ?" if back else "n > ?"
@@ -201,7 +201,7 @@ def _from(similar: str) -> str:
     return f"rows JOIN {similar} USING (n)" if similar else "rows"
 
 
-def _order(wanted: Asked, back: bool) -> str:
+def _order(wanted: AskedPage, back: bool) -> str:
     if wanted.sort == "n":
         return "n DESC" if wanted.descending != back else "n"
     direction = "DESC" if wanted.descending != back else "ASC"

@@ -8,11 +8,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from winnow.app.filters import OPERATIONS, Asked, Condition, Fields, asked
+from winnow.app.filters import OPERATIONS, AskedPage, ColumnFilter, Fields, asked
 from winnow.app.marks import Marks
 from winnow.app.nearest import Nearest, text_model, vector_files
-from winnow.app.row_index import FOLDER, SEARCHED, Column, row_index
-from winnow.app.rows import Page, Row, Rows
+from winnow.app.row_index import FOLDER, SEARCHED, IndexedColumn, row_index
+from winnow.app.rows import IndexedRows, Page, Row
 from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
 from winnow.config.overrides import Action, Override
 from winnow.config.registry import OVERRIDES
@@ -43,7 +43,7 @@ class Site:
             scratch = self._database.scratch
             self.index = row_index(self._database, scratch)
             files = self._vector_files()
-            self.rows = Rows(self.index, [str(file) for file in files])
+            self.rows = IndexedRows(self.index, [str(file) for file in files])
         except BaseException:
             self._database.close()
             raise
@@ -168,10 +168,10 @@ class Site:
             "outside": chain["outside"],
             "gone": [self.card(r, actions) for r in going["rows"]],
             "gone_total": going["total"],
-            "gone_address": Asked(
-                conditions=(Condition("kept_twin", "is", row["uid"]),)
+            "gone_address": AskedPage(
+                conditions=(ColumnFilter("kept_twin", "is", row["uid"]),)
             ).address(),
-            "near_address": Asked(near=n).address(),
+            "near_address": AskedPage(near=n).address(),
             "has_vector": self._has_vector(n),
         }
 
@@ -235,7 +235,7 @@ class Site:
         embed, why_not = text_model(self._view.config, self._vectors_of)
         return Nearest(self.rows, files, embed, why_not)
 
-    def _similar(self, wanted: Asked) -> str:
+    def _similar(self, wanted: AskedPage) -> str:
         if not wanted.by_similarity:
             return ""
         if wanted.like and wanted.near is not None:
@@ -249,7 +249,7 @@ class Site:
     def _has_vector(self, n: int) -> bool:
         return self._nearest is not None and self._nearest.has(n)
 
-    def _beside(self, wanted: Asked, page: Page, side: str) -> str:
+    def _beside(self, wanted: AskedPage, page: Page, side: str) -> str:
         more = page.more_before if side == "before" else page.more_after
         if not more or not page.rows:
             return ""
@@ -278,7 +278,7 @@ class Site:
             except WinnowError as error:
                 return [("explain", str(error))]
 
-    def _facts(self, row: Row) -> list[tuple[Column, Any, str]]:
+    def _facts(self, row: Row) -> list[tuple[IndexedColumn, Any, str]]:
         """Return each column's value, and the address of the rows that share it."""
         hidden = {"caption", "uid", "fate"}
         found = []
@@ -291,10 +291,10 @@ class Site:
                 "reason",
                 "step",
             )
-            same = Condition(column.name, "is", str(value))
+            same = ColumnFilter(column.name, "is", str(value))
             asks = is_link and column.kind in ("text", "whole", "flag")
             fits = asks and len(str(value)) <= 200
-            address = Asked(conditions=(same,)).address() if fits else ""
+            address = AskedPage(conditions=(same,)).address() if fits else ""
             found.append((column, value, address))
         return found
 

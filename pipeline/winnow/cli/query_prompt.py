@@ -124,7 +124,7 @@ def _completer(views: Mapping[str, list[tuple[str, str]]]) -> Completer:
         **dict.fromkeys((".help", ".named", ".quit", ".run", ".views"), "command"),
     }
 
-    class Words(Completer):
+    class SqlWords(Completer):
         def get_completions(self, document: Any, event: Any) -> Iterator[Completion]:
             word = document.get_word_before_cursor(WORD=True)
             word = word[max(map(word.rfind, "(,")) + 1 :]
@@ -137,7 +137,7 @@ def _completer(views: Mapping[str, list[tuple[str, str]]]) -> Completer:
                 if name.lower().startswith(start.lower()):
                     yield Completion(name, -len(start), display_meta=kind)
 
-    return Words()
+    return SqlWords()
 
 
 def _history() -> History:

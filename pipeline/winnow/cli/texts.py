@@ -105,13 +105,13 @@ def _settings_argument(parser: argparse.ArgumentParser) -> None:
 
 def _build(parsed: argparse.Namespace) -> None:
     from winnow.cli.progress import make_progress
-    from winnow.flows.near_index import Columns, build
+    from winnow.flows.near_index import NamedColumns, build
 
     with make_progress(quiet=parsed.json) as progress:
         told = build(
             parsed.source,
             parsed.out,
-            columns=Columns(parsed.uid, parsed.column),
+            columns=NamedColumns(parsed.uid, parsed.column),
             settings=_settings(parsed),
             advance=progress.advanced,
         )
@@ -120,13 +120,13 @@ def _build(parsed: argparse.Namespace) -> None:
 
 def _add(parsed: argparse.Namespace) -> None:
     from winnow.cli.progress import make_progress
-    from winnow.flows.near_index import Columns, add
+    from winnow.flows.near_index import NamedColumns, add
 
     with make_progress(quiet=parsed.json) as progress:
         told = add(
             parsed.index,
             parsed.sources,
-            columns=Columns(parsed.uid, parsed.column),
+            columns=NamedColumns(parsed.uid, parsed.column),
             settings=_settings(parsed),
             same_name=parsed.same_name,
             advance=progress.advanced,

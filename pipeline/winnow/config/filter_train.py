@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     model_validator,
@@ -18,6 +16,7 @@ from pydantic import (
 
 from winnow.config.recipes import load_values
 from winnow.config.run import as_config_error
+from winnow.config.section import Frozen
 from winnow.config.yaml_text import require_finite
 from winnow.core.errors import ConfigError
 
@@ -27,17 +26,11 @@ _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(gt=0)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
-    )
-
-
 def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-class PairColumns(_Frozen):
+class PairColumns(Frozen):
     """Names of a trusted pool's columns."""
 
     uid: str = "uid"
@@ -46,7 +39,7 @@ class PairColumns(_Frozen):
     text: str = "text"
 
 
-class HoldOut(_Frozen):
+class HoldOut(Frozen):
     """Which rows of a pool are kept from the training, to measure on.
 
     Rows that share a caption are held out together.
@@ -57,7 +50,7 @@ class HoldOut(_Frozen):
     uids: str | None = None
 
 
-class PairPool(_Frozen):
+class PairPool(Frozen):
     """A pool of pairs that the user trusts."""
 
     path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
@@ -69,7 +62,7 @@ class PairPool(_Frozen):
     hold_out: HoldOut = HoldOut()
 
 
-class Start(_Frozen):
+class Start(Frozen):
     """Weights that a part of the model starts from."""
 
     #: all, visual, visual.trunk, visual.head, or text.
@@ -80,13 +73,13 @@ class Start(_Frozen):
     pretrained: str | None = None
 
 
-class FilterModel(_Frozen):
+class FilterModel(Frozen):
     """What is trained, and what it starts from."""
 
     #: open_clip architecture, `local-dir:FOLDER`, or a `model_cfg` of open_clip's.
     architecture: str | dict[str, Any] = "ViT-B-32"
     #: open_clip's `preprocess_cfg`; what it leaves out is the architecture's own.
-    preprocessing: dict[str, Any] = {}
+    preprocessing: dict[str, Any] = Field(default_factory=dict)
     #: None: all weights of a `local-dir:`, else random ones; []: random ones.
     start: tuple[Start, ...] | None = None
     #: Parts that keep the weights they start from.
@@ -98,7 +91,7 @@ class FilterModel(_Frozen):
     zero_unseen_tokens: bool = False
 
 
-class Augment(_Frozen):
+class Augment(Frozen):
     """Random changes of training images; a frozen tower sees `views` of them."""
 
     #: Area of a random crop, as a share of the image; 1 to 1: no crop.
@@ -116,7 +109,7 @@ class Augment(_Frozen):
     views: _Positive = 1
 
 
-class Optimise(_Frozen):
+class Optimise(Frozen):
     """The loss and its descent."""
 
     loss: Literal["clip", "siglip"] = "clip"
@@ -145,7 +138,7 @@ class Optimise(_Frozen):
     decode_threads: _Positive = 2
 
 
-class Output(_Frozen):
+class Output(Frozen):
     """Where the filter goes."""
 
     path: str = "filters/winnow"
@@ -154,7 +147,7 @@ class Output(_Frozen):
     precision: Literal["float16", "float32"] = "float16"
 
 
-class FineTune(_Frozen):
+class FineTune(Frozen):
     """A second stage that starts from the best weights of the first."""
 
     data: Annotated[tuple[PairPool, ...], Field(min_length=1)]
@@ -163,7 +156,7 @@ class FineTune(_Frozen):
     freeze: tuple[Literal["visual", "visual.trunk", "text"], ...] = ()
 
 
-class ClassifierConfig(_Frozen):
+class ClassifierConfig(Frozen):
     """A logistic regression on vectors of `model.architecture`."""
 
     vectors: Annotated[tuple[Literal["image", "text"], ...], Field(min_length=1)] = (
@@ -191,7 +184,7 @@ def _check_views(prefix: str, augment: Augment, freeze: tuple[str, ...]) -> None
         )
 
 
-class FilterTrainConfig(_Frozen):
+class FilterTrainConfig(Frozen):
     """A validated recipe of `winnow filter train`."""
 
     flow: Literal["filter_train"] = "filter_train"

@@ -5,26 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from winnow.config.run import EngineConfig, OutputConfig, as_config_error
+from winnow.config.section import Frozen
 from winnow.config.yaml_text import require_finite
 
 _Fraction = Annotated[float, Field(gt=0, le=1)]
 _Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
-    )
-
-
 def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-class LakeInput(_Frozen):
+class LakeInput(Frozen):
     """Where the tables are."""
 
     path: str
@@ -32,14 +27,14 @@ class LakeInput(_Frozen):
     include: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ("**",)
     exclude: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     #: Passed to fsspec (endpoint, keys, …); secrets belong in the environment.
-    storage_options: dict[str, Any] = {}
+    storage_options: dict[str, Any] = Field(default_factory=dict)
     #: Text columns of at most so many stored MB a table are looked through for bytes
     #: that are no UTF-8 even if no pair needs them; those of writers that check it are
     #: not.
     check_text_mb: Annotated[float, Field(ge=0)] = 1.0
 
 
-class CsvConfig(_Frozen):
+class CsvConfig(Frozen):
     """How CSV files are read where that cannot be told from the file itself."""
 
     #: A name that Python knows (`latin-1`, `cp1252`); null: UTF-16 if the file is so
@@ -54,7 +49,7 @@ class CsvConfig(_Frozen):
     comment: Annotated[str, Field(min_length=1, max_length=1)] | None = None
 
 
-class SketchConfig(_Frozen):
+class TableSketchConfig(Frozen):
     """Sizes of the one-sided sketches."""
 
     #: Smallest hashes kept of a column (and of the rows).
@@ -63,7 +58,7 @@ class SketchConfig(_Frozen):
     num_perm: Annotated[int, Field(ge=16)] = 128
 
 
-class ContentConfig(_Frozen):
+class ContentConfig(Frozen):
     """How rows are compared."""
 
     #: Rows of a child that are looked up before it is compared as a whole; a child with
@@ -71,7 +66,7 @@ class ContentConfig(_Frozen):
     sample_rows: Annotated[int, Field(ge=1)] = 1000
 
 
-class PartialConfig(_Frozen):
+class PartialConfig(Frozen):
     """Which tables that are not contained are still worth a number."""
 
     enabled: bool = True
@@ -84,7 +79,7 @@ class PartialConfig(_Frozen):
     read_all: bool = False
 
 
-class RebuildConfig(_Frozen):
+class RebuildConfig(Frozen):
     """How hard a scan looks for the query that gives a contained table back."""
 
     #: Stored MB that a scan reads once more to look for the shortest queries (a pair
@@ -95,7 +90,7 @@ class RebuildConfig(_Frozen):
     search_mb: Annotated[float, Field(ge=0)] = 128.0
 
 
-class PlanConfig(_Frozen):
+class PlanConfig(Frozen):
     """Prices, speeds and promises that the deletion plan weighs.
 
     Money is per period (a month, with the defaults); the storage price is that of
@@ -109,10 +104,12 @@ class PlanConfig(_Frozen):
     write_per_gb: _Price = 0.0005
     #: How often a deleted table is asked for in a period; by table name or glob.
     accesses: Annotated[float, Field(ge=0)] = 0.1
-    accesses_of: dict[str, Annotated[float, Field(ge=0)]] = {}
+    accesses_of: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     #: Longest time a rebuild may take, in seconds; by table name or glob.
     max_latency: Annotated[float, Field(ge=0)] = 3600.0
-    max_latency_of: dict[str, Annotated[float, Field(ge=0)]] = {}
+    max_latency_of: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict
+    )
     #: Bytes per second that a rebuild reads and writes, in MB.
     rebuild_mb_per_s: Annotated[float, Field(gt=0)] = 50.0
     #: `strict`: a rebuild gives a table back in its own types and bits; `relaxed`:
@@ -122,7 +119,7 @@ class PlanConfig(_Frozen):
     protected: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
 
 
-class LakeConfig(_Frozen):
+class LakeConfig(Frozen):
     """A validated recipe of the table flow."""
 
     flow: Literal["table_lake"] = "table_lake"
@@ -135,10 +132,10 @@ class LakeConfig(_Frozen):
     #: `folded`: column names that differ in case only are the same.
     column_names: Literal["exact", "folded"] = "exact"
     #: How CSV files are read, by glob over their names; the first that fits counts.
-    csv: dict[str, CsvConfig] = {}
+    csv: dict[str, CsvConfig] = Field(default_factory=dict)
     #: `set`: a row counts once; `bag`: as often as it occurs.
     semantics: Literal["set", "bag"] = "set"
-    sketch: SketchConfig = SketchConfig()
+    sketch: TableSketchConfig = TableSketchConfig()
     content: ContentConfig = ContentConfig()
     partial: PartialConfig = PartialConfig()
     rebuild: RebuildConfig = RebuildConfig()

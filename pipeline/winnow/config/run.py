@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
 )
 
 from winnow.config.model import ModelConfig
 from winnow.config.registry import has_section, packages_of, sections, step_of
-from winnow.config.section import StepConfig
+from winnow.config.section import Frozen, StepConfig
 from winnow.config.yaml_text import require_finite, shown
 from winnow.core.engine import DRIVER_ROWS
 from winnow.core.errors import ConfigError, did_you_mean
@@ -25,13 +24,7 @@ from winnow.core.extensions import load_part
 _REPEATED = re.compile(r"^(?P<kind>[a-z]+(?:_[a-z]+)*)_(?P<number>[2-9]|[1-9]\d+)$")
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
-    )
-
-
-class Columns(_Frozen):
+class InputColumns(Frozen):
     """Names of the input's columns; a modality without a column is absent."""
 
     #: None: a content hash of the sample.
@@ -44,18 +37,18 @@ def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-class InputConfig(_Frozen):
+class InputConfig(Frozen):
     """Where the pool is and what its columns mean."""
 
     path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
-    columns: Columns = Columns()
+    columns: InputColumns = InputColumns()
     #: A shard that is not a whole Parquet file: an error, or left out and reported.
     on_bad_shard: Literal["error", "skip"] = "error"
     #: Further rows of a uid: quarantined, or an error.
     on_duplicate_uid: Literal["quarantine", "error"] = "quarantine"
 
 
-class EngineConfig(_Frozen):
+class EngineConfig(Frozen):
     """Where the steps run."""
 
     name: Literal["local", "spark"] = "local"
@@ -72,10 +65,10 @@ class EngineConfig(_Frozen):
     #: Folder for scratch files that driver and workers see; null: in the run's own.
     scratch: str | None = None
     #: Settings of Spark itself, for a session that is not there yet.
-    spark: dict[str, str | int | float | bool] = {}
+    spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
 
-class OutputConfig(_Frozen):
+class OutputConfig(Frozen):
     """Where the run goes."""
 
     path: str = "runs/winnow"
@@ -83,7 +76,7 @@ class OutputConfig(_Frozen):
     report: bool = True
 
 
-class RunConfig(_Frozen):
+class RunConfig(Frozen):
     """A validated recipe."""
 
     #: What kind of recipe this is.
@@ -135,7 +128,7 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
     given = {name: raw.pop(name) for name in sections_of}
     _known_keys(raw)
     steps = _instances(raw.get("steps"))
-    sections: dict[str, StepConfig] = {}
+    sections: dict[str, StepConfig] = Field(default_factory=dict)
     for name, values in given.items():
         sections[name] = _section(name, values)
     _all_used(given, steps)
@@ -186,7 +179,7 @@ def _instances(steps: Any) -> tuple[str, ...]:
     """Number repeated steps: the second `cluster` becomes `cluster_2`."""
     if not isinstance(steps, list | tuple) or not steps:
         raise ConfigError("steps: give a list of steps, in order")
-    seen: dict[str, int] = {}
+    seen: dict[str, int] = Field(default_factory=dict)
     names = []
     for step in steps:
         kind = kind_of(str(step))

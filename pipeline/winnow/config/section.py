@@ -11,12 +11,16 @@ Positive = Annotated[int, Field(gt=0)]
 Modality = Literal["image", "text"]
 
 
-class StepConfig(BaseModel):
-    """Base of every section: frozen, and an unknown key is an error."""
+class Frozen(BaseModel):
+    """Base of every part of a recipe: frozen, and an unknown key is an error."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False
     )
+
+
+class StepConfig(Frozen):
+    """Base of every step's section."""
 
 
 class Budget(StepConfig):

@@ -55,7 +55,7 @@ class StepVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DemoVerdict:
     """A run judged: defect classes in the order of the pool's table, steps as run."""
 
     defects: tuple[DefectVerdict, ...]
@@ -77,7 +77,7 @@ def judge(
     decisions: pa.Table,
     *,
     budget_steps: Collection[str] = BUDGET_STEPS,
-) -> Verdict:
+) -> DemoVerdict:
     """Compare what a run decided with what was planted.
 
     `truth` is `make_pool`'s table. `decisions` has the columns uid, step and fate
@@ -103,7 +103,7 @@ def judge(
         for uid, step in fates.items()
         if step is not None and defect_of[uid] is None
     )
-    return Verdict(
+    return DemoVerdict(
         defects=_judge_defects(fates, defect_of, budget_steps),
         steps=steps,
         good=sum(defect is None for defect in defect_of.values()),
@@ -198,7 +198,7 @@ def _judge_defects(
     return tuple(rows)
 
 
-def render(verdict: Verdict) -> str:
+def render(verdict: DemoVerdict) -> str:
     """Return the verdict as two plain text tables and a closing line."""
     defects = [("planted defect", "rows", "caught", "recall", "budget", "left", "by")]
     defects += [

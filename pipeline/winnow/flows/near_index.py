@@ -45,7 +45,7 @@ Advance = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Columns:
+class NamedColumns:
     """Columns of an index's rows; None: what the run says, or `uid` and `text`."""
 
     uid: str | None = None
@@ -56,7 +56,7 @@ def build(
     source: str,
     out: str | os.PathLike[str],
     *,
-    columns: Columns = Columns(),
+    columns: NamedColumns = NamedColumns(),
     settings: Mapping[str, Any] | None = None,
     advance: Advance = lambda done, rows: None,
 ) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def add(
     path: str | os.PathLike[str],
     sources: Sequence[str],
     *,
-    columns: Columns = Columns(),
+    columns: NamedColumns = NamedColumns(),
     settings: Mapping[str, Any] | None = None,
     same_name: Literal["add", "error"] = "add",
     advance: Advance = lambda done, rows: None,
@@ -90,7 +90,7 @@ def add(
     """
     index = NearIndex(path)
     refuse_other_settings(index, settings or {})
-    given = Columns(
+    given = NamedColumns(
         columns.uid or index.columns["uid"], columns.text or index.columns["text"]
     )
     opened = _opened(sources, given, {})
@@ -217,14 +217,14 @@ class _Opened:
     """What an index is built from: a pool, its columns, and what is noted of it."""
 
     pool: Pool
-    columns: Columns
+    columns: NamedColumns
     sketching: Sketching
     sources: tuple[str, ...]
     shards: tuple[str, ...]
 
 
 def _opened(
-    sources: Sequence[str], columns: Columns, settings: Mapping[str, Any]
+    sources: Sequence[str], columns: NamedColumns, settings: Mapping[str, Any]
 ) -> _Opened:
     """Open the sources as one pool, runs replaced by their kept shards."""
     paths: list[str] = []
@@ -264,7 +264,7 @@ def _opened(
     assert isinstance(section, MinhashConfig)
     return _Opened(
         pool,
-        Columns(uid, text),
+        NamedColumns(uid, text),
         sketching(section, section.threshold),
         tuple(os.path.abspath(source) for source in sources),
         tuple(dict.fromkeys(shards)),

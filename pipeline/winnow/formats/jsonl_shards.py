@@ -30,7 +30,7 @@ from winnow.formats.jsonl_fields import (
     parse_object,
     schema_of,
 )
-from winnow.formats.shard_format import Footer, Unreadable
+from winnow.formats.shard_format import ShardFooter, Unreadable
 
 COMPRESSIONS = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 
@@ -45,7 +45,7 @@ class JsonLinesFormat:
 
     name = "JSON Lines"
 
-    def footer(self, path: str) -> Footer:
+    def footer(self, path: str) -> ShardFooter:
         """Return a shard's rows and fields; raises InputError if it is cut short.
 
         The whole file is read once, since only that tells how many lines it has. Of a
@@ -64,7 +64,7 @@ class JsonLinesFormat:
                 f"{path}: cannot be read to its end ({error}); it is probably "
                 "truncated: copy it again, delete it, or set input.on_bad_shard=skip"
             ) from error
-        return Footer(rows, schema_of(sample), "")
+        return ShardFooter(rows, schema_of(sample), "")
 
     def merged(
         self, schema: pa.Schema, first: str, other: pa.Schema, path: str

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
 from winnow.formats.file_access import filesystem, is_local
-from winnow.formats.shard_format import Footer, Unreadable
+from winnow.formats.shard_format import ShardFooter, Unreadable
 
 _BATCH_ROWS = 256
 
@@ -23,11 +23,11 @@ class ParquetFormat:
 
     name = "Parquet"
 
-    def footer(self, path: str) -> Footer:
+    def footer(self, path: str) -> ShardFooter:
         """Return a shard's footer; raises InputError if the file is not whole."""
         with open_shard(path) as file:
             schema, meta = file.schema_arrow, file.metadata
-            return Footer(meta.num_rows, schema, str(meta.serialized_size))
+            return ShardFooter(meta.num_rows, schema, str(meta.serialized_size))
 
     def merged(
         self, schema: pa.Schema, first: str, other: pa.Schema, path: str

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True)
-class Footer:
+class ShardFooter:
     """What is known of a shard before its rows are read."""
 
     rows: int
@@ -46,7 +46,7 @@ class ShardFormat(Protocol):
 
     name: str
 
-    def footer(self, path: str) -> Footer:
+    def footer(self, path: str) -> ShardFooter:
         """Return a shard's footer; raises InputError if the file is not whole."""
 
     def merged(

@@ -21,7 +21,7 @@ from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.jsonl_shards import JsonLinesFormat, suffix_of
 from winnow.formats.parquet_shards import ParquetFormat
-from winnow.formats.shard_format import Footer, ShardFormat
+from winnow.formats.shard_format import ShardFooter, ShardFormat
 
 #: Endings of Parquet files, in any case.
 PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
@@ -223,7 +223,7 @@ def _require_unique(schema: pa.Schema, path: str) -> None:
         )
 
 
-def _shard(footer: Footer, path: str, root: str) -> Shard:
+def _shard(footer: ShardFooter, path: str, root: str) -> Shard:
     fs, inner = filesystem(path)
     info = fs.info(inner)
     changed = str(info.get("mtime") or info.get("ETag") or info.get("LastModified"))

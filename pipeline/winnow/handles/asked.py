@@ -17,7 +17,7 @@ from winnow.pages.database import ViewDatabase
 Database = TypeVar("Database", bound=ViewDatabase)
 
 
-class Asked(Generic[Database]):
+class AskedFolder(Generic[Database]):
     """A folder, opened to be read; its database is opened by the first question."""
 
     def __init__(self, path: Path, connect: Callable[[Path], Database]) -> None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from winnow.core.extras import require_package
 from winnow.reports.database import RunDatabase
-from winnow.reports.export.kept_rows import KeptRows, Wanted
+from winnow.reports.export.kept_rows import KeptRows, RowsWanted
 from winnow.reports.export.tables import hf_tables
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def as_dataset(run: Path, *, scores: bool) -> datasets.Dataset:
     folder = tempfile.TemporaryDirectory(prefix="winnow-hf-")
     file = Path(folder.name) / "kept.arrow"
     with RunDatabase(run) as database:
-        schema, tables = hf_tables(KeptRows(database, Wanted(scores=scores)))
+        schema, tables = hf_tables(KeptRows(database, RowsWanted(scores=scores)))
         with pa.OSFile(str(file), "wb") as out, pa.ipc.new_stream(out, schema) as sink:
             for table in tables:
                 sink.write_table(table.cast(schema))

@@ -13,14 +13,14 @@ import pyarrow as pa
 from winnow.config.settings import as_overrides
 from winnow.core.errors import RunError
 from winnow.handles import markup
-from winnow.handles.asked import Asked
+from winnow.handles.asked import AskedFolder
 from winnow.handles.facts import Facts
 from winnow.handles.rows import ArrowRows
 from winnow.lake.database import LakeDatabase
 from winnow.lake.view import LakeView
 
 
-class Lake(Asked[LakeDatabase]):
+class Lake(AskedFolder[LakeDatabase]):
     """A scan's folder, opened: read it, plan deletions, carry them out.
 
     path: the folder of a scan.

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from winnow.handles.asked import Asked, known_step
+from winnow.handles.asked import AskedFolder, known_step
 from winnow.handles.rows import ArrowRows
 from winnow.reports.database import RunDatabase
-from winnow.reports.export.kept_rows import KeptRows, Wanted
+from winnow.reports.export.kept_rows import KeptRows, RowsWanted
 from winnow.reports.export.selected import schema_of, tables_of
 from winnow.reports.run_view import RunView
 
 
-class RunTables(Asked[RunDatabase]):
+class RunTables(AskedFolder[RunDatabase]):
     """What a run has left, as rows."""
 
     def __init__(self, path: Path) -> None:
@@ -46,7 +46,7 @@ class RunTables(Asked[RunDatabase]):
         >>> run.kept(["text"]).column_names
         ['uid', 'text']
         """
-        return self._samples(Wanted(_names(columns), scores))
+        return self._samples(RowsWanted(_names(columns), scores))
 
     def dropped(self, columns: Sequence[str] | None = None) -> ArrowRows:
         """Return the rows that a step decided against, and which step, and why.
@@ -59,7 +59,7 @@ class RunTables(Asked[RunDatabase]):
         >>> run.dropped(["text"]).column_names
         ['uid', 'step', 'reason', 'score', 'threshold', 'kept_twin', 'text']
         """
-        return self._samples(Wanted(_names(columns), fate="dropped"))
+        return self._samples(RowsWanted(_names(columns), fate="dropped"))
 
     def quarantine(self) -> ArrowRows:
         """Return the rows that could not be read: uid, source, row, reason, step."""
@@ -97,7 +97,7 @@ class RunTables(Asked[RunDatabase]):
         """
         return self._view("vectors", self._known(step))
 
-    def _samples(self, wanted: Wanted) -> ArrowRows:
+    def _samples(self, wanted: RowsWanted) -> ArrowRows:
         # What is wrong with the question is said now, not when rows are read.
         rows = KeptRows(self._sql(), wanted)
 

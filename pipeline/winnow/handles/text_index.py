@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from winnow.flows.near_index import (
-    Columns,
+    NamedColumns,
     add,
     ask,
     build,
@@ -119,7 +119,7 @@ class TextIndex:
         """
         several = [sources] if isinstance(sources, str | os.PathLike) else sources
         paths = [os.fspath(source) for source in several]
-        added = add(self._path, paths, columns=Columns(**(columns or {})))
+        added = add(self._path, paths, columns=NamedColumns(**(columns or {})))
         return Facts(added, tell_added)
 
     def remove(self, uids: Sequence[str]) -> Facts:
@@ -207,7 +207,7 @@ def index(
     >>> texts.rows
     60
     """
-    chosen = Columns(**(columns or {}))
+    chosen = NamedColumns(**(columns or {}))
     build(os.fspath(source), out, columns=chosen, settings=set)
     return TextIndex(out)
 

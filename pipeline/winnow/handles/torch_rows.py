@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from winnow.models.images import decode_rgb
 from winnow.reports.database import RunDatabase
-from winnow.reports.export.kept_rows import KeptRows, Wanted
+from winnow.reports.export.kept_rows import KeptRows, RowsWanted
 from winnow.reports.export.selected import tables_of
 
 
@@ -39,14 +39,14 @@ class KeptDataset(IterableDataset[dict[str, Any]]):
         self._run, self._decode = run, decode
         self._columns = None if columns is None else tuple(columns)
         with RunDatabase(run) as database:
-            self._rows = KeptRows(database, Wanted(self._columns)).draws()
+            self._rows = KeptRows(database, RowsWanted(self._columns)).draws()
 
     def __len__(self) -> int:
         return self._rows
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         with RunDatabase(self._run) as database:
-            rows = KeptRows(database, Wanted(self._columns, share=_share()))
+            rows = KeptRows(database, RowsWanted(self._columns, share=_share()))
             image = rows.columns.image if self._decode else None
             for table in tables_of(rows):
                 for row in table.to_pylist():

@@ -24,14 +24,14 @@ class Size(NamedTuple):
     gone: int = 0
 
 
-class Limits(NamedTuple):
+class SegmentLimits(NamedTuple):
     """The most rows and bytes of a merged segment: it is in memory while written."""
 
     rows: int
     bytes: int
 
 
-def tail_to_merge(sizes: Sequence[Size], limits: Limits) -> int:
+def tail_to_merge(sizes: Sequence[Size], limits: SegmentLimits) -> int:
     """Return from which segment on to merge; `len(sizes)` for none.
 
     A single segment is named where a quarter of its rows have been removed.
@@ -51,7 +51,7 @@ def tail_to_merge(sizes: Sequence[Size], limits: Limits) -> int:
     return first
 
 
-def groups_to_pack(sizes: Sequence[Size], limits: Limits) -> list[range]:
+def groups_to_pack(sizes: Sequence[Size], limits: SegmentLimits) -> list[range]:
     """Return ranges of neighbouring segments that become one each.
 
     As few as the limits allow; a segment by itself where rows of it were removed.

@@ -29,7 +29,7 @@ from winnow.core.hashing import fingerprint
 from winnow.core.operating_system import lock
 from winnow.core.run_folder import remove
 from winnow.indexes.checked_files import require_sound
-from winnow.indexes.merging import Limits, Size, groups_to_pack, tail_to_merge
+from winnow.indexes.merging import SegmentLimits, Size, groups_to_pack, tail_to_merge
 from winnow.indexes.segment import (
     DamagedIndex,
     Segment,
@@ -274,8 +274,8 @@ class NearIndex:
     def _sizes(self) -> list[Size]:
         return [Size(s.live, s.bytes, s.size - s.live) for s in self.listed()]
 
-    def _limits(self) -> Limits:
-        return Limits(segment_rows(int(self.settings["bands"])), SEGMENT_BYTES)
+    def _limits(self) -> SegmentLimits:
+        return SegmentLimits(segment_rows(int(self.settings["bands"])), SEGMENT_BYTES)
 
     def _content(
         self, texts: pa.RecordBatch, sign: int, content: str | None = None

@@ -21,7 +21,7 @@ from winnow.config.lake import LakeConfig
 from winnow.core.code_version import code_version
 from winnow.core.hashing import fingerprint
 from winnow.core.run_folder import RunFolder
-from winnow.lake.compare.hashed_tables import Edges
+from winnow.lake.compare.hashed_tables import TablePairs
 from winnow.lake.compare.sketched import SKETCHES, Sketches
 from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
 from winnow.lake.files import saved_tables
@@ -196,7 +196,7 @@ class PairMemory:
                     self._held[row["what"], child, parent] = _value(row)
         self._grew = False
 
-    def counted(self, what: str, edges: Edges) -> tuple[_Bools, Verdicts]:
+    def counted(self, what: str, edges: TablePairs) -> tuple[_Bools, Verdicts]:
         """Return which pairs are known, and verdicts that hold for those."""
         found = [self._held.get(key) for key in _keys(what, edges)]
         known = np.array([one is not None for one in found], np.bool_)
@@ -207,19 +207,19 @@ class PairMemory:
                 column[known] = values
         return known, verdicts
 
-    def remember_counts(self, what: str, edges: Edges, verdicts: Verdicts) -> None:
+    def remember_counts(self, what: str, edges: TablePairs, verdicts: Verdicts) -> None:
         """Keep verdicts, at once on disk."""
         columns = (column.tolist() for column in verdicts)
         self._add(what, edges, zip(*columns, strict=True))
 
-    def texts(self, what: str, edges: Edges) -> tuple[_Bools, list[str | None]]:
+    def texts(self, what: str, edges: TablePairs) -> tuple[_Bools, list[str | None]]:
         """Return which pairs are known, and their texts."""
         found = [self._held.get(key) for key in _keys(what, edges)]
         known = np.array([one is not None for one in found], np.bool_)
         return known, [one[0] if one is not None else None for one in found]
 
     def remember_texts(
-        self, what: str, edges: Edges, texts: Sequence[str | None]
+        self, what: str, edges: TablePairs, texts: Sequence[str | None]
     ) -> None:
         """Keep texts, at once on disk."""
         self._add(what, edges, ((text,) for text in texts))
@@ -229,7 +229,9 @@ class PairMemory:
         if self._grew:
             self._saved.settle(self._as_table(self._held))
 
-    def _add(self, what: str, edges: Edges, values: Iterable[tuple[Any, ...]]) -> None:
+    def _add(
+        self, what: str, edges: TablePairs, values: Iterable[tuple[Any, ...]]
+    ) -> None:
         new = dict(zip(_keys(what, edges), values, strict=True))
         if new:
             self._held |= new
@@ -263,6 +265,6 @@ def _value(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in _COUNTS)
 
 
-def _keys(what: str, edges: Edges) -> Iterable[_Key]:
+def _keys(what: str, edges: TablePairs) -> Iterable[_Key]:
     pairs = zip(edges.child.tolist(), edges.parent.tolist(), strict=True)
     return ((what, child, parent) for child, parent in pairs)

@@ -18,7 +18,7 @@ from winnow.config.recipes import load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
-from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Files
 from winnow.lake.files.journal import Journal
@@ -38,7 +38,7 @@ class LakeRun:
 
     folder: RunFolder
     config: LakeConfig
-    lake: Lake
+    lake: LakeSource
     tables: HashedTables
     number: dict[str, int]
     #: Fingerprint of each table when it was scanned, by name.
@@ -116,10 +116,10 @@ def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
     return load_lake(lock, overrides)
 
 
-def lake_of(config: LakeConfig, folder: RunFolder) -> Lake:
+def lake_of(config: LakeConfig, folder: RunFolder) -> LakeSource:
     """Return the lake of a recipe; the run's own folder is no part of it."""
     place = config.input
-    return Lake(
+    return LakeSource(
         place.path,
         place.include,
         place.exclude,

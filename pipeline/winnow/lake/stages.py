@@ -22,7 +22,7 @@ from winnow.core.errors import RunError
 from winnow.lake.compare import partial, sketches
 from winnow.lake.compare.content import content_reads, verify_edges
 from winnow.lake.compare.findings import Findings
-from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.sample import sample_edges, sample_reads
 from winnow.lake.compare.sketched import Refuted, Sketches
 from winnow.lake.compare.verdicts import Verdicts
@@ -87,7 +87,7 @@ class Stages:
             self.config.ignore_columns,
         )
         self._schema = found
-        self.findings = Findings(Edges(found.child, found.parent))
+        self.findings = Findings(TablePairs(found.child, found.parent))
         at = np.flatnonzero(found.incomparable >= 0)
         reasons = [self._incomparable(i) for i in at.tolist()]
         self.findings.cannot_compare(at, "schema", reasons)
@@ -162,7 +162,7 @@ class Stages:
         self.missing_rows += zip(at[near].tolist(), positions, strict=True)
         return suggested, int(near.sum()), read
 
-    def _edges(self, at: Ints) -> Edges:
+    def _edges(self, at: Ints) -> TablePairs:
         return self.findings.edges.take(at)
 
     def _incomparable(self, i: int) -> str:
@@ -248,7 +248,7 @@ class Stages:
         self,
         what: str,
         at: Ints,
-        count: Callable[[Edges], Iterator[tuple[Ints, Verdicts, int]]],
+        count: Callable[[TablePairs], Iterator[tuple[Ints, Verdicts, int]]],
     ) -> tuple[Verdicts, int]:
         """Return verdicts on pairs, those known from before not worked out again."""
         edges = self._edges(at)
@@ -267,7 +267,7 @@ class Stages:
     def _fenced(
         self,
         pairs: Ints,
-        count: Callable[[Edges], Iterator[tuple[Ints, Verdicts, int]]],
+        count: Callable[[TablePairs], Iterator[tuple[Ints, Verdicts, int]]],
     ) -> Iterator[tuple[Ints, Verdicts, int]]:
         """Count pairs so that no table costs the others: what fails is halved.
 
@@ -319,12 +319,12 @@ class Stages:
             )
         return read
 
-    def _sampled(self, edges: Edges) -> Iterator[tuple[Ints, Verdicts, int]]:
+    def _sampled(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
         found = sample_edges(self.engine, self.tables, self.sketches, edges)
         reads = sample_reads(self.tables, self.sketches, edges)
         yield np.arange(len(edges.child)), found, self.tables.bytes_of(reads)
 
-    def _verified(self, edges: Edges) -> Iterator[tuple[Ints, Verdicts, int]]:
+    def _verified(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
         # Pairs whose children have the same columns share what is read.
         together: dict[tuple[str, ...], list[int]] = defaultdict(list)
         for i, child in enumerate(edges.child.tolist()):
@@ -341,7 +341,7 @@ class Stages:
             reads = content_reads(self.tables, chosen)
             yield places, found, self.tables.bytes_of(reads)
 
-    def _measured(self, edges: Edges) -> Iterator[tuple[Ints, Verdicts, int]]:
+    def _measured(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
         found = partial.measure(
             self.engine,
             self.tables,

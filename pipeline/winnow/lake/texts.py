@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.core.run_folder import RunFolder
-from winnow.lake.compare.hashed_tables import Edges
+from winnow.lake.compare.hashed_tables import TablePairs
 from winnow.lake.compare.rebuild import query_by_side_file, query_of
 from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.compare.witness import row_witnesses, value_witnesses
@@ -111,7 +111,7 @@ def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
     return len(at), read
 
 
-def _searched(edges: Edges, size: Ints, most: float) -> Ints:
+def _searched(edges: TablePairs, size: Ints, most: float) -> Ints:
     """Return the pairs whose shortest query is looked for; the graph alone decides.
 
     size: stored bytes of both tables of each pair. Each child's smallest pair comes
@@ -128,7 +128,7 @@ def _searched(edges: Edges, size: Ints, most: float) -> Ints:
 
 
 def _query(
-    stages: Stages, folder: RunFolder, pair: Edges, hashes: RowHashes | None
+    stages: Stages, folder: RunFolder, pair: TablePairs, hashes: RowHashes | None
 ) -> str | None:
     """Return the query of a pair, the shortest if there are `hashes` to look for it."""
     child, parent = int(pair.child[0]), int(pair.parent[0])

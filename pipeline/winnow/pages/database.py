@@ -121,7 +121,7 @@ class ViewDatabase:
         *,
         max_rows: int | None = None,
         seconds: float | None = None,
-    ) -> Rows:
+    ) -> QueryRows:
         """Return a SELECT's rows batch by batch, cut at `max_rows`.
 
         seconds: this query's limit. None: the database's.
@@ -132,7 +132,7 @@ class ViewDatabase:
         limits = [n for n in (max_rows, self.max_rows) if n is not None]
         limit = self.seconds if seconds is None else seconds
         batches = self._batches(sql, parameters, tables, limit)
-        return Rows(batches, min(limits, default=None))
+        return QueryRows(batches, min(limits, default=None))
 
     def _batches(
         self,
@@ -184,7 +184,7 @@ class ViewDatabase:
         )
 
 
-class Rows:
+class QueryRows:
     """A query's rows, batch by batch; `cut` says whether the limit left some out."""
 
     def __init__(self, batches: Iterator[pa.RecordBatch], max_rows: int | None) -> None:

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.pages.database import Rows
+from winnow.pages.database import QueryRows
 
 #: Widest cell of a table, and rows whose widths set the columns'.
 _CELL = 60
@@ -59,7 +59,7 @@ def write_table(rows: Batches, out: TextIO) -> int:
     return written
 
 
-def write_csv(rows: Rows, out: TextIO) -> int:
+def write_csv(rows: QueryRows, out: TextIO) -> int:
     """Write RFC 4180 with a header; nested values are JSON, null is empty."""
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(rows.schema.names)
@@ -71,7 +71,7 @@ def write_csv(rows: Rows, out: TextIO) -> int:
     return written
 
 
-def write_json(rows: Rows, out: TextIO) -> int:
+def write_json(rows: QueryRows, out: TextIO) -> int:
     """Write an array of objects, one to a line; what is no number is null."""
     written = 0
     for row in _objects(rows):
@@ -82,7 +82,7 @@ def write_json(rows: Rows, out: TextIO) -> int:
     return written
 
 
-def write_parquet(rows: Rows, file: Path) -> int:
+def write_parquet(rows: QueryRows, file: Path) -> int:
     """Write a Parquet file, which gets its name when it is whole."""
     beside = file.with_name(file.name + ".tmp")
     written = 0
@@ -98,7 +98,7 @@ def write_parquet(rows: Rows, file: Path) -> int:
 
 
 #: Writers of text by format; `parquet` needs a file.
-TEXT: dict[str, Callable[[Rows, TextIO], int]] = {
+TEXT: dict[str, Callable[[QueryRows, TextIO], int]] = {
     "table": write_table,
     "csv": write_csv,
     "json": write_json,
@@ -106,7 +106,7 @@ TEXT: dict[str, Callable[[Rows, TextIO], int]] = {
 FORMATS = (*TEXT, "parquet")
 
 
-def write_file(rows: Rows, file: Path, kind: str) -> int:
+def write_file(rows: QueryRows, file: Path, kind: str) -> int:
     """Write rows to a file of one of FORMATS, which gets its name when it is whole."""
     if kind == "parquet":
         return write_parquet(rows, file)
@@ -120,7 +120,7 @@ def write_file(rows: Rows, file: Path, kind: str) -> int:
     return written
 
 
-def _objects(rows: Rows) -> Iterator[dict[str, Any]]:
+def _objects(rows: QueryRows) -> Iterator[dict[str, Any]]:
     for batch in rows:
         columns = [[as_json(v) for v in column.to_pylist()] for column in batch.columns]
         for row in zip(*columns, strict=True):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.dedup.verification import NO_BAND, Verdict, decide
+from winnow.algorithms.dedup.verification import NO_BAND, Verification, decide
 from winnow.config.steps import MinhashConfig
 from winnow.core.errors import ConfigError, InputError
 from winnow.formats.reader import single
@@ -170,7 +170,9 @@ def _require_order(context: Context) -> None:
         )
 
 
-def _decided(context: Context, candidates: Candidates, sets: CandidateSets) -> Verdict:
+def _decided(
+    context: Context, candidates: Candidates, sets: CandidateSets
+) -> Verification:
     """Return the verdict, with the similarity of every row to its keeper."""
     rows, config = len(candidates.rows), context.config
 
@@ -207,7 +209,7 @@ def _decided(context: Context, candidates: Candidates, sets: CandidateSets) -> V
 
 
 def _store(
-    context: Context, candidates: Candidates, verdict: Verdict, sets: CandidateSets
+    context: Context, candidates: Candidates, verdict: Verification, sets: CandidateSets
 ) -> None:
     """Write what the report shows, and what a later threshold may use."""
     engine, config = context.engine, context.config

@@ -36,7 +36,7 @@ _BANDS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
-class Sketches:
+class TextSketches:
     """Digests of all rows, where the workers have them, and the rows' order.
 
     frame: `number`, `state` (empty for rows that take part), a column `band_i` for each
@@ -50,7 +50,7 @@ class Sketches:
     present: npt.NDArray[np.bool_]
 
 
-def find_buckets(engine: Engine, sketches: Sketches) -> Buckets:
+def find_buckets(engine: Engine, sketches: TextSketches) -> Buckets:
     """Return the buckets of all bands.
 
     Raises RunError for more memberships than one driver holds.
@@ -80,7 +80,7 @@ def _joined(parts: Sequence[Buckets]) -> Buckets:
     )
 
 
-def _on_driver(engine: Engine, sketches: Sketches) -> Iterator[Buckets]:
+def _on_driver(engine: Engine, sketches: TextSketches) -> Iterator[Buckets]:
     """Sort digests, as many bands at a time as there are threads."""
     threads, bands = jaccard_threads(), sketches.bands
     for first in range(0, bands, threads):
@@ -91,7 +91,7 @@ def _on_driver(engine: Engine, sketches: Sketches) -> Iterator[Buckets]:
 
 
 def collect_digests(
-    engine: Engine, sketches: Sketches, bands: range
+    engine: Engine, sketches: TextSketches, bands: range
 ) -> npt.NDArray[np.uint64]:
     """Return the digests of some bands, `(rows, len(bands))`, by preference."""
     rows = len(sketches.present)
@@ -104,7 +104,7 @@ def collect_digests(
     return out
 
 
-def _on_workers(engine: Engine, sketches: Sketches) -> Iterator[Buckets]:
+def _on_workers(engine: Engine, sketches: TextSketches) -> Iterator[Buckets]:
     """Group rows by digest, some bands at a time; let those of shared digests come."""
     rows = len(sketches.present)
     for start in range(0, sketches.bands, _BANDS_AT_ONCE):

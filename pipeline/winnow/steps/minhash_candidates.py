@@ -22,7 +22,7 @@ from winnow.algorithms.dedup.verification import NO_PAIRS, Pairs
 from winnow.config.steps import MinhashConfig
 from winnow.core.engine import Engine, Frame
 from winnow.formats.reader import single
-from winnow.steps.minhash_buckets import Sketches, find_buckets
+from winnow.steps.minhash_buckets import TextSketches, find_buckets
 from winnow.steps.sketching import Digested, Sketching, TextColumn
 from winnow.steps.step import Context
 
@@ -51,7 +51,7 @@ class Candidates:
     buckets: Buckets
     known: Pairs = NO_PAIRS
     reused: bool = False
-    sketches: Sketches | None = None
+    sketches: TextSketches | None = None
 
     @property
     def present(self) -> npt.NDArray[np.bool_]:
@@ -96,7 +96,7 @@ def fresh_candidates(
     sketches = engine.map_batches(context.samples, kernel, schema, order_by=_PLACE)
     rows, position = _ordered(engine, sketches, context, pool_rows=ends[-1])
     found = Candidates(rows, _NONE)
-    given = Sketches(sketches, settings.bands, position, found.present)
+    given = TextSketches(sketches, settings.bands, position, found.present)
     return replace(found, buckets=find_buckets(engine, given), sketches=given)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from winnow.algorithms.dedup.verification import Verdict
+from winnow.algorithms.dedup.verification import Verification
 from winnow.config.steps import MinhashConfig
 from winnow.core.errors import InputError
 from winnow.formats.reader import single
@@ -31,18 +31,18 @@ CLUSTERS = pa.schema(
 )
 
 
-def _removed(verdict: Verdict) -> npt.NDArray[np.int64]:
+def _removed(verdict: Verification) -> npt.NDArray[np.int64]:
     return np.flatnonzero(verdict.keeper != np.arange(len(verdict.keeper)))
 
 
-def _least_similar(verdict: Verdict, members: npt.NDArray[np.int64]) -> int:
+def _least_similar(verdict: Verification, members: npt.NDArray[np.int64]) -> int:
     similarity = verdict.jaccard[members]
     # NaN, where pairs were not compared at all, sorts last.
     return int(members[np.lexsort((members, similarity))[0]])
 
 
 def largest_clusters(
-    verdict: Verdict, rows: pa.Table, sets: CandidateSets, *, verified: bool
+    verdict: Verification, rows: pa.Table, sets: CandidateSets, *, verified: bool
 ) -> pa.Table:
     """Return the LARGEST clusters, largest first, as CLUSTERS."""
     dropped = _removed(verdict)
@@ -75,7 +75,7 @@ def largest_clusters(
 
 
 def refuse_large_clusters(
-    verdict: Verdict, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
+    verdict: Verification, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
 ) -> None:
     """Raise InputError if a cluster removes more than `max_share` of one source."""
     if config.allow_large_clusters:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.dedup.verification import Verdict
+from winnow.algorithms.dedup.verification import Verification
 from winnow.config.steps import MinhashConfig
 from winnow.core.schemas import REJECTS
 from winnow.formats.reader import single
@@ -35,7 +35,7 @@ EQUAL_IN_INDEX = "equal_in_index_after_normalisation"
 
 
 def similarity_of(
-    verdict: Verdict, rows: npt.NDArray[Any], config: MinhashConfig
+    verdict: Verification, rows: npt.NDArray[Any], config: MinhashConfig
 ) -> pa.Array:
     """Return the similarity of dropped rows to their keepers, null where unknown."""
     values = verdict.jaccard[rows]
@@ -57,7 +57,7 @@ def unread(candidates: Candidates) -> pa.Table:
 
 
 def marks_of(
-    verdict: Verdict,
+    verdict: Verification,
     candidates: Candidates,
     sets: CandidateSets,
     config: MinhashConfig,

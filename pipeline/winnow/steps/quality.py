@@ -8,7 +8,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.filter.text_quality import Limits, first_failure
+from winnow.algorithms.filter.text_quality import QualityLimits, first_failure
 from winnow.config.text_steps import QualityConfig
 from winnow.formats.reader import SampleReader
 from winnow.steps.step import (
@@ -42,7 +42,9 @@ def apply_rules(
     batches: Iterator[pa.RecordBatch], *, reader: SampleReader, config: QualityConfig
 ) -> Iterator[pa.RecordBatch]:
     """Yield JUDGED rows: the rule's name, what was measured, and the limit."""
-    limits = Limits(**{name: getattr(config, name) for name in Limits._fields})
+    limits = QualityLimits(
+        **{name: getattr(config, name) for name in QualityLimits._fields}
+    )
     for part in reader.read(batches, ("text",)):
         failures = [
             first_failure(text, config.rules, limits)

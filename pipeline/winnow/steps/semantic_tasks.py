@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.cosine import Rows, pairwise, prepare
+from winnow.algorithms.cosine import VectorRows, pairwise, prepare
 from winnow.algorithms.dedup.blockwise import (
     Block,
     keep_in_order,
@@ -86,7 +86,7 @@ def _tasks(batches: Iterator[pa.RecordBatch]) -> Iterator[Sequence[int]]:
 
 def _candidates(
     blocks: VectorBlocks, left: int, stop: int, member: Flags | None
-) -> Iterator[tuple[Rows, Numbers]]:
+) -> Iterator[tuple[VectorRows, Numbers]]:
     """Yield tiles of the rows from `left` on, or of the members among them."""
     for start in range(left, stop, _READ_ROWS):
         end = min(stop, start + _READ_ROWS)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from winnow.algorithms.dedup import banding
 from winnow.algorithms.dedup.clusters import (
-    Cluster,
+    DuplicateCluster,
     Removal,
     cluster_of,
     largest_clusters,
@@ -34,11 +34,11 @@ def verdict(semantics="representatives"):
 @pytest.mark.parametrize("semantics", ["representatives", "components"])
 def test_largest_clusters_with_their_least_similar_pair(semantics):
     assert largest_clusters(verdict(semantics)) == [
-        Cluster(0, 4, (3, 0), 0.8),
-        Cluster(5, 1, (6, 5), 1.0),
+        DuplicateCluster(0, 4, (3, 0), 0.8),
+        DuplicateCluster(5, 1, (6, 5), 1.0),
     ]
     assert largest_clusters(verdict(semantics), 1)[0].keeper == 0
-    assert cluster_of(verdict(semantics), 5) == Cluster(5, 1, (6, 5), 1.0)
+    assert cluster_of(verdict(semantics), 5) == DuplicateCluster(5, 1, (6, 5), 1.0)
     for row in (1, 7):
         with pytest.raises(ValueError, match=f"row {row}"):
             cluster_of(verdict(semantics), row)

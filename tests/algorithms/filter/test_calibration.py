@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 from winnow.algorithms.filter.calibration import (
-    Logistic,
+    ScoreCalibration,
     brier,
     expected_calibration_error,
     fit_logistic,
@@ -54,7 +54,7 @@ def test_a_fit_needs_both_kinds():
 
 def test_extreme_logits_do_not_overflow():
     with np.errstate(all="raise"):
-        assert Logistic(1e6, 0.0)(np.array([-1.0, 1.0]))[1] == 1.0
+        assert ScoreCalibration(1e6, 0.0)(np.array([-1.0, 1.0]))[1] == 1.0
 
 
 def test_bins_hold_every_pair_once_and_their_upper_border():

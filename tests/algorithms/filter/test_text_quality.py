@@ -9,7 +9,7 @@ import pytest
 from winnow.algorithms.filter.text_quality import (
     GROUPS,
     TERMINAL,
-    Limits,
+    QualityLimits,
     first_failure,
     words_of,
 )
@@ -50,7 +50,7 @@ NAMES = {
 def test_decisions_are_those_of_datatrove(group: str):
     golden = json.loads(GOLDEN.read_text())
     wanted = golden["decisions"][golden["groups"].index(group)]
-    failures = [first_failure(text, [group], Limits()) for text in made()]
+    failures = [first_failure(text, [group], QualityLimits()) for text in made()]
     assert [f and f.rule for f in failures] == [NAMES[reason] for reason in wanted]
     assert len(set(wanted)) > 3
     # Its own words change no verdict here.
@@ -58,10 +58,10 @@ def test_decisions_are_those_of_datatrove(group: str):
     assert own == len(wanted)
 
 
-NONE = Limits(
+NONE = QualityLimits(
     **{
         name: () if name.endswith("ngrams") else 30 if name == "short_line" else None
-        for name in Limits._fields
+        for name in QualityLimits._fields
     }
 )
 
@@ -109,6 +109,6 @@ def test_words():
 
 @pytest.mark.parametrize("text", [None, "", " \n\t"])
 def test_a_text_of_nothing_is_empty(text):
-    failure = first_failure(text, ["fineweb"], Limits())
+    failure = first_failure(text, ["fineweb"], QualityLimits())
     assert failure is not None
     assert failure.rule == "empty"

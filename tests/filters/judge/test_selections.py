@@ -14,7 +14,7 @@ from winnow.filters.judge.evaluation_set import EvaluationColumns, EvaluationSet
 from winnow.filters.judge.selections import (
     RANDOM,
     Choosing,
-    Selection,
+    FilterSelection,
     Selections,
     agreement,
     best,
@@ -41,7 +41,7 @@ def made(scores: list[list[float]], clusters: list[int], budget: int) -> Selecti
     )
     names = [*(f"m{i}" for i in range(len(scores) - 1)), RANDOM]
     each = [
-        Selection(n, np.array(s), best(np.array(s), uids, budget))
+        FilterSelection(n, np.array(s), best(np.array(s), uids, budget))
         for n, s in zip(names, scores, strict=True)
     ]
     return Selections(data, np.array(clusters), budget, each)

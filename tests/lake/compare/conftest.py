@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from winnow.core.engine import Engine
 from winnow.engines import open_engine
-from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.sketched import Sketches
 from winnow.lake.compare.sketches import sketch_tables, wanted_of
-from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.reader import TableReader
 from winnow.lake.kernels.schema_graph import candidate_edges, matching_names
 from winnow.lake.kernels.table_sketch import Sizes
@@ -34,16 +34,16 @@ class SmallLake:
     """A lake's tables, their schema edges, and how to decide them by brute force."""
 
     tables: HashedTables
-    edges: Edges
+    edges: TablePairs
     engine: Engine
 
     @property
     def names(self) -> list[str]:
         return [table.name for table in self.tables.reader.tables]
 
-    def edge(self, child: str, parent: str) -> Edges:
+    def edge(self, child: str, parent: str) -> TablePairs:
         numbers = [np.array([self.names.index(n)]) for n in (child, parent)]
-        return Edges(numbers[0], numbers[1])
+        return TablePairs(numbers[0], numbers[1])
 
     def sketches(self, sizes: Sizes) -> Sketches:
         wanted = wanted_of(self.tables, self.edges)
@@ -57,14 +57,14 @@ def open_lake(engine: Engine) -> Callable[..., SmallLake]:
     def opened(
         folder: Path, ignored: Sequence[str] = (), folded: bool = False
     ) -> SmallLake:
-        tables = discover(Lake(str(folder)))
+        tables = discover(LakeSource(str(folder)))
         families = [{c.name: c.family for c in table.columns} for table in tables]
         found = candidate_edges(families, folded, ignored)
         comparable = found.incomparable < 0
         names = [matching_names(columns, folded, ignored) for columns in families]
         return SmallLake(
             HashedTables(TableReader(tables), names),
-            Edges(found.child[comparable], found.parent[comparable]),
+            TablePairs(found.child[comparable], found.parent[comparable]),
             engine,
         )
 

@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from winnow.core.errors import InputError
-from winnow.lake.files.catalogue import Lake, discover, fingerprint, survey
+from winnow.lake.files.catalogue import LakeSource, discover, fingerprint, survey
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.reader import TableReader
 from winnow.lake.kernels.tables import ColumnStatistics, Table
@@ -31,10 +31,10 @@ def write(path: Path, table: pa.Table = ROWS) -> Path:
 
 
 def named(folder: Path | str, **options) -> dict[str, Table]:
-    return {table.name: table for table in discover(Lake(str(folder), **options))}
+    return {table.name: table for table in discover(LakeSource(str(folder), **options))}
 
 
-def contents(lake: Lake) -> dict[str, dict]:
+def contents(lake: LakeSource) -> dict[str, dict]:
     """Return {table: its columns}, as the reader delivers them."""
     tables = discover(lake)
     reader = TableReader(tables, lake.storage_options or {})
@@ -125,7 +125,7 @@ def test_hive_partitions_become_typed_columns(tmp_path: Path):
         format="parquet",
         partitioning=ds.partitioning(keys, flavor="hive"),
     )
-    lake = Lake(str(tmp_path))
+    lake = LakeSource(str(tmp_path))
     ((found, statistics),) = survey(lake)
     assert [(c.name, str(c.type)) for c in found.columns] == [
         *(("x", "int64"), ("year", "int64"), ("day", "date32[day]"), ("tag", "string")),
@@ -145,12 +145,12 @@ def test_parts_may_differ_in_columns_and_width_but_not_in_kind(tmp_path: Path):
     write(tmp_path / "t/k=1/a.parquet", pa.table({"x": pa.array([1], pa.int8())}))
     wide = pa.table({"y": ["new"], "x": pa.array([2.5])})
     write(tmp_path / "t/k=2/b.parquet", wide)
-    ((found, statistics),) = survey(Lake(str(tmp_path)))
+    ((found, statistics),) = survey(LakeSource(str(tmp_path)))
     assert [(c.name, str(c.type)) for c in found.columns] == [
         *(("x", "double"), ("k", "int64"), ("y", "string")),
     ]
     expected = {"x": [1, 2.5], "k": [1, 2], "y": [None, "new"]}
-    assert contents(Lake(str(tmp_path))) == {"t": expected}
+    assert contents(LakeSource(str(tmp_path))) == {"t": expected}
     assert statistics["y"] == ColumnStatistics(
         2, 1, b"new", b"new", b"new", b"new", has_value=True
     )
@@ -173,7 +173,7 @@ def delta(tmp_path: Path) -> Path:
 
 
 def test_a_delta_table_is_its_active_files(delta: Path):
-    lake = Lake(str(delta.parent))
+    lake = LakeSource(str(delta.parent))
     ((found, statistics),) = survey(lake)
     assert (found.name, found.format, found.reason) == ("sales", "delta", None)
     assert len(found.parts) < len(list(delta.rglob("*.parquet")))
@@ -227,8 +227,8 @@ def test_what_cannot_be_read_stands_there_with_its_reason(tmp_path: Path):
 
 def test_a_lake_that_is_not_there_is_refused_and_an_empty_one_is_empty(tmp_path: Path):
     with pytest.raises(InputError, match="no such file or folder"):
-        discover(Lake(str(tmp_path / "nowhere")))
-    assert discover(Lake(str(tmp_path))) == []
+        discover(LakeSource(str(tmp_path / "nowhere")))
+    assert discover(LakeSource(str(tmp_path))) == []
 
 
 def test_globs_choose_tables(tmp_path: Path):
@@ -249,7 +249,7 @@ def test_only_what_changed_is_opened_again(
     write(tmp_path / "d" / "1.parquet", pa.table({"other": [1]}))
     write(tmp_path / "h" / "k=1" / "x.parquet")
     (tmp_path / "t.csv").write_text("x\n1\n")
-    lake = Lake(str(tmp_path))
+    lake = LakeSource(str(tmp_path))
     first = survey(lake)
     assert all(fingerprint(lake, table) == table.fingerprint for table, _ in first)
     opened: list[str] = []
@@ -300,7 +300,7 @@ def seen(surveyed: tuple[Table, Mapping]) -> tuple:
 
 def same_as_local(url: str, options: dict, local: Path) -> None:
     """A lake behind a URL has the tables, statistics and rows of the local one."""
-    remote, here = Lake(url, storage_options=options), Lake(str(local))
+    remote, here = LakeSource(url, storage_options=options), LakeSource(str(local))
     found, expected = survey(remote), survey(here)
     assert [
         (t.name, t.format, t.columns, t.rows, bool(t.reason)) for t, _ in found
@@ -373,7 +373,7 @@ def test_more_tables_and_parts_than_are_read_ahead_come_whole_and_in_order(
     for name, n in alone.items():
         if name not in broken:
             assert (found[name].rows, found[name].columns[0].name) == (n, f"c{n}")
-    assert contents(Lake(str(tmp_path)))["parts"] == {"id": list(range(count))}
+    assert contents(LakeSource(str(tmp_path)))["parts"] == {"id": list(range(count))}
 
 
 def test_a_file_that_went_or_stands_elsewhere_can_be_expected(tmp_path: Path):

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from winnow.lake.files.catalogue import Lake, survey
+from winnow.lake.files.catalogue import LakeSource, survey
 from winnow.lake.files.files import Files
 from winnow.lake.files.footers import Footer, read_footer
 from winnow.lake.files.reader import TableReader
@@ -203,7 +203,7 @@ def test_no_true_containment_is_refuted(
         parts = [table.slice(0, cut), table.slice(cut)] if cut else [table]
         for number, part in enumerate(parts):
             WRITERS[writer](part, lake / name / f"part-{number}.parquet", size)
-    (a, one), (_, other) = survey(Lake(str(lake)))
+    (a, one), (_, other) = survey(LakeSource(str(lake)))
     assert a.name == "a"
     edges = candidate_edges([dict.fromkeys(s, Family.NUMBER) for s in (one, other)])
     assert (0, 1) in zip(edges.child.tolist(), edges.parent.tolist(), strict=True)
@@ -217,7 +217,7 @@ def test_no_true_containment_is_refuted(
 @pytest.mark.shared
 def test_bounds_of_a_real_lake_are_true_and_lose_no_containment(shared: Path):
     folder = shared / "data" / "lake"
-    found = survey(Lake(str(folder), include=["**/*.parquet"]))
+    found = survey(LakeSource(str(folder), include=["**/*.parquet"]))
     assert len(found) == 853
     assert not [table for table, _ in found if table.reason]
     reader = TableReader([table for table, _ in found])

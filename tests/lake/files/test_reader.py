@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.reader import TableReader, UnreadableTable
 from winnow.lake.kernels.tables import Family
 
@@ -41,7 +41,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> TableReader:
         path.parent.mkdir(parents=True)
         pq.write_table(table, path, row_group_size=170)
         first += size
-    return TableReader(discover(Lake(str(folder))))
+    return TableReader(discover(LakeSource(str(folder))))
 
 
 def test_positions_count_over_parts_and_row_groups(reader: TableReader):
@@ -122,7 +122,7 @@ def invalid_text(kind: pa.DataType) -> pa.Array:
 )
 def test_text_that_is_no_utf8_comes_as_bytes(tmp_path: Path, kind: pa.DataType):
     pq.write_table(pa.table({"x": invalid_text(kind)}), tmp_path / "t.parquet")
-    reader = TableReader(discover(Lake(str(tmp_path))))
+    reader = TableReader(discover(LakeSource(str(tmp_path))))
     column = reader.tables[0].columns[0]
     assert column.family is (Family.NESTED if pa.types.is_list(kind) else Family.TEXT)
     expected = [b"ok", b"caf\xe9", None]
@@ -136,7 +136,7 @@ def test_text_that_is_no_utf8_comes_as_bytes(tmp_path: Path, kind: pa.DataType):
 def test_rows_of_parts_with_and_without_invalid_text_are_one_table(tmp_path: Path):
     for part, array in enumerate([invalid_text(pa.string()), pa.array(["fine"])]):
         pq.write_table(pa.table({"x": array}), tmp_path / f"part-{part}.parquet")
-    reader = TableReader(discover(Lake(str(tmp_path))))
+    reader = TableReader(discover(LakeSource(str(tmp_path))))
     found = reader.rows(0, [3, 1], ["x"])
     assert found["x"].to_pylist() == [b"fine", b"caf\xe9"]
 
@@ -153,7 +153,7 @@ def test_every_type_is_delivered_as_it_was_written(tmp_path: Path):
         }
     )
     pq.write_table(table, tmp_path / "t.parquet")
-    reader = TableReader(discover(Lake(str(tmp_path))))
+    reader = TableReader(discover(LakeSource(str(tmp_path))))
     names = [column.name for column in reader.tables[0].columns]
     found = reader.rows(0, [0, 1], names)
     expected = table.set_column(3, "uuid", table["uuid"].combine_chunks().storage)
@@ -164,7 +164,7 @@ def test_rows_that_cannot_be_read_name_table_and_reason(tmp_path: Path):
     path = tmp_path / "t.parquet"
     frame = pl.DataFrame({"x": np.random.default_rng(0).bytes(9_000).hex()})
     frame.write_parquet(path, compression="zstd")
-    reader = TableReader(discover(Lake(str(tmp_path))))
+    reader = TableReader(discover(LakeSource(str(tmp_path))))
     stored = bytearray(path.read_bytes())
     stored[1_000:3_000] = bytes(2_000)
     path.write_bytes(stored)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from winnow.lake.files.catalogue import Lake, discover
+from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened
 from winnow.lake.files.reader import TableReader
@@ -23,7 +23,7 @@ from tests.examples import examples
 
 
 def only(path: Path) -> Table:
-    (table,) = discover(Lake(str(path)))
+    (table,) = discover(LakeSource(str(path)))
     return table
 
 
@@ -168,7 +168,7 @@ def test_a_file_that_cannot_be_read_to_its_end_says_why(
 ):
     (tmp_path / name).write_bytes(content)
     (tmp_path / "good.csv").write_text("a\n1\n")
-    tables = {table.name: table for table in discover(Lake(str(tmp_path)))}
+    tables = {table.name: table for table in discover(LakeSource(str(tmp_path)))}
     assert words in (tables[name].reason or "")
     assert tables[name].reason
     assert tables[name].columns == ()

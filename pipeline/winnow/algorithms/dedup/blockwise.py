@@ -17,8 +17,8 @@ from winnow.algorithms.cosine import (
     Best,
     Floats,
     Ids,
-    Rows,
     Singles,
+    VectorRows,
     Vectors,
     prepare,
     products_into,
@@ -50,7 +50,7 @@ class Block:
             yield slice(start, min(start + HEIGHT, len(self.numbers)))
 
 
-def tiles(vectors: Vectors, numbers: Ids) -> Iterator[tuple[Rows, Ids]]:
+def tiles(vectors: Vectors, numbers: Ids) -> Iterator[tuple[VectorRows, Ids]]:
     """Yield candidates (c, dim) and their numbers by widths of a product, prepared."""
     for start in range(0, len(numbers), WIDTH):
         part = slice(start, start + WIDTH)
@@ -58,7 +58,7 @@ def tiles(vectors: Vectors, numbers: Ids) -> Iterator[tuple[Rows, Ids]]:
 
 
 def nearest_earlier(
-    block: Block, candidates: Iterable[tuple[Rows, Ids]], floor: float = -np.inf
+    block: Block, candidates: Iterable[tuple[VectorRows, Ids]], floor: float = -np.inf
 ) -> tuple[Floats, Ids]:
     """Return the cosine (m,) and number (m,) of each row's nearest earlier candidate.
 
@@ -101,7 +101,7 @@ def keep_in_order(block: Block, cosine: Floats, nearest: Ids, least: float) -> F
         for start in range(0, len(members), WIDTH):
             ids = members[start : start + WIDTH]
             whole = block.rows
-            kept = Rows(whole.exact[ids], whole.unit[ids], whole.squares[ids])
+            kept = VectorRows(whole.exact[ids], whole.unit[ids], whole.squares[ids])
             first = np.zeros(len(ids), np.int64)
             best.see(kept, block.numbers[ids], first, block.scratch)
         inside = best.cosine > cosine[part]
@@ -120,7 +120,7 @@ def keep_in_order(block: Block, cosine: Floats, nearest: Ids, least: float) -> F
 
 
 def linked(
-    block: Block, candidates: Iterable[tuple[Rows, Ids]], span: Ids, least: float
+    block: Block, candidates: Iterable[tuple[VectorRows, Ids]], span: Ids, least: float
 ) -> tuple[Ids, Ids]:
     """Link rows to earlier candidates above `least`: edges that join the same rows.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from winnow.algorithms.cosine import Best, Ids, Rows, Singles, Vectors, prepare
+from winnow.algorithms.cosine import Best, Ids, Singles, VectorRows, Vectors, prepare
 
 Flags = npt.NDArray[np.bool_]
 
@@ -42,14 +42,14 @@ class Cluster:
     def __len__(self) -> int:
         return len(self._vectors)
 
-    def rows(self, part: slice | Ids) -> Rows:
+    def rows(self, part: slice | Ids) -> VectorRows:
         """Return some rows, prepared."""
         if self._prepared is None:
             return prepare(self._vectors[part])
         if isinstance(part, slice):
             return self._prepared[part]
         whole = self._prepared
-        return Rows(whole.exact[part], whole.unit[part], whole.squares[part])
+        return VectorRows(whole.exact[part], whole.unit[part], whole.squares[part])
 
     def blocks(self, positions: Ids) -> Iterator[Ids]:
         """Yield `positions` by tile heights."""

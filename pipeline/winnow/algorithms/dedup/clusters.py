@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from winnow.algorithms.dedup.verification import Verdict
+from winnow.algorithms.dedup.verification import Verification
 
 
-class Cluster(NamedTuple):
+class DuplicateCluster(NamedTuple):
     """A kept row, how many rows went for it, and its least similar compared pair.
 
     `pair` is (larger row, smaller row) with its exact `jaccard`.
@@ -35,7 +35,7 @@ class Removal(NamedTuple):
     share: float
 
 
-def largest_clusters(verdict: Verdict, count: int = 10) -> list[Cluster]:
+def largest_clusters(verdict: Verification, count: int = 10) -> list[DuplicateCluster]:
     """Return the clusters that remove most, largest first, ties by keeper."""
     dropped = np.flatnonzero(verdict.keeper != np.arange(len(verdict.keeper)))
     keepers, removed = np.unique(verdict.keeper[dropped], return_counts=True)
@@ -45,7 +45,7 @@ def largest_clusters(verdict: Verdict, count: int = 10) -> list[Cluster]:
     ]
 
 
-def cluster_of(verdict: Verdict, keeper: int) -> Cluster:
+def cluster_of(verdict: Verification, keeper: int) -> DuplicateCluster:
     """Return the cluster of one kept row; ValueError if nothing was dropped for it."""
     removed = int((verdict.keeper == keeper).sum()) - 1
     if removed < 1 or verdict.keeper[keeper] != keeper:
@@ -53,14 +53,14 @@ def cluster_of(verdict: Verdict, keeper: int) -> Cluster:
     return _cluster(verdict, keeper, removed)
 
 
-def _cluster(verdict: Verdict, keeper: int, removed: int) -> Cluster:
+def _cluster(verdict: Verification, keeper: int, removed: int) -> DuplicateCluster:
     pairs = verdict.pairs
     inside = verdict.keeper[pairs.member] == keeper
     inside &= verdict.keeper[pairs.keeper] == keeper
     within = np.flatnonzero(inside)
     least = within[np.argmin(pairs.jaccard[within])]
     ends = int(pairs.member[least]), int(pairs.keeper[least])
-    return Cluster(keeper, removed, ends, float(pairs.jaccard[least]))
+    return DuplicateCluster(keeper, removed, ends, float(pairs.jaccard[least]))
 
 
 def source_removals(

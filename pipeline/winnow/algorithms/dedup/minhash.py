@@ -21,9 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.algorithms.dedup import shingle_hashes
-from winnow.algorithms.dedup.shingle_hashes import HASH_CODES, Plan, TokenHash, Unit
+from winnow.algorithms.dedup.shingle_hashes import (
+    HASH_CODES,
+    HashingPlan,
+    TokenHash,
+    Unit,
+)
 from winnow.algorithms.dedup.text_normalisation import (
-    Rows,
+    TextBytes,
     Texts,
     byte_table,
     checked_rules,
@@ -122,7 +127,7 @@ def sketched(  # noqa: PLR0913 - as `signatures`
         count = np.zeros((len(rows.start), 2), dtype=np.int32)
 
         def sketch(
-            first: int, last: int, rows: Rows = rows, outs: Any = (out, count)
+            first: int, last: int, rows: TextBytes = rows, outs: Any = (out, count)
         ) -> None:
             shingle_hashes.sketch_rows(
                 rows, first, last, plan, (a, b, scheme == "legacy"), outs
@@ -210,7 +215,7 @@ def shingle_sets(
         count = np.zeros(len(rows.start), dtype=np.int64)
 
         def collect(
-            first: int, last: int, rows: Rows = rows, count: Any = count
+            first: int, last: int, rows: TextBytes = rows, count: Any = count
         ) -> npt.NDArray[np.uint64]:
             part: npt.NDArray[np.uint64]
             part = shingle_hashes.distinct_hashes(rows, first, last, plan, count)
@@ -230,7 +235,7 @@ def _plan(
     unit: Unit,
     rules: tuple[str, ...],
     low_half: bool,
-) -> Plan:
+) -> HashingPlan:
     if token_hash not in HASH_CODES:
         known = ", ".join(HASH_CODES)
         raise ValueError(f"unknown token hash '{token_hash}'; known: {known}")
@@ -241,7 +246,7 @@ def _plan(
     words = unit != "char"
     squeeze = words or "whitespace" in rules
     size = ngram, 1 if words else 0
-    return Plan(
+    return HashingPlan(
         byte_table(rules),
         "punctuation" in rules,
         words,
@@ -259,7 +264,7 @@ def _require_threads(threads: int) -> None:
 
 
 def _over_ranges(
-    kernel: Callable[[int, int], Any], rows: Rows, threads: int
+    kernel: Callable[[int, int], Any], rows: TextBytes, threads: int
 ) -> list[Any]:
     """Apply `kernel` to ranges of about equal text; results in the rows' order.
 

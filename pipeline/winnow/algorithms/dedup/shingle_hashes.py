@@ -37,7 +37,7 @@ _BLOCK_BYTES = 1 << 15
 _BLOCK_ROWS = 1 << 12
 
 
-class Plan(NamedTuple):
+class HashingPlan(NamedTuple):
     """How rows become hashes: what every kernel here is told.
 
     `table` is what each byte becomes, empty where that is itself; `punctuation` whether

@@ -123,7 +123,7 @@ def byte_table(rules: tuple[str, ...]) -> npt.NDArray[np.uint8]:
     return table if (table != np.arange(256)).any() else table[:0]
 
 
-class Rows(NamedTuple):
+class TextBytes(NamedTuple):
     """Texts as bytes, row i at `start[i] : end[i]` of `data` followed by `extra`."""
 
     data: npt.NDArray[np.uint8]
@@ -132,7 +132,7 @@ class Rows(NamedTuple):
     end: npt.NDArray[np.int64]
 
 
-def rows_of(texts: Texts, rules: tuple[str, ...]) -> list[Rows]:
+def rows_of(texts: Texts, rules: tuple[str, ...]) -> list[TextBytes]:
     """Return the rows of each chunk of `texts`, their bytes shared with Arrow.
 
     Null rows come out empty. Rows that a rule may change beyond ASCII lie in `extra`,
@@ -146,7 +146,7 @@ def rows_of(texts: Texts, rules: tuple[str, ...]) -> list[Rows]:
     return [_beside(_addressed(chunk), rules) for chunk in chunks]
 
 
-def _addressed(chunk: pa.Array) -> Rows:
+def _addressed(chunk: pa.Array) -> TextBytes:
     kind = chunk.type
     if pa.types.is_dictionary(kind) or kind in {pa.string_view(), pa.binary_view()}:
         chunk = chunk.cast(pa.large_string())
@@ -174,10 +174,10 @@ def _addressed(chunk: pa.Array) -> Rows:
         raise ValueError(f"a text has more than {_LONGEST:,} bytes; split it")
     empty = np.zeros(0, dtype=np.uint8)
     shared = empty if data is None else np.frombuffer(data, dtype=np.uint8)
-    return Rows(shared, empty, start, end)
+    return TextBytes(shared, empty, start, end)
 
 
-def _beside(rows: Rows, rules: tuple[str, ...]) -> Rows:
+def _beside(rows: TextBytes, rules: tuple[str, ...]) -> TextBytes:
     candidates = np.flatnonzero(_changeable(rows, set(rules) - {"whitespace"}))
     changed: list[int] = []
     pieces: list[bytes] = []
@@ -196,10 +196,10 @@ def _beside(rows: Rows, rules: tuple[str, ...]) -> Rows:
     end[changed] = len(rows.data) + np.cumsum(lengths)
     start[changed] = end[changed] - lengths
     extra = np.frombuffer(b"".join(pieces), dtype=np.uint8)
-    return Rows(rows.data, extra, start, end)
+    return TextBytes(rows.data, extra, start, end)
 
 
-def _changeable(rows: Rows, rules: set[str]) -> npt.NDArray[np.bool_]:
+def _changeable(rows: TextBytes, rules: set[str]) -> npt.NDArray[np.bool_]:
     """Return which rows the rules may change beyond what kernels do to ASCII."""
     if not rules:
         return np.zeros(len(rows.start), dtype=np.bool_)

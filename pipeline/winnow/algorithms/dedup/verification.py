@@ -63,7 +63,7 @@ class Pairs(NamedTuple):
     jaccard: npt.NDArray[np.float64]
 
 
-class Verdict(NamedTuple):
+class Verification(NamedTuple):
     """What becomes of each of n rows, and every pair that was compared.
 
     A kept row is its own `keeper`, with `jaccard` NaN and `band` NO_BAND. `jaccard` is
@@ -92,7 +92,7 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
     rounds: int = 8,
     known: Pairs = NO_PAIRS,
     components: Components = components,
-) -> Verdict:
+) -> Verification:
     """Return what becomes of rows 0 … `rows` - 1, which keepers are preferred by.
 
     `similarity` is asked for every pair at most once, and not for pairs in `known`
@@ -204,14 +204,14 @@ def _found(
     return np.where(ascending[at] == wanted, at, -1)
 
 
-def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verdict:
+def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verification:
     jaccard = np.full(len(keeper), np.nan)
     band = np.full(len(keeper), NO_BAND, dtype=np.int16)
     dropped = np.flatnonzero(keeper != np.arange(len(keeper)))
     at = _found(_key(dropped, keeper[dropped]), _key(pairs.member, pairs.keeper))
     dropped, at = dropped[at >= 0], at[at >= 0]
     jaccard[dropped], band[dropped] = pairs.jaccard[at], pairs.band[at]
-    return Verdict(keeper, jaccard, band, pairs)
+    return Verification(keeper, jaccard, band, pairs)
 
 
 @compiled

@@ -14,7 +14,7 @@ _ITERATIONS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Logistic:
+class ScoreCalibration:
     """p(right | score) = 1 / (1 + e^−(slope · score + offset))."""
 
     slope: float
@@ -37,7 +37,7 @@ class Bin:
     observed: float
 
 
-def fit_logistic(scores: Floats, right: Flags) -> Logistic:
+def fit_logistic(scores: Floats, right: Flags) -> ScoreCalibration:
     """Return Platt's fit of the chance that a pair is right (Platt 1999).
 
     scores: (n,) finite; right: (n,). Targets are (n₊ + 1) / (n₊ + 2) and 1 / (n₋ + 2)
@@ -65,7 +65,7 @@ def fit_logistic(scores: Floats, right: Flags) -> Logistic:
         weights = weights - size * step
         if float(np.abs(size * step).max()) < 1e-10:
             break
-    return Logistic(
+    return ScoreCalibration(
         float(weights[0] / width), float(weights[1] - weights[0] * centre / width)
     )
 

@@ -64,7 +64,7 @@ class Failure(NamedTuple):
     limit: float
 
 
-class Limits(NamedTuple):
+class QualityLimits(NamedTuple):
     """Limits of all rules, as published; None switches a rule off.
 
     Shares are of a text's characters where they say so, otherwise of its lines,
@@ -131,11 +131,11 @@ class Measured:
         return [line for line in self.text.split("\n") if line.strip()]
 
 
-Rule = Callable[[Measured, Limits], Iterator[Failure]]
+Rule = Callable[[Measured, QualityLimits], Iterator[Failure]]
 
 
 def first_failure(
-    text: str | None, groups: Sequence[str], limits: Limits
+    text: str | None, groups: Sequence[str], limits: QualityLimits
 ) -> Failure | None:
     """Return the first rule that a text fails, or None.
 
@@ -162,7 +162,7 @@ def _below(rule: str, value: float, limit: float | None) -> Iterator[Failure]:
         yield Failure(rule, value, limit)
 
 
-def _gopher_repetition(text: Measured, limits: Limits) -> Iterator[Failure]:
+def _gopher_repetition(text: Measured, limits: QualityLimits) -> Iterator[Failure]:
     size = len(text.text)
     for what, parts, most, most_chars in (
         (
@@ -189,7 +189,7 @@ def _gopher_repetition(text: Measured, limits: Limits) -> Iterator[Failure]:
         yield from _above(f"gopher_repeated_{n}_grams", chars / size, most)
 
 
-def _gopher_quality(text: Measured, limits: Limits) -> Iterator[Failure]:
+def _gopher_quality(text: Measured, limits: QualityLimits) -> Iterator[Failure]:
     words, plain = text.words, text.plain_words
     yield from _below("gopher_too_few_words", len(plain), limits.min_words)
     yield from _above("gopher_too_many_words", len(plain), limits.max_words)
@@ -214,7 +214,7 @@ def _gopher_quality(text: Measured, limits: Limits) -> Iterator[Failure]:
     yield from _below("gopher_no_stop_words", stops, limits.min_stop_words)
 
 
-def _fineweb(text: Measured, limits: Limits) -> Iterator[Failure]:
+def _fineweb(text: Measured, limits: QualityLimits) -> Iterator[Failure]:
     lines = text.written_lines
     ended = sum(line.endswith(TERMINAL) for line in lines) / len(lines)
     yield from _below("fineweb_unended_lines", ended, limits.min_ended_lines)

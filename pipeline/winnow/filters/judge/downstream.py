@@ -33,7 +33,7 @@ from winnow.filters.judge.evaluation_set import (
     with_image_vectors,
 )
 from winnow.filters.judge.pair_scores import Floats, retrieval, score_random_pairs
-from winnow.filters.judge.selections import Selection, Selections, file_name
+from winnow.filters.judge.selections import FilterSelection, Selections, file_name
 from winnow.filters.train.run import train_filter
 from winnow.steps.outside_sets import read_outside
 
@@ -97,7 +97,7 @@ def downstream(found: Selections, proxy: Proxy, tell: Tell = lambda _: None) -> 
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedOnSelection:
     """One training: its figures, steps, and which images found a caption among 5."""
 
     figures: dict[str, float]
@@ -126,23 +126,23 @@ def _refuse_overlap(pool: EvaluationSet, held_out: EvaluationSet) -> None:
 
 def _train(
     found: Selections,
-    selection: Selection,
+    selection: FilterSelection,
     data: EvaluationSet,
     proxy: Proxy,
     seed: int,
     tell: Tell,
-) -> Run:
+) -> TrainedOnSelection:
     folder = proxy.out / file_name(selection.name)
     config = _recipe(found, selection, data, proxy, folder, seed)
     tell(f"training on the selection of {selection.name}, seed {seed}")
     result = train_filter(config, tell=lambda _: None)
     places, scores = _judge(data, result.name)
-    return Run(scores, result.steps, result.trained_on, places <= 5)
+    return TrainedOnSelection(scores, result.steps, result.trained_on, places <= 5)
 
 
 def _recipe(
     found: Selections,
-    selection: Selection,
+    selection: FilterSelection,
     data: EvaluationSet,
     proxy: Proxy,
     folder: Path,
@@ -204,7 +204,7 @@ def _judge(data: EvaluationSet, model: str) -> tuple[npt.NDArray[np.int64], Any]
     }
 
 
-def _summary(runs: list[Run]) -> Result:
+def _summary(runs: list[TrainedOnSelection]) -> Result:
     return {
         "trained_on": runs[0].trained_on,
         "steps": runs[0].steps,
@@ -216,7 +216,9 @@ def _summary(runs: list[Run]) -> Result:
     }
 
 
-def _difference(runs: list[Run], chance: list[Run]) -> Result:
+def _difference(
+    runs: list[TrainedOnSelection], chance: list[TrainedOnSelection]
+) -> Result:
     found: Result = {}
     for name in METRICS:
         gaps = [

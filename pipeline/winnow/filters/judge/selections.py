@@ -38,7 +38,7 @@ _SHOWN = 12
 
 
 @dataclass(frozen=True)
-class Selection:
+class FilterSelection:
     """What one filter keeps of the pool: (n,) scores and flags."""
 
     name: str
@@ -55,15 +55,15 @@ class Selections:
     data: EvaluationSet
     clusters: Ids
     budget: int
-    each: list[Selection]
+    each: list[FilterSelection]
 
     @property
-    def control(self) -> Selection:
+    def control(self) -> FilterSelection:
         """The selection by chance, which is the last one."""
         return self.each[-1]
 
     @property
-    def filters(self) -> list[Selection]:
+    def filters(self) -> list[FilterSelection]:
         """All selections but that by chance."""
         return self.each[:-1]
 
@@ -125,11 +125,11 @@ def select(
     if not count:
         raise ConfigError(f"--budget {budget:g} of {len(data)} rows keeps none")
     each = [
-        Selection(name, scores, best(scores, data.uids, count), pairs)
+        FilterSelection(name, scores, best(scores, data.uids, count), pairs)
         for name, scores, pairs in found
     ]
     chance = data.keys(f"random selection {how.seed}").astype(np.float64)
-    each.append(Selection(RANDOM, chance, best(chance, data.uids, count)))
+    each.append(FilterSelection(RANDOM, chance, best(chance, data.uids, count)))
     return Selections(data, clusters, count, each)
 
 

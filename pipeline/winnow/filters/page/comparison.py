@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.filters.page.pages import (
-    Part,
+    PagePart,
     PlainTable,
     group_table,
     picture,
@@ -38,8 +38,8 @@ def write_comparison(
     return write(folder, f"{' and '.join(names)} compared", about, parts)
 
 
-def _models(result: Row) -> Part:
-    part = Part("filters", "Filters")
+def _models(result: Row) -> PagePart:
+    part = PagePart("filters", "Filters")
     rows = [
         [
             words(model["model"]),
@@ -65,8 +65,8 @@ def _models(result: Row) -> Part:
     return part
 
 
-def _clusters(result: Row, names: Sequence[str]) -> Part:
-    part = Part("clusters", "Kept by cluster")
+def _clusters(result: Row, names: Sequence[str]) -> PagePart:
+    part = PagePart("clusters", "Kept by cluster")
     part.notes.append(
         "Marked: a filter keeps less than a tenth of the cluster's share of the "
         "budget, which is to say that it deletes the concept."
@@ -89,16 +89,16 @@ def _clusters(result: Row, names: Sequence[str]) -> Part:
     return part
 
 
-def _domains(domains: Sequence[Row]) -> Part:
-    part = Part("domains", "By domain")
+def _domains(domains: Sequence[Row]) -> PagePart:
+    part = PagePart("domains", "By domain")
     part.notes.append("The drop is the distance to the filter's own best domain.")
     for row in domains:
         part.tables.append(group_table(row["model"], row["domains"], drops=True))
     return part
 
 
-def _downstream(found: Row) -> Part:
-    part = Part("downstream", "What the selections train")
+def _downstream(found: Row) -> PagePart:
+    part = PagePart("downstream", "What the selections train")
     part.notes.append(
         f"The same model by the same recipe on each selection of {found['rows']:,} "
         f"rows, {found['seeds']} seeds, scored on "
@@ -134,8 +134,8 @@ def _interval(found: Row) -> str:
     return f"{share(found['mean'])} [{share(found['low'])}, {share(found['high'])}]"
 
 
-def _galleries(parts: Sequence[Row], images: Mapping[str, bytes | None]) -> Part:
-    part = Part("galleries", "What one keeps and another drops")
+def _galleries(parts: Sequence[Row], images: Mapping[str, bytes | None]) -> PagePart:
+    part = PagePart("galleries", "What one keeps and another drops")
     part.notes.append("The rows whose places in the two rankings differ most.")
     for found in parts:
         title = (

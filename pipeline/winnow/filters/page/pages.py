@@ -35,7 +35,7 @@ class PlainTable:
 
 
 @dataclass
-class Part:
+class PagePart:
     """One section of a page."""
 
     id: str
@@ -62,7 +62,7 @@ def write_evaluation(folder: Path, result: Row) -> Path:
     )
 
 
-def write(folder: Path, title: str, about: str, parts: Sequence[Part]) -> Path:
+def write(folder: Path, title: str, about: str, parts: Sequence[PagePart]) -> Path:
     """Write parts of a page as FOLDER/report.html."""
     target = folder / "report.html"
     page = render(
@@ -76,7 +76,7 @@ def write(folder: Path, title: str, about: str, parts: Sequence[Part]) -> Path:
     return target
 
 
-def _figures_part(result: Row) -> Part:
+def _figures_part(result: Row) -> PagePart:
     other = result["text_to_image"]
     rows = [
         ["right above a random caption", share(result["auc_random"])],
@@ -94,15 +94,15 @@ def _figures_part(result: Row) -> Part:
             for k in (1, 5, 10)
         ),
     ]
-    part = Part("figures", "Figures")
+    part = PagePart("figures", "Figures")
     part.tables.append(PlainTable("Held-out figures", ["figure", "value"], rows))
     label = "Histogram of the scores of right pairs, random and hard wrong ones"
     part.charts.append(draw(score_histogram(result["histogram"]), label))
     return part
 
 
-def _domains_part(domains: Sequence[Row]) -> Part:
-    part = Part("domains", "By domain")
+def _domains_part(domains: Sequence[Row]) -> PagePart:
+    part = PagePart("domains", "By domain")
     part.notes.append(
         "The drop is the distance to the best domain: a filter is only as good as the "
         "pool that it was trained on."
@@ -131,14 +131,14 @@ def group_table(
     return PlainTable(caption, head, shown)
 
 
-def _detail_parts(name: str, result: Row) -> list[Part]:
+def _detail_parts(name: str, result: Row) -> list[PagePart]:
     of, mark = (f" of {name}", f"-{name}") if name else ("", "")
     parts = [_groups_part(result["caption_groups"], of, mark)]
     if result["calibration"]:
         parts.append(_calibration_part(result["calibration"], of, mark))
     parts.append(_clusters_part(result, of, mark))
     for column, rows in result["by"].items():
-        part = Part(f"by-{column}{mark}", f"By {column}{of}")
+        part = PagePart(f"by-{column}{mark}", f"By {column}{of}")
         part.charts.append(_strips(rows, result["bar_edges"], f"Scores by {column}"))
         part.tables.append(group_table(f"Values of {column}", rows))
         parts.append(part)
@@ -153,8 +153,8 @@ def _strips(rows: Sequence[Row], edges: Sequence[float], label: str) -> Markup:
     return draw(score_strips(shown, edges), label)
 
 
-def _calibration_part(found: Row, of: str, mark: str) -> Part:
-    part = Part(f"calibration{mark}", f"Calibration{of}")
+def _calibration_part(found: Row, of: str, mark: str) -> PagePart:
+    part = PagePart(f"calibration{mark}", f"Calibration{of}")
     part.notes.append(
         "A logistic fit of the score, fitted on one half of the images and measured on "
         "the other, says how likely a pair is right when half of all are: expected "
@@ -177,8 +177,8 @@ def _calibration_part(found: Row, of: str, mark: str) -> Part:
     return part
 
 
-def _clusters_part(result: Row, of: str, mark: str) -> Part:
-    part = Part(f"clusters{mark}", f"By cluster of the images{of}")
+def _clusters_part(result: Row, of: str, mark: str) -> PagePart:
+    part = PagePart(f"clusters{mark}", f"By cluster of the images{of}")
     rows = [
         {**row, "group": f"{row['group']}: {words('; '.join(row['examples']))}"}
         for row in result["clusters"]
@@ -190,8 +190,8 @@ def _clusters_part(result: Row, of: str, mark: str) -> Part:
     return part
 
 
-def _groups_part(found: Row, of: str, mark: str) -> Part:
-    part = Part(f"captions{mark}", f"Captions that repeat{of}")
+def _groups_part(found: Row, of: str, mark: str) -> PagePart:
+    part = PagePart(f"captions{mark}", f"Captions that repeat{of}")
     if not found["groups"]:
         return part
     part.notes.append(
@@ -246,8 +246,8 @@ def _landing(name: str, rows: int, found: Row, above: str, verdict: str) -> list
     ]
 
 
-def _leakage_part(checks: Sequence[Row]) -> Part:
-    part = Part("leakage", "Leakage")
+def _leakage_part(checks: Sequence[Row]) -> PagePart:
+    part = PagePart("leakage", "Leakage")
     rows = [
         [
             words(found["train"]),

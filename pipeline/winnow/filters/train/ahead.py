@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from winnow.filters.train.images import Images
 from winnow.filters.train.order import Batch, Order
-from winnow.filters.train.recipe import Recipe
+from winnow.filters.train.recipe import TrainingRecipe
 from winnow.filters.train.world import World
 
 Tokens = npt.NDArray[np.int32]
@@ -36,7 +36,7 @@ Prepared = tuple[Batch, npt.NDArray[Any], Tokens, float]
 
 
 def ahead(
-    data: TrainingSet, start: int, recipe: Recipe, world: World
+    data: TrainingSet, start: int, recipe: TrainingRecipe, world: World
 ) -> Generator[Prepared, None, None]:
     """Yield this process's share of each batch, prepared ahead, and the wait for it."""
 

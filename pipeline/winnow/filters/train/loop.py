@@ -23,7 +23,7 @@ from winnow.filters.train.ahead import TrainingSet, ahead
 from winnow.filters.train.images import Images
 from winnow.filters.train.loss import backward, make_loss, of_two_views
 from winnow.filters.train.measure import held_out_auc
-from winnow.filters.train.recipe import Progress, Recipe, TrainingError
+from winnow.filters.train.recipe import TrainingError, TrainingProgress, TrainingRecipe
 from winnow.filters.train.state import StateFolder
 from winnow.filters.train.towers import make_towers, set_modes
 from winnow.filters.train.world import World
@@ -65,7 +65,12 @@ class Training:
     """One training in one process of a world; `run` returns its progress."""
 
     def __init__(
-        self, model: Model, recipe: Recipe, state: StateFolder, world: World, tell: Tell
+        self,
+        model: Model,
+        recipe: TrainingRecipe,
+        state: StateFolder,
+        world: World,
+        tell: Tell,
     ) -> None:
         import torch
 
@@ -86,7 +91,7 @@ class Training:
                 recipe.image_temperature,
             )
 
-    def run(self, data: TrainingSet, held_out: HeldOut) -> Progress:
+    def run(self, data: TrainingSet, held_out: HeldOut) -> TrainingProgress:
         """Train from the newest checkpoint on, to the end; leave the best weights.
 
         Raises TrainingError when loss or gradients are no longer finite.
@@ -106,7 +111,7 @@ class Training:
         self,
         data: TrainingSet,
         held_out: HeldOut,
-        progress: Progress,
+        progress: TrainingProgress,
         steps: int,
         every: int,
     ) -> None:
@@ -184,7 +189,7 @@ class Training:
         return torch.autocast(kind, torch.bfloat16, enabled=on)
 
     def _measure(
-        self, held_out: HeldOut, progress: Progress, epoch: int, steps: int
+        self, held_out: HeldOut, progress: TrainingProgress, epoch: int, steps: int
     ) -> None:
         found = self.aucs(held_out) if self.world.first else [0.0]
         auc = self.world.agreed(found[0])
@@ -250,7 +255,7 @@ class Training:
         return np.concatenate(images), np.concatenate(texts)
 
 
-def _optimizer(model: Any, recipe: Recipe) -> Any:
+def _optimizer(model: Any, recipe: TrainingRecipe) -> Any:
     """Return AdamW as in CLIP: gains, biases and embeddings do not decay."""
     import torch
 

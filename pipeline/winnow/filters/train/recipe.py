@@ -35,7 +35,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class TrainingRecipe:
     """The loss and its descent; see `config.filter_train.Optimise`."""
 
     loss: Literal["clip", "siglip"] = "clip"
@@ -72,7 +72,7 @@ class Recipe:
 
 
 @dataclass(slots=True)
-class Progress:
+class TrainingProgress:
     """How far a training is: all that a resumed one must know beside the tensors."""
 
     step: int = 0

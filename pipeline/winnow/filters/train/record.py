@@ -15,7 +15,7 @@ from winnow.config.filter_train import FilterTrainConfig
 from winnow.core.code_version import code_version
 from winnow.filters.train import build as building
 from winnow.filters.train.data import Pools
-from winnow.filters.train.recipe import Progress
+from winnow.filters.train.recipe import TrainingProgress
 from winnow.filters.train.rows import LeftOut
 from winnow.filters.train.state import write_whole
 from winnow.models.local_model import LOCAL_DIR
@@ -86,7 +86,7 @@ def finished(out: Path, mark: str) -> FilterResult | None:
 def write_record(
     config: FilterTrainConfig,
     pools: Pools,
-    progress: Progress,
+    progress: TrainingProgress,
     result: FilterResult,
     weights: dict[str, Any],
     mark: str,
@@ -132,7 +132,7 @@ def write_record(
     write_whole(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
 
 
-def _by_pool(pools: Pools, progress: Progress) -> dict[str, float]:
+def _by_pool(pools: Pools, progress: TrainingProgress) -> dict[str, float]:
     """Return the kept weights' AUC on the rows that each pool (by number) holds out."""
     numbers = sorted({pools.pairs[row].pool for row in pools.measured()})
     best = next(e for e in progress.curve if e["step"] == progress.best_step)

@@ -24,7 +24,7 @@ from winnow.filters.train.data import Pools, counted, open_pools
 from winnow.filters.train.export import CONFIG, export
 from winnow.filters.train.image_source import prepare_images
 from winnow.filters.train.loop import Model, Training
-from winnow.filters.train.recipe import Recipe
+from winnow.filters.train.recipe import TrainingRecipe
 from winnow.filters.train.record import FilterResult, finished, starts, write_record
 from winnow.filters.train.sets import held_out_set, training_set
 from winnow.filters.train.state import StateFolder, write_whole
@@ -141,8 +141,8 @@ def _train(
     return result
 
 
-def _recipe(config: FilterTrainConfig) -> Recipe:
-    return Recipe(**config.optimise.model_dump(), seed=config.seed)
+def _recipe(config: FilterTrainConfig) -> TrainingRecipe:
+    return TrainingRecipe(**config.optimise.model_dump(), seed=config.seed)
 
 
 def _fingerprint(config: FilterTrainConfig, pools: Pools) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.operating_system import lock
-from winnow.filters.train.recipe import Progress
+from winnow.filters.train.recipe import TrainingProgress
 
 _PREFIX = "step-"
 
@@ -64,7 +64,7 @@ class StateFolder:
         found = [p for p in self.path.glob(f"{_PREFIX}*") if p.suffix != ".new"]
         return max(found, key=lambda p: int(p.name.removeprefix(_PREFIX)), default=None)
 
-    def save(self, model: Any, optimizer: Any, progress: Progress) -> None:
+    def save(self, model: Any, optimizer: Any, progress: TrainingProgress) -> None:
         """Write a checkpoint beside the last one, then forget that."""
         from safetensors.torch import save_file
 
@@ -82,17 +82,17 @@ class StateFolder:
             if old != final:
                 shutil.rmtree(old)
 
-    def load(self, model: Any, optimizer: Any) -> Progress:
+    def load(self, model: Any, optimizer: Any) -> TrainingProgress:
         """Put the newest checkpoint into model and optimizer; return its progress."""
         from safetensors.torch import load_file
 
         found = self.latest()
         if found is None:
-            return Progress()
+            return TrainingProgress()
         model.load_state_dict(load_file(found / "model.safetensors"), strict=False)
         _restore(optimizer, load_file(found / "optimizer.safetensors"))
         text = (found / "progress.json").read_text(encoding="utf-8")
-        return Progress(**json.loads(text))
+        return TrainingProgress(**json.loads(text))
 
     def save_best(self, model: Any) -> None:
         """Keep these weights as the best so far."""

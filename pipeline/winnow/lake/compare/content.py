@@ -19,9 +19,9 @@ import pyarrow as pa
 from winnow.core.engine import Engine
 from winnow.lake.compare.hashed_tables import (
     ORDER,
-    Edges,
     HashedTables,
     Names,
+    TablePairs,
     by_table,
 )
 from winnow.lake.compare.verdicts import (
@@ -69,7 +69,7 @@ class ColumnSet(NamedTuple):
 def verify_edges(
     engine: Engine,
     tables: HashedTables,
-    edges: Edges,
+    edges: TablePairs,
     group_rows: int = _GROUP_ROWS,
 ) -> Verdicts:
     """Compare all rows of both tables of each edge; all verdicts are exact."""
@@ -92,7 +92,7 @@ def verify_edges(
     return gather(engine, verdicts, nothing_looked_up(len(edges.child)))
 
 
-def content_reads(tables: HashedTables, edges: Edges) -> dict[int, set[str]]:
+def content_reads(tables: HashedTables, edges: TablePairs) -> dict[int, set[str]]:
     """Return which columns of which tables `verify_edges` reads."""
     reads: dict[int, set[str]] = defaultdict(set)
     for child, parent in zip(*edges, strict=True):
@@ -102,7 +102,7 @@ def content_reads(tables: HashedTables, edges: Edges) -> dict[int, set[str]]:
 
 
 def _column_sets(
-    tables: HashedTables, edges: Edges, group_rows: int
+    tables: HashedTables, edges: TablePairs, group_rows: int
 ) -> list[ColumnSet]:
     members: dict[Names, list[tuple[int, int, int]]] = defaultdict(list)
     for i, (child, parent) in enumerate(zip(*edges, strict=True)):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.kernels.tables import EDGES
 
 #: In the order in which they settle pairs.
@@ -26,7 +26,7 @@ _OPEN = -1
 class Findings:
     """Pairs of tables by number, sorted; what was found of each, all `(n,)`."""
 
-    def __init__(self, edges: Edges) -> None:
+    def __init__(self, edges: TablePairs) -> None:
         self.edges = edges
         count = len(edges.child)
         self._stage = np.full(count, _OPEN, np.int8)

@@ -28,18 +28,18 @@ ORDER = ("table", "part", "row_group")
 Names = tuple[str, ...]
 
 
-class Edges(NamedTuple):
+class TablePairs(NamedTuple):
     """Pairs of tables by number, both `(n,)`: is `child` contained in `parent`?"""
 
     child: npt.NDArray[np.int64]
     parent: npt.NDArray[np.int64]
 
-    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Edges:
+    def take(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> TablePairs:
         """Return some of the edges."""
-        return Edges(self.child[chosen], self.parent[chosen])
+        return TablePairs(self.child[chosen], self.parent[chosen])
 
 
-class Block(NamedTuple):
+class RowBlock(NamedTuple):
     """Consecutive rows of a table."""
 
     #: Position of the first row in the table.
@@ -84,7 +84,7 @@ class HashedTables:
 
     def blocks(
         self, task: tuple[int, int, int], compared: Sequence[str]
-    ) -> Iterator[Block]:
+    ) -> Iterator[RowBlock]:
         """Read the `compared` columns of a task.
 
         Raises what `TableReader.batches` raises.
@@ -96,7 +96,7 @@ class HashedTables:
             table, part, None if group < 0 else group, own, presence=True
         )
         for first, batch in read:
-            yield Block(first, batch, families)
+            yield RowBlock(first, batch, families)
 
     def bytes_of(self, columns: Mapping[int, Iterable[str]]) -> int:
         """Return the stored bytes that reading these columns of each table reads."""

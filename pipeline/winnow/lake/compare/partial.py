@@ -20,7 +20,7 @@ import numpy.typing as npt
 from winnow.config.lake import PartialConfig
 from winnow.core.engine import Engine
 from winnow.lake.compare.content import verify_edges
-from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.sample import sample_edges
 from winnow.lake.compare.sketched import Sketches
 from winnow.lake.compare.verdicts import Verdicts
@@ -38,7 +38,7 @@ _Key = tuple[int, str | None]
 
 
 def candidates(
-    tables: HashedTables, sketches: Sketches, edges: Edges, config: PartialConfig
+    tables: HashedTables, sketches: Sketches, edges: TablePairs, config: PartialConfig
 ) -> _Mask:
     """Return which refuted edges are worth an exact fraction, `(n,)`.
 
@@ -64,7 +64,7 @@ def measure(
     engine: Engine,
     tables: HashedTables,
     sketches: Sketches,
-    edges: Edges,
+    edges: TablePairs,
     min_containment: float,
 ) -> Verdicts:
     """Count how much of each child its parent holds.
@@ -90,7 +90,7 @@ def _ruled_out(
 
 
 def _compared(
-    tables: HashedTables, sketches: Sketches, edges: Edges, at: Ints
+    tables: HashedTables, sketches: Sketches, edges: TablePairs, at: Ints
 ) -> tuple[Ints, list[tuple[_Key, _Key]]]:
     """Return which of some edges can be judged, and by which sketches of both tables.
 

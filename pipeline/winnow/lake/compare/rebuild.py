@@ -23,8 +23,8 @@ from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.files.files import Files
 from winnow.lake.files.rebuild_sql import (
     SIDE_POSITION,
+    ChosenRows,
     Origins,
-    Selection,
     Where,
     rebuild_query,
 )
@@ -61,7 +61,7 @@ def query_by_side_file(
     matched = _matched(tables, child, parent)
     own = tables.reader.tables
     side = [c.name for c in own[child].columns if c.name not in matched]
-    selection = Selection(side_file=side_file)
+    selection = ChosenRows(side_file=side_file)
     origins = Origins(matched, side=side)
     return rebuild_query(files_of(tables), own[child], own[parent], origins, selection)
 
@@ -118,17 +118,17 @@ class _Search:
         _, origins, selection = self._found(side_file)
         return self._sql(origins, selection)
 
-    def _found(self, side_file: Path) -> tuple[Ints, Origins, Selection]:
+    def _found(self, side_file: Path) -> tuple[Ints, Origins, ChosenRows]:
         matches = self._matches()
         sources = matches.sources()
         selection = self._selection(matches)
         ignored = [c.name for c in self._child.columns if c.name not in self.matched]
         origins = self._origins(ignored, sources)
         if selection is None or origins.side:
-            selection = Selection(side_file=os.path.abspath(side_file))
+            selection = ChosenRows(side_file=os.path.abspath(side_file))
         return sources, origins, selection
 
-    def _sql(self, origins: Origins, selection: Selection) -> str:
+    def _sql(self, origins: Origins, selection: ChosenRows) -> str:
         files = files_of(self.tables)
         return rebuild_query(files, self._child, self._parent, origins, selection)
 
@@ -158,16 +158,16 @@ class _Search:
             self._parent.rows,
         )
 
-    def _selection(self, matches: Matches) -> Selection | None:
+    def _selection(self, matches: Matches) -> ChosenRows | None:
         if not len(matches.child):
-            return Selection(run=(0, 0))
+            return ChosenRows(run=(0, 0))
         if matches.exact and len(matches.positions) == matches.rows:
-            return Selection()
+            return ChosenRows()
         where = self._where(matches)
         if where is not None:
-            return Selection(where=where)
+            return ChosenRows(where=where)
         run = matches.block()
-        return None if run is None else Selection(run=run)
+        return None if run is None else ChosenRows(run=run)
 
     def _where(self, matches: Matches) -> Where | None:
         """Return the shortest condition, of the first column that has it."""

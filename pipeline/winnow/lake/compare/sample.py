@@ -19,9 +19,9 @@ import pyarrow as pa
 from winnow.core.engine import Engine
 from winnow.lake.compare.hashed_tables import (
     ORDER,
-    Edges,
     HashedTables,
     Names,
+    TablePairs,
     by_table,
 )
 from winnow.lake.compare.sketched import Sketches
@@ -65,7 +65,7 @@ class Projection(NamedTuple):
 
 
 def projections_of(
-    tables: HashedTables, edges: Edges, chosen: Sequence[int]
+    tables: HashedTables, edges: TablePairs, chosen: Sequence[int]
 ) -> list[Projection]:
     """Return what is hashed of the chosen edges' parents: once per column set."""
     members: dict[tuple[int, Names], list[int]] = defaultdict(list)
@@ -79,7 +79,7 @@ def projections_of(
 
 
 def sample_edges(
-    engine: Engine, tables: HashedTables, sketches: Sketches, edges: Edges
+    engine: Engine, tables: HashedTables, sketches: Sketches, edges: TablePairs
 ) -> Verdicts:
     """Look up the rows that the children's sketches keep in their parents.
 
@@ -108,7 +108,7 @@ def sample_edges(
 
 
 def sample_reads(
-    tables: HashedTables, sketches: Sketches, edges: Edges
+    tables: HashedTables, sketches: Sketches, edges: TablePairs
 ) -> dict[int, set[str]]:
     """Return which columns of which parents `sample_edges` reads."""
     reads: dict[int, set[str]] = defaultdict(set)
@@ -118,7 +118,7 @@ def sample_reads(
 
 
 def _divided(
-    tables: HashedTables, sketches: Sketches, edges: Edges
+    tables: HashedTables, sketches: Sketches, edges: TablePairs
 ) -> tuple[dict[int, RowSet], list[Projection]]:
     """Return the parents' rows of edges where they are at hand, and what to read."""
     held = {

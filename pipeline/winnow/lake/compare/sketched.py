@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.lake.compare.hashed_tables import Edges, HashedTables
+from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.kernels import kmv
 from winnow.lake.kernels.kmv import Kmv, Stack
 from winnow.lake.kernels.table_sketch import Sizes, Sketch, merge
@@ -174,7 +174,9 @@ class Sketches:
                 found.setdefault(table, {})[column] = ColumnStatistics.from_json(plain)
         return found
 
-    def refute(self, tables: HashedTables, edges: Edges, bag: bool = False) -> Refuted:
+    def refute(
+        self, tables: HashedTables, edges: TablePairs, bag: bool = False
+    ) -> Refuted:
         """Look the children's hashes up in the parents' sketches, column by column.
 
         Where both have the same columns their rows are looked up, too. An edge with an
@@ -208,7 +210,7 @@ class Sketches:
         return 1 - found.missing / np.maximum(found.looked_up, 1), found.looked_up
 
     def _pairs(
-        self, tables: HashedTables, edges: Edges
+        self, tables: HashedTables, edges: TablePairs
     ) -> tuple[npt.NDArray[np.int64], list[str | None], npt.NDArray[np.int64]]:
         """Return which sketches to compare: (edge, column name, places (2, n))."""
         owner, names, children, parents = [], [], [], []

@@ -15,9 +15,9 @@ import pyarrow as pa
 from winnow.core.engine import Engine
 from winnow.lake.compare.hashed_tables import (
     ORDER,
-    Edges,
     HashedTables,
     Names,
+    TablePairs,
     by_table,
 )
 from winnow.lake.compare.sketched import SKETCHES, Sketches, as_table, as_unreadable
@@ -46,7 +46,7 @@ class Wanted(NamedTuple):
 
 def wanted_of(
     tables: HashedTables,
-    edges: Edges,
+    edges: TablePairs,
     unknown: Mapping[int, Sequence[str]] | None = None,
     unsure: Mapping[int, Sequence[str]] | None = None,
 ) -> list[Wanted]:

@@ -42,7 +42,7 @@ _TEXTS = {"csv", "jsonl"}
 
 
 @dataclass(frozen=True)
-class Lake:
+class LakeSource:
     """Where a lake is and which of its tables count."""
 
     path: str
@@ -61,12 +61,14 @@ class Lake:
         return Files(self.storage_options or {})
 
 
-def discover(lake: Lake) -> list[Table]:
+def discover(lake: LakeSource) -> list[Table]:
     """Return the tables of a lake, sorted by name; see `survey`."""
     return [table for table, _ in survey(lake)]
 
 
-def survey(lake: Lake, known: Mapping[str, Surveyed] | None = None) -> list[Surveyed]:
+def survey(
+    lake: LakeSource, known: Mapping[str, Surveyed] | None = None
+) -> list[Surveyed]:
     """Return every table of a lake with its columns' statistics, sorted by name.
 
     Each footer is read once. A table that cannot be read stands there with the reason,
@@ -78,7 +80,7 @@ def survey(lake: Lake, known: Mapping[str, Surveyed] | None = None) -> list[Surv
     return sorted(survey.tables(), key=lambda found: found[0].name)
 
 
-def fingerprint(lake: Lake, table: Table) -> str:
+def fingerprint(lake: LakeSource, table: Table) -> str:
     """Return what a table's fingerprint is now; it was `table.fingerprint` then.
 
     Raises InputError if the table is gone.
@@ -94,7 +96,7 @@ def fingerprint(lake: Lake, table: Table) -> str:
 class _Survey:
     """One walk over a lake."""
 
-    def __init__(self, lake: Lake, known: Mapping[str, Surveyed]) -> None:
+    def __init__(self, lake: LakeSource, known: Mapping[str, Surveyed]) -> None:
         self._files = lake.files
         self._lake = lake
         self._known = known

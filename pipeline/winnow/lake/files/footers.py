@@ -36,7 +36,7 @@ _DAY = 86_400 * 10**9
 
 
 @dataclass(frozen=True, slots=True)
-class _Writer:
+class _BoundsOfWriter:
     """How far a writer's bounds are values of the column."""
 
     #: Its numbers, dates and the like are never rounded.
@@ -53,13 +53,16 @@ class _Writer:
 _NEVER_CUT = 1 << 62
 # A cut falls between two characters, so it may leave up to three bytes less.
 _WRITERS = (
-    ("parquet-cpp-arrow", _Writer(True, _NEVER_CUT, _NEVER_CUT, True, ordered=True)),
-    ("polars", _Writer(True, low_bytes=60, float16=True, ordered=True)),
-    ("duckdb", _Writer(True, low_bytes=252, ordered=True)),
-    ("parquet-rs", _Writer(True, ordered=True)),
-    ("parquet-cpp", _Writer(True)),
+    (
+        "parquet-cpp-arrow",
+        _BoundsOfWriter(True, _NEVER_CUT, _NEVER_CUT, True, ordered=True),
+    ),
+    ("polars", _BoundsOfWriter(True, low_bytes=60, float16=True, ordered=True)),
+    ("duckdb", _BoundsOfWriter(True, low_bytes=252, ordered=True)),
+    ("parquet-rs", _BoundsOfWriter(True, ordered=True)),
+    ("parquet-cpp", _BoundsOfWriter(True)),
 )
-_UNKNOWN_WRITER = _Writer()
+_UNKNOWN_WRITER = _BoundsOfWriter()
 _JAVA = re.compile(r"parquet-mr (?:compatible )?version (\d+)\.(\d+)")
 #: The first version in Java that orders bytes and unsigned numbers rightly.
 _JAVA_ORDERS = (1, 10)
@@ -186,12 +189,12 @@ def _places(columns: tuple[Column, ...]) -> list[tuple[int, int]]:
     return places
 
 
-def _writer(created_by: str | None) -> _Writer:
+def _writer(created_by: str | None) -> _BoundsOfWriter:
     name = (created_by or "").lower()
     java = _JAVA.match(name)
     if java:
         version = int(java[1]), int(java[2])
-        return _Writer(True, ordered=version >= _JAVA_ORDERS)
+        return _BoundsOfWriter(True, ordered=version >= _JAVA_ORDERS)
     known = (writer for prefix, writer in _WRITERS if name.startswith(prefix))
     return next(known, _UNKNOWN_WRITER)
 
@@ -201,7 +204,7 @@ class _Reading:
     """How the bounds of one leaf column are to be understood."""
 
     value: Callable[[Any], Value | None]
-    writer: _Writer
+    writer: _BoundsOfWriter
     #: The column's definition leaves no room for nulls.
     required: bool
 
@@ -235,13 +238,13 @@ class _Reading:
         return self.writer.fixed_width
 
 
-def _reading(column: Column, leaf: Any, writer: _Writer) -> _Reading:
+def _reading(column: Column, leaf: Any, writer: _BoundsOfWriter) -> _Reading:
     required = leaf.max_definition_level == 0
     return _Reading(_value_of(column, leaf, writer), writer, required)
 
 
 def _value_of(
-    column: Column, leaf: Any, writer: _Writer
+    column: Column, leaf: Any, writer: _BoundsOfWriter
 ) -> Callable[[Any], Value | None]:
     """Return what turns a raw bound into a value of the column's family, or None."""
     kind, physical = value_type(column.type), leaf.physical_type
@@ -273,7 +276,7 @@ def _needs_order(kind: pa.DataType, physical: str) -> bool:
 
 
 def _number(
-    kind: pa.DataType, physical: str, writer: _Writer
+    kind: pa.DataType, physical: str, writer: _BoundsOfWriter
 ) -> Callable[[Any], Value | None]:
     if pa.types.is_decimal(kind):
         return partial(_decimal, scale=kind.scale)

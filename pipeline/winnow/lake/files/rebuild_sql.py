@@ -29,7 +29,7 @@ class Where:
 
 
 @dataclass(frozen=True)
-class Selection:
+class ChosenRows:
     """Which rows of the parent are the child's, in its order.
 
     At most one of the three: rows that meet a condition; a run of rows [start, stop);
@@ -54,7 +54,7 @@ class Origins:
 
 
 def rebuild_query(
-    files: Files, child: Table, parent: Table, origins: Origins, selection: Selection
+    files: Files, child: Table, parent: Table, origins: Origins, selection: ChosenRows
 ) -> str:
     """Return a SELECT that gives the child's rows, columns and types, in its order.
 
@@ -79,14 +79,14 @@ def rebuild_query(
     return f"SELECT {', '.join(columns)} FROM {_rows(rows, selection)}"
 
 
-def _rows(rows: Source, selection: Selection) -> str:
+def _rows(rows: Source, selection: ChosenRows) -> str:
     chosen = _chosen(rows, selection)
     if rows.unordered and selection.side_file is None:
         return f"{chosen} ORDER BY {rows.position}"
     return chosen
 
 
-def _chosen(rows: Source, selection: Selection) -> str:
+def _chosen(rows: Source, selection: ChosenRows) -> str:
     if selection.side_file is not None:
         side = f"read_parquet({literal(selection.side_file)}, {_SIDE_ORDER} = true)"
         return (

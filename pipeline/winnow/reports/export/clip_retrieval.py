@@ -31,7 +31,7 @@ def write_clip_retrieval(rows: KeptRows, folder: Path, shard_rows: int) -> int:
             "the run has embedded nothing, and clip-retrieval's files hold vectors; "
             "export parquet, or add the step `embed`"
         )
-    writer = _Parts(folder, shard_rows)
+    writer = _VectorParts(folder, shard_rows)
     for batch in rows.batches(vectors=True):
         vectors = {name: _matrix(batch[name]) for name in VECTORS}
         writer.add(_metadata(rows, batch), vectors)
@@ -39,7 +39,7 @@ def write_clip_retrieval(rows: KeptRows, folder: Path, shard_rows: int) -> int:
     return writer.rows
 
 
-class _Parts:
+class _VectorParts:
     """Numbered parts of metadata with their vectors."""
 
     def __init__(self, folder: Path, shard_rows: int) -> None:

@@ -9,7 +9,7 @@ from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import load_part
 from winnow.reports.database import RunDatabase
 from winnow.reports.export.exporters import EXPORTERS
-from winnow.reports.export.kept_rows import KeptRows, Wanted
+from winnow.reports.export.kept_rows import KeptRows, RowsWanted
 from winnow.reports.export.whole import written_whole
 
 SHARD_ROWS = 10_000
@@ -45,6 +45,6 @@ def export(
         RunDatabase(run, memory_mb=_MEMORY_MB) as database,
         written_whole(target) as unfinished,
     ):
-        rows = KeptRows(database, Wanted(scores=with_scores))
+        rows = KeptRows(database, RowsWanted(scores=with_scores))
         written = int(load_part(exporter.write)(rows, unfinished, shard_rows))
     return {"to": to, "out": str(target), "rows": written}

@@ -11,7 +11,7 @@ import pyarrow as pa
 from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
 from winnow.core.sql_text import identifier, literal
 from winnow.formats.reader import SampleReader
-from winnow.pages.database import Rows
+from winnow.pages.database import QueryRows
 from winnow.reports.database import RunDatabase
 from winnow.reports.pool_sql import RunPool, sample_names
 from winnow.reports.run_sql import provided_vectors
@@ -36,7 +36,7 @@ ENDED = {
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RowsWanted:
     """Which rows and columns of a run are read.
 
     columns: names as in the view `samples`; None: all of the input's.
@@ -52,7 +52,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Columns:
+class RowColumns:
     """What the columns of exported rows are: the uid, the picture, the caption, others.
 
     `image` and `text` are None where the run has none; `scores` are added by the run.
@@ -73,7 +73,9 @@ class KeptRows:
     the input lacks.
     """
 
-    def __init__(self, database: RunDatabase, wanted: Wanted = Wanted()) -> None:
+    def __init__(
+        self, database: RunDatabase, wanted: RowsWanted = RowsWanted()
+    ) -> None:
         self._database, self._wanted = database, wanted
         folder = database.folder
         if not folder.file("manifest.json").is_file():
@@ -93,7 +95,7 @@ class KeptRows:
             )
 
     @cached_property
-    def columns(self) -> Columns:
+    def columns(self) -> RowColumns:
         """What the rows' columns are."""
         reader, names = self.pool.reader, sample_names(self.pool)
         only = self._wanted.columns
@@ -112,7 +114,7 @@ class KeptRows:
             name: pa.float64() if value == "score" else pa.int32()
             for name, (_, value) in self._scores.items()
         }
-        return Columns(image, text, tuple(others), scores)
+        return RowColumns(image, text, tuple(others), scores)
 
     def name(self, column: str) -> str:
         """Return what a column of the input is called here."""
@@ -232,7 +234,7 @@ class KeptRows:
 class _Taken:
     """Rows of a stream, so many at a time."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: QueryRows) -> None:
         self._rows, self._schema = iter(rows), rows.schema
         self._held: list[pa.RecordBatch] = []
 

@@ -10,7 +10,7 @@ from winnow.pages.answers import Answer, Section
 from winnow.pages.charts import draw
 from winnow.pages.specs import rates
 from winnow.reports.page.attributes import Attribute
-from winnow.reports.page.context import Source
+from winnow.reports.page.context import PageSource
 
 _VALUES = 14
 #: Letters of a value that the chart has room for.
@@ -19,12 +19,12 @@ _LETTERS = 20
 _Z = 1.959964
 
 
-def bias(source: Source, attributes: list[Attribute]) -> list[Section]:
+def bias(source: PageSource, attributes: list[Attribute]) -> list[Section]:
     """Return one section for each attribute."""
     return [_attribute(source, attribute) for attribute in attributes]
 
 
-def _attribute(source: Source, attribute: Attribute) -> Section:
+def _attribute(source: PageSource, attribute: Attribute) -> Section:
     total = source.ask(
         f"SELECT count(*) AS rows, {_KEPT} AS kept, {_KEPT} / count(*) AS keep_rate, "
         f"count(DISTINCT a.value) AS values FROM ({attribute.rows}) a "

@@ -12,7 +12,7 @@ from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, share
 from winnow.pages.charts import draw, draw_links
 from winnow.pages.specs import NARROW, WIDE, cluster_map, quotas
-from winnow.reports.page.context import Source
+from winnow.reports.page.context import PageSource
 from winnow.reports.run_view import RunView
 
 #: Clusters on a map, and samples shown of each.
@@ -20,7 +20,7 @@ _SHOWN, _EXAMPLES = 120, 6
 # The map of the fewest rows may leave out small clusters; the table says how many.
 
 
-def clusters(source: Source, run: RunView) -> list[Section]:
+def clusters(source: PageSource, run: RunView) -> list[Section]:
     """Return one section for each clustering of the run."""
     steps = source.ask(
         "SELECT c.step, count(*) AS clusters, sum(c.size)::BIGINT AS rows, "
@@ -31,7 +31,9 @@ def clusters(source: Source, run: RunView) -> list[Section]:
     return [_clustering(source, run, steps, row) for row in range(len(steps))]
 
 
-def _clustering(source: Source, run: RunView, steps: Answer, number: int) -> Section:
+def _clustering(
+    source: PageSource, run: RunView, steps: Answer, number: int
+) -> Section:
     step = steps.rows[number]["step"]
     table = source.ask(
         "SELECT cluster_id, size, kept, kept / size AS keep_rate, d_intra, d_inter, "
@@ -119,7 +121,7 @@ def _quotas(table: Answer) -> Section | None:
     return {"chart": draw(quotas(rows), label)}
 
 
-def _examples(source: Source, step: str, table: Answer) -> Section:
+def _examples(source: PageSource, step: str, table: Answer) -> Section:
     shown = ", ".join(str(number) for number in table.column("cluster_id"))
     answer = source.ask(
         "SELECT m.cluster_id, m.uid, f.fate, f.step, m.distance "

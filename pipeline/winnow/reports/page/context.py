@@ -9,7 +9,7 @@ from winnow.reports.page.pictures import Picture, Pictures
 
 
 @dataclass(frozen=True)
-class Source:
+class PageSource:
     """Where numbers and samples of a page come from."""
 
     answers: Answers
@@ -34,7 +34,7 @@ class Gallery:
     note: str = ""
 
 
-def gallery(source: Source, title: str, sql: str, note: str = "") -> Gallery | None:
+def gallery(source: PageSource, title: str, sql: str, note: str = "") -> Gallery | None:
     """Return the gallery of a query of uid and more; None if there is none to show."""
     answer = source.ask(sql)
     if not answer.rows:

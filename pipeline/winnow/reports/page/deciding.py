@@ -9,13 +9,13 @@ from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, score
 from winnow.pages.charts import draw
 from winnow.pages.specs import histogram
-from winnow.reports.page.context import Gallery, Source, gallery
+from winnow.reports.page.context import Gallery, PageSource, gallery
 
 _BARS = 36
 _SHOWN = 6
 
 
-def deciding(source: Source) -> list[Section]:
+def deciding(source: PageSource) -> list[Section]:
     """Return one section for each step that decided, in order."""
     steps = source.ask(
         "SELECT s.step, s.kind, s.rows_in, s.kept, s.dropped, "
@@ -25,7 +25,7 @@ def deciding(source: Source) -> list[Section]:
     return [_step(source, steps, row) for row in range(len(steps))]
 
 
-def _step(source: Source, steps: Answer, row: int) -> Section:
+def _step(source: PageSource, steps: Answer, row: int) -> Section:
     step, kind = steps.rows[row]["step"], steps.rows[row]["kind"]
     about = shown(kind)
     where = f"step = {literal(step)}"
@@ -60,7 +60,7 @@ def _step(source: Source, steps: Answer, row: int) -> Section:
 
 
 def _histogram(
-    source: Source, where: str, spread: dict[str, Any], scale: str
+    source: PageSource, where: str, spread: dict[str, Any], scale: str
 ) -> Section:
     # Written with an exponent a number is a DOUBLE to the engine, else a DECIMAL.
     low = f"{spread['low']:.17e}"
@@ -79,7 +79,7 @@ def _histogram(
     return {"bars": bars, "chart": draw(histogram(bars.rows, cut, scale), label)}
 
 
-def _galleries(source: Source, where: str, *, scaled: bool) -> list[Gallery]:
+def _galleries(source: PageSource, where: str, *, scaled: bool) -> list[Gallery]:
     columns = "uid, score, threshold, reason, keep"
     head = f"SELECT {columns} FROM ledger WHERE {where} AND"
     drawn = f"ORDER BY md5(uid), uid LIMIT {_SHOWN}"

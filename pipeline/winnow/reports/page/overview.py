@@ -6,10 +6,10 @@ from __future__ import annotations
 from winnow.pages.answers import Section
 from winnow.pages.charts import draw
 from winnow.pages.specs import NARROW, WIDE, funnel
-from winnow.reports.page.context import Source
+from winnow.reports.page.context import PageSource
 
 
-def headline(source: Source) -> Section:
+def headline(source: PageSource) -> Section:
     """Return how many rows were kept, dropped, quarantined."""
     fates = ("kept", "dropped", "quarantined", "undecided")
     counted = ", ".join(
@@ -23,7 +23,7 @@ def headline(source: Source) -> Section:
     return {"total": total}
 
 
-def steps(source: Source) -> Section:
+def steps(source: PageSource) -> Section:
     """Return the funnel: each step's rows, and its reasons."""
     table = source.ask(
         "SELECT step, kind, rows_in, kept, dropped, quarantined, "
@@ -52,7 +52,7 @@ def steps(source: Source) -> Section:
     }
 
 
-def quarantine(source: Source) -> Section | None:
+def quarantine(source: PageSource) -> Section | None:
     """Return what could not be read, by reason; None if everything could."""
     table = source.ask(
         "SELECT step, reason, count(*) AS rows FROM quarantine "

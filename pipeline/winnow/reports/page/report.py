@@ -12,7 +12,7 @@ from winnow.pages.provenance import provenance
 from winnow.reports.database import RunDatabase
 from winnow.reports.page import bias, clusters, deciding, overview, twins
 from winnow.reports.page.attributes import attributes
-from winnow.reports.page.context import Source
+from winnow.reports.page.context import PageSource
 from winnow.reports.page.measured import measure
 from winnow.reports.page.pictures import Pictures
 from winnow.reports.run_view import RunView
@@ -41,7 +41,7 @@ def render_report(run: str | Path, columns: Sequence[str] = ()) -> str:
     view = RunView(run)
     _measure(view)
     with RunDatabase(run) as database:
-        source = Source(Answers(database), Pictures(database, PICTURES))
+        source = PageSource(Answers(database), Pictures(database, PICTURES))
         sections = _sections(source, view, columns)
         source.pictures.load()
         return render(
@@ -68,7 +68,7 @@ def _measure(view: RunView) -> None:
             return
 
 
-def _sections(source: Source, view: RunView, columns: Sequence[str]) -> Section:
+def _sections(source: PageSource, view: RunView, columns: Sequence[str]) -> Section:
     looked_at = attributes(source.pictures.database, columns)
     return {
         "headline": overview.headline(source),

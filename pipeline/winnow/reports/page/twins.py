@@ -10,7 +10,7 @@ from typing import Any
 from winnow.config.registry import shown
 from winnow.core.sql_text import identifier, literal
 from winnow.pages.answers import Answer, Section
-from winnow.reports.page.context import Source
+from winnow.reports.page.context import PageSource
 from winnow.reports.page.pictures import Picture
 
 _GROUPS, _COPIES, _PAIRS, _TEXTS = 4, 5, 9, 12
@@ -32,7 +32,7 @@ class Group:
     first: int
 
 
-def twins(source: Source) -> list[Section]:
+def twins(source: PageSource) -> list[Section]:
     """Return the duplicates of each step that has any."""
     steps = source.ask(
         "SELECT d.step, count(*) AS rows, count(DISTINCT d.kept_twin) AS groups, "
@@ -42,7 +42,7 @@ def twins(source: Source) -> list[Section]:
     return [_step(source, steps, row) for row in range(len(steps))]
 
 
-def _step(source: Source, steps: Answer, row: int) -> Section:
+def _step(source: PageSource, steps: Answer, row: int) -> Section:
     step = steps.rows[row]["step"]
     where = f"step = {literal(step)}"
     pairs = source.ask(
@@ -68,7 +68,7 @@ def _step(source: Source, steps: Answer, row: int) -> Section:
     }
 
 
-def _groups(source: Source, where: str, groups: Answer) -> list[Group]:
+def _groups(source: PageSource, where: str, groups: Answer) -> list[Group]:
     if not groups.rows:
         return []
     keepers = ", ".join(literal(uid) for uid in groups.column("kept_twin"))
@@ -94,7 +94,7 @@ def _groups(source: Source, where: str, groups: Answer) -> list[Group]:
     return pictured
 
 
-def captions(source: Source) -> Section | None:
+def captions(source: PageSource) -> Section | None:
     """Return captions that repeat, and what differs between duplicates' captions.
 
     `groups` and `pairs` are of steps that compare captions, `frequent` the captions
@@ -135,7 +135,7 @@ def captions(source: Source) -> Section | None:
 _ASKED = ("pairs", "frequent", "others")
 
 
-def _by_text(source: Source) -> str:
+def _by_text(source: PageSource) -> str:
     """Return the condition of rows that went for what their captions say."""
     markers = source.pictures.database.markers
     steps = [literal(m.step) for m in markers if shown(m.kind).texts]
@@ -152,7 +152,7 @@ class Differences(Answer):
 
 
 def _texts_of(
-    source: Source, text: str, chosen: str, where: str = "", rows: int = _TEXTS
+    source: PageSource, text: str, chosen: str, where: str = "", rows: int = _TEXTS
 ) -> Differences:
     """Return captions of the duplicates that `chosen` names, dropped and kept."""
     answer = source.ask(
