@@ -33,21 +33,31 @@ def winnow(capsys: Capture, *arguments: str) -> Any:
     return json.loads(captured.out)
 
 
+def near_rows(capsys: Capture, index: str, *how: str) -> list[dict[str, Any]]:
+    """Return the rows that `near --json` finds; beside them stands what it may miss."""
+    told = winnow(capsys, "near", index, *how)
+    assert 0 <= told["found_share"] <= 1
+    rows: list[dict[str, Any]] = told["rows"]
+    return rows
+
+
 def test_build_add_and_ask(
     pool: Path, tmp_path: Path, write_shards: Write, capsys: Capture
 ):
     index = str(tmp_path / "index")
     built = winnow(capsys, "index", "build", str(pool), "--out", index)
     assert (built["added"], built["without_text"]) == (4, 1)
-    found = winnow(capsys, "near", index, "--text", words(0), "--k", "2")
+    found = near_rows(capsys, index, "--text", words(0), "--k", "2")
     assert [(row["uid"], round(row["jaccard"], 3)) for row in found] == [
         ("a", 1.0),
         ("b", 0.973),
     ]
     assert found[0]["text"] == words(0)
     assert found[0]["probability"] == 1.0
-    near = winnow(capsys, "near", index, "--uid", "b", "--min-jaccard", "0.94")
-    assert [row["uid"] for row in near] == ["a"]
+    near = near_rows(capsys, index, "--uid", "b", "--min-jaccard", "0.94")
+    assert [(row["asked"], row["uid"]) for row in near] == [("b", "a")]
+    both = near_rows(capsys, index, "--uid", "a", "--uid", "b", "--k", "1")
+    assert [(row["asked"], row["uid"]) for row in both] == [("a", "b"), ("b", "a")]
     more = write_shards(
         tmp_path / "more", pa.table({"name": ["z", "a"], "body": [words(7), "x"]})
     )
@@ -56,7 +66,7 @@ def test_build_add_and_ask(
     assert (added["added"], added["same_name_other_text"], added["rows"]) == (2, 1, 6)
     again = winnow(capsys, "index", "add", index, str(more), *columns)
     assert (again["added"], again["already_there"], again["rows"]) == (0, 2, 6)
-    assert winnow(capsys, "near", index, "--text", words(7))[0]["uid"] == "z"
+    assert near_rows(capsys, index, "--text", words(7))[0]["uid"] == "z"
 
 
 def test_an_answer_says_what_its_bands_miss(
@@ -160,7 +170,7 @@ def test_the_upkeep_of_an_index(pool: Path, tmp_path: Path, capsys: Capture):
     gone.write_text("b\nnobody\n")
     told = winnow(capsys, "index", "remove", index, "--uid", "a", "--uids", str(gone))
     assert (told["removed"], told["unknown"], told["rows"]) == (2, ["nobody"], 2)
-    near = winnow(capsys, "near", index, "--text", words(0))
+    near = near_rows(capsys, index, "--text", words(0))
     assert [row["uid"] for row in near] == ["c"]
     assert near[0]["source"] == str(pool)
     assert winnow(capsys, "index", "compact", index)["segments"] == 1
@@ -175,5 +185,5 @@ def test_the_upkeep_of_an_index(pool: Path, tmp_path: Path, capsys: Capture):
     assert "index repair" in capsys.readouterr().err
     assert main(["index", "repair", index]) == 0
     assert "digests made again" in capsys.readouterr().out
-    assert winnow(capsys, "near", index, "--text", words(0)) == near
+    assert near_rows(capsys, index, "--text", words(0)) == near
     assert main(["index", "remove", index]) == 2

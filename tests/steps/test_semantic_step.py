@@ -170,3 +170,32 @@ def test_identical_vectors_keep_one_row(
     assert {r["kept_twin"] for u, r in run.ledger("semantic").items() if u != "u0"} == {
         "u0"
     }
+
+
+def test_a_score_says_what_decided_where_the_nearest_had_gone(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path
+):
+    """A score is above the threshold for dropped rows and for them alone."""
+    how = {"epsilon": 0.2, "semantics": "greedy"}
+    run = winnow(planted_pool, tmp_path / "r", STEPS, semantic=how)
+    vectors, ledger = unit_rows(run), run.ledger("semantic")
+    earlier = {r["uid"]: r for r in run.artifact("semantic", "neighbours").to_pylist()}
+    clusters: dict[int, list[tuple[float, str]]] = {}
+    for row in run.artifact("cluster", "clusters").to_pylist():
+        clusters.setdefault(row["cluster"], []).append((-row["distance"], row["uid"]))
+    spared = 0
+    for members in clusters.values():
+        order = [uid for _, uid in sorted(members)]
+        for place, uid in enumerate(order):
+            row = ledger[uid]
+            above = row["score"] is not None and row["score"] > row["threshold"]
+            assert above == (not row["keep"])
+            if row["reason"] != "unique_among_kept":
+                continue
+            spared += 1
+            assert earlier[uid]["similarity"] > row["threshold"]
+            assert not ledger[earlier[uid]["twin"]]["keep"]
+            kept = [u for u in order[:place] if ledger[u]["keep"]]
+            best = max(float(vectors[uid] @ vectors[u]) for u in kept)
+            assert row["score"] == pytest.approx(best, abs=1e-6)
+    assert spared > 3

@@ -48,7 +48,11 @@ def add_commands(commands: Commands) -> None:
     near.add_argument("index", metavar="INDEX")
     asked = near.add_mutually_exclusive_group(required=True)
     asked.add_argument("--text", help="a text; for sets, their elements as words")
-    asked.add_argument("--uid", help="an indexed row, which is left out of the answer")
+    asked.add_argument(
+        "--uid",
+        action="append",
+        help="an indexed row, which is left out of the answer; may be repeated",
+    )
     near.add_argument("--k", type=positive, default=10, help="at most so many rows")
     near.add_argument("--min-jaccard", type=finite, default=0.5, metavar="J")
     _settings_argument(near)
@@ -223,24 +227,28 @@ def _tell_counts(told: dict[str, Any], parsed: argparse.Namespace) -> None:
 def _near(parsed: argparse.Namespace) -> None:
     from winnow.flows.near_index import ask, chance
 
-    told = ask(
-        parsed.index,
-        text=parsed.text,
-        uid=parsed.uid,
-        k=parsed.k,
-        min_jaccard=parsed.min_jaccard,
-        settings=_settings(parsed),
-    )
+    told = []
+    for uid in parsed.uid or [None]:
+        rows = ask(
+            parsed.index,
+            text=parsed.text,
+            uid=uid,
+            k=parsed.k,
+            min_jaccard=parsed.min_jaccard,
+            settings=_settings(parsed),
+        )
+        told += [({"asked": uid} if uid else {}) | row for row in rows]
+    least = parsed.min_jaccard
+    share = chance(parsed.index, least)
     if parsed.json:
-        print_json(told)
+        print_json({"rows": told, "min_jaccard": least, "found_share": share})
         return
     for row in told:
         beginning = " ".join(row["text"].split())[:100]
-        print(f"{row['jaccard']:.3f}  {row['uid']}  {beginning}")
-    least = parsed.min_jaccard
+        of = f"{row['asked']}: " if len(parsed.uid or ()) > 1 else ""
+        print(f"{of}{row['jaccard']:.3f}  {row['uid']}  {beginning}")
     if not told:
         print(f"nothing of at least {least:g}")
-    share = chance(parsed.index, least)
     if share < _SURE:
         print(
             f"(this index finds {share:.0%} of the rows of a similarity of {least:g})"

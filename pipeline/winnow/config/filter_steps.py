@@ -52,9 +52,11 @@ class ScoreTerm(StepConfig):
     temperature: Annotated[float, Field(gt=0.0)] = 0.01
     batch: Annotated[int, Field(gt=1)] = 32_768
     repeats: Positive = 10
-    #: Of NormSim: the target's vectors, and the norm over them.
+    #: Of NormSim: the target's vectors, and the norm over them. inf: the similarity to
+    #: the nearest target, signed; abs_inf: the largest absolute one, which is the
+    #: paper's ‖·‖_∞ and what its released code takes; 2: the Euclidean norm.
     target: OutsideSet | None = None
-    p: Literal["inf", 2] = "inf"
+    p: Literal["inf", "abs_inf", 2] = "inf"
     #: Of a score of another package: what it says it takes.
     options: dict[str, Any] = Field(default_factory=dict)
 

@@ -204,10 +204,11 @@ STEPS: Registry[Step] = Registry(
             "semantic",
             "steps:SemanticConfig",
             100_000,
+            version=2,
             shown=Shown(
                 "similarity to the nearest earlier row",
-                note="Rows beyond the cut that were kept are nearest to one that had "
-                "gone itself.",
+                note="Where a row's nearest earlier row had gone itself, this is the "
+                "similarity to the nearest one that was kept.",
                 remedy=f"{_REMEDIES}:semantic",
             ),
         ),
@@ -226,6 +227,7 @@ STEPS: Registry[Step] = Registry(
             "complexity",
             "steps:ComplexityConfig",
             500_000,
+            version=2,
             shown=Shown(
                 "distance to the cluster's centroid", remedy=f"{_LEAST}:complexity"
             ),

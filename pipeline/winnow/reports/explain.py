@@ -75,6 +75,11 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
         entry["twin_fate"] = (
             _fate_after(run, decision["kept_twin"]) if where == "in the run" else where
         )
+    if decision["reason"] == "unique_among_kept":
+        stored = _row(run.artifact(marker.step, "neighbours"), uid)
+        if stored is not None:
+            names = {"nearest_earlier": "twin", "nearest_similarity": "similarity"}
+            entry |= {name: stored[column] for name, column in names.items()}
     if run.has_artifact(marker.step, "duplicates"):
         stored = _row(run.artifact(marker.step, "duplicates"), uid)
         entry |= {"shared_band": stored["band"]} if stored else {}
@@ -175,6 +180,11 @@ def _sentence(entry: dict[str, Any]) -> str:
     if "higher_scores" in entry:
         text += (
             f" ({entry['higher_scores']} of {entry['scored_rows']} rows score higher)"
+        )
+    if entry.get("nearest_earlier"):
+        text += (
+            f"; the nearest earlier row, {entry['nearest_earlier']} "
+            f"({entry['nearest_similarity']:.4f}), had itself gone"
         )
     if entry.get("kept_twin"):
         text += f"; its twin {entry['kept_twin']} is {entry['twin_fate']}"

@@ -55,6 +55,12 @@ _MEASURED = {
     "width": "BIGINT",
     "height": "BIGINT",
 }
+_NEIGHBOURS = {
+    "uid": "VARCHAR",
+    "step": "VARCHAR",
+    "twin": "VARCHAR",
+    "similarity": "DOUBLE",
+}
 _REJECTS = {"uid": "VARCHAR", "reason": "VARCHAR", "step": "VARCHAR"}
 _REPEATS = {"uid": "VARCHAR", "count": "BIGINT"}
 _VECTORS = {
@@ -92,6 +98,7 @@ class RunSql:
             "quarantine": self._quarantine(),
             "fates": self._fates(),
             "duplicates": self._duplicates(),
+            "neighbours": self._neighbours(),
             "clusters": self._clusters(),
             "index_places": self.places(),
             "measured": self._measured(),
@@ -319,6 +326,16 @@ FROM pairs p LEFT JOIN told ON told.uid = p.kept_twin"""
             "reason": "VARCHAR",
         }
         return _union(parts, columns)
+
+    def _neighbours(self) -> str:
+        """Return each row's most similar earlier row, whatever became of that one."""
+        parts = [
+            f"SELECT uid, {literal(marker.step)} AS step, twin, similarity "
+            f"FROM {self.artifact(marker.step, 'neighbours')}"
+            for _, marker in self._deciding
+            if self.has(marker.step, "neighbours")
+        ]
+        return _union(parts, _NEIGHBOURS)
 
     def _clusters(self) -> str:
         """Return each cluster with its rows that the run keeps, and its quota."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.algorithms.prune.complexity import allocate_budget, inter_distances
@@ -31,11 +32,12 @@ def run(context: Context) -> Outcome:
     engine, config = context.engine, context.config
     count = budget_rows(context, config)
     ranked, statistics = rank_in_clusters(context, config.keep)
+    centroids = np.load(context.artifacts["centroids"])
     neighbours = config.neighbours
     if neighbours == "auto":
-        neighbours = min(_NEIGHBOURS, len(statistics) - 1)
+        neighbours = min(_NEIGHBOURS, len(_usable(centroids)) - 1)
     try:
-        quotas = _quotas(context, statistics, neighbours, count)
+        quotas = _quotas(config, statistics, _d_inter(centroids, neighbours), count)
     except ValueError as error:
         raise ConfigError(f"{context.step}: {error}") from error
     folder = os.fspath(context.folder / "complexity")
@@ -54,23 +56,44 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _quotas(
-    context: Context, statistics: pa.Table, neighbours: int, count: int
-) -> pa.Table:
-    """Return each cluster's size, d_intra, d_inter, complexity and quota."""
-    clusters = statistics["cluster"]
-    centroids = np.load(context.artifacts["centroids"])[clusters.to_numpy()]
-    d_intra = statistics["mean"].to_numpy()
+def _usable(centroids: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
+    norms = np.linalg.norm(centroids.astype(np.float64), axis=1)
+    return np.flatnonzero(np.isfinite(norms) & (norms > 0))
+
+
+def _d_inter(
+    centroids: npt.NDArray[np.floating], neighbours: int
+) -> npt.NDArray[np.float64]:
+    """Return d_inter of every centroid, (k,), among all of the clustering's.
+
+    Those whose rows have gone since count as neighbours, as in the released code.
+    """
     # A single cluster has no neighbour and gets the whole budget anyway.
-    d_inter = inter_distances(centroids, neighbours) if neighbours else np.ones(1)
+    d_inter = np.ones(len(centroids))
+    if neighbours:
+        usable = _usable(centroids)
+        d_inter[usable] = inter_distances(centroids[usable], neighbours)
+    return d_inter
+
+
+def _quotas(
+    config: ComplexityConfig,
+    statistics: pa.Table,
+    every_d_inter: npt.NDArray[np.float64],
+    count: int,
+) -> pa.Table:
+    """Return each occupied cluster's size, d_intra, d_inter, complexity and quota."""
+    clusters = statistics["cluster"]
+    d_intra = statistics["mean"].to_numpy()
+    d_inter = every_d_inter[clusters.to_numpy()]
     complexities = d_intra * d_inter
     quotas = allocate_budget(
         statistics["size"].to_numpy(),
         complexities,
         count,
-        temperature=context.config.temperature,
-        balance=context.config.balance.share,
-        of=context.config.balance.of,
+        temperature=config.temperature,
+        balance=config.balance.share,
+        of=config.balance.of,
     )
     return pa.table(
         {

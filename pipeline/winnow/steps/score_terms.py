@@ -13,7 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.algorithms.filter.alignment import cosine, neg_clip_loss
-from winnow.algorithms.filter.norm_sim import nearest_target, norm_sim_2, target_gram
+from winnow.algorithms.filter.norm_sim import (
+    nearest_target,
+    norm_sim_2,
+    norm_sim_inf,
+    target_gram,
+)
 from winnow.config.filter_steps import ScoreTerm
 from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError
@@ -118,6 +123,8 @@ def norm_sim(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
     target = outside_vectors(term.target, own_spec(context), dim)
     if term.p == "inf":
         kernel = partial(score_nearest, targets=target.matrix)
+    elif term.p == "abs_inf":
+        kernel = partial(score_norm_inf, targets=target.matrix)
     else:
         kernel = partial(score_norm_2, gram=target_gram(target.matrix))
     frame = context.engine.map_batches(pairs, kernel, SCORED)
@@ -136,9 +143,18 @@ def score_pairs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def score_nearest(
     batches: Iterator[pa.RecordBatch], *, targets: npt.NDArray[np.float16]
 ) -> Iterator[pa.RecordBatch]:
-    """Yield each image's largest cosine to a target: signed NormSim with p = ∞."""
+    """Yield each image's largest cosine to a target, signed."""
     for batch in batches:
         scores, _ = nearest_target(to_matrix(batch.column("image")), targets)
+        yield _scored(batch.column("uid"), scores)
+
+
+def score_norm_inf(
+    batches: Iterator[pa.RecordBatch], *, targets: npt.NDArray[np.float16]
+) -> Iterator[pa.RecordBatch]:
+    """Yield each image's largest absolute cosine to a target: NormSim with p = ∞."""
+    for batch in batches:
+        scores = norm_sim_inf(to_matrix(batch.column("image")), targets)
         yield _scored(batch.column("uid"), scores)
 
 

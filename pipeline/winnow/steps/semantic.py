@@ -199,14 +199,18 @@ def _named(
 def decision_rows(decided: Decided, *, epsilon: float) -> pa.Table:
     """Return _OUT rows.
 
-    A kept row's score is its similarity to the most similar earlier row. Under
-    `reference` a dropped row's twin may have gone too; then it has no kept twin.
+    A kept row's score is its similarity to the most similar earlier row or, where that
+    row had itself gone, to the most similar one that was kept; the other stays in
+    `neighbours`. Under `reference` a dropped row's twin may have gone too; then it has
+    no kept twin.
     """
     neighbours, chosen = decided.neighbours, decided.selection
     keep = chosen.keep
     reason = np.where(keep, "unique", "semantic_duplicate").astype(object)
     reason[~keep & ~decided.chosen_stays] = "semantic_duplicate_of_dropped"
-    score = np.where(keep, neighbours.similarity, chosen.similarity)
+    spared = keep & ~np.isnan(chosen.similarity)
+    reason[spared] = "unique_among_kept"
+    score = np.where(keep & ~spared, neighbours.similarity, chosen.similarity)
     nobody = pa.scalar(None, pa.string())
     shown = pa.array(~keep & decided.chosen_stays)
     columns = {

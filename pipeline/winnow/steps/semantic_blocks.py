@@ -25,9 +25,11 @@ from winnow.algorithms.dedup.semantic import (
     DROPPED,
     KEPT,
     OPEN,
+    SPARED,
     Neighbours,
     Selection,
     propagate,
+    spared,
 )
 from winnow.config.steps import SemanticConfig
 from winnow.core.engine import Engine, Frame
@@ -245,7 +247,25 @@ def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
         selection.twin[rows] = np.where(keep, -1, table["nearest"].to_numpy())
         selection.similarity[rows] = np.where(keep, np.nan, table["cosine"].to_numpy())
         os.unlink(path)
+    _measure_spared(large, neighbours, least, selection)
     return selection
+
+
+def _measure_spared(
+    large: Large, neighbours: Neighbours, least: float, selection: Selection
+) -> None:
+    """Set what decided about spared rows: their most similar earlier kept row."""
+    rows = spared(neighbours, selection.keep, least)
+    if not rows.any():
+        return
+    state = np.where(rows, SPARED, np.where(selection.keep, KEPT, DROPPED))
+    path = large.saved("state-spared", state)
+    search = partial(search_task, state=path, floor=-np.inf)
+    found = large.mapped(large.tasks(rows), search, FOUND)
+    nearest = large.engine.map_groups(found, "block", nearest_in_block, FOUND)
+    table = large.engine.collect(nearest, len(large.blocks))
+    selection.similarity[table["number"].to_numpy()] = table["cosine"].to_numpy()
+    os.unlink(path)
 
 
 def _rounds(large: Large, still_open: Flags) -> Iterator[pa.Table]:

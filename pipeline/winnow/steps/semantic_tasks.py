@@ -23,7 +23,7 @@ from winnow.algorithms.dedup.blockwise import (
     nearest_of,
     tiles,
 )
-from winnow.algorithms.dedup.semantic import KEPT, OPEN, Neighbours, Selection
+from winnow.algorithms.dedup.semantic import KEPT, OPEN, SPARED, Neighbours, Selection
 from winnow.core.hashing import keys
 from winnow.steps.components import EDGES
 from winnow.steps.vector_blocks import VectorBlocks
@@ -98,10 +98,10 @@ def _candidates(
             yield from tiles(blocks.chosen(numbers), numbers)
 
 
-def _flags(path: str, wanted: np.int8) -> Flags:
-    """Return which rows have a state, (n,), by the file of all states."""
+def _flags(path: str, *wanted: np.int8) -> Flags:
+    """Return which rows have one of the states, (n,), by the file of all states."""
     states: npt.NDArray[np.int8] = np.load(path, mmap_mode="r")
-    return np.asarray(states == wanted)
+    return np.asarray(np.isin(states, wanted))
 
 
 def search_task(
@@ -113,11 +113,12 @@ def search_task(
 ) -> Iterator[pa.RecordBatch]:
     """Yield FOUND: the nearest of a task's earlier rows for each row of its block.
 
-    With `state`, a file of every row's, open rows see kept ones; others are no matter.
+    With `state`, a file of every row's, open and spared rows see kept and spared ones;
+    others are no matter.
     """
     held: tuple[int, int, Block] | None = None
-    kept = None if state is None else _flags(state, KEPT)
-    still_open = None if state is None else _flags(state, OPEN)
+    kept = None if state is None else _flags(state, KEPT, SPARED)
+    still_open = None if state is None else _flags(state, OPEN, SPARED)
     for number, start, stop, left, left_stop in _tasks(batches):
         if held is None or held[:2] != (start, stop):
             held = None

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 from winnow.algorithms.filter import norm_sim
-from winnow.algorithms.filter.norm_sim import nearest_target, norm_sim_2, target_gram
+from winnow.algorithms.filter.norm_sim import (
+    nearest_target,
+    norm_sim_2,
+    norm_sim_inf,
+    target_gram,
+)
 
 from tests.vectors import unit_rows
 
@@ -17,6 +22,7 @@ def test_golden_values_of_the_facts_page():
     # Signed: |−0.8| would be larger.
     assert cosine[0] == pytest.approx(0.6, abs=1e-15)
     assert row[0] == 0
+    assert norm_sim_inf(image, targets)[0] == pytest.approx(0.8, abs=1e-15)
     assert norm_sim_2(image, target_gram(targets))[0] == pytest.approx(1.0, abs=1e-15)
 
 
@@ -27,6 +33,9 @@ def test_both_are_their_formulas_for_any_norms(monkeypatch):
     cosine, row = nearest_target(images, targets)
     np.testing.assert_allclose(cosine, c.max(axis=1), atol=1e-14)
     np.testing.assert_array_equal(row, c.argmax(axis=1))
+    absolute = np.linalg.norm(c, np.inf, axis=1)
+    np.testing.assert_allclose(norm_sim_inf(images, targets), absolute, atol=1e-14)
+    assert (abs(c).max(axis=1) > c.max(axis=1)).any()
     expected = np.linalg.norm(c, axis=1)
     np.testing.assert_allclose(
         norm_sim_2(images, target_gram(targets)), expected, rtol=1e-12

@@ -52,7 +52,9 @@ class Selection:
     """What `select` decided, in visiting order; all shapes (n,).
 
     keep; twin: the position of the row that makes a dropped row redundant, −1 for a
-    kept one; similarity: the float64 cosine to that twin, NaN for a kept one.
+    kept one; similarity: the float64 cosine to that twin. Of a kept row it is NaN, but
+    where its most similar earlier row is a duplicate of it that had gone itself: then
+    that to the most similar earlier row that was kept.
     """
 
     keep: Flags
@@ -147,6 +149,8 @@ def _nearest_decides(neighbours: Neighbours, keep: Flags) -> Selection:
 
 
 KEPT, DROPPED, OPEN = np.int8(0), np.int8(1), np.int8(2)
+#: Kept, and what decided about it is still to be measured.
+SPARED = np.int8(3)
 
 
 def _select_greedy(
@@ -180,7 +184,24 @@ def _select_greedy(
         selection.keep[positions] = ~dropped
         selection.twin[positions] = np.where(dropped, best.ids, -1)
         selection.similarity[positions] = np.where(dropped, best.cosine, np.nan)
+    _measure_spared(cluster, neighbours, least, selection)
     return selection
+
+
+def spared(neighbours: Neighbours, keep: Flags, least: float) -> Flags:
+    """Return (n,): kept rows whose most similar earlier row had itself gone."""
+    return keep & (neighbours.similarity > least)
+
+
+def _measure_spared(
+    cluster: Cluster, neighbours: Neighbours, least: float, selection: Selection
+) -> None:
+    """Set what decided about spared rows: their most similar earlier kept row."""
+    rows = np.flatnonzero(spared(neighbours, selection.keep, least))
+    for positions in cluster.blocks(rows):
+        best = Best(cluster.rows(positions))
+        cluster.show_members(best, positions, selection.keep)
+        selection.similarity[positions] = best.cosine
 
 
 @compiled

@@ -1,7 +1,8 @@
 """NormSim: how near an image lies to a set of target images.
 
 Wang et al. 2024 (arXiv 2405.19547), §3.2: the norm of the vector of an image's
-similarities to all targets, with p = ∞ or 2.
+similarities to all targets, with p = ∞ or 2. A norm takes absolute values, and the
+released code does; the similarity to the nearest target is the same but for its sign.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _BLOCK_ROWS = 2048
 def nearest_target(images: Vectors, targets: Vectors) -> tuple[Floats, Ids]:
     """Return each image's largest cosine to a target, and that target's row.
 
-    NormSim with p = ∞ as the authors compute it, signed: max_t ⟨x, t⟩. images:
+    NormSim with p = ∞ but signed: max_t ⟨x, t⟩. images:
     (n, dim), targets: (m, dim), norms above 0. Returns (n,) float64 and (n,) int64; of
     equal targets the first. Exact in float64, whatever the batch. Raises ValueError
     for a zero or infinite row, for no target at all, or for different dimensions.
@@ -39,6 +40,17 @@ def nearest_target(images: Vectors, targets: Vectors) -> tuple[Floats, Ids]:
             best.see(block, ids, np.zeros(len(block), np.int64), scratch)
         cosine[part], row[part] = best.cosine, best.ids
     return cosine, row
+
+
+def norm_sim_inf(images: Vectors, targets: Vectors) -> Floats:
+    """Return ‖T x‖_∞ = max_t |⟨x, t⟩| of each image's unit vector x: (n,) float64.
+
+    As the released code of the paper; what is most unlike a target counts as well.
+    Arguments and errors as of `nearest_target`.
+    """
+    nearest, _ = nearest_target(images, targets)
+    opposite, _ = nearest_target(-images, targets)
+    return np.maximum(nearest, opposite)
 
 
 def target_gram(targets: Vectors) -> Floats:
