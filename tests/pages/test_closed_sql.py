@@ -278,7 +278,7 @@ def test_more_rows_than_allowed_are_refused_or_cut(run: Path) -> None:
         ("EXPLAIN SELECT * FROM ledger", 1),
         ("DESCRIBE ledger", 8),
         ("SUMMARIZE steps", 9),
-        ("SHOW TABLES", 12),
+        ("SHOW TABLES", 13),
         ("SELECT unnest([1, 2])", 2),
         ("/* copy */ SELECT 'COPY x TO y; DROP TABLE z'", 1),
         ("SELECT 1;", 1),
