@@ -26,7 +26,7 @@ demo: $(READY) ## make a pool with planted defects, prune it, judge the result
 	$(BIN)/winnow demo
 
 test: $(READY) ## the tests for everyday use, at most 8 minutes on two cores
-	$(PYTEST) -m "not slow and not soak"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(READY) ## the second part, which CI runs, too
 	$(PYTEST) -m "slow and not soak"

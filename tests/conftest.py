@@ -28,7 +28,8 @@ settings.load_profile("winnow")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Draw all examples of property tests where soak tests run, too."""
-    if "not soak" not in config.option.markexpr:
+    chosen = config.option.markexpr
+    if "not slow" not in chosen and "not soak" not in chosen:
         draw_all()
 
 
@@ -50,6 +51,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Theirs come first: they are the longest of what one process does alone.
     """
     for item in items:
+        if item.get_closest_marker("soak"):  # so that `-m "not slow"` leaves both out
+            item.add_marker(pytest.mark.slow)
         group = "cluster" if _on_cluster(item) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not _on_cluster(item))

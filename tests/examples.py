@@ -13,5 +13,5 @@ def draw_all() -> None:
 
 
 def examples(some: int, every: int) -> int:
-    """Return `some` where soak tests are left out (`-m "not soak"`), else `every`."""
+    """Return `every` where soak tests run (`make test-all`), else `some`."""
     return every if os.environ.get(_ALL) else some
