@@ -128,7 +128,7 @@ def parse(recipe: Mapping[str, Any]) -> RunConfig:
     given = {name: raw.pop(name) for name in sections_of}
     _known_keys(raw)
     steps = _instances(raw.get("steps"))
-    sections: dict[str, StepConfig] = Field(default_factory=dict)
+    sections: dict[str, StepConfig] = {}
     for name, values in given.items():
         sections[name] = _section(name, values)
     _all_used(given, steps)
@@ -179,7 +179,7 @@ def _instances(steps: Any) -> tuple[str, ...]:
     """Number repeated steps: the second `cluster` becomes `cluster_2`."""
     if not isinstance(steps, list | tuple) or not steps:
         raise ConfigError("steps: give a list of steps, in order")
-    seen: dict[str, int] = Field(default_factory=dict)
+    seen: dict[str, int] = {}
     names = []
     for step in steps:
         kind = kind_of(str(step))
