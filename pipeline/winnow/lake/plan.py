@@ -20,18 +20,15 @@ import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
 from winnow.core.run_folder import remove, replace
+from winnow.core.sql_text import literal
 from winnow.lake.compare.rebuild import Rebuild, describe, files_of
 from winnow.lake.compare.replayed import difference
 from winnow.lake.files.words import in_words
-from winnow.lake.kernels.facility_location import (
-    Plan,
-    Retained,
-    duplicate_groups,
-    retain,
-)
-from winnow.lake.kernels.tables import PLAN
+from winnow.lake.kernels.copies import Plan
+from winnow.lake.kernels.facility_location import Retained, duplicate_groups, retain
+from winnow.lake.kernels.tables import PLAN, Table
 from winnow.lake.run import PLAN_SETTINGS, LakeRun, open_run
-from winnow.lake.safety import Safety
+from winnow.lake.safety import Contents, Safety
 
 _GB = 1e9
 _MB = 1e6
@@ -40,7 +37,8 @@ _MB = 1e6
 def plan_lake(run: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Plan the deletions of a scanned lake; write `plan.parquet` and side files.
 
-    Every planned query has been run and its rows compared with the table's. Tables that
+    Every planned query has been run, here or on files of the very same bytes, and its
+    rows compared with the table's. Tables that
     changed since the scan stay. Returns totals, the gap to the least cost (0 unless the
     solver ran out of time) and the rows of `plan.parquet`. Raises what `open_run` does,
     and RunError if another process writes the run.
@@ -90,6 +88,8 @@ class _Planner:
     edges: dict[tuple[str, str], _Edge] = field(init=False)
     #: Why a table stays although it is contained, by name.
     kept: dict[str, str] = field(default_factory=dict)
+    #: Queries that were run, and the parent's path in them, by what both files hold.
+    proven: dict[tuple[str | None, ...], tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         pairs = self.run.contained()
@@ -107,6 +107,7 @@ class _Planner:
         ).reshape(-1, 2)
         files = files_of(self.run.tables)
         self.safety = Safety(files, self.run.tables.reader.tables)
+        self.contents = Contents(files, self.run.table)
         for child in sorted({child for child, _ in self.edges}):
             why = self._objection(child)
             if why is not None:
@@ -191,8 +192,15 @@ class _Planner:
         child, parent = self.run.number[edge.child], self.run.number[edge.parent]
         place = self.run.side_file(edge.child, edge.parent)
         try:
-            edge.rebuild = describe(tables, child, parent, place)
-            why = difference(tables, child, parent, edge.rebuild, self._strict)
+            key = self.contents.of(edge.child), self.contents.of(edge.parent)
+            edge.rebuild = self._known(key, self.run.table(edge.parent))
+            why = None
+            if edge.rebuild is None:
+                edge.rebuild = describe(tables, child, parent, place)
+                why = difference(tables, child, parent, edge.rebuild, self._strict)
+                if why is None and None not in key and not edge.rebuild.side_file:
+                    path = self.run.table(edge.parent).location
+                    self.proven[key] = edge.rebuild.sql, literal(path)
         except Exception as error:  # whatever it is: the other tables are planned
             why = in_words(error)
         if why is None and self._saved(edge) <= 0:
@@ -205,6 +213,13 @@ class _Planner:
     @property
     def _strict(self) -> bool:
         return self.run.config.plan.types == "strict"
+
+    def _known(self, key: tuple[str | None, ...], parent: Table) -> Rebuild | None:
+        """Return the query that gave the same bytes back from the same bytes."""
+        if key not in self.proven:
+            return None
+        sql, path = self.proven[key]
+        return Rebuild(sql.replace(path, literal(parent.location)))
 
     def _saved(self, edge: _Edge) -> int:
         """Return how many bytes less there are once the table is gone."""

@@ -7,9 +7,10 @@ another name are not saved.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from winnow.lake.files.files import Files
 from winnow.lake.kernels.tables import Part, Table
@@ -80,6 +81,36 @@ class Safety:
             name = min(entry.name for entry in others)
             return f"its folder also holds {name}{more}, which was not compared"
         return None
+
+
+class Contents:
+    """What single local files hold, as a digest of their bytes."""
+
+    #: Larger files are compared by their rows.
+    _MOST = 64 * 2**20
+
+    def __init__(self, files: Files, table: Callable[[str], Table]) -> None:
+        self._files = files
+        self._table = table
+        self._digests: dict[str, str | None] = {}
+
+    def of(self, name: str) -> str | None:
+        """Return a table's digest, or None if it is not one small local file."""
+        if name not in self._digests:
+            self._digests[name] = self._read(self._table(name))
+        return self._digests[name]
+
+    def _read(self, table: Table) -> str | None:
+        alone = len(table.parts) == 1 and table.parts[0].path == table.location
+        if not alone or table.bytes > self._MOST:
+            return None
+        # A path like k=v, or a quote in it, is written in another way in queries.
+        odd = "=" in table.location or "'" in table.location
+        if odd or not self._files.is_local(table.location):
+            return None
+        inner = self._files.filesystem(table.location)[1]
+        with open(inner, "rb") as file:
+            return hashlib.file_digest(file, "blake2b").hexdigest()
 
 
 def _is_marker(name: str) -> bool:

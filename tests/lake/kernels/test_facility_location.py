@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from winnow.lake.kernels.chains import common_ranking, retain_on_chain
+from winnow.lake.kernels.copies import Plan
 from winnow.lake.kernels.facility_location import (
-    Plan,
     duplicate_groups,
     retain,
     total_cost,
@@ -209,3 +209,39 @@ def test_a_component_of_hundreds_of_tables_is_solved_to_the_end():
 def test_costs_that_are_no_numbers_are_refused():
     with pytest.raises(ValueError, match="finite"):
         retain(simple([1, float("nan")], []))
+
+
+@st.composite
+def lakes_of_copies(draw) -> Plan:
+    """Kinds of copies: all at the costs of their kind, kinds in each other or not."""
+    kinds = draw(st.integers(1, 3))
+    size = [draw(st.integers(1, 4)) for _ in range(kinds)]
+    kind = np.repeat(np.arange(kinds), size)
+    n = len(kind)
+    group = draw(st.lists(st.integers(0, 1), min_size=kinds, max_size=kinds))
+    money = st.integers(0, 5).map(float)
+    keep = [draw(money) for _ in range(kinds)]
+    cost = [[draw(money) for _ in range(kinds)] for _ in range(kinds)]
+    # Kinds of one group are in each other; the first group is in the second.
+    pairs = [
+        (v, u)
+        for v in range(n)
+        for u in range(n)
+        if u != v and group[kind[v]] <= group[kind[u]]
+    ]
+    return Plan(
+        np.array(keep)[kind],
+        np.array([draw(st.integers(0, 5)) == 0 for _ in range(kinds)])[kind],
+        np.array(group, np.int64)[kind],
+        np.array([v for v, _ in pairs], np.int64),
+        np.array([u for _, u in pairs], np.int64),
+        np.array([cost[kind[v]][kind[u]] for v, u in pairs], float),
+    )
+
+
+@settings(max_examples=examples(60, 200), deadline=None)
+@given(lakes_of_copies())
+def test_one_table_for_all_that_are_alike_costs_no_more(plan: Plan):
+    found = retain(plan)
+    assert found.gap == 0
+    assert total_cost(plan, found.source) == pytest.approx(brute_force(plan))

@@ -19,6 +19,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse.csgraph import connected_components
 
 from winnow.lake.kernels.chains import common_ranking, retain_on_chain
+from winnow.lake.kernels.copies import Plan, contracted, expanded, first_alike
 
 Ints = npt.NDArray[np.int64]
 Costs = npt.NDArray[np.float64]
@@ -27,26 +28,8 @@ Costs = npt.NDArray[np.float64]
 _SCALE = 1e6
 # A dense matrix of costs for the dynamic programme: 4,000² float64 are 128 MB.
 _LONGEST_CHAIN = 4000
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What deleting tables costs; n tables in the order that ties follow, m edges.
-
-    keep, protected and group have shape (n,): the cost of keeping a table per period,
-    whether it must stay, and its group of duplicates (any integers). child, parent
-    and rebuild have shape (m,): while `child` is deleted and `parent` is retained,
-    the child may be had from the parent at the cost `rebuild` per period. A pair that
-    takes too long, or that cannot be rebuilt, has no edge. Containment is transitive,
-    so every retained superset of a table is to have an edge to it.
-    """
-
-    keep: Costs
-    protected: npt.NDArray[np.bool_]
-    group: Ints
-    child: Ints
-    parent: Ints
-    rebuild: Costs
+#: Of so few tables every set is looked at.
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -154,8 +137,34 @@ def _retain_component(plan: Plan, seconds: float) -> Retained:
         if ranking is not None:
             keep = retain_on_chain(plan.keep, plan.protected, costs, ranking)
             return Retained(_cheapest(plan, keep), 0.0)
+    if n <= _FEW:
+        return Retained(_prefer_first_copies(plan, _of_all_sets(plan)), 0.0)
+    alike = first_alike(plan)
+    if len(np.unique(alike)) < n:
+        small, members = contracted(plan, alike)
+        found = _retain_component(small, seconds)
+        keep = expanded(found.source < 0, members, n)
+        return Retained(_prefer_first_copies(plan, keep), found.gap)
     keep, gap = _highs(plan, seconds)
     return Retained(_prefer_first_copies(plan, keep), gap)
+
+
+def _of_all_sets(plan: Plan) -> npt.NDArray[np.bool_]:
+    """Return (n,) which tables stay, by the cost of every set of them."""
+    n = len(plan.keep)
+    sets = (np.arange(2**n)[:, None] >> np.arange(n)[::-1] & 1).astype(bool)[::-1]
+    allowed = (sets | ~plan.protected).all(axis=1)
+    for group in np.unique(plan.group):
+        members = plan.group == group
+        if members.sum() > 1:
+            allowed &= sets[:, members].any(axis=1)
+    sets = sets[allowed]
+    rebuild = np.full((n, n), np.inf)
+    np.minimum.at(rebuild, (plan.parent, plan.child), plan.rebuild)
+    had = np.where(sets[:, :, None], rebuild, np.inf).min(axis=1)
+    costs = np.where(sets, plan.keep, had).sum(axis=1)
+    best: npt.NDArray[np.bool_] = sets[int(np.argmin(costs))]
+    return best
 
 
 def _highs(plan: Plan, seconds: float) -> tuple[npt.NDArray[np.bool_], float]:
