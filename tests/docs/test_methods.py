@@ -1,0 +1,90 @@
+"""Every method has a page, and the pages say what the code does by default."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+from winnow.config.filter_steps import ScoreConfig
+from winnow.config.lake import LakeConfig
+from winnow.config.registry import APPLY, INDEX, OVERRIDES, SCORES, STEPS
+from winnow.core.extensions import load_part
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(p for p in (ROOT / "docs/methods").glob("*.md") if p.stem != "README")
+HEADINGS = [
+    "What it computes",
+    "Source",
+    "Defaults",
+    "Where it differs",
+    "Tested against",
+]
+#: No methods: they make vectors, run what a user wrote, or write the result.
+NO_METHOD = {INDEX, OVERRIDES, APPLY, "embed", "custom"}
+
+
+def named(word: str, text: str) -> set[str]:
+    """Return what the page's line `word:` names."""
+    lines = re.findall(rf"^{word}: (.*)$", text, re.M)
+    return {name for line in lines for name in re.findall(r"`(\w+)`", line)}
+
+
+def rows_of(text: str) -> list[tuple[str, Any]]:
+    """Return (setting, default) of the page's table of defaults."""
+    part = text.split("## Defaults")[1].split("##", maxsplit=1)[0]
+    rows = [line.strip("|").split("|") for line in part.splitlines() if "`" in line[:4]]
+    return [(row[0].strip(" `"), yaml.safe_load(row[1])) for row in rows]
+
+
+def sections(text: str) -> list[type[BaseModel]]:
+    """Return the models whose settings a page tells of."""
+    models = []
+    for name in sorted(named("Section", text)):
+        step = STEPS.get(name)
+        assert step is not None
+        models.append(load_part(step.section))
+    if named("Score", text) and not models:
+        models.append(ScoreConfig)
+    return models or [LakeConfig]
+
+
+def default(model: type[BaseModel], setting: str) -> Any:
+    """Return a setting's default as plain values; dots lead into a section."""
+    value: Any = None
+    for name in setting.split("."):
+        value = model.model_fields[name].get_default(call_default_factory=True)
+        if isinstance(value, BaseModel):
+            model = type(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_every_step_and_every_score_has_a_page():
+    texts = [page.read_text() for page in PAGES]
+    own_steps = {n for n in STEPS.names() if STEPS.get(n).module.startswith("winnow.")}
+    assert {n for t in texts for n in named("Section", t)} == own_steps - NO_METHOD
+    assert {n for t in texts for n in named("Score", t)} >= set(SCORES._own)
+
+
+def test_every_page_is_in_the_list():
+    listed = (ROOT / "docs/methods/README.md").read_text()
+    assert sorted(set(re.findall(r"\((\w+\.md)\)", listed))) == [p.name for p in PAGES]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_is_true_to_the_code(page: Path):
+    text = page.read_text()
+    assert re.findall(r"^## (.*)$", text, re.M) == HEADINGS
+    files = re.findall(r"`(tests/[\w/]+\.py)`", text.split("## Tested against")[1])
+    assert files
+    assert [f for f in files if not (ROOT / f).is_file()] == []
+    models = sections(text)
+    rows = rows_of(text)
+    assert rows
+    for setting, told in rows:
+        holding = [m for m in models if setting.split(".")[0] in m.model_fields]
+        assert holding, setting
+        assert told == default(holding[0], setting), setting
