@@ -95,7 +95,7 @@ def test_the_wheel_says_what_it_is(wheel: dict[str, bytes]) -> None:
     assert set(told.get_all("Provides-Extra", ())) >= {*EXTRAS, "all", "dev"}
     assert told["Requires-Python"] == ">=3.11"
     (scripts,) = (data for name, data in wheel.items() if name.endswith("points.txt"))
-    assert b"winnow = winnow.cli.main:main" in scripts
+    assert b"winnow = winnow.__main__:main" in scripts
     assert any(name.endswith("/licenses/LICENSE") for name in wheel)
     (described,) = (data for name, data in wheel.items() if name.endswith("/METADATA"))
     assert described.endswith((ROOT / "README.md").read_bytes())

@@ -6,6 +6,7 @@ through, no file may have appeared and none of the secret may have come back.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -84,6 +85,14 @@ READS = [
     "SELECT getenv('HOME')",
     "SELECT current_setting('temp_directory')",
     "FROM duckdb_settings()",
+    "FROM pg_settings",
+    "SELECT * FROM pg_catalog.pg_settings",
+    'SELECT * FROM "PG_SETTINGS"',
+    "SELECT * FROM duckdb_databases",
+    "SELECT * FROM information_schema.tables",
+    "SELECT (SELECT max(setting) FROM pg_settings) FROM samples",
+    "DESCRIBE pg_settings",
+    "WITH x AS (FROM sqlite_master) FROM x",
     "FROM duckdb_secrets()",
     "FROM pragma_database_size()",
     "FROM pandas_scan(0)",
@@ -309,3 +318,16 @@ def test_threads_may_ask_at_once(database: RunDatabase) -> None:
         thread.join()
     assert len(set(answers)) == 1
     assert len(answers) == 30
+
+
+def test_pivot_says_how_it_can_be_asked(database: RunDatabase):
+    with pytest.raises(QueryError, match=r"PIVOT .* IN "):
+        database.query("PIVOT samples ON text USING count(*)")
+    asked = "PIVOT ledger ON keep IN (true, false) USING count(*) GROUP BY step"
+    assert len(database.query(asked)) > 0
+
+
+@pytest.mark.parametrize("text", ["(" * 5000, "SELECT " + "(" * 900 + "1" + ")" * 900])
+def test_a_nested_query_is_an_answer_or_an_error(database: RunDatabase, text: str):
+    with contextlib.suppress(QueryError):
+        database.query(text)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from winnow.cli.numbers import positive
-from winnow.cli.output import json_argument, print_json, say, set_argument, silent
+from winnow.cli.output import json_argument, print_json, say, set_argument, show, silent
 
 if TYPE_CHECKING:
     from winnow.filters.train.classifier import ClassifierResult
@@ -78,7 +78,7 @@ def _train(parsed: argparse.Namespace) -> None:
             }
         )
         return
-    print(
+    show(
         f"held-out AUC {result.auc:.4f} after {result.steps:,} steps on "
         f"{result.trained_on:,} images; use it as model.name={result.name}"
     )
@@ -90,7 +90,7 @@ def _tell_classifier(result: ClassifierResult, as_json: bool) -> None:
     if as_json:
         print_json({**asdict(result), "path": str(result.path)})
         return
-    print(
+    show(
         f"clean against raw: held-out AUC {result.auc:.4f}; right against wrong "
         f"captions {result.auc_random:.4f}; scores of the raw pool are in "
         f"{result.path / 'scores.parquet'}"
@@ -110,7 +110,7 @@ def _purity(parsed: argparse.Namespace) -> None:
     if parsed.json:
         print_json({**asdict(result), "path": str(result.path)})
     else:
-        print(tell_purity(result))
+        show(tell_purity(result))
 
 
 def _numbers(text: str, option: str) -> list[float]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.cli.numbers import finite, natural, positive
-from winnow.cli.output import json_argument, print_json, say, set_argument, silent
+from winnow.cli.output import json_argument, print_json, say, set_argument, show, silent
 
 Commands = Any
 
@@ -146,7 +146,7 @@ def _eval(parsed: argparse.Namespace) -> None:
         out=parsed.out,
         tell=silent if parsed.json else say,
     )
-    print_json(result) if parsed.json else print(result)
+    print_json(result) if parsed.json else show(result)
 
 
 def _compare(parsed: argparse.Namespace) -> None:
@@ -176,7 +176,7 @@ def _compare(parsed: argparse.Namespace) -> None:
     )
     if parsed.out:
         write_comparison_record(Path(parsed.out), result, selections)
-    print_json(result) if parsed.json else print(tell_comparison(result))
+    print_json(result) if parsed.json else show(tell_comparison(result))
 
 
 def _proxy(parsed: argparse.Namespace) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from winnow.cli.output import json_argument, print_json, set_argument
+from winnow.cli.output import json_argument, print_json, set_argument, show
 
 if TYPE_CHECKING:
     from winnow.config.lake import LakeConfig
@@ -40,7 +40,7 @@ def run(config: LakeConfig, as_json: bool) -> None:
     if as_json:
         print_json({**_summary(found), "plan": found.plan})
     else:
-        print(f"{_tell_summary(found)}\n{tell_plan(found.plan)}")
+        show(f"{_tell_summary(found)}\n{tell_plan(found.plan)}")
 
 
 def _add_scan(actions: Commands) -> argparse.ArgumentParser:
@@ -136,7 +136,7 @@ def _scan(parsed: argparse.Namespace) -> None:
     config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
     with make_progress(quiet=parsed.json) as progress:
         found = api.scan(config, progress=progress)
-    print_json(_summary(found)) if parsed.json else print(_tell_summary(found))
+    print_json(_summary(found)) if parsed.json else show(_tell_summary(found))
 
 
 def _summary(found: LakeResult) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _edges(parsed: argparse.Namespace) -> None:
     from winnow.lake.view import LakeView, edges, tell_edges
 
     found = edges(LakeView(parsed.run), parsed.relation)
-    print_json(found) if parsed.json else print(tell_edges(found))
+    print_json(found) if parsed.json else show(tell_edges(found))
 
 
 def explain(parsed: argparse.Namespace) -> None:
@@ -175,7 +175,7 @@ def explain(parsed: argparse.Namespace) -> None:
     from winnow.lake import view as lake
 
     story = lake.explain(lake.LakeView(parsed.run), parsed.child, parsed.parent)
-    print_json(story) if parsed.json else print(lake.tell(story))
+    print_json(story) if parsed.json else show(lake.tell(story))
 
 
 def stages(parsed: argparse.Namespace) -> None:
@@ -183,14 +183,14 @@ def stages(parsed: argparse.Namespace) -> None:
     from winnow.lake.view import LakeView, tell_stages
 
     found = LakeView(parsed.run).stages.to_dicts()
-    print_json(found) if parsed.json else print(tell_stages(found))
+    print_json(found) if parsed.json else show(tell_stages(found))
 
 
 def _plan(parsed: argparse.Namespace) -> None:
     from winnow.handles.lake import Lake, plan_scan
 
     planned = plan_scan(Lake(parsed.run), parsed.overrides)
-    print_json(planned) if parsed.json else print(planned)
+    print_json(planned) if parsed.json else show(planned)
 
 
 def _apply(parsed: argparse.Namespace) -> None:
@@ -199,10 +199,10 @@ def _apply(parsed: argparse.Namespace) -> None:
 
     if parsed.dry_run:
         commands = dry_run(parsed.run, parsed.trash)
-        print_json(commands) if parsed.json else print(tell_commands(commands))
+        print_json(commands) if parsed.json else show(tell_commands(commands))
         return
     found = apply_plan(parsed.run, parsed.trash)
-    print_json(found) if parsed.json else print(tell_moved(found, "moved"))
+    print_json(found) if parsed.json else show(tell_moved(found, "moved"))
 
 
 def _restore(parsed: argparse.Namespace) -> None:
@@ -210,4 +210,4 @@ def _restore(parsed: argparse.Namespace) -> None:
     from winnow.lake.plan_view import tell_moved
 
     found = restore(parsed.run, parsed.tables)
-    print_json(found) if parsed.json else print(tell_moved(found, "restored"))
+    print_json(found) if parsed.json else show(tell_moved(found, "restored"))

@@ -7,6 +7,8 @@ functions, so that `winnow --help` answers at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -14,34 +16,58 @@ from typing import TYPE_CHECKING
 from winnow import __version__
 from winnow.cli import app, filters, lake, page, reports, submit, texts
 from winnow.cli.numbers import natural, positive
-from winnow.cli.output import json_argument, print_json, set_argument
+from winnow.cli.output import json_argument, print_json, set_argument, show
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.extras import explained, require
+from winnow.core.faults import Told, in_words, unexpected
 from winnow.core.run_folder import is_scan
+from winnow.core.terminal import plain
 
 if TYPE_CHECKING:
     from winnow.config.run import RunConfig
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code (0 done, 2 usage, 3 input, 1 other)."""
+    """Run the command; return its exit code.
+
+    0 done, 2 usage, 3 input or machine, 1 other, 130 stopped by Ctrl-C. Whatever is
+    raised becomes one sentence on standard error; WINNOW_TRACEBACK=1 shows where.
+    """
     parsed = _parser().parse_args(arguments)
     try:
         parsed.command(parsed)
-    except WinnowError as error:
-        print(f"winnow: {error}", file=sys.stderr)
-        return error.exit_code
-    except ModuleNotFoundError as error:
-        missing = explained(error)
-        if missing is None:
-            raise
-        print(f"winnow: {missing}", file=sys.stderr)
-        return missing.exit_code
     except BrokenPipeError:
-        return 0
+        return _without_reader()
     except KeyboardInterrupt:
-        print("winnow: stopped; the same command goes on from here", file=sys.stderr)
-        return 1
+        _say("stopped; the same command goes on from here")
+        return 130
+    except Exception as error:
+        if os.environ.get("WINNOW_TRACEBACK"):
+            raise
+        told = _told(error)
+        _say(told.text)
+        return told.exit_code
+    return 0
+
+
+def _told(error: Exception) -> Told:
+    if isinstance(error, ModuleNotFoundError):
+        error = explained(error) or error
+    if isinstance(error, WinnowError):
+        return Told(str(error), error.exit_code)
+    return in_words(error) or unexpected(error)
+
+
+def _say(text: str) -> None:
+    # Nobody may be left to read it.
+    with contextlib.suppress(OSError):
+        print(f"winnow: {plain(text)}", file=sys.stderr, flush=True)
+
+
+def _without_reader() -> int:
+    """Have Python not fail again where it empties what nobody reads."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
@@ -150,14 +176,14 @@ def _run(parsed: argparse.Namespace) -> None:
             }
         )
         return
-    print(result)
+    show(result)
 
 
 def _plan(parsed: argparse.Namespace) -> None:
     from winnow.flows.plan import plan, tell
 
     found = plan(_config(parsed))
-    print_json(found) if parsed.json else print(tell(found))
+    print_json(found) if parsed.json else show(tell(found))
 
 
 def _steps(parsed: argparse.Namespace) -> None:
@@ -168,7 +194,7 @@ def _steps(parsed: argparse.Namespace) -> None:
     from winnow.reports.survivors import survivors, tell
 
     found = survivors(RunView(parsed.run))
-    print_json(found) if parsed.json else print(tell(found))
+    print_json(found) if parsed.json else show(tell(found))
 
 
 def _explain(parsed: argparse.Namespace) -> None:
@@ -182,14 +208,14 @@ def _explain(parsed: argparse.Namespace) -> None:
     from winnow.reports.run_view import RunView
 
     story = explain(RunView(parsed.run), parsed.uid)
-    print_json(story) if parsed.json else print(tell(story))
+    print_json(story) if parsed.json else show(tell(story))
 
 
 def _init(parsed: argparse.Namespace) -> None:
     from winnow.config.recipes import copy_shipped
 
     copied = [str(path) for path in copy_shipped(parsed.folder)]
-    print_json(copied) if parsed.json else print("\n".join(copied))
+    print_json(copied) if parsed.json else show("\n".join(copied))
 
 
 def _demo(parsed: argparse.Namespace) -> None:
@@ -198,12 +224,12 @@ def _demo(parsed: argparse.Namespace) -> None:
 
     if parsed.prepare:
         recipe = prepare_demo(parsed.out, parsed.rows, parsed.seed)
-        print_json({"recipe": str(recipe)}) if parsed.json else print(recipe)
+        print_json({"recipe": str(recipe)}) if parsed.json else show(recipe)
         return
     require("images", "winnow demo")
     with make_progress(quiet=parsed.json) as progress:
         found = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
-    print_json(found) if parsed.json else print(tell(found))
+    print_json(found) if parsed.json else show(tell(found))
 
 
 if __name__ == "__main__":

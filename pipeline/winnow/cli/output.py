@@ -8,8 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from typing import Any
+
+from winnow.core.terminal import plain
+
+#: Control signs that JSON need not escape, and a terminal obeys.
+_OBEYED = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def json_argument(parser: argparse.ArgumentParser) -> None:
@@ -33,14 +39,20 @@ def set_argument(
     )
 
 
+def show(text: object) -> None:
+    """Print a text, in which data may stand: a terminal obeys none of it."""
+    print(plain(str(text)))
+
+
 def print_json(value: Any) -> None:
     """Print plain values as JSON; what JSON has no number for (inf, NaN) is null."""
-    print(json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False))
+    text = json.dumps(_finite(value), indent=1, ensure_ascii=False, allow_nan=False)
+    print(_OBEYED.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text))
 
 
 def say(line: str) -> None:
     """Write a line of progress to standard error."""
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(plain(line) + "\n")
     sys.stderr.flush()
 
 

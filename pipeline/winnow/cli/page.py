@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winnow.cli.output import json_argument, print_json
+from winnow.cli.output import json_argument, print_json, show
 
 Commands = Any
 
@@ -38,4 +38,4 @@ def _report(parsed: argparse.Namespace) -> None:
 
     page = write_report(parsed.run, parsed.out, parsed.columns)
     found = {"page": str(page), "bytes": page.stat().st_size}
-    print_json(found) if parsed.json else print(f"{page}: {found['bytes']:,} bytes")
+    print_json(found) if parsed.json else show(f"{page}: {found['bytes']:,} bytes")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from winnow.cli.numbers import finite, natural, positive
-from winnow.cli.output import json_argument, print_json
+from winnow.cli.output import json_argument, print_json, show
 from winnow.core.errors import ConfigError
 from winnow.core.outputs import require_file
 
@@ -27,7 +28,8 @@ Commands = Any
 _SECONDS = 300.0
 #: Rows of a table on the terminal, unless told otherwise.
 _TABLE_ROWS = 1_000
-_GRACE = 10.0
+#: Seconds in which a query that is interrupted has to end.
+_GRACE = 1.0
 _DATA_BYTES = 4 * 2**30
 
 
@@ -137,7 +139,7 @@ def _query(parsed: argparse.Namespace) -> None:
     with open_database(parsed.run, seconds=parsed.seconds or None) as database:
         if parsed.list:
             for name, query in database.named.items():
-                print(f"{name:<26} {query.about}")
+                show(f"{name:<26} {query.about}")
             return
         if parsed.named and parsed.sql:
             raise ConfigError("give SQL or --named, not both")
@@ -178,7 +180,7 @@ def _answer(
     limit = parsed.limit
     if limit is None and kind == "table" and not parsed.out:
         limit = _TABLE_ROWS
-    with _bounded(database.seconds):
+    with _bounded(database):
         rows = database.stream(sql, max_rows=limit)
         if parsed.out:
             written = write_file(rows, Path(parsed.out), kind)
@@ -190,7 +192,7 @@ def _answer(
 
 
 @contextmanager
-def _bounded(seconds: float | None) -> Iterator[None]:
+def _bounded(database: ViewDatabase) -> Iterator[None]:
     """Bound what the engine itself cannot: one call that runs on, or takes memory.
 
     A single function call over a single value is not interrupted, and its memory is
@@ -198,7 +200,7 @@ def _bounded(seconds: float | None) -> Iterator[None]:
     """
     from winnow.core.operating_system import data_limit
 
-    done = threading.Event()
+    done, seconds = threading.Event(), database.seconds
 
     def end() -> None:
         if not done.wait((seconds or 0) + _GRACE):
@@ -207,6 +209,7 @@ def _bounded(seconds: float | None) -> Iterator[None]:
                 file=sys.stderr,
                 flush=True,
             )
+            shutil.rmtree(database.scratch, ignore_errors=True)
             os._exit(2)
 
     if seconds is not None:
@@ -232,7 +235,7 @@ def _what_if(parsed: argparse.Namespace) -> None:
             examples=parsed.examples,
             progress=progress,
         )
-    _print_values(found) if parsed.json else print(tell(found))
+    _print_values(found) if parsed.json else show(tell(found))
 
 
 def _diff(parsed: argparse.Namespace) -> None:
@@ -243,7 +246,7 @@ def _diff(parsed: argparse.Namespace) -> None:
         from winnow.reports.page.diff_page import write_diff_page
 
         write_diff_page(parsed.run_a, parsed.run_b, parsed.html)
-    _print_values(found) if parsed.json else print(tell(found))
+    _print_values(found) if parsed.json else show(tell(found))
 
 
 def _export(parsed: argparse.Namespace) -> None:
@@ -259,7 +262,7 @@ def _export(parsed: argparse.Namespace) -> None:
     if parsed.json:
         _print_values(found)
     else:
-        print(f"{found['rows']:,} rows as {found['to']} in {found['out']}")
+        show(f"{found['rows']:,} rows as {found['to']} in {found['out']}")
 
 
 def _print_values(value: Any) -> None:

@@ -9,7 +9,7 @@ import argparse
 from typing import Any
 
 from winnow.cli.numbers import finite, positive
-from winnow.cli.output import json_argument, print_json
+from winnow.cli.output import json_argument, print_json, show
 
 Commands = Any
 
@@ -156,7 +156,7 @@ def _remove(parsed: argparse.Namespace) -> None:
     if not uids:
         raise ConfigError("index remove: name rows with --uid or --uids")
     told = discard(parsed.index, uids)
-    print_json(told) if parsed.json else print(tell_removed(told))
+    print_json(told) if parsed.json else show(tell_removed(told))
 
 
 def _show(parsed: argparse.Namespace) -> None:
@@ -166,12 +166,12 @@ def _show(parsed: argparse.Namespace) -> None:
     if parsed.json:
         print_json(told)
         return
-    print(f"{told['index']}: {told['rows']:,} rows in {told['segments']} segments")
+    show(f"{told['index']}: {told['rows']:,} rows in {told['segments']} segments")
     for name, value in told["settings"].items():
-        print(f"  {name}: {value}")
+        show(f"  {name}: {value}")
     for addition in told["additions"]:
         names = "" if addition["named"] else ", rows named by their content"
-        print(f"{addition['rows']:,} rows of {', '.join(addition['sources'])}{names}")
+        show(f"{addition['rows']:,} rows of {', '.join(addition['sources'])}{names}")
 
 
 def _compact(parsed: argparse.Namespace) -> None:
@@ -179,7 +179,7 @@ def _compact(parsed: argparse.Namespace) -> None:
     from winnow.handles.text_index import tell_compacted
 
     told = compact(parsed.index)
-    print_json(told) if parsed.json else print(tell_compacted(told))
+    print_json(told) if parsed.json else show(tell_compacted(told))
 
 
 def _check(parsed: argparse.Namespace) -> None:
@@ -192,7 +192,7 @@ def _check(parsed: argparse.Namespace) -> None:
     if faults:
         raise InputError("\n".join(faults))
     if not parsed.json:
-        print("sound: every file is what was written")
+        show("sound: every file is what was written")
 
 
 def _repair(parsed: argparse.Namespace) -> None:
@@ -202,17 +202,17 @@ def _repair(parsed: argparse.Namespace) -> None:
     if parsed.json:
         print_json(told)
         return
-    print(f"index.json: {told['state']}")
+    show(f"index.json: {told['state']}")
     for name in told["rebuilt"]:
-        print(f"{name}: digests made again from its texts")
+        show(f"{name}: digests made again from its texts")
     for name in told["set_aside"]:
-        print(f"{name}: its texts are damaged; set aside as damaged-{name}")
+        show(f"{name}: its texts are damaged; set aside as damaged-{name}")
     if told["removed_rows_back"]:
         back = told["removed_rows_back"]
-        print(f"{back:,} rows that had been removed are back: remove them again")
+        show(f"{back:,} rows that had been removed are back: remove them again")
     if told["lost_rows"]:
         again = ", ".join(told["add_again"]) or "where they came from is not known"
-        print(f"{told['lost_rows']:,} rows are lost; add again: {again}")
+        show(f"{told['lost_rows']:,} rows are lost; add again: {again}")
 
 
 def _tell_counts(told: dict[str, Any], parsed: argparse.Namespace) -> None:
@@ -221,7 +221,7 @@ def _tell_counts(told: dict[str, Any], parsed: argparse.Namespace) -> None:
         return
     from winnow.handles.text_index import tell_added
 
-    print(tell_added(told))
+    show(tell_added(told))
 
 
 def _near(parsed: argparse.Namespace) -> None:
@@ -246,13 +246,11 @@ def _near(parsed: argparse.Namespace) -> None:
     for row in told:
         beginning = " ".join(row["text"].split())[:100]
         of = f"{row['asked']}: " if len(parsed.uid or ()) > 1 else ""
-        print(f"{of}{row['jaccard']:.3f}  {row['uid']}  {beginning}")
+        show(f"{of}{row['jaccard']:.3f}  {row['uid']}  {beginning}")
     if not told:
-        print(f"nothing of at least {least:g}")
+        show(f"nothing of at least {least:g}")
     if share < _SURE:
-        print(
-            f"(this index finds {share:.0%} of the rows of a similarity of {least:g})"
-        )
+        show(f"(this index finds {share:.0%} of the rows of a similarity of {least:g})")
 
 
 def _duplicates(parsed: argparse.Namespace) -> None:
@@ -260,7 +258,7 @@ def _duplicates(parsed: argparse.Namespace) -> None:
     from winnow.reports.run_view import RunView
 
     told = duplicates(RunView(parsed.run), parsed.step, parsed.top)
-    print_json(told) if parsed.json else print(tell(told))
+    print_json(told) if parsed.json else show(tell(told))
 
 
 def _settings(parsed: argparse.Namespace) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import yaml
 from winnow.config.yaml_text import parse_yaml, shown
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.hashing import digest
+from winnow.core.terminal import as_cell, of_cell
 
 Action = Literal["rescue", "drop"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
@@ -84,7 +85,7 @@ def _of_csv(text: str, path: str | Path) -> Iterable[tuple[str, Mapping[str, Any
             place = f"line {reader.line_num}"
             if None in values:
                 raise ConfigError(f"overrides: {path}, {place}: too many fields")
-            yield place, {key: value or "" for key, value in values.items()}
+            yield place, {key: of_cell(value or "") for key, value in values.items()}
     except csv.Error as error:
         raise ConfigError(
             f"overrides: {path}, line {reader.line_num}: {error}"
@@ -140,7 +141,7 @@ def as_csv(rows: Iterable[Override]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    writer.writerows((row.uid, row.action, row.note) for row in rows)
+    writer.writerows((as_cell(row.uid), row.action, as_cell(row.note)) for row in rows)
     return out.getvalue()
 
 

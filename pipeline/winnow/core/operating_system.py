@@ -118,3 +118,18 @@ def _data_bytes() -> int:
         return int(lines["VmData"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
         return 0
+
+
+def open_plainly(path: str) -> int:
+    """Return a descriptor to read a file whose path has no link left in it.
+
+    Nothing waits for a pipe's other end, and a link that has appeared since is not
+    followed, where the system can be asked for that.
+
+    Raises OSError if it cannot be opened.
+    """
+    wanted = ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC", "O_BINARY")
+    flags = os.O_RDONLY
+    for name in wanted:
+        flags |= getattr(os, name, 0)
+    return os.open(path, flags)

@@ -187,7 +187,7 @@ def write_text(path: Path, text: str) -> None:
 
     A file that holds this text already is left alone.
     """
-    if path.is_file() and path.read_text() == text:
+    if path.is_file() and path.read_bytes() == text.encode():
         return
     beside = path.with_name(path.name + ".tmp")
     beside.write_text(text)

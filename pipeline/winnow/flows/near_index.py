@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
 
+from winnow.config.lock_file import read_lock
 from winnow.config.run import parse
 from winnow.config.steps import MinhashConfig, SketchConfig
 from winnow.core.errors import ConfigError, InputError, did_you_mean
@@ -235,7 +235,7 @@ def _opened(
         if not lock.is_file():
             paths.append(source)
             continue
-        of_run = yaml.safe_load(lock.read_text())
+        of_run = read_lock(Path(source))
         kept = Path(source) / "kept"
         if not kept.is_dir():
             raise InputError(f"{source}: the run has no kept/; end it with apply")

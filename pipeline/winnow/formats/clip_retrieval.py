@@ -18,6 +18,8 @@ from winnow.formats.parquet_shards import open_shard
 
 _FOLDERS = {"image": "img_emb", "text": "text_emb"}
 _BATCH_ROWS = 8_192
+#: Bytes of a number that a column of vectors can hold.
+_WIDEST = 8
 
 
 def state_of(folder: str) -> str:
@@ -31,14 +33,23 @@ def map_numbers(file: Path) -> npt.NDArray[Any]:
     """Map a file of numbers; raises InputError that names it if it is none."""
     try:
         # Untrusted input: np.load's default refuses pickled objects.
-        matrix: npt.NDArray[Any] = np.load(file, "r")
-    except (OSError, ValueError) as error:
+        with np.errstate(over="ignore"):
+            matrix: npt.NDArray[Any] = np.load(file, "r")
+    except Exception as error:  # a header may hold any text, a shape any number
+        why = str(error).partition("\n")[0][:200]
         raise InputError(
-            f"{file}: not a whole NumPy file of numbers ({error}); write it again"
+            f"{file}: not a whole NumPy file of numbers ({why}); write it again"
         ) from error
-    if matrix.dtype.kind not in "fiu":
-        raise InputError(f"{file}: holds {matrix.dtype}, not numbers")
+    if not isinstance(matrix, np.ndarray):
+        raise InputError(f"{file}: an archive of arrays; give one array as .npy")
+    if matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize > _WIDEST:
+        raise InputError(f"{file}: holds {matrix.dtype}, not numbers of 64 bits")
     return matrix
+
+
+def native(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return numbers in one piece and in this machine's order of bytes."""
+    return np.ascontiguousarray(rows, rows.dtype.newbyteorder("="))
 
 
 @dataclass(frozen=True)
@@ -85,7 +96,7 @@ class ClipRetrieval:
             first += len(batch)
             columns = {
                 m: pa.FixedSizeListArray.from_arrays(
-                    pa.array(np.ascontiguousarray(matrix[rows]).reshape(-1)), self.dim
+                    pa.array(native(matrix[rows]).reshape(-1)), self.dim
                 )
                 for m, matrix in matrices.items()
             }

@@ -7,6 +7,7 @@ from typing import Any
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from winnow.core.errors import InputError
 from winnow.core.inside import is_url
 
 _DISK = LocalFileSystem()
@@ -17,11 +18,21 @@ def filesystem(path: str) -> tuple[Any, str]:
 
     A file may be called `a::b` or lie in a folder `x:`; fsspec would take that for a
     chain of URLs, so it is asked only about what begins as one.
+
+    Raises InputError for a URL of no known kind, or whose package is not installed.
     """
     if not is_url(path):
         return _DISK, _DISK._strip_protocol(path)
-    fs, inner = fsspec.url_to_fs(path)
+    try:
+        fs, inner = fsspec.url_to_fs(path)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{path}: cannot be reached: {_why(error)}") from error
     return fs, inner
+
+
+def _why(error: Exception) -> str:
+    known = ", ".join(["s3://", "gs://", "az://", "http://"])
+    return f"{str(error).strip()} (of URLs, {known} and others of fsspec are read)"
 
 
 def is_local(fs: Any) -> bool:

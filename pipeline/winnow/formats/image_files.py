@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from winnow.core.inside import OutsideError, is_url, resolve_inside
+from winnow.core.operating_system import open_plainly
 from winnow.formats.file_access import filesystem
 
 #: What a column of Arrow holds in one value.
 _MOST_BYTES = 2**31 - 2
 #: Of a path in a reason.
 _SHOWN = 200
-# No waiting for a pipe's other end, and no link that appeared since it was resolved.
-_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def read_image(
@@ -49,7 +48,7 @@ def _inner(fs: Any, folder: str, target: str) -> str:
 
 
 def _read_local(path: str) -> bytes:
-    descriptor = os.open(path, _FLAGS)
+    descriptor = open_plainly(path)
     with open(descriptor, "rb") as file:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
+from winnow.config.lock_file import read_lock
 from winnow.core.errors import ConfigError, RunError, did_you_mean
 from winnow.lake.plan_view import size
 
@@ -39,10 +39,7 @@ class LakeView:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved recipe."""
-        values: dict[str, Any] = yaml.safe_load(
-            (self.path / "config.lock.yaml").read_text()
-        )
-        return values
+        return read_lock(self.path)
 
     @cached_property
     def tables(self) -> pl.DataFrame:

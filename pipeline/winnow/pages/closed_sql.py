@@ -129,6 +129,17 @@ class ClosedSql:
         except BaseException:
             shutil.rmtree(self.scratch, ignore_errors=True)
             raise
+        # Of a view in another schema a query names the schema, and is refused for it.
+        names = (
+            "SELECT view_name FROM duckdb_views() "
+            "WHERE schema_name <> 'information_schema' AND {} internal"
+        )
+        self._internal = self._named(names.format(""))
+        self._internal -= self._named(names.format("NOT"))
+
+    def _named(self, sql: str) -> set[str]:
+        """Return the names that a query of our own gives, in lower case."""
+        return {name.lower() for (name,) in self._connection.execute(sql).fetchall()}
 
     def define(self, view: str) -> None:
         """Run a CREATE VIEW of our own making, after the engine has closed."""
@@ -167,7 +178,10 @@ class ClosedSql:
                 rest = _EXPLAIN.sub("", sql, count=1)
             asked = "SELECT json_serialize_sql(?)"
             (text,) = cursor.execute(asked, [rest]).fetchone() or ("{}",)
-        tree = json.loads(text)
+        try:
+            tree = json.loads(text)
+        except RecursionError as error:
+            raise QueryError("the query is too deeply nested") from error
         if tree.get("error", True) or len(tree["statements"]) != 1:
             raise QueryError(
                 "only a SELECT can be asked here: "
@@ -175,6 +189,9 @@ class ClosedSql:
             )
         tables: set[str] = set()
         _require_reading(tree, tables)
+        for name in sorted(tables & self._internal):
+            # They tell of the engine: its settings, paths and what else it holds.
+            raise QueryError(f"{name} is the engine's own; SHOW TABLES lists the views")
         return tables
 
     def stream(
@@ -248,10 +265,16 @@ class _Clock:
 def _only_statement(cursor: Any, sql: str) -> Any:
     try:
         statements = cursor.extract_statements(sql)
-    except duckdb.Error as error:
+    # ValueError: text that is no UTF-8; RuntimeError: what a parser of C++ throws.
+    except (duckdb.Error, ValueError, RuntimeError) as error:
         raise _failed(error) from error
     if len(statements) != 1:
         raise QueryError(f"one statement at a time, not {len(statements)}")
+    if statements[0].type.name == "MULTI":
+        # The engine first asks which values there are, and makes a type of them.
+        raise QueryError(
+            "PIVOT has to name its values here: PIVOT … ON column IN ('a', 'b') USING …"
+        )
     kinds = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
     if statements[0].type not in kinds:
         raise QueryError(
@@ -280,6 +303,12 @@ def _require_reading_node(node: dict[str, Any], tables: set[str]) -> None:
     ):
         raise QueryError(f"{str(kind).removesuffix('_NODE')} is not allowed in a query")
     if kind == "BASE_TABLE":
+        schema = str(node.get("schema_name") or "main").lower()
+        if schema != "main":
+            raise QueryError(
+                f"{schema}.{node['table_name']} is the engine's own; SHOW TABLES lists "
+                "the views"
+            )
         tables.add(str(node["table_name"]).lower())
     if kind == "SHOW_REF":
         tables.add(str(node.get("table_name", "")).lower().strip('"'))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from winnow.core.saved_files import read_manifest
 from winnow.pages.answers import Section, size
 
 
@@ -13,7 +13,7 @@ def provenance(folder: Path) -> Section:
     """Return the settings as text, and the manifest's facts as (name, value) rows."""
     lock, manifest = folder / "config.lock.yaml", folder / "manifest.json"
     settings = lock.read_text(encoding="utf-8") if lock.is_file() else ""
-    recorded = json.loads(manifest.read_text()) if manifest.is_file() else {}
+    recorded = read_manifest(manifest) if manifest.is_file() else {}
     return {
         "settings": settings,
         "facts": _facts(recorded),

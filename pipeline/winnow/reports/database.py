@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import yaml
-
+from winnow.config.lock_file import read_lock
 from winnow.core.errors import InputError, QueryError
 from winnow.core.run_folder import RunFolder
 from winnow.pages.closed_sql import ClosedSql, create_views
@@ -105,7 +104,7 @@ class RunDatabase(ViewDatabase):
 
     def _samples(self, folder: RunFolder, files: RunSql) -> str:
         """Return the view over the input, or over the index alone without it."""
-        config = yaml.safe_load(folder.file("config.lock.yaml").read_text())
+        config = read_lock(folder.path)
         try:
             pool = RunPool(folder, config)
             pool.require()

@@ -7,7 +7,6 @@ that the run used, once, into a scratch file.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ import pyarrow.parquet as pq
 from winnow.core.arrow_types import is_text
 from winnow.core.errors import InputError, RunError
 from winnow.core.run_folder import RunFolder
+from winnow.core.saved_files import read_manifest
 from winnow.core.sql_text import identifier, literal
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
@@ -62,7 +62,7 @@ class RunPool:
     def _shards(folder: RunFolder, path: list[str]) -> tuple[str, list[str]]:
         manifest = folder.file("manifest.json")
         if manifest.is_file():
-            given = json.loads(manifest.read_text())["input"]
+            given = read_manifest(manifest)["input"]
             return given["root"], [shard["name"] for shard in given["shards"]]
         paths = find_shards(path)
         root = common_root(paths)

@@ -20,6 +20,7 @@ from typing import Any, Protocol, TextIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.core.terminal import as_cell
 from winnow.pages.database import QueryRows
 
 #: Widest cell of a table, and rows whose widths set the columns'.
@@ -60,9 +61,13 @@ def write_table(rows: Batches, out: TextIO) -> int:
 
 
 def write_csv(rows: QueryRows, out: TextIO) -> int:
-    """Write RFC 4180 with a header; nested values are JSON, null is empty."""
+    """Write RFC 4180 with a header; nested values are JSON, null is empty.
+
+    A text that a spreadsheet would compute (`=cmd()`) begins with an apostrophe, which
+    it shows as text.
+    """
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(rows.schema.names)
+    writer.writerow([_csv(name) for name in rows.schema.names])
     written = 0
     for batch in rows:
         columns = [[_csv(v) for v in column.to_pylist()] for column in batch.columns]
@@ -149,6 +154,8 @@ def as_json(value: Any) -> Any:
 
 
 def _csv(value: Any) -> Any:
+    if isinstance(value, str):
+        return as_cell(value)
     plain = as_json(value)
     if isinstance(plain, dict | list):
         return json.dumps(plain, ensure_ascii=False)

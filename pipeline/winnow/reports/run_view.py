@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
+from winnow.config.lock_file import read_lock
 from winnow.core.errors import RunError
 from winnow.core.run_folder import Marker, RunFolder
 
@@ -29,9 +29,7 @@ class RunView:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The resolved recipe."""
-        text = self.folder.file("config.lock.yaml").read_text()
-        values: dict[str, Any] = yaml.safe_load(text)
-        return values
+        return read_lock(self.folder.path)
 
     def ledger(self, step: str) -> pl.LazyFrame:
         """Return the decisions of one step."""

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from winnow.config.lock_file import read_lock
 from winnow.pages.answers import Section, count, score, share
 from winnow.pages.charts import DROPPED, KEPT, OTHER, Spec, draw
 from winnow.pages.page import render, write_page
@@ -68,7 +67,7 @@ def _settings(run_a: str | Path, run_b: str | Path) -> list[tuple[str, str, str]
 
 
 def _recipe(run: str | Path) -> Any:
-    return yaml.safe_load(Path(run, "config.lock.yaml").read_text(encoding="utf-8"))
+    return read_lock(Path(run))
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
