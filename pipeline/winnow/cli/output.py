@@ -10,7 +10,7 @@ import json
 import math
 import re
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 from winnow.core.terminal import plain
 
@@ -42,6 +42,17 @@ def set_argument(
 def show(text: object) -> None:
     """Print a text, in which data may stand: a terminal obeys none of it."""
     print(plain(str(text)))
+
+
+class PlainOut:
+    """A terminal to write to that obeys nothing of it."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+
+    def write(self, text: str) -> int:
+        """Write a text with its control signs written out."""
+        return self._out.write(plain(text))
 
 
 def print_json(value: Any) -> None:

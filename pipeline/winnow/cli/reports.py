@@ -13,10 +13,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from winnow.cli.numbers import finite, natural, positive
-from winnow.cli.output import json_argument, print_json, show
+from winnow.cli.output import PlainOut, json_argument, print_json, show
 from winnow.core.errors import ConfigError
 from winnow.core.outputs import require_file
 
@@ -186,7 +186,8 @@ def _answer(
             written = write_file(rows, Path(parsed.out), kind)
             print(f"{written:,} rows in {parsed.out}", file=sys.stderr)
         else:
-            TEXT[kind](rows, sys.stdout)
+            out = PlainOut(sys.stdout) if sys.stdout.isatty() else sys.stdout
+            TEXT[kind](rows, cast("TextIO", out))
     if rows.cut:
         print(f"(cut at {limit:,} rows; --limit N shows more)", file=sys.stderr)
 
