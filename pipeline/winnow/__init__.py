@@ -122,7 +122,16 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'winnow' has no attribute '{name}'")
-    value = getattr(import_module(f"winnow.{_HOMES[name]}"), name)
+    try:
+        value = getattr(import_module(f"winnow.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from winnow.core.extras import explained
+
+        told = explained(error)
+        if told is None:
+            raise
+        # Whoever only looks around (`hasattr`, completion) goes on.
+        raise AttributeError(f"winnow.{name}: {told}") from error
     globals()[name] = value
     return value
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch.distributed
+from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
 from winnow.models.images import decode_rgb
@@ -59,7 +59,7 @@ def _share() -> tuple[int, int]:
     """Return which share of the rows this worker of this process reads, of how many."""
     worker = get_worker_info()
     number, workers = (worker.id, worker.num_workers) if worker else (0, 1)
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank = torch.distributed.get_rank() if together else 0
-    ranks = torch.distributed.get_world_size() if together else 1
+    together = distributed.is_available() and distributed.is_initialized()
+    rank = distributed.get_rank() if together else 0
+    ranks = distributed.get_world_size() if together else 1
     return rank * workers + number, ranks * workers
