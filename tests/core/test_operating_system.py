@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -176,8 +177,25 @@ def test_reading_ahead_is_advice(
     operating_system.read_ahead(str(file), 50, 10)
 
 
+def test_a_plain_file_is_opened_and_a_link_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_bytes(b"data")
+    link.symlink_to(file)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="symbolic links"):
+        operating_system.open_plainly(str(link))
+    for path in (file, tmp_path / "pipe"):
+        os.close(operating_system.open_plainly(str(path)))
+    for flag in ("O_NONBLOCK", "O_NOFOLLOW", "O_CLOEXEC"):
+        monkeypatch.delattr(os, flag)
+    with open(operating_system.open_plainly(str(file)), "rb") as opened:
+        assert opened.read() == b"data"
+
+
 def test_only_one_module_asks_for_what_some_systems_lack() -> None:
-    lacking = ("fcntl", "msvcrt", "resource", "posix_fadvise", "O_NONBLOCK")
+    lacking = ("fcntl", "msvcrt", "resource", "posix_fadvise", "O_")
     askers = {
         file.relative_to(PACKAGE).as_posix()
         for file in PACKAGE.rglob("*.py")
