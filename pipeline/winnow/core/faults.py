@@ -14,8 +14,6 @@ import traceback
 import zlib
 from typing import NamedTuple
 
-import pyarrow as pa
-
 
 class Told(NamedTuple):
     """A sentence for the user, and the exit code of the command."""
@@ -61,7 +59,7 @@ def in_words(error: BaseException) -> Told | None:
     Example: `in_words(OSError(28, "No space left on device", "/out/x"))` is a sentence
     that names /out/x, and exit code 3.
     """
-    if isinstance(error, MemoryError | pa.ArrowMemoryError):
+    if isinstance(error, MemoryError):  # Arrow's own is one, too
         return Told("out of memory: give it more, or lower the batch sizes", 1)
     room = type(error).__module__.partition(".")[0]
     if room in _REMOTE:
