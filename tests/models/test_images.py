@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageColor
 from winnow.models.images import (
     DEFAULT_MAX_PIXELS,
+    DROPPED,
     ImageRejected,
     decode_rgb,
     header_size,
@@ -86,13 +87,64 @@ def test_float_and_32_bit_tiffs_decode() -> None:
     assert np.abs(image - SMOOTH[..., None]).max() <= 1
 
 
-def test_transparency_is_dropped_as_open_clip_does() -> None:
+def test_transparency_is_dropped_as_open_clip_does_where_asked() -> None:
     alpha = np.dstack([NOISE, np.full(NOISE.shape[:2], 7, np.uint8)])
-    image = decode_rgb(encoded(Image.fromarray(alpha)))
+    image = decode_rgb(encoded(Image.fromarray(alpha)), background=DROPPED)
     assert np.array_equal(np.asarray(image), NOISE)
     grey = Image.fromarray(alpha).convert("LA")
     levels = np.asarray(grey)[..., :1].repeat(3, axis=2)
-    assert np.array_equal(np.asarray(decode_rgb(encoded(grey))), levels)
+    image = decode_rgb(encoded(grey), background=DROPPED)
+    assert np.array_equal(np.asarray(image), levels)
+
+
+@pytest.mark.parametrize("background", ["white", "black", "#10c020"])
+def test_what_is_transparent_shows_the_background(background: str) -> None:
+    opacity = np.tile(np.arange(NOISE.shape[1], dtype=np.uint8) * 4, (len(NOISE), 1))
+    data = encoded(Image.fromarray(np.dstack([NOISE, opacity])))
+    image = np.asarray(decode_rgb(data, background=background), float)
+    behind = np.array(ImageColor.getrgb(background), float)
+    share = opacity[..., None] / 255
+    assert np.abs(image - (NOISE * share + behind * (1 - share))).max() <= 1
+
+
+def shape(number: int) -> Image.Image:
+    """A black picture that its transparency alone gives a shape."""
+    alpha = np.zeros((24, 24), np.uint8)
+    alpha[number : number + 3, 3:20] = 255
+    black = np.zeros((24, 24, 3), np.uint8)
+    return Image.fromarray(np.dstack([black, alpha]))
+
+
+def test_shapes_on_transparent_ground_are_not_one_picture() -> None:
+    shapes = [encoded(shape(number)) for number in range(12)]
+    assert len({pixel_digest(data) for data in shapes}) == 12
+    assert len({decode_rgb(data).tobytes() for data in shapes}) == 12
+    # A whole alpha channel says nothing.
+    opaque = Image.fromarray(NOISE)
+    assert pixel_digest(encoded(opaque.convert("RGBA"))) == pixel_digest(
+        encoded(opaque)
+    )
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "RGB"])
+def test_a_colour_that_is_called_transparent_shows_the_background(mode: str) -> None:
+    picture = Image.new(mode, (8, 8), 0)
+    clear = {"P": 0, "L": 0, "RGB": (0, 0, 0)}[mode]
+    data = encoded(picture, "PNG", transparency=clear)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.asarray(decode_rgb(data)).min() == 255
+        assert np.asarray(decode_rgb(data, background=DROPPED)).max() == 0
+
+
+@pytest.mark.parametrize("bits", [1, 3, 8, 10, 12, 14, 16])
+def test_grey_of_few_bits_in_a_deep_file_is_not_black(bits: int) -> None:
+    ramp = np.linspace(0, 2**bits - 1, 4096).round().astype(np.uint16).reshape(64, 64)
+    image = np.asarray(decode_rgb(encoded(Image.fromarray(ramp))), float)[..., 0]
+    assert np.abs(image - ramp / (2**bits - 1) * 255).max() <= 1
+    # Exact pixels are the values of the file.
+    lower = encoded(Image.fromarray(ramp // 2))
+    assert pixel_digest(lower) != pixel_digest(encoded(Image.fromarray(ramp)))
 
 
 def test_a_palette_with_transparency_becomes_its_colours_without_a_warning() -> None:
@@ -100,7 +152,7 @@ def test_a_palette_with_transparency_becomes_its_colours_without_a_warning() -> 
     data = encoded(palette, "PNG", transparency=bytes(range(16)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        image = decode_rgb(data)
+        image = decode_rgb(data, background=DROPPED)
     assert np.array_equal(np.asarray(image), np.asarray(palette.convert("RGB")))
 
 
@@ -226,12 +278,11 @@ def test_flipped_bytes_decode_or_are_rejected(format: str, data: st.DataObject) 
 
 
 def test_pixel_digests_see_pixels_and_shape_but_not_the_container() -> None:
-    image = Image.fromarray(NOISE)
-    same = decode_rgb(encoded(image, "BMP"))
-    assert pixel_digest(same) == pixel_digest(image)
+    image = encoded(Image.fromarray(NOISE))
+    assert pixel_digest(encoded(Image.fromarray(NOISE), "BMP")) == pixel_digest(image)
     assert len(pixel_digest(image)) == 16
     other = NOISE.copy()
     other[0, 0, 0] ^= 1
-    assert pixel_digest(Image.fromarray(other)) != pixel_digest(image)
-    reshaped = Image.fromarray(NOISE.reshape(60, 40, 3))
+    assert pixel_digest(encoded(Image.fromarray(other))) != pixel_digest(image)
+    reshaped = encoded(Image.fromarray(NOISE.reshape(60, 40, 3)))
     assert pixel_digest(reshaped) != pixel_digest(image)

@@ -22,6 +22,11 @@ class ModelConfig(BaseModel):
     batch_size: Annotated[int, Field(gt=0)] = 64
     #: Images with more pixels are quarantined before they are decoded.
     max_pixels: Annotated[int, Field(gt=0)] = 100_000_000
+    #: Colour behind transparent images: white, black, or `#rrggbb`; `drop` ignores
+    #: transparency, as open_clip does.
+    background: Annotated[
+        str, Field(pattern=r"^(white|black|drop|#[0-9a-fA-F]{6})$")
+    ] = "white"
     #: Decoding threads; none: as many as the machine has cores.
     decode_threads: Annotated[int, Field(gt=0)] | None = None
 

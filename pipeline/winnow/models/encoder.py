@@ -18,7 +18,7 @@ from winnow.core.extras import require
 from winnow.models.allocator import keep_freed_memory
 from winnow.models.checkpoint import Checkpoint, load_checkpoint, sha256
 from winnow.models.folding import fold_batch_norms
-from winnow.models.images import DEFAULT_MAX_PIXELS, decode_rgb
+from winnow.models.images import BACKGROUND, DEFAULT_MAX_PIXELS, decode_rgb
 from winnow.models.preprocess import Pixels, Preprocessing
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -46,6 +46,7 @@ class ModelSpec:
       bfloat16 on CPUs that compute in it, else float32.
     batch_size: rows of every forward pass; the last one is padded.
     max_pixels: larger images are refused before they are decoded.
+    background: colour behind transparent images, or `drop`; see `decode_rgb`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class ModelSpec:
     precision: str = "auto"
     batch_size: int = 64
     max_pixels: int = DEFAULT_MAX_PIXELS
+    background: str = BACKGROUND
     #: State of the model's local files; with another one it is loaded again.
     files: str = ""
 
@@ -111,7 +113,8 @@ class Encoder:
 
         Raises ImageRejected.
         """
-        return self.preprocess(decode_rgb(data, self.spec.max_pixels))
+        spec = self.spec
+        return self.preprocess(decode_rgb(data, spec.max_pixels, spec.background))
 
     def tokenize(self, texts: list[str]) -> Tokens:
         """Return (n, context_length) token ids; safe in threads."""
@@ -157,6 +160,7 @@ class Encoder:
             "interpolation": preprocess.interpolation,
             "resize_mode": preprocess.resize_mode,
             "fill_color": preprocess.fill_color,
+            "background": self.spec.background,
             "context_length": self.context_length,
             "dim": self.dim,
             "precision": self.precision,

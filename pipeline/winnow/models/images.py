@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,9 +41,19 @@ FORMATS = (
 #: Pillow's own threshold: an RGB image of 256 MiB.
 DEFAULT_MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 
+#: What stands behind a transparent picture, as on most pages that show it.
+BACKGROUND = "white"
+#: In place of a background: transparency is ignored.
+DROPPED = "drop"
+_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+
 _EXIF_ORIENTATION = 0x0112
 _EXIF_SOURCES = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _opening = threading.Lock()
+
+
+#: What is made of a decoded image.
+Made = TypeVar("Made")
 
 
 class ImageRejected(WinnowError):
@@ -54,23 +64,58 @@ class ImageRejected(WinnowError):
     """
 
 
-def decode_rgb(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
+def decode_rgb(
+    data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, background: str = BACKGROUND
+) -> Image.Image:
     """Decode `data` to an upright RGB image of at most `max_pixels` pixels.
 
+    background: a colour by name or as `#rrggbb`, on which what is transparent is
+    shown; DROPPED: transparency is ignored, as by open_clip (`convert("RGB")`), so that
+    shapes of one colour are all one flat picture.
+
     The size is checked in the header, before any pixel is decompressed. Animations
-    give their first frame. As in open_clip (`convert("RGB")`) transparency is dropped,
-    not blended, and palettes and CMYK (Adobe's inverted kind too) become their
-    colours; unlike there, 16-bit grey is scaled to 8 bits, not clipped to white, and
-    EXIF orientation is applied, because it is how people see the picture.
+    give their first frame; palettes and CMYK (Adobe's inverted kind too) become their
+    colours. Unlike in open_clip, grey of more than 8 bits is scaled by the range of as
+    many bits as its largest value takes, not clipped to white, and EXIF orientation is
+    applied, because it is how people see the picture.
 
     Raises ImageRejected.
     """
+    return _decoded(data, max_pixels, lambda image: _to_rgb(image, background))
+
+
+def pixel_digest(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+    """Return a 128-bit digest of an image's size and pixels, whatever file holds them.
+
+    Of the upright picture: its RGB values, with its transparency where it has any, and
+    the values themselves where they are deeper than 8 bits.
+
+    Raises ImageRejected.
+    """
+    return _decoded(data, max_pixels, _digest)
+
+
+def _decoded(data: bytes, max_pixels: int, use: Callable[[Image.Image], Made]) -> Made:
     image = _open(data, max_pixels)
     try:
         image.load()
-        return _to_rgb(_upright(image))
+        return use(_upright(image))
     except Exception as error:  # any decoder may raise anything on hostile bytes
         raise ImageRejected(_reason(error)) from None
+
+
+def _digest(image: Image.Image) -> bytes:
+    width, height = image.size
+    size = f"{width}x{height}".encode()
+    if _is_deep(image):
+        values = np.asarray(image)
+        kind = "<f4" if image.mode == "F" else "<i4"
+        return digest(size, image.mode[:1].encode(), values.astype(kind).tobytes())
+    if _has_alpha(image):
+        layered = image.convert("RGBA")
+        if layered.getchannel("A").getextrema() != (255, 255):
+            return digest(size, b"RGBA", layered.tobytes())
+    return digest(size, _to_rgb(image, DROPPED).tobytes())
 
 
 def header_size(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
@@ -108,12 +153,6 @@ def grey_squares(
         for left, top, right, bottom in boxes
     ]
     return np.stack([np.asarray(part) for part in parts])
-
-
-def pixel_digest(image: Image.Image) -> bytes:
-    """Return a 128-bit digest of an RGB image's size and pixels."""
-    width, height = image.size
-    return digest(f"{width}x{height}".encode(), image.tobytes())
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
@@ -185,29 +224,49 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _is_deep(image: Image.Image) -> bool:
+    """Whether a grey image has more than 8 bits a pixel."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in _ALPHA or "transparency" in image.info
+
+
+def _to_rgb(image: Image.Image, background: str) -> Image.Image:
     from PIL import Image
 
+    if _is_deep(image):
+        # What colour such a file calls transparent is one of its deep values.
+        image = Image.fromarray(_to_8_bit(image))
+    if background != DROPPED and _has_alpha(image):
+        layered = image.convert("RGBA")
+        canvas = Image.new("RGBA", layered.size, background)
+        return Image.alpha_composite(canvas, layered).convert("RGB")
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I") or image.mode == "F":
-        image = Image.fromarray(_to_8_bit(image))
     # Pillow warns that these bytes will be lost; losing them is what we ask for.
     image.info.pop("transparency", None)
     return image.convert("RGB")
 
 
 def _to_8_bit(image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Scale deep greys: integers by their high byte, as Pillow does for 16-bit RGB.
+    """Scale deep greys: whole numbers by the bits that the largest of them takes.
 
-    Floats are taken as fractions of white if none exceeds 1, else as 0–255.
+    Of 16 bits the high byte remains, as in Pillow for 16-bit RGB; a depth map or a
+    12-bit picture in such a file is not black. Floats are taken as fractions of white
+    if none exceeds 1, else as 0–255.
     """
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image, np.float32), nan=0.0)
         white = 255.0 if values.max() <= 1.0 else 1.0
         return np.asarray(np.rint(values * white).clip(0, 255), np.uint8)
     levels: npt.NDArray[np.int64] = np.asarray(image, np.int64)
-    return np.asarray(levels.clip(0, 0xFFFF) >> 8, np.uint8)
+    levels = levels.clip(0, 0xFFFF)
+    bits = int(levels.max(initial=0)).bit_length()
+    if bits >= 8:
+        return np.asarray(levels >> (bits - 8), np.uint8)
+    return np.asarray(levels * 255 // max(1, 2**bits - 1), np.uint8)
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,7 @@ from winnow.algorithms.dedup.exact import bytes_digests, caption_digests
 from winnow.config.steps import ExactConfig
 from winnow.core.engine import Engine, Frame
 from winnow.formats.reader import SampleReader
-from winnow.models.images import ImageRejected, decode_rgb, pixel_digest
+from winnow.models.images import ImageRejected, pixel_digest
 from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
 
 _MODALITY = {"image_bytes": "image", "image_pixels": "image", "caption": "text"}
@@ -107,7 +107,7 @@ def pixel_digests(images: pa.Array, max_pixels: int) -> tuple[pa.Array, pa.Array
         digest, fault = None, None
         if data is not None:
             try:
-                digest = pixel_digest(decode_rgb(data, max_pixels))
+                digest = pixel_digest(data, max_pixels)
             except ImageRejected as rejected:
                 fault = str(rejected)
         digests.append(digest)

@@ -158,5 +158,6 @@ def model_spec(model: ModelConfig) -> ModelSpec:
         precision=model.precision,
         batch_size=model.batch_size,
         max_pixels=model.max_pixels,
+        background=model.background,
         files=" ".join(local_files(model.name, model.pretrained)),
     )
