@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from winnow import api
 from winnow.config.recipes import load_lake
+from winnow.lake.apply import apply_plan
 from winnow.lake.plan import plan_lake
 
 Relations = dict[tuple[str, str], str]
@@ -249,3 +250,76 @@ def test_the_files_that_other_readers_are_tested_with_stop_no_scan(
     _, reasons = scan(folder, "partial.read_all=true")
     assert sum("encrypt" in reason for reason in reasons.values()) >= 5
     assert len(reasons) < 40
+
+
+def test_columns_are_compared_by_text_where_their_types_do_not_agree(
+    folder: Path,
+) -> None:
+    written = {
+        "zips.csv": "zip,n\n02139,1\n90210,2\n10001,3\n",
+        "slice.csv": "zip,n\n90210,2\n10001,3\n",
+        "other.csv": "zip,n\n2139,1\n",
+        "gaps.csv": "x\n1\nNA\n3.5\n",
+        "whole.csv": "x\n1\n3.5\n",
+        "more.csv": "x\n1\n3.50\n",
+        "mixed.jsonl": '{"m": 1}\n{"m": "x"}\n{"m": null}\n{"m": true}\n',
+        "numbers.jsonl": '{"m": 1}\n',
+        "texts.jsonl": '{"m": "x"}\n',
+        "false.jsonl": '{"m": "1"}\n',
+    }
+    for name, text in written.items():
+        (folder / name).write_text(text)
+    for year in ("2019", "2020a"):
+        (folder / "hive" / f"year={year}").mkdir(parents=True)
+        pq.write_table(
+            pa.table({"v": [1]}), folder / "hive" / f"year={year}" / "a.parquet"
+        )
+    (folder / "part" / "year=2019").mkdir(parents=True)
+    pq.write_table(pa.table({"v": [1]}), folder / "part" / "year=2019" / "a.parquet")
+    pq.write_table(pa.table({"zip": ["90210"], "n": [2]}), folder / "texts.parquet")
+    pq.write_table(pa.table({"zip": [90210], "n": [2]}), folder / "number.parquet")
+    relations, reasons = scan(folder)
+    assert reasons == {}
+    held = {pair for pair, kind in relations.items() if kind in HELD}
+    assert held == {
+        ("slice.csv", "zips.csv"),
+        ("texts.parquet", "zips.csv"),
+        ("texts.parquet", "slice.csv"),
+        ("number.parquet", "slice.csv"),
+        ("whole.csv", "gaps.csv"),
+        # By value: 3.5 is 3.50, and only a text is another one.
+        ("whole.csv", "more.csv"),
+        ("more.csv", "whole.csv"),
+        ("numbers.jsonl", "mixed.jsonl"),
+        ("texts.jsonl", "mixed.jsonl"),
+        ("false.jsonl", "numbers.jsonl"),
+        ("numbers.jsonl", "false.jsonl"),
+        ("part", "hive"),
+    }
+    again, _ = scan(folder)
+    assert again == relations
+    plan = plan_lake(str(folder.parent / "run"))["plan"]
+    gone = {row["table"]: row["parent"] for row in plan if row["action"] == "delete"}
+    assert gone["whole.csv"] == "gaps.csv"
+    assert gone["part"] == "hive"
+    # 3.50 would be 3.5, and an object's number or text its notation in JSON.
+    assert {"more.csv", "numbers.jsonl", "texts.jsonl"}.isdisjoint(gone)
+    done = apply_plan(str(folder.parent / "run"))
+    assert set(done["moved"]) == set(gone)
+
+
+HELD = ("duplicate", "contained")
+
+
+def test_numbers_written_otherwise_are_equal_by_value_and_do_not_go(
+    folder: Path,
+) -> None:
+    (folder / "a.csv").write_text("version,n\n3.10,1\n3.9,2\n")
+    (folder / "b.csv").write_text("version,n\n3.1,1\n3.9,2\n")
+    relations, _ = scan(folder)
+    assert set(relations.values()) == {"duplicate"}
+    run = str(folder.parent / "run")
+    rows = plan_lake(run)["plan"]
+    assert [row["action"] for row in rows] == ["keep", "keep"]
+    rows = plan_lake(run, ["plan.types=relaxed"])["plan"]
+    assert sorted(row["action"] for row in rows) == ["delete", "keep"]

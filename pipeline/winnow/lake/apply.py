@@ -143,10 +143,10 @@ class _Applier:
             return why
         rebuild = self._rebuild(row)
         try:
+            pair = self.run.numbers(child, parent, self.strict)
             why = self.safety.objection(self.run.table(child)) or difference(
                 self.run.tables,
-                self.run.number[child],
-                self.run.number[parent],
+                *pair,
                 rebuild,
                 self.strict,
             )

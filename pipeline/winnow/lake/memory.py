@@ -114,11 +114,16 @@ class SketchMemory:
         self, folder: RunFolder, keys: Keys, tables: Sequence[Table], sizes: Sizes
     ) -> None:
         self._saved = SavedParts(folder.artifacts("sketches"), keys.sketches)
-        self._names = [table.name for table in tables]
+        self._names = [table.identity for table in tables]
         self._versions = [table.fingerprint for table in tables]
         self._parts = self._saved.load()
         self._sizes = sizes
         self._grew = False
+
+    def extend(self, tables: Sequence[Table]) -> None:
+        """Take in tables in other forms."""
+        self._names += [table.identity for table in tables]
+        self._versions += [table.fingerprint for table in tables]
 
     def known(self) -> Sketches:
         """Return what is known of the tables as they are now."""
@@ -182,19 +187,31 @@ class PairMemory:
 
     def __init__(self, folder: RunFolder, keys: Keys, tables: Sequence[Table]) -> None:
         self._saved = SavedParts(folder.artifacts("pairs"), keys.pairs)
-        self._names = [table.name for table in tables]
+        self._names = [table.identity for table in tables]
         self._versions = [table.fingerprint for table in tables]
-        self._held: dict[_Key, Any] = {}
-        number = {name: i for i, name in enumerate(self._names)}
-        for part in self._saved.load():
-            for row in part.to_pylist():
-                child, parent = number.get(row["child"]), number.get(row["parent"])
-                if child is None or parent is None:
-                    continue
-                versions = self._versions[child], self._versions[parent]
-                if versions == (row["child_version"], row["parent_version"]):
-                    self._held[row["what"], child, parent] = _value(row)
+        self._rows = [row for part in self._saved.load() for row in part.to_pylist()]
+        self._held = self._holding()
         self._grew = False
+
+    def extend(self, tables: Sequence[Table]) -> None:
+        """Take in tables in other forms."""
+        if tables:
+            self._names += [table.identity for table in tables]
+            self._versions += [table.fingerprint for table in tables]
+            self._held = self._holding()
+
+    def _holding(self) -> dict[_Key, Any]:
+        """Return what still holds of the tables as they are now."""
+        held: dict[_Key, Any] = {}
+        number = {name: i for i, name in enumerate(self._names)}
+        for row in self._rows:
+            child, parent = number.get(row["child"]), number.get(row["parent"])
+            if child is None or parent is None:
+                continue
+            versions = self._versions[child], self._versions[parent]
+            if versions == (row["child_version"], row["parent_version"]):
+                held[row["what"], child, parent] = _value(row)
+        return held
 
     def counted(self, what: str, edges: TablePairs) -> tuple[_Bools, Verdicts]:
         """Return which pairs are known, and verdicts that hold for those."""

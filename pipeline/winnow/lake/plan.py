@@ -53,7 +53,7 @@ def plan_lake(run: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     gone = [row for row in rows if row["action"] == "delete"]
     return {
         "run": str(opened.folder.path),
-        "tables": len(opened.tables.reader.tables),
+        "tables": len(opened.number),
         "deleted": len(gone),
         "bytes_saved": sum(row["bytes_saved"] for row in rows),
         "cost_saved": sum(row["cost_saved"] for row in rows),
@@ -189,13 +189,13 @@ class _Planner:
     def _try(self, edge: _Edge) -> None:
         """Find the rebuild query and run it; drop the edge if it is no good."""
         tables = self.run.tables
-        child, parent = self.run.number[edge.child], self.run.number[edge.parent]
         place = self.run.side_file(edge.child, edge.parent)
         try:
             key = self.contents.of(edge.child), self.contents.of(edge.parent)
             edge.rebuild = self._known(key, self.run.table(edge.parent))
             why = None
             if edge.rebuild is None:
+                child, parent = self.run.numbers(edge.child, edge.parent, self._strict)
                 edge.rebuild = describe(tables, child, parent, place)
                 why = difference(tables, child, parent, edge.rebuild, self._strict)
                 if why is None and None not in key and not edge.rebuild.side_file:

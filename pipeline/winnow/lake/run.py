@@ -18,6 +18,7 @@ from winnow.config.recipes import load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
+from winnow.lake.files.as_text import all_as_text, is_csv
 from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Files
@@ -53,6 +54,29 @@ class LakeRun:
     def trash(self) -> Trash:
         """The tables that `apply` moved away."""
         return trash_of(self.folder, self.config)
+
+    def numbers(self, child: str, parent: str, strict: bool) -> tuple[int, int]:
+        """Return the numbers under which a contained table is had back from another.
+
+        As `strict` two CSV files are compared by what is written: `3.10` is not 3.1.
+        Raises RunError where the child's JSON would come back as text.
+        """
+        pair = self.number[child], self.number[parent]
+        if strict and all(is_csv(self.table(name)) for name in (child, parent)):
+            forms = (all_as_text(self.table(name)) for name in (child, parent))
+            own, held = (
+                self.tables.in_form(number, form)
+                for number, form in zip(pair, forms, strict=True)
+            )
+            return own, held
+        own, held = self.tables.paired(*pair) or pair
+        told = dict(self.tables.reader.tables[own].forms)
+        if told and self.table(child).format == "jsonl":
+            raise RunError(
+                f"{child}: its column {min(told)} is equal by value, but would come "
+                "back as text"
+            )
+        return own, held
 
     def table(self, name: str) -> Table:
         """Return a table that stands in the lake; KeyError if it is gone."""
@@ -141,7 +165,7 @@ def hashed_tables(config: LakeConfig, tables: Sequence[Table]) -> HashedTables:
         )
         for table in tables
     ]
-    return HashedTables(TableReader(tables, config.input.storage_options), names)
+    return HashedTables(TableReader(list(tables), config.input.storage_options), names)
 
 
 def side_file(

@@ -110,7 +110,10 @@ class Contents:
             return None
         inner = self._files.filesystem(table.location)[1]
         with open(inner, "rb") as file:
-            return hashlib.file_digest(file, "blake2b").hexdigest()
+            content = hashlib.file_digest(file, "blake2b").hexdigest()
+        # Equal bytes may be read in several ways, as options for CSV say.
+        columns = [(column.name, str(column.type)) for column in table.columns]
+        return f"{content} {columns} {table.parts[0].dialect}"
 
 
 def _is_marker(name: str) -> bool:

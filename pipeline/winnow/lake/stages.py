@@ -28,11 +28,12 @@ from winnow.lake.compare.sketched import Refuted, Sketches
 from winnow.lake.compare.verdicts import Verdicts
 from winnow.lake.compare.witness import bound_witness
 from winnow.lake.consistency import contradicted
+from winnow.lake.files.as_text import may_have_text
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.min_max import refute, refuting_keys
 from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges
 from winnow.lake.kernels.table_sketch import Sizes
-from winnow.lake.kernels.tables import ColumnStatistics
+from winnow.lake.kernels.tables import ColumnStatistics, Table
 from winnow.lake.memory import PairMemory, SketchMemory
 
 Ints = npt.NDArray[np.int64]
@@ -86,12 +87,40 @@ class Stages:
             self.config.column_names == "folded",
             self.config.ignore_columns,
         )
-        self._schema = found
+        self._schema = found = self._in_text(found)
         self.findings = Findings(TablePairs(found.child, found.parent))
         at = np.flatnonzero(found.incomparable >= 0)
         reasons = [self._incomparable(i) for i in at.tolist()]
         self.findings.cannot_compare(at, "schema", reasons)
         return 0
+
+    def _in_text(self, found: SchemaEdges) -> SchemaEdges:
+        """Compare inferred columns by their text where their types do not agree."""
+        tables = self.tables.reader.tables
+        inferred = np.array([may_have_text(table) for table in tables], np.bool_)
+        lines = np.array([table.format == "jsonl" for table in tables], np.bool_)
+        some = inferred[found.child] | inferred[found.parent]
+        some &= (found.incomparable >= 0) | (lines[found.child] & lines[found.parent])
+        before = len(tables)
+        child, parent, lost = (
+            side.copy() for side in (found.child, found.parent, found.incomparable)
+        )
+        for i in np.flatnonzero(some).tolist():
+            pair = self.tables.paired(int(child[i]), int(parent[i]))
+            if pair is not None:
+                child[i], parent[i], lost[i] = *pair, -1
+        new = list(tables[before:])
+        own = {number: table for (table, _), number in self.tables.others.items()}
+        self.statistics = [
+            *self.statistics,
+            *(
+                _of_text(self.statistics[own[number]], self.tables.names[number], table)
+                for number, table in enumerate(new, before)
+            ),
+        ]
+        self.sketch_memory.extend(new)
+        self.pair_memory.extend(new)
+        return SchemaEdges(child, parent, lost, found.keys)
 
     def min_max(self) -> int:
         """Refute pairs by the bounds in footers; return the bytes read."""
@@ -382,6 +411,17 @@ class Stages:
         self.findings.refute(at, stage, reasons)
         witness = found.witness(self.bag).tolist()
         self.missing_rows += zip(at.tolist(), witness, strict=True)
+
+
+def _of_text(
+    statistics: Mapping[str, ColumnStatistics], names: Mapping[str, str], table: Table
+) -> dict[str, ColumnStatistics]:
+    """Return a table's statistics without the bounds of columns now read as text."""
+    read = {name for name, _ in table.forms}
+    return {
+        key: ColumnStatistics(known.rows, known.nulls) if names[key] in read else known
+        for key, known in statistics.items()
+    }
 
 
 def sizes_of(config: LakeConfig) -> Sizes:

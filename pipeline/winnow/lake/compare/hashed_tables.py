@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from winnow.lake.files.as_text import Forms, as_text, forms
 from winnow.lake.files.reader import TableReader
 from winnow.lake.kernels.canonical import hash_values
 from winnow.lake.kernels.murmur3 import Hashes
@@ -64,6 +65,38 @@ class HashedTables:
 
     reader: TableReader
     names: Sequence[Mapping[str, str]]
+    #: Numbers of tables in other forms, by the number of the table in its own.
+    others: dict[tuple[int, tuple[tuple[str, str], ...]], int] = field(
+        default_factory=dict
+    )
+
+    def paired(self, child: int, parent: int) -> tuple[int, int] | None:
+        """Return the numbers under which two tables can be compared, or None.
+
+        Those of the same tables with some columns as text where their types, inferred
+        from text, have no value in common.
+        """
+        tables = self.reader.tables
+        own, held = self.names[child], self.names[parent]
+        matched = {name: held[key] for key, name in own.items()}
+        chosen = forms(tables[child], tables[parent], matched)
+        if chosen is None:
+            return None
+        return self.in_form(child, chosen[0]), self.in_form(parent, chosen[1])
+
+    def in_form(self, table: int, chosen: Forms) -> int:
+        """Return the number of a table with some columns in another form."""
+        key = table, tuple(sorted(chosen.items()))
+        if not chosen:
+            return table
+        if key not in self.others:
+            tables, names = self.reader.tables, self.names
+            if not (isinstance(tables, list) and isinstance(names, list)):
+                raise TypeError("the tables are not in lists, which can grow")
+            self.others[key] = len(tables)
+            tables.append(as_text(tables[table], chosen))
+            names.append(names[table])
+        return self.others[key]
 
     def names_of(self, table: int) -> Names:
         """Return the compared names of a table, in the order in which rows hash."""

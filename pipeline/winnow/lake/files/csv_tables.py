@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from winnow.core.sql_text import identifier, literal
+from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.notations import SQL_TYPES, Notation
 from winnow.lake.files.text_files import (
@@ -29,6 +29,7 @@ from winnow.lake.files.text_files import (
     encoding_of,
     is_native,
     opened,
+    sql_name,
     sql_path,
 )
 from winnow.lake.kernels.families import family
@@ -131,7 +132,7 @@ def sql_source(files: Files, part: Part, columns: Sequence[Column]) -> str:
     """
     if not is_native(part.path, dict(part.dialect)["encoding"]):
         raise ValueError("no query reads a text file that is encoded or packed so")
-    fields = [f"{_cast(i, c)} AS {identifier(c.name)}" for i, c in enumerate(columns)]
+    fields = [f"{_cast(i, c)} AS {sql_name(c.name)}" for i, c in enumerate(columns)]
     source = _source(sql_path(files, part.path), part.dialect, len(columns))
     return f"(SELECT {', '.join(fields)} FROM {source})"
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from winnow.core.sql_text import identifier, literal
+from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_source import LeafPath, Source, leaf_paths, source
 from winnow.lake.files.sql_types import sql_type, sql_value
+from winnow.lake.files.text_files import sql_name
 from winnow.lake.kernels.families import value_type
 from winnow.lake.kernels.tables import Column, Table
 
@@ -128,7 +129,7 @@ def _leaf(
     elif column.name in origins.numbered:
         expression, same = f"{count} + {origins.numbered[column.name]}", False
     else:
-        expression, same = f"s.{identifier(column.name)}", True
+        expression, same = f"s.{sql_name(column.name)}", True
     target = sql_type(column.type)
     return expression if same or target is None else f"CAST({expression} AS {target})"
 
@@ -160,7 +161,7 @@ def _nested(
         tops.setdefault(path[0], {})[path[1:]] = leaves[name]
     named = {name: _struct(inner, (name,), presence) for name, inner in tops.items()}
     return [
-        sql if sql.endswith(f".{identifier(name)}") else f"{sql} AS {identifier(name)}"
+        sql if sql.endswith(f".{sql_name(name)}") else f"{sql} AS {sql_name(name)}"
         for name, sql in named.items()
     ]
 
@@ -176,7 +177,7 @@ def _struct(
     for path, expression in inner.items():
         fields.setdefault(path[0], {})[path[1:]] = expression
     packed = ", ".join(
-        f"{identifier(name)} := {_struct(below, (*around, name), presence)}"
+        f"{sql_name(name)} := {_struct(below, (*around, name), presence)}"
         for name, below in fields.items()
     )
     struct = presence(around)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
-from winnow.core.sql_text import identifier, literal
+from winnow.core.sql_text import literal
 from winnow.lake.files import json_lines
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_types import sql_type, sql_value
+from winnow.lake.files.text_files import sql_name
 from winnow.lake.files.text_tables import sql_source
 from winnow.lake.kernels.tables import Part, Table
 
@@ -146,7 +147,7 @@ def _branch(
         sql = _read_parquet(part, positions=True)
         position, expressions = f"{_ALIAS}.{_ROW_NUMBER}", {**constants, **own}
     chosen = [
-        f"{_widened(table, name, expressions.get(name, 'NULL'))} AS {identifier(name)}"
+        f"{_widened(table, name, expressions.get(name, 'NULL'))} AS {sql_name(name)}"
         for name in columns
     ]
     chosen.append(f"{position} + {offset} AS {_POSITION}")
@@ -170,7 +171,7 @@ def _read_parquet(part: Part, *, positions: bool) -> str:
 
 
 def _expression(path: LeafPath) -> str:
-    expression = f"{_ALIAS}.{identifier(path[0])}"
+    expression = f"{_ALIAS}.{sql_name(path[0])}"
     for name in path[1:]:
         expression = f"struct_extract({expression}, {literal(name)})"
     return expression

@@ -22,6 +22,7 @@ from typing import IO, Any
 import duckdb
 import pyarrow as pa
 
+from winnow.core.sql_text import identifier
 from winnow.lake.files.files import Files
 
 #: Endings of compressed files that DuckDB opens, and of those that it does not.
@@ -32,6 +33,11 @@ _BLOCK = 1 << 20
 
 #: What a column without a name is called in queries.
 UNNAMED = "winnow_unnamed"
+
+
+def sql_name(column: str) -> str:
+    """Return a column's name as an SQL identifier; SQL has none that is empty."""
+    return identifier(column or UNNAMED)
 
 
 @contextmanager

@@ -88,6 +88,15 @@ class Table:
     #: Changes when the table does: paths, sizes and times of its parts.
     fingerprint: str = ""
     reason: str | None = None
+    #: Columns that are read as text instead of what the text means; see `as_text`.
+    forms: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """Its name, and in which form it is read if not in its own."""
+        if not self.forms:
+            return self.name
+        return "\0".join([self.name, *(f"{name}\0{form}" for name, form in self.forms)])
 
     @property
     def rows(self) -> int:
