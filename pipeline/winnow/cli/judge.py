@@ -19,82 +19,82 @@ _MODEL = "local-dir:FOLDER, a folder, hf-hub:REPO, or ARCHITECTURE@TAG"
 
 def add_actions(actions: Commands) -> None:
     """Register the actions of this file below `filter`."""
-    found = actions.add_parser("eval", help="held-out figures of a filter")
-    found.add_argument("model", metavar="MODEL", help=_MODEL)
-    found.add_argument(
+    judge = actions.add_parser("eval", help="held-out figures of a filter")
+    judge.add_argument("model", metavar="MODEL", help=_MODEL)
+    judge.add_argument(
         "data", metavar="DATA", nargs="+", help="images and captions; one domain each"
     )
-    _data_arguments(found)
-    found.add_argument(
+    _data_arguments(judge)
+    judge.add_argument(
         "--train",
         action="append",
         default=[],
         metavar="DATA",
         help="what the filter was trained on: no image of DATA may stand there",
     )
-    found.add_argument("--max-distance", type=finite, default=0.05, metavar="D")
-    found.add_argument("--max-bits", type=natural, default=6, metavar="BITS")
-    found.add_argument(
+    judge.add_argument("--max-distance", type=finite, default=0.05, metavar="D")
+    judge.add_argument("--max-bits", type=natural, default=6, metavar="BITS")
+    judge.add_argument(
         "--by",
         action="append",
         default=[],
         metavar="COLUMN",
         help="figures for each value of a column; may be repeated",
     )
-    found.add_argument(
+    judge.add_argument(
         "--k",
         type=positive,
         help="precision among the k best; default: half of all pairs",
     )
-    found.add_argument(
+    judge.add_argument(
         "--caption-groups",
         type=natural,
         default=20,
         metavar="N",
         help="captions that more than N images carry are boilerplate (20)",
     )
-    found.add_argument("--out", metavar="FOLDER", help="eval.json and report.html")
-    json_argument(found)
-    found.set_defaults(command=_eval)
+    judge.add_argument("--out", metavar="FOLDER", help="eval.json and report.html")
+    json_argument(judge)
+    judge.set_defaults(command=_eval)
 
     _compare_arguments(actions)
 
 
 def _compare_arguments(actions: Commands) -> None:
-    found = actions.add_parser(
+    parser = actions.add_parser(
         "compare", help="what filters keep of one pool, and what that trains"
     )
-    found.add_argument("models", metavar="MODEL", nargs="+", help=_MODEL)
-    found.add_argument("--pool", required=True, metavar="POOL")
-    found.add_argument(
+    parser.add_argument("models", metavar="MODEL", nargs="+", help=_MODEL)
+    parser.add_argument("--pool", required=True, metavar="POOL")
+    parser.add_argument(
         "--budget", type=finite, required=True, metavar="F", help="the share to keep"
     )
-    _data_arguments(found)
-    found.add_argument(
+    _data_arguments(parser)
+    parser.add_argument(
         "--eval",
         action="append",
         default=[],
         metavar="DATA",
         help="a held-out domain to state every filter's figures on; may be repeated",
     )
-    found.add_argument(
+    parser.add_argument(
         "--downstream",
         metavar="HELD_OUT",
         help="train a model on each selection and on a random one; score it on this",
     )
-    found.add_argument(
+    parser.add_argument(
         "--recipe",
         default="filter_train",
         help="of the model that --downstream trains: as for `winnow filter train`",
     )
-    set_argument(found, "SECTION.KEY=VALUE", "a setting of --recipe")
-    found.add_argument("--seeds", type=positive, default=3, help="trainings of each")
-    found.add_argument(
+    set_argument(parser, "SECTION.KEY=VALUE", "a setting of --recipe")
+    parser.add_argument("--seeds", type=positive, default=3, help="trainings of each")
+    parser.add_argument(
         "--seed", type=natural, default=0, help="of the random selection"
     )
-    found.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
-    json_argument(found)
-    found.set_defaults(command=_compare)
+    parser.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
+    json_argument(parser)
+    parser.set_defaults(command=_compare)
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -199,10 +199,10 @@ def _uids(files: list[str]) -> frozenset[str] | None:
 
     if not files:
         return None
-    found: set[str] = set()
+    uids: set[str] = set()
     for name in files:
         try:
-            found.update(Path(name).read_text(encoding="utf-8").split())
+            uids.update(Path(name).read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"--only {name}: {error}") from error
-    return frozenset(found)
+    return frozenset(uids)

@@ -35,12 +35,12 @@ def run(config: LakeConfig, as_json: bool) -> None:
     from winnow.lake.plan_view import tell_plan
 
     with make_progress(quiet=as_json) as progress:
-        found = api.run(config, progress=progress)
-    assert found.plan is not None
+        scanned = api.run(config, progress=progress)
+    assert scanned.plan is not None
     if as_json:
-        print_json({**_summary(found), "plan": found.plan})
+        print_json({**_summary(scanned), "plan": scanned.plan})
     else:
-        show(f"{_tell_summary(found)}\n{tell_plan(found.plan)}")
+        show(f"{_tell_summary(scanned)}\n{tell_plan(scanned.plan)}")
 
 
 def _add_scan(actions: Commands) -> argparse.ArgumentParser:
@@ -135,30 +135,30 @@ def _scan(parsed: argparse.Namespace) -> None:
 
     config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
     with make_progress(quiet=parsed.json) as progress:
-        found = api.scan(config, progress=progress)
-    print_json(_summary(found)) if parsed.json else show(_tell_summary(found))
+        scanned = api.scan(config, progress=progress)
+    print_json(_summary(scanned)) if parsed.json else show(_tell_summary(scanned))
 
 
-def _summary(found: LakeResult) -> dict[str, Any]:
+def _summary(scanned: LakeResult) -> dict[str, Any]:
     return {
-        "run": str(found.path),
-        "tables": found.tables,
-        "bytes": found.bytes,
-        "reasons": found.reasons,
-        "relations": found.relations,
-        "stages": found.stages,
+        "run": str(scanned.path),
+        "tables": scanned.tables,
+        "bytes": scanned.bytes,
+        "reasons": scanned.reasons,
+        "relations": scanned.relations,
+        "stages": scanned.stages,
     }
 
 
-def _tell_summary(found: LakeResult) -> str:
+def _tell_summary(scanned: LakeResult) -> str:
     from winnow.lake.plan_view import size
 
-    lines = [f"{name}: {reason}" for name, reason in found.reasons.items()]
-    counts = (f"{count:,} {relation}" for relation, count in found.relations.items())
-    read = sum(stage["bytes_read"] for stage in found.stages)
+    lines = [f"{name}: {reason}" for name, reason in scanned.reasons.items()]
+    counts = (f"{count:,} {relation}" for relation, count in scanned.relations.items())
+    read = sum(stage["bytes_read"] for stage in scanned.stages)
     lines.append(
-        f"{found.tables:,} tables of {size(found.bytes)}, {size(read)} read; "
-        f"pairs: {', '.join(counts) or 'none'}; see {found.path}"
+        f"{scanned.tables:,} tables of {size(scanned.bytes)}, {size(read)} read; "
+        f"pairs: {', '.join(counts) or 'none'}; see {scanned.path}"
     )
     return "\n".join(lines)
 
@@ -166,8 +166,8 @@ def _tell_summary(found: LakeResult) -> str:
 def _edges(parsed: argparse.Namespace) -> None:
     from winnow.lake.view import LakeView, edges, tell_edges
 
-    found = edges(LakeView(parsed.run), parsed.relation)
-    print_json(found) if parsed.json else show(tell_edges(found))
+    pairs = edges(LakeView(parsed.run), parsed.relation)
+    print_json(pairs) if parsed.json else show(tell_edges(pairs))
 
 
 def explain(parsed: argparse.Namespace) -> None:
@@ -182,8 +182,8 @@ def stages(parsed: argparse.Namespace) -> None:
     """Print how a scan's pairs became fewer."""
     from winnow.lake.view import LakeView, tell_stages
 
-    found = LakeView(parsed.run).stages.to_dicts()
-    print_json(found) if parsed.json else show(tell_stages(found))
+    rows = LakeView(parsed.run).stages.to_dicts()
+    print_json(rows) if parsed.json else show(tell_stages(rows))
 
 
 def _plan(parsed: argparse.Namespace) -> None:
@@ -201,13 +201,13 @@ def _apply(parsed: argparse.Namespace) -> None:
         commands = dry_run(parsed.run, parsed.trash)
         print_json(commands) if parsed.json else show(tell_commands(commands))
         return
-    found = apply_plan(parsed.run, parsed.trash)
-    print_json(found) if parsed.json else show(tell_moved(found, "moved"))
+    outcome = apply_plan(parsed.run, parsed.trash)
+    print_json(outcome) if parsed.json else show(tell_moved(outcome, "moved"))
 
 
 def _restore(parsed: argparse.Namespace) -> None:
     from winnow.lake.apply import restore
     from winnow.lake.plan_view import tell_moved
 
-    found = restore(parsed.run, parsed.tables)
-    print_json(found) if parsed.json else show(tell_moved(found, "restored"))
+    outcome = restore(parsed.run, parsed.tables)
+    print_json(outcome) if parsed.json else show(tell_moved(outcome, "restored"))

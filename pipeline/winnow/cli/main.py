@@ -182,8 +182,8 @@ def _run(parsed: argparse.Namespace) -> None:
 def _plan(parsed: argparse.Namespace) -> None:
     from winnow.flows.plan import plan, tell
 
-    found = plan(_config(parsed))
-    print_json(found) if parsed.json else show(tell(found))
+    planned = plan(_config(parsed))
+    print_json(planned) if parsed.json else show(tell(planned))
 
 
 def _steps(parsed: argparse.Namespace) -> None:
@@ -193,8 +193,8 @@ def _steps(parsed: argparse.Namespace) -> None:
     from winnow.reports.run_view import RunView
     from winnow.reports.survivors import survivors, tell
 
-    found = survivors(RunView(parsed.run))
-    print_json(found) if parsed.json else show(tell(found))
+    rows = survivors(RunView(parsed.run))
+    print_json(rows) if parsed.json else show(tell(rows))
 
 
 def _explain(parsed: argparse.Namespace) -> None:
@@ -228,8 +228,8 @@ def _demo(parsed: argparse.Namespace) -> None:
         return
     require("images", "winnow demo")
     with make_progress(quiet=parsed.json) as progress:
-        found = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
-    print_json(found) if parsed.json else show(tell(found))
+        verdict = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
+    print_json(verdict) if parsed.json else show(tell(verdict))
 
 
 if __name__ == "__main__":

@@ -37,5 +37,5 @@ def _report(parsed: argparse.Namespace) -> None:
     from winnow.api import write_report
 
     page = write_report(parsed.run, parsed.out, parsed.columns)
-    found = {"page": str(page), "bytes": page.stat().st_size}
-    print_json(found) if parsed.json else show(f"{page}: {found['bytes']:,} bytes")
+    written = {"page": str(page), "bytes": page.stat().st_size}
+    print_json(written) if parsed.json else show(f"{page}: {written['bytes']:,} bytes")

@@ -228,7 +228,7 @@ def _what_if(parsed: argparse.Namespace) -> None:
     from winnow.handles.engine import make_engine
 
     with make_progress(quiet=parsed.json) as progress:
-        found = what_if(
+        difference = what_if(
             parsed.run,
             parsed.overrides,
             make_engine,
@@ -236,24 +236,24 @@ def _what_if(parsed: argparse.Namespace) -> None:
             examples=parsed.examples,
             progress=progress,
         )
-    _print_values(found) if parsed.json else show(tell(found))
+    _print_values(difference) if parsed.json else show(tell(difference))
 
 
 def _diff(parsed: argparse.Namespace) -> None:
     from winnow.reports.diff import diff, tell
 
-    found = diff(parsed.run_a, parsed.run_b, parsed.examples)
+    difference = diff(parsed.run_a, parsed.run_b, parsed.examples)
     if parsed.html:
         from winnow.reports.page.diff_page import write_diff_page
 
         write_diff_page(parsed.run_a, parsed.run_b, parsed.html)
-    _print_values(found) if parsed.json else show(tell(found))
+    _print_values(difference) if parsed.json else show(tell(difference))
 
 
 def _export(parsed: argparse.Namespace) -> None:
     from winnow.reports.export.export import export
 
-    found = export(
+    exported = export(
         parsed.run,
         parsed.to,
         parsed.out,
@@ -261,9 +261,9 @@ def _export(parsed: argparse.Namespace) -> None:
         shard_rows=parsed.shard_rows,
     )
     if parsed.json:
-        _print_values(found)
+        _print_values(exported)
     else:
-        show(f"{found['rows']:,} rows as {found['to']} in {found['out']}")
+        show(f"{exported['rows']:,} rows as {exported['to']} in {exported['out']}")
 
 
 def _print_values(value: Any) -> None:

@@ -65,16 +65,16 @@ def read(path: str | Path) -> Overrides:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"overrides: {path} cannot be read: {error}") from error
     entries = _of_csv(text, path) if file.suffix == ".csv" else _of_yaml(text, path)
-    found: dict[str, Override] = {}
-    for place, values in entries:
-        row = _checked(values, f"overrides: {path}, {place}")
-        if row.uid in found:
+    overrides: dict[str, Override] = {}
+    for where, values in entries:
+        row = _checked(values, f"overrides: {path}, {where}")
+        if row.uid in overrides:
             raise ConfigError(
-                f"overrides: {path}, {place}: '{row.uid}' is overridden twice; "
+                f"overrides: {path}, {where}: '{row.uid}' is overridden twice; "
                 "leave one of the two"
             )
-        found[row.uid] = row
-    return Overrides(tuple(found[uid] for uid in sorted(found)), str(path))
+        overrides[row.uid] = row
+    return Overrides(tuple(overrides[uid] for uid in sorted(overrides)), str(path))
 
 
 def _of_csv(text: str, path: str | Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
@@ -82,10 +82,10 @@ def _of_csv(text: str, path: str | Path) -> Iterable[tuple[str, Mapping[str, Any
     try:
         _known_columns(reader.fieldnames or (), f"overrides: {path}")
         for values in reader:
-            place = f"line {reader.line_num}"
+            where = f"line {reader.line_num}"
             if None in values:
-                raise ConfigError(f"overrides: {path}, {place}: too many fields")
-            yield place, {key: of_cell(value or "") for key, value in values.items()}
+                raise ConfigError(f"overrides: {path}, {where}: too many fields")
+            yield where, {key: of_cell(value or "") for key, value in values.items()}
     except csv.Error as error:
         raise ConfigError(
             f"overrides: {path}, line {reader.line_num}: {error}"
@@ -103,11 +103,11 @@ def _of_yaml(text: str, path: str | Path) -> Iterable[tuple[str, Mapping[str, An
             f"overrides: {path}: write a list, as in `- {{uid: a1, action: rescue}}`"
         )
     for number, entry in enumerate(values or [], start=1):
-        place = f"entry {number}"
+        where = f"entry {number}"
         if not isinstance(entry, dict):
-            raise ConfigError(f"overrides: {path}, {place}: give uid and action")
-        _known_columns(entry, f"overrides: {path}, {place}")
-        yield place, entry
+            raise ConfigError(f"overrides: {path}, {where}: give uid and action")
+        _known_columns(entry, f"overrides: {path}, {where}")
+        yield where, entry
 
 
 def _known_columns(names: Iterable[str], where: str) -> None:

@@ -31,9 +31,9 @@ _COMMANDS = {
 def shipped() -> dict[str, Path]:
     """Return the recipes of every flow that come with the package, by name."""
     for folder in _FOLDERS:
-        found = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-        if found:
-            return found
+        recipes = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+        if recipes:
+            return recipes
     return {}
 
 
@@ -56,9 +56,9 @@ def find(recipe: str) -> Path:
 def shipped_engines() -> dict[str, Path]:
     """Return the shipped settings of engines (`conf/engine/`), by name."""
     for folder in _FOLDERS:
-        found = {file.stem: file for file in sorted(folder.glob("engine/*.yaml"))}
-        if found:
-            return found
+        engines = {file.stem: file for file in sorted(folder.glob("engine/*.yaml"))}
+        if engines:
+            return engines
     return {}
 
 
@@ -214,16 +214,16 @@ def override(values: dict[str, Any], setting: str) -> None:
     if not separator or not key:
         raise ConfigError(f"--set {setting}: write section.key=value")
     *sections, last = key.split(".")
-    place = values
+    section_values = values
     for section in sections:
-        inner = place.setdefault(section, {})
+        inner = section_values.setdefault(section, {})
         if inner is None:
-            inner = place[section] = {}
+            inner = section_values[section] = {}
         if not isinstance(inner, dict):
             raise ConfigError(f"--set {setting}: '{section}' is not a section")
-        place = inner
+        section_values = inner
     try:
-        place[last] = parse_yaml(text)
+        section_values[last] = parse_yaml(text)
     except ConfigError as error:
         raise ConfigError(f"--set {_beginning(setting)}: {error}") from error
     if key == "steps":

@@ -136,8 +136,8 @@ class RunFolder:
                 f"{self.path} holds no run; `winnow run RECIPE --out {self.path}` "
                 "makes one"
             )
-        found = (self.marker(step) for step in json.loads(order.read_text()))
-        return [marker for marker in found if marker is not None]
+        markers = (self.marker(step) for step in json.loads(order.read_text()))
+        return [marker for marker in markers if marker is not None]
 
     def set_order(self, steps: list[str]) -> None:
         """Record the steps of the run in order and forget all others."""

@@ -70,9 +70,9 @@ def prepare_demo(folder: str | Path, rows: int, seed: int) -> Path:
     Whatever runs the recipe, `run_demo` with the same arguments judges it afterwards.
     """
     _, recipe = _prepared(Path(folder), rows, seed)
-    place = Path(folder) / "recipe.yaml"
-    write_text(place, dump(parse(recipe)))
-    return place
+    recipe_file = Path(folder) / "recipe.yaml"
+    write_text(recipe_file, dump(parse(recipe)))
+    return recipe_file
 
 
 def _prepared(folder: Path, rows: int, seed: int) -> tuple[Any, dict[str, Any]]:
@@ -113,12 +113,12 @@ def fates(run: RunView) -> pa.Table:
     return table
 
 
-def tell(found: dict[str, Any]) -> str:
+def tell(verdict: dict[str, Any]) -> str:
     """Return the verdict as text, and what to look at next."""
     return (
-        f"{found['report']}\n\n"
-        f"{found['rows']:,} scenes: {found['kept']:,} kept, {found['dropped']:,} "
-        f"dropped, {found['quarantined']:,} quarantined\n"
-        f"Look further: winnow steps {found['run']}\n"
-        f"              winnow explain {found['run']} UID"
+        f"{verdict['report']}\n\n"
+        f"{verdict['rows']:,} scenes: {verdict['kept']:,} kept, {verdict['dropped']:,} "
+        f"dropped, {verdict['quarantined']:,} quarantined\n"
+        f"Look further: winnow steps {verdict['run']}\n"
+        f"              winnow explain {verdict['run']} UID"
     )

@@ -70,8 +70,8 @@ class LocalEngine:
 
     def scan(self, path: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Read a Parquet artifact (a file or a folder of parts)."""
-        place = Path(path)
-        files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
+        file = Path(path)
+        files = sorted(file.rglob("*.parquet")) if file.is_dir() else [file]
         if not files:
             raise FileNotFoundError(f"{path}: there are no Parquet files")
         frame = pl.scan_parquet(files, hive_partitioning=False, glob=False)
@@ -178,10 +178,10 @@ class LocalEngine:
 
     def collect(self, frame: pl.LazyFrame, max_rows: int) -> pa.Table:
         """Bring a bounded frame to the driver."""
-        found = frame.head(max_rows + 1).collect(engine="streaming")
-        if found.height > max_rows:
+        rows = frame.head(max_rows + 1).collect(engine="streaming")
+        if rows.height > max_rows:
             raise RunError(f"more than the {max_rows} rows that fit one machine here")
-        return found.to_arrow().cast(_arrow_schema(frame))
+        return rows.to_arrow().cast(_arrow_schema(frame))
 
     def clear(self) -> None:
         """Remove the scratch files; frames made since the last call are void."""

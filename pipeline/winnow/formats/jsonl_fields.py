@@ -18,12 +18,12 @@ FAULTS = (pa.ArrowException, ValueError, TypeError, OverflowError)
 def parse_object(line: bytes) -> dict[str, Any]:
     """Return a line's object; raises ValueError if it is none."""
     try:
-        found = json.loads(line)
+        value = json.loads(line)
     except ValueError as error:
         raise ValueError(f"not JSON ({error})") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise ValueError("not a JSON object")
-    return found
+    return value
 
 
 def schema_of(sample: Sequence[bytes]) -> pa.Schema:

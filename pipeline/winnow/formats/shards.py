@@ -47,20 +47,20 @@ def find_shards(path: str | Sequence[str]) -> list[str]:
     shards of several formats.
     """
     wanted = [path] if isinstance(path, str) else list(path)
-    found: list[str] = []
+    paths: list[str] = []
     for item in wanted:
         fs, inner = filesystem(os.path.expanduser(item))
         # A name that exists is meant as it stands, whatever brackets it holds.
         places = [inner] if fs.exists(inner) else _glob(fs, inner)
-        hits = [shard for place in places for shard in _shards_at(fs, place)]
+        hits = [shard for given in places for shard in _shards_at(fs, given)]
         if not hits:
             raise InputError(
                 f"input.path: no Parquet file and no JSON Lines at '{item}'; give a "
                 "folder that holds *.parquet or *.jsonl (.gz, .zst) files, a glob, a "
                 "file, or a list of them"
             )
-        found += [fs.unstrip_protocol(hit) for hit in hits]
-    shards = sorted({_plain(url) for url in found})
+        paths += [fs.unstrip_protocol(hit) for hit in hits]
+    shards = sorted({_plain(url) for url in paths})
     _require_one_format(shards)
     return shards
 
@@ -89,13 +89,13 @@ def _magic(path: str) -> bool:
     return any(mark in path for mark in "*?[")
 
 
-def _shards_at(fs: Any, place: str) -> list[str]:
-    if not fs.isdir(place):
-        return [place]
-    files = _local_files(place) if is_local(fs) else fs.find(place)
+def _shards_at(fs: Any, given: str) -> list[str]:
+    if not fs.isdir(given):
+        return [given]
+    files = _local_files(given) if is_local(fs) else fs.find(given)
     for file in files:
-        _refuse_table(file, place)
-    return [file for file in files if _is_shard(file, place)]
+        _refuse_table(file, given)
+    return [file for file in files if _is_shard(file, given)]
 
 
 def _local_files(root: str) -> list[str]:

@@ -34,14 +34,14 @@ def check(path: str | os.PathLike[str]) -> list[DamagedIndex]:
     """Return all that is damaged, every byte read; raises ConfigError for no index."""
     folder = Path(path)
     try:
-        found = faults(NearIndex(folder).listed())
+        broken = faults(NearIndex(folder).listed())
     except DamagedIndex as error:
         return [error]
     try:
         read_state(folder, COPY)
     except (DamagedIndex, ConfigError):
-        found.append(damaged(folder / COPY, "the copy of index.json is damaged"))
-    return found
+        broken.append(damaged(folder / COPY, "the copy of index.json is damaged"))
+    return broken
 
 
 def repair(path: str | os.PathLike[str], sketch: Sketch) -> dict[str, Any]:

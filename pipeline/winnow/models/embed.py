@@ -165,13 +165,13 @@ def _prepare_row(
 
 def _embed(chunk: _Chunk, encoder: Encoder, schema: pa.Schema) -> pa.RecordBatch:
     usable = np.array([reason is None for reason in chunk.reasons], bool)
-    found: dict[str, npt.NDArray[np.float16]] = {}
+    arrays: dict[str, npt.NDArray[np.float16]] = {}
     if chunk.pixels is not None:
-        found["image_vector"] = encoder.encode_images(chunk.pixels).astype(np.float16)
+        arrays["image_vector"] = encoder.encode_images(chunk.pixels).astype(np.float16)
     if chunk.tokens is not None:
-        found["text_vector"] = encoder.encode_tokens(chunk.tokens).astype(np.float16)
+        arrays["text_vector"] = encoder.encode_tokens(chunk.tokens).astype(np.float16)
     sound = np.ones(int(usable.sum()), bool)
-    for vectors in found.values():
+    for vectors in arrays.values():
         sound &= np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
     reasons = np.array(chunk.reasons, object)
     reasons[np.flatnonzero(usable)[~sound]] = NOT_FINITE
@@ -180,8 +180,8 @@ def _embed(chunk: _Chunk, encoder: Encoder, schema: pa.Schema) -> pa.RecordBatch
     columns: list[pa.Array] = [chunk.uids]
     for name in schema.names[1:-1]:
         matrix = np.zeros((len(valid), encoder.dim), np.float16)
-        if name in found:
-            matrix[valid] = found[name][sound]
+        if name in arrays:
+            matrix[valid] = arrays[name][sound]
         columns.append(to_column(matrix, valid))
     columns.append(pa.array(reasons, pa.string()))
     return pa.RecordBatch.from_arrays(columns, schema=schema)

@@ -27,8 +27,8 @@ def identify_languages(captions: pa.Array, reading: Reading = "whole") -> pa.Arr
         text = caption or ""
         # fastText reads one line.
         line = text.replace("\n", " ") if reading == "whole" else " ".join(text.split())
-        found = detect(line, model="lite", k=1) if text.strip() else []
-        codes.append(found[0]["lang"] if found else None)
+        guesses = detect(line, model="lite", k=1) if text.strip() else []
+        codes.append(guesses[0]["lang"] if guesses else None)
     return pa.array(codes, pa.string())
 
 

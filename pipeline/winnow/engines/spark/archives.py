@@ -26,16 +26,16 @@ def pack_code(folder: str | os.PathLike[str], source: Path = PACKAGE) -> Path:
     """
     files = sorted(source.rglob("*.py")) if source.is_dir() else [source]
     inner = digest(files, source.parent)[:16]
-    place = Path(folder) / f"{source.stem}-code-{inner}.zip"
-    return _pack(files, source.parent, place, zipfile.ZIP_DEFLATED)
+    archive = Path(folder) / f"{source.stem}-code-{inner}.zip"
+    return _pack(files, source.parent, archive, zipfile.ZIP_DEFLATED)
 
 
-def pack_path(source: Path, place: Path) -> Path:
-    """Write a file, or all files of a folder, to a zip at `place`, below its name.
+def pack_path(source: Path, archive: Path) -> Path:
+    """Write a file, or all files of a folder, to a zip at `archive`, below its name.
 
     Weights, the most of it, do not compress.
     """
-    return _pack(files_of(source), source.parent, place, zipfile.ZIP_STORED)
+    return _pack(files_of(source), source.parent, archive, zipfile.ZIP_STORED)
 
 
 def files_of(source: Path) -> list[Path]:
@@ -56,9 +56,9 @@ def digest(files: Iterable[Path], root: Path) -> str:
     return total.hexdigest()
 
 
-def _pack(files: Iterable[Path], root: Path, place: Path, how: int) -> Path:
-    place.parent.mkdir(parents=True, exist_ok=True)
-    beside = place.with_name(f"{place.name}.{os.getpid()}.tmp")
+def _pack(files: Iterable[Path], root: Path, target: Path, how: int) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     with zipfile.ZipFile(beside, "w", how) as archive:
         for file in files:
             name = zipfile.ZipInfo(file.relative_to(root).as_posix(), _NO_TIME)
@@ -67,5 +67,5 @@ def _pack(files: Iterable[Path], root: Path, place: Path, how: int) -> Path:
             with file.open("rb") as content, archive.open(name, "w") as packed:
                 while block := content.read(1 << 20):
                     packed.write(block)
-    beside.replace(place)
-    return place
+    beside.replace(target)
+    return target

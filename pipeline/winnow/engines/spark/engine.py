@@ -261,9 +261,9 @@ class SparkEngine(Relations):
         schema = frame.schema
         kernel = partial(workers.pick_row, offset=offset)
         with our_errors():
-            found = self._through(frame, kernel, schema).toArrow()
-        if len(found) != 1:
+            picked = self._through(frame, kernel, schema).toArrow()
+        if len(picked) != 1:
             raise RunError("a partition has changed while it was counted")
-        (batch,) = found.cast(wire_schema(schema)).combine_chunks().to_batches()
+        (batch,) = picked.cast(wire_schema(schema)).combine_chunks().to_batches()
         (row,) = from_wire(batch, schema).to_pylist()
         return dict(row)

@@ -68,8 +68,8 @@ class SparkFrame:
 
 def read_footers(path: str) -> SparkFrame:
     """Return a frame over a Parquet file or a folder of parts, read later."""
-    place = Path(path)
-    files = sorted(place.rglob("*.parquet")) if place.is_dir() else [place]
+    folder = Path(path)
+    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
     if not files:
         raise FileNotFoundError(f"{path}: there are no Parquet files")
     groups: list[tuple[str, int, int, int]] = []

@@ -122,14 +122,14 @@ class Relations:
     ) -> SparkFrame:
         """Group by one column (or all rows as one group)."""
         data = self._data(frame)
-        found = [_measure(*how).alias(name) for name, how in measures.items()]
+        measured = [_measure(*how).alias(name) for name, how in measures.items()]
         fields = [] if by is None else [(by, frame.schema.field(by).type)]
         for name, (column, measure) in measures.items():
             count = measure == "count"
             fields.append(
                 (name, pa.int64() if count else frame.schema.field(column).type)
             )
-        grouped = data.agg(*found) if by is None else data.groupBy(by).agg(*found)
+        grouped = data.agg(*measured) if by is None else data.groupBy(by).agg(*measured)
         return SparkFrame(pa.schema(fields), grouped)
 
     @property

@@ -56,11 +56,11 @@ def open_session(options: SparkOptions) -> SparkSession:
     """
     from pyspark.sql import SparkSession
 
-    found = options.session or SparkSession.getActiveSession() or _started(options)
-    ship_code(found, options.packages)
+    spark = options.session or SparkSession.getActiveSession() or _started(options)
+    ship_code(spark, options.packages)
     for path in options.ship:
-        ship_path(found, path)
-    session = found.newSession()
+        ship_path(spark, path)
+    session = spark.newSession()
     settings = {
         "spark.sql.execution.arrow.maxRecordsPerBatch": options.batch_rows,
         # Read back as they were written: plain strings and binaries.
@@ -120,10 +120,10 @@ def our_errors() -> Iterator[None]:
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
-        found = translated(str(error))
-        if found is None:
+        ours = translated(str(error))
+        if ours is None:
             raise
-        raise found from error
+        raise ours from error
 
 
 def translated(text: str) -> WinnowError | None:

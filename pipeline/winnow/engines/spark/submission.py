@@ -55,13 +55,13 @@ class Submission:
 
 def spark_settings(pairs: Sequence[str]) -> dict[str, str]:
     """Return `k=v` settings of the command line, or raise ConfigError."""
-    found = {}
+    settings = {}
     for pair in pairs:
         name, separator, value = pair.partition("=")
         if not separator or not name.startswith("spark."):
             raise ConfigError(f"--spark-conf {pair}: write spark.some.setting=value")
-        found[name] = value
-    return found
+        settings[name] = value
+    return settings
 
 
 def command(
