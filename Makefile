@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check docs bench bench-minhash clean
+.PHONY: help setup demo test test-slow test-all check docs bench bench-minhash soak clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -50,6 +50,13 @@ bench-minhash: $(READY) ## near-duplicate text against its peers, and at 1 M and
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[peers]"
 	$(BIN)/python benchmarks/minhash.py
 	$(BIN)/python benchmarks/minhash_scale.py
+
+# CASES=100000 SEED=7 make soak: other and more cases; soak.log names each faulty one.
+CASES ?= 10000
+SEED ?= 0
+
+soak: $(READY) ## hostile inputs by the thousand: no traceback, no row lost
+	$(BIN)/python benchmarks/soak/campaign.py --cases $(CASES) --seed $(SEED)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist
