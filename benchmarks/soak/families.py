@@ -36,8 +36,8 @@ SECRET = b"a secret beside the pool"
 
 _VALUES = """
 .inf .nan -1 0 1e400 99999999999999999999999 2024-13-45 !!int "" [ { ] } &a *a null
-true '' ~ 0x1f 1_000 \x00 é .. / \u202e [[[[[[]]]]]] {a: {b: {}}} :: :// <<: - ? !!binary !!set
-%
+true '' ~ 0x1f 1_000 \x00 é .. / \u202e [[[[[[]]]]]] {a: {b: {}}} :: :// <<: - ?
+!!binary !!set %
 """
 _TOKENS = """
 SELECT FROM samples ledger steps WHERE uid text = ( ) , * ' " ; -- /* */ PIVOT COPY TO
