@@ -95,6 +95,29 @@ def test_machine_code_is_kept_and_renewed_with_whatever_it_is_made_from(package:
     assert run(package)[0] == "1200"
 
 
+def test_an_index_of_types_that_are_gone_makes_room(package: Path):
+    """A kernel over a named tuple whose class was renamed since it was kept."""
+    extra = package / "winnow/extra"
+    source = """
+from typing import NamedTuple
+from winnow.numeric.compiled import compiled
+class Old(NamedTuple):
+    x: int
+@compiled
+def doubled(row):
+    return 2 * row.x
+"""
+    (extra / "rows.py").write_text(source)
+    code = """
+from winnow.extra import rows
+print(rows.doubled(rows.NAME(4)), sum(rows.doubled.stats.cache_hits.values()))
+"""
+    assert run(package, code.replace("NAME", "Old")) == ["8", "0"]
+    edit(extra / "rows.py", "Old", "New")
+    assert run(package, code.replace("NAME", "New")) == ["8", "0"]
+    assert run(package, code.replace("NAME", "New")) == ["8", "1"]
+
+
 def archived(site: Path, file: Path) -> Path:
     with zipfile.ZipFile(file, "w") as archive:
         for source in sorted(site.rglob("*.py")):

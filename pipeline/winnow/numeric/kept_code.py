@@ -89,7 +89,12 @@ class KeptCode(caching.Cache):  # type: ignore[misc]
         """Keep what was compiled for a signature; a full disk is no error."""
         try:
             self._renew()
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except Exception:
+                # What was kept before may name types that are gone: it makes room.
+                self._cache_file.flush()
+                super().save_overload(sig, data)
         except Exception:
             self.disable()
 
