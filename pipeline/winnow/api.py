@@ -47,6 +47,8 @@ def run(
     *,
     progress: Progress | None = None,
     spark: Any = None,
+    from_runs: Sequence[PathLike] = (),
+    replace: bool = False,
 ) -> FinishedRun: ...
 @overload
 def run(
@@ -55,6 +57,8 @@ def run(
     *,
     progress: Progress | None = None,
     spark: Any = None,
+    from_runs: Sequence[PathLike] = (),
+    replace: bool = False,
 ) -> FinishedScan: ...
 @overload
 def run(
@@ -63,6 +67,8 @@ def run(
     *,
     progress: Progress | None = None,
     spark: Any = None,
+    from_runs: Sequence[PathLike] = (),
+    replace: bool = False,
 ) -> Any: ...
 
 
@@ -72,6 +78,8 @@ def run(
     *,
     progress: Progress | None = None,
     spark: Any = None,
+    from_runs: Sequence[PathLike] = (),
+    replace: bool = False,
 ) -> FinishedRun | FinishedScan:
     """Run a recipe, or go on where it stopped; a finished run is left alone.
 
@@ -79,11 +87,16 @@ def run(
     set: settings to change, by dotted key (`{"input.path": "pool"}`) or by section.
     progress: told of every step: an object with `started`, `advanced`, `finished`.
     spark: a SparkSession to run on, whatever engine the recipe names.
+    from_runs: folders of runs to take over what they have done already. The run whose
+        lock file the recipe is need not be named.
+    replace: whether the run of another recipe or input, which the folder holds, may go;
+        it stays until this one is finished.
 
     Of a recipe of samples it returns a FinishedRun, whose `run` opens it. A recipe of
     tables is scanned and its deletions planned, none of them carried out; it returns a
     FinishedScan, whose `lake` opens that. Raises ConfigError or InputError before any
-    work if the recipe cannot run on this input.
+    work if the recipe cannot run on this input, RunError if the folder holds another
+    run or a process writes it.
 
     >>> result = winnow.run(recipe, set={"output.path": "runs/half",
     ...                                  "score.keep_fraction": 0.5})
@@ -105,23 +118,37 @@ def run(
     if not isinstance(config, RunConfig):
         raise ConfigError(f"flow: {config.flow}: train this recipe by train_filter")
     from winnow.flows import runner
+    from winnow.flows.taking_over import runs_to_take_from
     from winnow.handles.finished_run import FinishedRun
 
-    result = runner.run(config, factory, progress)
+    result = runner.run(
+        config,
+        factory,
+        progress,
+        sources=runs_to_take_from(recipe, from_runs),
+        replace_other=replace,
+    )
     if config.output.report and not (result.path / "report.html").is_file():
         # Whatever runs a step removes the page.
         _write_report(result.path)
     return FinishedRun(**vars(result))
 
 
-def plan(recipe: Recipe | RunConfig, set: Settings | None = None) -> Facts:
+def plan(
+    recipe: Recipe | RunConfig,
+    set: Settings | None = None,
+    *,
+    from_runs: Sequence[PathLike] = (),
+) -> Facts:
     """Return what a recipe of samples would do, and about how long; run nothing.
 
     recipe: as for `run`.
     set: settings to change, as for `run`.
+    from_runs: folders of runs to take over from, as for `run`.
 
     `steps` says of each step what it reads and writes, at most how many rows enter it,
-    `seconds` on two cores, `bytes` of disk, and whether it is `done` already. Raises
+    `seconds` on two cores, `bytes` of disk, whether it is `done` already,
+    and from which run it would be `taken_from`. Raises
     ConfigError or InputError as `run` does; of tables, see `scan` and `Lake.plan`.
 
     >>> planned = winnow.plan(recipe)
@@ -130,12 +157,14 @@ def plan(recipe: Recipe | RunConfig, set: Settings | None = None) -> Facts:
     """
     from winnow.flows.plan import plan as plan_run
     from winnow.flows.plan import tell
+    from winnow.flows.taking_over import runs_to_take_from
     from winnow.handles.facts import Facts
 
     config = read_recipe(recipe, as_overrides(set))
     if not isinstance(config, RunConfig):
         raise ConfigError("plan takes a recipe of samples; a lake is scanned first")
-    return Facts(plan_run(config), tell)
+    sources = runs_to_take_from(recipe, from_runs)
+    return Facts(plan_run(config, sources), tell)
 
 
 def open(path: PathLike) -> Run:

@@ -106,6 +106,7 @@ def test_plan_runs_nothing(command: Any, recipe: Path, tmp_path: Path):
         "reads",
         "writes",
         "done",
+        "taken_from",
         "seconds",
         "bytes",
     }

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from winnow.core import run_folder
 from winnow.core.errors import RunError
-from winnow.core.run_folder import Marker, RunFolder, replace, write_text
+from winnow.core.integrity import seals
+from winnow.core.marker import Marker
+from winnow.core.run_folder import RunFolder, replace, write_text
 
 
 def marker(step: str, **values: object) -> Marker:
@@ -35,16 +40,100 @@ def test_a_marker_reads_back_as_it_was_written(tmp_path: Path):
 
 def test_markers_come_in_the_order_of_the_run_and_others_are_forgotten(tmp_path: Path):
     run = RunFolder(tmp_path)
-    run.set_order(["b", "a", "c"])
+    prints = dict.fromkeys(("a", "b", "c"), "f")
+    run.begin(["b", "a", "c"], prints)
     for step in ("a", "b", "c"):
         commit(run, step)
         run.ledger(step).mkdir(parents=True)
     assert [m.step for m in run.markers()] == ["b", "a", "c"]
-    run.set_order(["c", "a"])
+    run.begin(["c", "a"], {"c": "f", "a": "f"})
     assert [m.step for m in run.markers()] == ["c", "a"]
     assert not run.artifacts("b").exists()
     assert not run.ledger("b").exists()
     assert (run.artifacts("a") / "data").read_text() == "a"
+    run.begin(["c", "a"], {"c": "f", "a": "other"})
+    assert [m.step for m in run.markers()] == ["c"]
+    # What is no longer of the run may still be taken over in part.
+    assert {m.step for m in run.stale.standing()} == {"a", "b"}
+
+
+def finished(path: Path, text: str) -> RunFolder:
+    run = RunFolder(path)
+    run.begin(["a"], {})
+    commit(run, "a")
+    (run.artifacts("a") / "data").write_text(text)
+    write_text(run.file("kept"), text)
+    write_text(run.file("manifest.json"), text)
+    return run
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_an_update_takes_the_place_of_a_run_whole_wherever_it_is_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever opens the run sees one of the two, and never a part of each."""
+    renames: list[int] = []
+    whole = os.replace
+
+    def stopped(source: object, target: object) -> None:
+        renames.append(1)
+        if len(renames) == moment:
+            raise Killed
+        whole(source, target)
+
+    for moment in range(1, 30):
+        run = finished(tmp_path / f"run-{moment}", "old")
+        write_text(run.file("subset.npy"), "of the old run alone")
+        (run.path / "ui").mkdir()
+        finished(run.next.path, "new")
+        renames.clear()
+        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+            patch.setattr(run_folder.os, "replace", stopped)
+            run.publish()
+        assert [m.step for m in run.markers()] == ["a"]
+        seen = {
+            run.file("kept").read_text(),
+            run.file("manifest.json").read_text(),
+            (run.artifacts("a") / "data").read_text(),
+        }
+        assert seen == ({"new"} if moment > 1 else {"old"})
+        assert run.file("subset.npy").exists() == (moment == 1)
+        assert (run.path / "ui").is_dir()
+    assert len(renames) < moment, "not every rename was stopped at"
+    assert not run.next.path.exists()
+
+
+def test_files_that_are_not_as_they_were_written_are_named(tmp_path: Path):
+    run = RunFolder(tmp_path)
+    run.begin(["a"], {})
+    run.artifacts("a").mkdir()
+    for name in ("one", "two"):
+        (run.artifacts("a") / name).write_bytes(bytes(100))
+    sealed = marker("a", files=seals(run.path, [run.artifacts("a")]))
+    run.require_whole(sealed)
+    with open(run.artifacts("a") / "two", "r+b") as file:
+        file.seek(50)
+        file.write(b"x")
+    run.require_whole(sealed, "artifacts/a/one")
+    with pytest.raises(RunError, match=r"contents of .*two are not"):
+        run.require_whole(sealed)
+    assert not run.damage(sealed, contents=False)
+    (run.artifacts("a") / "two").write_bytes(bytes(99))
+    with pytest.raises(RunError, match="two has 99 bytes instead of 100"):
+        run.require_whole(sealed)
+    (run.artifacts("a") / "two").unlink()
+    with pytest.raises(RunError, match=r"two is gone.*makes a again"):
+        run.require_whole(sealed)
+
+
+def test_a_damaged_list_of_steps_says_so(tmp_path: Path):
+    run = finished(tmp_path, "x")
+    (tmp_path / "artifacts" / "order.json").write_bytes(b"\xff[")
+    with pytest.raises(RunError, match=r"order\.json is damaged"):
+        run.markers()
 
 
 def test_a_folder_that_holds_no_run_says_how_to_make_one(tmp_path: Path):

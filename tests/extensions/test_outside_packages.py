@@ -150,7 +150,7 @@ def test_who_lacks_an_artifact_of_its_is_told_where_to_get_it(
     needy = Contract(needs=frozenset({"letters"}))
     monkeypatch.setattr(exact, "contract", lambda config: needy)
     with pytest.raises(ConfigError, match=r"needs letters.*add letters before it"):
-        ordered_steps(parse({**recipe, "steps": ["exact"]}))
+        ordered_steps(parse({"input": recipe["input"], "steps": ["exact"]}))
 
 
 def test_packages_in_each_others_way_are_named(

@@ -40,6 +40,12 @@ SETTINGS = [
     "random.keep_fraction=0.5",
     "soft_cap.penalty=1.0",
 ]
+OF_TEXTS = [
+    "quality.min_words=3",
+    "lines.action=drop",
+    "substring.action=drop",
+    "overlap.words=2",
+]
 MORE = [
     "minhash.mode=components",
     "semantic.semantics=components",
@@ -103,8 +109,37 @@ def _full(recipe: dict[str, Any], setting: str, out: Path, read_run: Any) -> Any
 
 
 def test_every_kind_of_step_has_a_setting() -> None:
-    named = {setting.split(".")[0] for setting in SETTINGS}
+    named = {setting.split(".")[0] for setting in (*SETTINGS, *OF_TEXTS)}
     assert named == set(sections()) - {APPLY}
+
+
+@pytest.fixture(scope="module")
+def texts(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a run of the steps that judge texts alone."""
+    folder = tmp_path_factory.mktemp("texts")
+    (folder / "items.jsonl").write_text('{"text": "red blue cat"}\n')
+    against = [{"name": "items", "path": str(folder / "items.jsonl")}]
+    settings = {
+        "quality": {"rules": ["gopher_quality"], "min_words": 1, "max_words": 9},
+        "lines": {"min_chars": 4, "min_texts": 2},
+        "substring": {"min_bytes": 12},
+        "overlap": {"words": 3, "against": against},
+    }
+    given = {"input": recipe["input"], "steps": list(settings), **settings}
+    winnow.run({**given, "output": {"path": str(folder / "run"), "report": False}})
+    return folder / "run"
+
+
+@pytest.mark.parametrize("setting", OF_TEXTS)
+def test_decisions_on_texts_are_those_of_a_full_run(
+    texts: Path, setting: str, tmp_path: Path, read_run: Any
+) -> None:
+    base = load(texts / "config.lock.yaml", [setting], str(tmp_path / "full"))
+    full = read_run(tmp_path / "full", winnow.run(base))
+    with tried(texts, [setting], api.make_engine) as other:
+        assert setting.split(".", maxsplit=1)[0] in other.ran
+        for step in base.steps:
+            assert read_run(other.path).ledger(step) == full.ledger(step), step
 
 
 @pytest.mark.parametrize("setting", CASES)

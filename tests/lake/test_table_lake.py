@@ -18,8 +18,8 @@ from winnow import api
 from winnow.config.lake import LakeConfig
 from winnow.config.recipes import load_lake
 from winnow.core.errors import InputError, RunError
+from winnow.core.marker import Marker
 from winnow.core.progress import Silent
-from winnow.core.run_folder import Marker
 from winnow.lake.scan import LakeResult
 
 

@@ -163,6 +163,60 @@ def test_a_run_that_failed_on_spark_goes_on_there(
     assert_same(local, run_spark(recipe, 3, tmp_path / "run"))
 
 
+def test_spark_takes_over_what_a_run_elsewhere_has_done(
+    planted: Callable[[str], tuple[Recipe, Path]], spark: Any, tmp_path: Path
+):
+    recipe, local = planted("filter")
+    output = {"path": str(tmp_path / "run"), "report": False}
+    engine = {"name": "spark", "partitions": 3}
+    on_spark = {**recipe, "output": output, "engine": engine}
+    assert winnow.run(on_spark, spark=spark, from_runs=[local]).ran == []
+    assert_same(local, tmp_path / "run")
+
+
+def test_spark_embeds_the_new_samples_of_a_pool_alone(
+    picture_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    vector_recipe: Callable[..., Recipe],
+    tiny_vit: str,
+    spark: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from winnow.steps import known_vectors
+
+    table = picture_table(24)
+    steps, given = (
+        ["embed", "score", "apply"],
+        {
+            "embed": {"image_column": None, "text_column": None},
+            "model": {"name": tiny_vit, "precision": "float32"},
+        },
+    )
+    pool = write_shards(tmp_path / "pool", table.slice(0, 12), 12)
+    first = run_local(
+        vector_recipe(pool, tmp_path / "first", steps, **given), tmp_path / "first"
+    )
+    write_shards(pool, table, 12)
+    recipe = vector_recipe(pool, tmp_path / "grown", steps, **given)
+    recipe["engine"] = {"name": "spark", "partitions": 2}
+    taken: list[int] = []
+    original = known_vectors._take
+
+    def counted(context: Any, stored: Any, todo: Any, known: list[Any]) -> Any:
+        left = original(context, stored, todo, known)
+        taken.append(context.engine.count(known[-1]))
+        return left
+
+    monkeypatch.setattr(known_vectors, "_take", counted)
+    grown = winnow.run(recipe, spark=spark, from_runs=[first])
+    parts = pq.read_table(grown.path / "artifacts" / "embed" / "contents")
+    assert len(parts) == 24
+    local = vector_recipe(pool, tmp_path / "fresh", steps, **given)
+    assert_same(run_local(local, tmp_path / "fresh"), grown.path)
+    assert taken == [12]
+
+
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
     """Return the demo's recipe over 1,000 scenes and the local engine's run."""

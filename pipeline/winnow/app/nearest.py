@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 
 from winnow.app.rows import IndexedRows
 from winnow.core.errors import QueryError, WinnowError
-from winnow.core.run_folder import Marker, RunFolder
+from winnow.core.marker import Marker
+from winnow.core.run_folder import RunFolder
 from winnow.core.sql_text import literal
 from winnow.core.vectors import to_matrix
 

@@ -20,7 +20,7 @@ from winnow.cli.output import json_argument, print_json, set_argument, show
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.extras import explained, require
 from winnow.core.faults import Told, in_words, unexpected
-from winnow.core.run_folder import is_scan
+from winnow.core.run_folder import RunFolder, is_scan
 from winnow.core.terminal import plain
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         parsed.command(parsed)
+        _tell_of_update(parsed)
     except BrokenPipeError:
         return _without_reader()
     except KeyboardInterrupt:
@@ -81,10 +82,17 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run a recipe, or go on where it stopped")
     _recipe_arguments(run)
+    _from_argument(run)
+    run.add_argument(
+        "--replace",
+        action="store_true",
+        help="let a run of another recipe or input in --out go once this is done",
+    )
     run.set_defaults(command=_run)
 
     plan = commands.add_parser("plan", help="show what a recipe would do; run nothing")
     _recipe_arguments(plan)
+    _from_argument(plan)
     plan.set_defaults(command=_plan)
 
     submit.add_commands(commands, _recipe_arguments)
@@ -146,6 +154,17 @@ def _recipe_arguments(parser: argparse.ArgumentParser) -> None:
     json_argument(parser)
 
 
+def _from_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        action="append",
+        default=[],
+        metavar="RUN",
+        dest="sources",
+        help="take over what this run has done already; may be repeated",
+    )
+
+
 def _config(parsed: argparse.Namespace) -> RunConfig:
     from winnow.config.recipes import load
 
@@ -157,13 +176,19 @@ def _run(parsed: argparse.Namespace) -> None:
     from winnow.cli.progress import make_progress
     from winnow.config.lake import LakeConfig
     from winnow.config.recipes import load_any
+    from winnow.flows.taking_over import runs_to_take_from
 
     config = load_any(parsed.recipe, parsed.overrides, parsed.out, parsed.engine)
     if isinstance(config, LakeConfig):
         lake.run(config, parsed.json)
         return
     with make_progress(quiet=parsed.json) as progress:
-        result = api.run(config, progress=progress)
+        result = api.run(
+            config,
+            progress=progress,
+            from_runs=runs_to_take_from(parsed.recipe, parsed.sources),
+            replace=parsed.replace,
+        )
     if parsed.json:
         print_json(
             {
@@ -181,9 +206,28 @@ def _run(parsed: argparse.Namespace) -> None:
 
 def _plan(parsed: argparse.Namespace) -> None:
     from winnow.flows.plan import plan, tell
+    from winnow.flows.taking_over import runs_to_take_from
 
-    planned = plan(_config(parsed))
+    sources = runs_to_take_from(parsed.recipe, parsed.sources)
+    planned = plan(_config(parsed), sources)
     print_json(planned) if parsed.json else show(tell(planned))
+
+
+def _tell_of_update(parsed: argparse.Namespace) -> None:
+    """Say of a run that was read whether it is finished, or about to change."""
+    if not hasattr(parsed, "run") or is_scan(parsed.run):
+        return
+    folder = RunFolder(parsed.run)
+    steps = folder.under_way()
+    if steps is None or (not steps[1] and not folder.finished):
+        return
+    stand, to_come = (", ".join(names) or "none" for names in steps)
+    said = (
+        f"an update of {folder.path} is under way; this is the run before it"
+        if folder.finished
+        else f"{folder.path} is not finished; the same `winnow run` goes on"
+    )
+    print(f"({said}. Steps that stand: {stand}; to come: {to_come})", file=sys.stderr)
 
 
 def _steps(parsed: argparse.Namespace) -> None:

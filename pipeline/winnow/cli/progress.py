@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from winnow.core.marker import Marker
 from winnow.core.progress import Progress, Silent
-from winnow.core.run_folder import Marker
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from winnow.core.run_folder import Marker
+from winnow.core.marker import Marker
 
 
 class Progress(Protocol):

@@ -3,9 +3,12 @@
     RUN/artifacts/STEP/   what a step computed, its rejects and its marker done.json
     RUN/ledger/step=STEP/ decisions, one row per (sample, deciding step)
     RUN/kept/  RUN/quarantine/  RUN/steps.parquet  RUN/manifest.json  …
+    RUN/.next/            an update of a finished run, until it takes its place
 
 An artifact is whole when its folder carries its final name: everything is written
-beside it and renamed, the marker with the step's fingerprint last.
+beside it and renamed, the marker with the step's fingerprint last. A run is finished
+when it has a manifest. What a finished run shows changes at once: an update is a run of
+its own in `.next`, which shares what did not change, and gets its place at the end.
 """
 
 from __future__ import annotations
@@ -13,49 +16,40 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from winnow.core.errors import RunError
+from winnow.core.integrity import damage, text_checksum
+from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
 
-_MARKER = "done.json"
+_MARKER, _CHECK = "done.json", "check"
+LOCK_FILE, MANIFEST = "config.lock.yaml", "manifest.json"
 #: What `apply` leaves in the run's folder.
 RESULTS = ("kept", "subset.npy", "repeats")
-_OWNED = ("config.lock.yaml", "artifacts", ".lock")
+#: All that a run consists of; whatever else lies in its folder outlives an update.
+_PARTS = (
+    *RESULTS,
+    "artifacts",
+    "ledger",
+    "quarantine",
+    "steps.parquet",
+    "report.html",
+    LOCK_FILE,
+    MANIFEST,
+)
+_NEXT, _STALE, _OLD, _READY = ".next", ".stale", ".old", "ready.json"
+_OWNED = (LOCK_FILE, "artifacts", ".lock", _NEXT)
+_RETRY_SECONDS, _PATIENCE_SECONDS = 0.05, 30.0
 
 
 def is_scan(run: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a scan of a lake rather than a run of samples."""
     return Path(run, "edges.parquet").is_file()
-
-
-@dataclass(frozen=True)
-class Marker:
-    """What a finished step says of itself."""
-
-    step: str
-    kind: str
-    fingerprint: str
-    reuse_key: str
-    rows_in: int
-    kept: int
-    quarantined: int
-    decides: bool
-    seconds: float = 0.0
-    peak_rss_mb: float = 0.0
-    artifacts: dict[str, str] = field(default_factory=dict)
-    #: Artifacts that the step is there for, by its contract.
-    provides: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def dropped(self) -> int:
-        """Rows that the step decided against."""
-        return self.rows_in - self.kept - self.quarantined
 
 
 class RunFolder:
@@ -75,6 +69,34 @@ class RunFolder:
     def ledger(self, step: str) -> Path:
         """Return the ledger's partition of a step."""
         return self.path / "ledger" / f"step={step}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end; its manifest is written last."""
+        return self.file(MANIFEST).is_file()
+
+    @property
+    def next(self) -> RunFolder:
+        """An update of this run, as long as it is not finished."""
+        return RunFolder(self.path / _NEXT)
+
+    @property
+    def stale(self) -> RunFolder:
+        """Steps that an unfinished run was about before its recipe changed."""
+        return RunFolder(self.path / _STALE)
+
+    def under_way(self) -> tuple[list[str], list[str]] | None:
+        """Return the steps of an update that stand and those to come, if there is one.
+
+        Of an unfinished run, its own steps.
+        """
+        folder = self.next if self.finished else self
+        try:
+            order = folder.order()
+        except RunError:
+            return None
+        stand = [step for step in order if folder.marker(step) is not None]
+        return stand, [step for step in order if step not in stand]
 
     def scratch(self, step: str) -> Path:
         """Return a folder for a step's unfinished work; survives a crash."""
@@ -99,6 +121,13 @@ class RunFolder:
                 ) from error
             yield
 
+    def refuse_run_of_samples(self) -> None:
+        """Raise RunError if the folder holds a run of samples, for whoever scans."""
+        if (self.path / "artifacts" / "order.json").is_file():
+            raise RunError(
+                f"{self.path} holds a run of samples; choose another folder with --out"
+            )
+
     def _refuse_foreign_folder(self) -> None:
         if not self.path.exists():
             return
@@ -121,45 +150,152 @@ class RunFolder:
         if not file.is_file():
             return None
         try:
-            return Marker(**json.loads(file.read_text()))
-        except (TypeError, ValueError):
+            values = json.loads(file.read_text())
+            said = values.pop(_CHECK, None)
+            return Marker(**values) if said == _check(values) else None
+        except (AttributeError, TypeError, ValueError):
             return None
 
-    def markers(self) -> list[Marker]:
-        """Return the markers of all finished steps, in the order of the run.
+    def order(self) -> list[str]:
+        """Return the run's steps in order.
 
-        Raises RunError if the folder holds no run.
+        Raises RunError if the folder holds no run, or the list of its steps is damaged.
         """
-        order = self.path / "artifacts" / "order.json"
-        if not order.is_file():
+        file = self.path / "artifacts" / "order.json"
+        if not file.is_file():
             raise RunError(
                 f"{self.path} holds no run; `winnow run RECIPE --out {self.path}` "
                 "makes one"
             )
-        markers = (self.marker(step) for step in json.loads(order.read_text()))
+        try:
+            return [str(step) for step in json.loads(file.read_text())]
+        except (TypeError, ValueError) as error:
+            raise RunError(
+                f"{file} is damaged; `winnow run` with the same recipe and --out makes "
+                "it again"
+            ) from error
+
+    def markers(self) -> list[Marker]:
+        """Return the markers of all finished steps, in the order of the run.
+
+        An update that was stopped while it took the run's place gets it first.
+
+        Raises RunError if the folder holds no run.
+        """
+        self._settle_for_reader()
+        markers = (self.marker(step) for step in self.order())
         return [marker for marker in markers if marker is not None]
 
-    def set_order(self, steps: list[str]) -> None:
-        """Record the steps of the run in order and forget all others."""
+    def standing(self) -> list[Marker]:
+        """Return the markers of all finished steps that lie here, in no order."""
+        folders = sorted(self.file("artifacts").glob(f"*/{_MARKER}"))
+        markers = (self.marker(file.parent.name) for file in folders)
+        return [marker for marker in markers if marker is not None]
+
+    def damage(self, marker: Marker, *, contents: bool = True) -> str:
+        """Return what is wrong with a step's files, in words; '' if nothing is."""
+        return damage(self.path, marker.files, contents=contents)
+
+    def require_whole(self, marker: Marker, below: str = "") -> None:
+        """Raise RunError if a file of a step is not as it was written.
+
+        below: only files whose path below the run begins so.
+        """
+        sealed = {n: s for n, s in marker.files.items() if n.startswith(below)}
+        fault = damage(self.path, sealed)
+        if fault:
+            raise RunError(
+                f"{fault}; `winnow run` with the same recipe and --out makes "
+                f"{marker.step} again"
+            )
+
+    def begin(self, steps: list[str], fingerprints: Mapping[str, str]) -> None:
+        """Record the steps of the run in order; put aside what is not of it.
+
+        fingerprints: what each step's marker has to say for its results to stay.
+        """
         folder = self.path / "artifacts"
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in [p for p in folder.iterdir() if p.is_dir()]:
-            if stale.name not in steps:
-                remove(stale)
-        for stale in (self.path / "ledger").glob("step=*"):
-            if stale.name.removeprefix("step=") not in steps:
-                remove(stale)
+        standing = {
+            m.step for m in self.standing() if fingerprints.get(m.step) == m.fingerprint
+        }
+        for place in [p for p in folder.iterdir() if p.is_dir()]:
+            if place.name not in standing:
+                self._put_aside(place.name)
+        for place in self.file("ledger").glob("step=*"):
+            if place.name.removeprefix("step=") not in standing:
+                remove(place)
         write_text(folder / "order.json", json.dumps(steps))
+
+    def _put_aside(self, step: str) -> None:
+        """Keep a step's work for steps that may take some of it over."""
+        if self.marker(step) is None:
+            remove(self.artifacts(step))
+            return
+        if self.ledger(step).exists():
+            replace(self.ledger(step), self.stale.ledger(step))
+        replace(self.artifacts(step), self.stale.artifacts(step))
+
+    def publish(self) -> None:
+        """Let the update, which is finished, take the place of the run.
+
+        Stopped at any moment, `settle` goes on with it.
+        """
+        parts = [name for name in _PARTS if self.next.file(name).exists()]
+        write_text(self.next.file(_READY), json.dumps(parts))
+        self.settle()
+
+    def settle(self) -> None:
+        """Finish what `publish` began, if anything; the caller holds the lock."""
+        ready = self.next.file(_READY)
+        if not ready.is_file():
+            return
+        parts = json.loads(ready.read_text())
+        old = self.next.file(_OLD)
+        for name in _PARTS:
+            final, new = self.file(name), self.next.file(name)
+            if final.exists() and (new.exists() or name not in parts):
+                replace(final, old / name)
+            if new.exists():
+                replace(new, final)
+        ready.unlink()
+        remove(self.file(_NEXT))
+
+    def _settle_for_reader(self) -> None:
+        ready = self.next.file(_READY)
+        patience = time.monotonic() + _PATIENCE_SECONDS
+        while ready.is_file():
+            try:
+                with self.locked():
+                    self.settle()
+            except (OSError, RunError) as error:
+                if isinstance(error, OSError) or time.monotonic() > patience:
+                    raise RunError(
+                        f"{self.path}: an update was stopped while it took the run's "
+                        f"place, and cannot be let go on here ({error}); run any "
+                        "command on it where it may be written"
+                    ) from error
+                # Whoever holds the run is about to finish it.
+                time.sleep(_RETRY_SECONDS)
 
     def restate(self, marker: Marker) -> None:
         """Change what a finished step says of itself."""
-        text = json.dumps(asdict(marker), indent=1) + "\n"
-        write_text(self.artifacts(marker.step) / _MARKER, text)
+        write_text(self.artifacts(marker.step) / _MARKER, _text_of(marker))
 
     def commit(self, written: Path, marker: Marker) -> None:
         """Make a step's folder final; the marker is in it before it gets its name."""
-        write_text(written / _MARKER, json.dumps(asdict(marker), indent=1) + "\n")
+        write_text(written / _MARKER, _text_of(marker))
         replace(written, self.artifacts(marker.step))
+
+
+def _text_of(marker: Marker) -> str:
+    """Return a marker as JSON, with a checksum of what it says."""
+    values = json.loads(json.dumps(asdict(marker)))
+    return json.dumps({**values, _CHECK: _check(values)}, indent=1) + "\n"
+
+
+def _check(values: Mapping[str, object]) -> str:
+    return text_checksum(json.dumps(values, sort_keys=True))
 
 
 def replace(new: Path, final: Path) -> None:
@@ -171,6 +307,27 @@ def replace(new: Path, final: Path) -> None:
         (final / _MARKER).unlink(missing_ok=True)
         shutil.rmtree(final)
     os.replace(new, final)
+
+
+def link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Give a file a second name, or copy it where the file system knows no links.
+
+    Files of a run are never written in place, so that links are as good as copies.
+    """
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def link_all(source: Path, target: Path) -> None:
+    """Give a file, or all files of a folder, a second name; what stood there goes."""
+    remove(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=link)
+    else:
+        link(source, target)
 
 
 def remove(path: Path) -> None:

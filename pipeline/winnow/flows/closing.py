@@ -4,40 +4,72 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.config.recipes import dump
 from winnow.config.registry import INDEX
+from winnow.config.run import RunConfig
 from winnow.core import schemas
-from winnow.core.code_version import versions
 from winnow.core.engine import Frame
-from winnow.core.run_folder import remove, replace, write_text
+from winnow.core.integrity import damage, seals
+from winnow.core.marker import Marker
+from winnow.core.run_folder import (
+    LOCK_FILE,
+    MANIFEST,
+    RunFolder,
+    replace,
+    write_text,
+)
+from winnow.core.versions import versions
+from winnow.flows.pool import Pool
+from winnow.flows.session import Session
 from winnow.formats.outputs import MAX_FILES, WRITTEN, settle, write_quarantine
 
-if TYPE_CHECKING:
-    from winnow.flows.runner import Session
+#: What a manifest says of the process that wrote it.
+_TIMES = ("python", "versions")
 
 
 def close_run(session: Session) -> None:
-    """Write what sums the run up, unless it all stands and nothing has changed.
-
-    The manifest goes first and comes back last: while it stands, so do the others.
-    """
+    """Write what sums the run up: quarantine, statistics, and last the manifest."""
     folder = session.folder
-    manifest = json.dumps(_manifest(session), indent=1, sort_keys=True) + "\n"
-    file = folder.file("manifest.json")
-    others = (folder.file("quarantine"), folder.file("steps.parquet"))
-    stands = file.is_file() and file.read_text() == manifest
-    if stands and not session.ran and all(other.exists() for other in others):
-        return
-    remove(file)
     _write_quarantine(session)
     _write_steps(session)
-    write_text(file, manifest)
+    order = folder.file("artifacts") / "order.json"
+    # What holds times or places is compared with what it has to say instead.
+    sealed = seals(folder.path, [folder.file("quarantine"), order])
+    said = _manifest(session.config, session.pool, session.markers)
+    manifest = {**said, "files": sealed}
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    write_text(folder.file(MANIFEST), text)
+
+
+def is_closed(
+    folder: RunFolder, config: RunConfig, pool: Pool, markers: Sequence[Marker]
+) -> bool:
+    """Whether all that sums a run up is there, whole, and says what it would say now.
+
+    Which versions closed the run is not asked.
+    """
+    lock = dump(config)
+    try:
+        manifest = json.loads(folder.file(MANIFEST).read_text())
+        same = folder.file(LOCK_FILE).read_text() == lock
+        sealed = manifest.pop("files")
+        same = same and not damage(folder.path, sealed)
+        stored = pq.ParquetFile(folder.file("steps.parquet")).read()
+        same = same and stored.equals(_steps_table(markers))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        return False
+    wanted = json.loads(json.dumps(_manifest(config, pool, markers)))
+    for name in _TIMES:
+        manifest.pop(name, None)
+        wanted.pop(name, None)
+    return same and bool(manifest == wanted)
 
 
 def _write_quarantine(session: Session) -> None:
@@ -46,7 +78,7 @@ def _write_quarantine(session: Session) -> None:
     work = folder.scratch("quarantine") / "out"
     kernel = partial(
         write_quarantine,
-        reader=session.reader,
+        reader=session.pool.reader,
         schema=session.pool.schema,
         folder=os.fspath(work),
     )
@@ -98,18 +130,20 @@ def name_step(
 
 
 def _write_steps(session: Session) -> None:
-    rows = [
-        {name: getattr(marker, name) for name in schemas.STEPS.names}
-        for marker in session.markers
-    ]
     target = session.folder.file("steps.parquet")
     beside = target.with_name("steps.parquet.tmp")
-    pq.write_table(pa.Table.from_pylist(rows, schemas.STEPS), beside)
+    pq.write_table(_steps_table(session.markers), beside)
     os.replace(beside, target)
 
 
-def _manifest(session: Session) -> dict[str, Any]:
-    config, pool = session.config, session.pool
+def _steps_table(markers: Sequence[Marker]) -> pa.Table:
+    rows = [{n: getattr(marker, n) for n in schemas.STEPS.names} for marker in markers]
+    return pa.Table.from_pylist(rows, schemas.STEPS)
+
+
+def _manifest(
+    config: RunConfig, pool: Pool, markers: Sequence[Marker]
+) -> dict[str, Any]:
     return {
         "seed": config.seed,
         **versions(),
@@ -123,6 +157,6 @@ def _manifest(session: Session) -> dict[str, Any]:
         },
         "steps": {
             marker.step: {"fingerprint": marker.fingerprint, **marker.facts}
-            for marker in session.markers
+            for marker in markers
         },
     }

@@ -18,7 +18,8 @@ import pyarrow.compute as pc
 from winnow.config.lock_file import read_lock
 from winnow.config.run import parse
 from winnow.config.steps import MinhashConfig, SketchConfig
-from winnow.core.errors import ConfigError, InputError, did_you_mean
+from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
+from winnow.core.run_folder import RunFolder
 from winnow.flows.pool import Pool, open_pool
 from winnow.formats.reader import SampleReader, single
 from winnow.indexes.near_index import NearIndex
@@ -235,8 +236,10 @@ def _opened(
         if not lock.is_file():
             paths.append(source)
             continue
+        folder = RunFolder(source)
+        _require_finished(folder)
         of_run = read_lock(Path(source))
-        kept = Path(source) / "kept"
+        kept = folder.file("kept")
         if not kept.is_dir():
             raise InputError(f"{source}: the run has no kept/; end it with apply")
         paths.append(os.fspath(kept))
@@ -269,6 +272,17 @@ def _opened(
         tuple(os.path.abspath(source) for source in sources),
         tuple(dict.fromkeys(shards)),
     )
+
+
+def _require_finished(folder: RunFolder) -> None:
+    """Raise RunError unless a run is finished and what it keeps is as written."""
+    markers = folder.markers()
+    if not folder.finished:
+        raise RunError(
+            f"{folder.path} is not finished; the same `winnow run` goes on, and then "
+            "its rows may be indexed"
+        )
+    folder.require_whole(markers[-1], "kept/")
 
 
 def _shards_of_run(run: Path) -> list[str]:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from winnow.config.overrides import Overrides
 from winnow.config.registry import APPLY, OVERRIDES
 from winnow.core.engine import Engine, Frame
-from winnow.core.run_folder import Marker
+from winnow.core.marker import Marker
 from winnow.core.schemas import DECISIONS
 from winnow.flows.image_text import Planned
 from winnow.steps.overrides import RESCUED, as_table

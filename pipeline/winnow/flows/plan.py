@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from winnow.config.registry import APPLY, INDEX
 from winnow.config.run import RunConfig
+from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
-from winnow.flows import fingerprints
-from winnow.flows.image_text import Planned, check_columns, ordered_steps
-from winnow.flows.overrides import overrides_of
-from winnow.flows.pool import Pool, open_pool
+from winnow.flows.fingerprints import of_input
+from winnow.flows.image_text import Planned
+from winnow.flows.pool import Pool
+from winnow.flows.runner import Recipe
+from winnow.flows.taking_over import Sources
 
 
-def plan(config: RunConfig) -> dict[str, Any]:
+def plan(config: RunConfig, sources: Sequence[Path] = ()) -> dict[str, Any]:
     """Return the checked steps with estimates; upper bounds where rows are unknown.
+
+    sources: folders of runs, of which equal steps would be taken over.
 
     Raises ConfigError or InputError like `run`.
     """
-    steps = ordered_steps(config)
-    pool = open_pool(config)
-    check_columns(config, pool.schema, steps)
-    folder = RunFolder(config.output.path)
-    overrides = overrides_of(steps)
+    recipe = Recipe.of(config)
+    pool, folder = recipe.pool, RunFolder(config.output.path)
+    given = [RunFolder(source) for source in sources]
+    known = Sources([folder.next, folder, folder.stale, *given])
     rows, entries = pool.rows, []
-    upstream = source = fingerprints.of_input(config, pool.shards)
-    done_so_far = True
-    for step in steps:
-        upstream = fingerprints.of_step(step, config, upstream)
-        wanted = fingerprints.overridden(step, upstream, overrides)
-        marker = folder.marker(step.name)
-        done_so_far = (
-            done_so_far and marker is not None and marker.fingerprint == wanted
-        )
-        entries.append(_entry(step, config, pool, rows, done=done_so_far))
-        rows = marker.kept if done_so_far and marker else _after(step, rows, pool.rows)
+    for step, wanted in zip(recipe.steps, recipe.prints, strict=True):
+        there = known.find(step.name, wanted.step)
+        entries.append(_entry(step, config, pool, rows, there))
+        rows = there[1].kept if there else _after(step, rows, pool.rows)
+    source = of_input(config, pool.shards)
     return {
         "input": {"root": pool.root, "shards": len(pool.shards), "rows": pool.rows},
         "input_fingerprint": source,
@@ -58,14 +57,22 @@ def _after(step: Planned, rows: int, pool_rows: int) -> int:
 
 
 def _entry(
-    step: Planned, config: RunConfig, pool: Pool, rows: int, *, done: bool
+    step: Planned,
+    config: RunConfig,
+    pool: Pool,
+    rows: int,
+    there: tuple[RunFolder, Marker] | None,
 ) -> dict[str, Any]:
+    done = there is not None
+    own = RunFolder(config.output.path)
+    elsewhere = there is not None and there[0].path not in (own.path, own.next.path)
     return {
         "step": step.name,
         "rows_at_most": rows,
         "reads": _reads(step, config),
         "writes": _writes(step),
         "done": done,
+        "taken_from": str(there[0].path) if there and elsewhere else None,
         "seconds": 0.0 if done else round(rows / _rate(step), 1),
         "bytes": 0 if done else _bytes(step, pool, rows),
     }
@@ -112,6 +119,8 @@ def tell(found: dict[str, Any]) -> str:
     ]
     for entry in found["steps"]:
         state = "done" if entry["done"] else f"about {entry['seconds']:,.1f} s"
+        if entry["taken_from"]:
+            state = f"taken over from {entry['taken_from']}"
         lines.append(
             f"  {entry['step']:<14} at most {entry['rows_at_most']:,} rows, {state}; "
             f"reads {', '.join(entry['reads']) or 'decisions'}; "

@@ -1,30 +1,90 @@
-"""The input of a run, before any row of it is read."""
+"""The input of a run, before a row of it is read, and whether it is still the same."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
-from winnow.config.run import RunConfig
-from winnow.core.errors import ConfigError
-from winnow.formats.shards import Shard, common_root, find_shards, read_footers
+from winnow.config.run import InputColumns, RunConfig
+from winnow.core.errors import ConfigError, InputError
+from winnow.core.hashing import digest
+from winnow.formats.image_states import States, first_changed, image_states
+from winnow.formats.reader import SampleReader
+from winnow.formats.shards import (
+    Shard,
+    common_root,
+    find_shards,
+    pool_folders,
+    read_footers,
+    state_of,
+)
 
 
 @dataclass(frozen=True)
 class Pool:
-    """The input of a run: shards, their one schema, files that cannot be read."""
+    """The input of a run: shards, their one schema, files that cannot be read.
+
+    columns: what the recipe says they mean. folders: where images that rows name by
+    path may lie.
+    """
 
     shards: list[Shard]
     schema: pa.Schema
     bad: list[tuple[str, str]]
     root: str
+    columns: InputColumns
+    folders: tuple[str, ...]
+    _states: dict[str, States] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         """Rows of all readable shards."""
         return sum(shard.rows for shard in self.shards)
+
+    @property
+    def reader(self) -> SampleReader:
+        """Reader of this pool's samples."""
+        paths = {shard.name: shard.path for shard in self.shards}
+        # A modality that no step reads may be named in the recipe and absent here.
+        image, text = (
+            name if name in self.schema.names else None
+            for name in (self.columns.image, self.columns.text)
+        )
+        return SampleReader(self.root, paths, image, text, self.schema, self.folders)
+
+    def image_files(self) -> str:
+        """Return a fingerprint of the files that rows name as images; '' without any.
+
+        Each is looked at once, for its size and when it was changed.
+        """
+        if not self._states:
+            reader = self.reader
+            for shard in self.shards:
+                states = image_states(reader, shard.name, shard.rows)
+                if states is not None:
+                    self._states[shard.name] = states
+        parts = (states.tobytes() for states in self._states.values())
+        return digest(*parts).hex() if self._states else ""
+
+    def require_unchanged(self) -> None:
+        """Look at the input again; raises InputError that names what has changed."""
+        for shard in self.shards:
+            if state_of(shard.path, fresh=True) != shard.state:
+                raise InputError(_CHANGED.format(shard.path))
+        reader = self.reader
+        for source, states in self._states.items():
+            name = first_changed(reader, source, states)
+            if name is not None:
+                raise InputError(_CHANGED.format(f"{name} (an image of {source})"))
+
+
+_CHANGED = (
+    "{} has changed since this run looked at it first, so that steps have judged what "
+    "is no longer there; the run stops before it writes a result. The same command "
+    "begins with the input as it is now"
+)
 
 
 def open_pool(config: RunConfig) -> Pool:
@@ -37,7 +97,9 @@ def open_pool(config: RunConfig) -> Pool:
     paths = find_shards(config.input.path)
     skip = config.input.on_bad_shard == "skip"
     shards, schema, bad = read_footers(paths, skip_bad=skip)
-    return Pool(shards, schema, bad, common_root(paths))
+    folders = pool_folders(config.input.path)
+    columns = config.input.columns
+    return Pool(shards, schema, bad, common_root(paths), columns, folders)
 
 
 def _refuse_output_among_shards(config: RunConfig) -> None:

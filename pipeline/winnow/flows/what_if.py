@@ -1,15 +1,14 @@
 """Another setting, tried on a run: its decisions again, from what is stored.
 
-A copy of the run's folder, its files linked, not copied, is run again under the changed
-recipe by the same runner. Steps that do not depend on the change are taken over by
-their fingerprints, those that do reuse stored vectors, neighbours and similarities.
-The result is that of a full run, without its outputs; the run itself is not touched.
+The changed recipe is run in a folder of its own that goes afterwards. Steps that do not
+depend on the change are taken over from the run by their fingerprints, their files
+linked, not copied; those that do reuse stored vectors, neighbours and similarities. The
+result is that of a full run, without its outputs; the run itself is not touched.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,21 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from winnow.config.recipes import load
-from winnow.config.run import RunConfig
+from winnow.config.registry import APPLY
+from winnow.config.run import RunConfig, kind_of
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.progress import Progress, Silent
-from winnow.core.run_folder import RunFolder
-from winnow.flows.image_text import Planned, check_columns, ordered_steps
-from winnow.flows.overrides import Rescues, overrides_of
-from winnow.flows.pool import open_pool
-from winnow.flows.runner import EngineFactory, Session
+from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder, link
+from winnow.flows.image_text import Planned
+from winnow.flows.runner import EngineFactory, Recipe, run_steps
+from winnow.flows.taking_over import Sources
 from winnow.reports.diff import diff
 from winnow.reports.diff import tell as tell_diff
 from winnow.steps.step import Context
-
-#: What a changed recipe may need of a run; not its outputs.
-_LINKED = ("artifacts", "ledger")
-_MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -103,78 +98,53 @@ def tried(
 ) -> Iterator[Tried]:
     """Run every deciding step under other settings in a folder that goes afterwards."""
     folder = RunFolder(run)
-    if not folder.markers() or not folder.file(_MANIFEST).is_file():
+    if not folder.markers() or not folder.finished:
         raise RunError(f"{run} is not finished; the same `winnow run` goes on")
-    with _linked(folder.path) as copy:
-        config = _changed(folder, overrides, copy)
-        planned = ordered_steps(config)
-        pool = open_pool(config)
-        check_columns(config, pool.schema, planned)
+    with _beside(folder.path) as copy:
+        recipe = Recipe.of(_changed(folder, overrides, copy))
         work = RunFolder(copy)
         with work.locked():
-            work.set_order([step.name for step in planned])
-            engine = make_engine(config, work.scratch("engine"))
-            rescues = Rescues(engine, overrides_of(planned))
-            session = _Sparing(
-                config, pool, work, engine, progress or Silent(), rescues
+            session = run_steps(
+                recipe,
+                work,
+                Sources([folder]),
+                make_engine,
+                progress or Silent(),
+                _allow_all if embed else _require_vectors,
             )
-            session.embed = embed
-            for step in planned:
-                session.run(step)
         # Whole but for its outputs; the manifest also says where the input is.
-        _link(folder.file(_MANIFEST), work.file(_MANIFEST))
+        link(folder.file(MANIFEST), work.file(MANIFEST))
         yield Tried(copy, session.ran)
 
 
 def _changed(folder: RunFolder, overrides: Sequence[str], copy: Path) -> RunConfig:
-    recipe = folder.file("config.lock.yaml")
-    config = load(recipe, overrides, str(copy))
-    kept = tuple(step for step in config.steps if not step.startswith("apply"))
+    config = load(folder.file(LOCK_FILE), overrides, str(copy))
+    kept = tuple(step for step in config.steps if kind_of(step) != APPLY)
     sections = {name: config.sections[name] for name in kept}
     return config.model_copy(update={"steps": kept, "sections": sections})
 
 
 @contextmanager
-def _linked(run: Path) -> Iterator[Path]:
-    """Yield a copy of a run that shares its files; beside it, if one may write there.
-
-    Files of a run are never written in place, so that links are as good as copies.
-    """
+def _beside(run: Path) -> Iterator[Path]:
+    """Yield a folder that goes afterwards; beside the run, if one may write there."""
     parent = run.resolve().parent
     beside = parent if os.access(parent, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix=".winnow-what-if-", dir=beside) as place:
-        copy = Path(place) / "run"
-        copy.mkdir()
-        for name in filter(lambda name: (run / name).is_dir(), _LINKED):
-            shutil.copytree(run / name, copy / name, copy_function=_link)
-        yield copy
+    with tempfile.TemporaryDirectory(prefix=".winnow-what-if-", dir=beside) as folder:
+        yield Path(folder) / "run"
 
 
-def _link(source: str | Path, target: str | Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(source, target)
+def _allow_all(step: Planned, context: Context) -> None:
+    """Let a step embed what it has no vector for."""
 
 
-class _Sparing(Session):
-    """A session that embeds nothing unless it is told to."""
-
-    embed = False
-
-    def _context(
-        self, step: Planned, work: Path, wanted: str, reuse_key: str
-    ) -> Context:
-        context = super()._context(step, work, wanted, reuse_key)
-        if not self.embed and _uses_model(step):
-            lacking = _without_vector(context)
-            if lacking:
-                raise ConfigError(
-                    f"{step.name}: {lacking:,} rows of {context.rows:,} have no stored "
-                    "vector under these settings and would have to be embedded; "
-                    "--embed does that"
-                )
-        return context
+def _require_vectors(step: Planned, context: Context) -> None:
+    """Raise ConfigError if a step would have to embed rows."""
+    lacking = _without_vector(context) if _uses_model(step) else 0
+    if lacking:
+        raise ConfigError(
+            f"{step.name}: {lacking:,} rows of {context.rows:,} have no stored vector "
+            "under these settings and would have to be embedded; --embed does that"
+        )
 
 
 def _uses_model(step: Planned) -> bool:

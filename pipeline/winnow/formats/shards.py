@@ -38,6 +38,8 @@ class Shard:
     rows: int
     bytes: int
     fingerprint: str
+    #: Size and time of the file when it was found; see `state_of`.
+    state: str = ""
 
 
 def find_shards(path: str | Sequence[str]) -> list[str]:
@@ -224,13 +226,29 @@ def _require_unique(schema: pa.Schema, path: str) -> None:
 
 
 def _shard(footer: ShardFooter, path: str, root: str) -> Shard:
-    fs, inner = filesystem(path)
-    info = fs.info(inner)
-    changed = str(info.get("mtime") or info.get("ETag") or info.get("LastModified"))
-    size = int(info["size"])
+    state = state_of(path)
+    if not state:
+        raise InputError(f"input.path: {path} was removed while the pool was opened")
+    size, _, changed = state.partition(":")
     parts = f"{size}:{changed}:{footer.rows}:{footer.mark}"
     name = posixpath.relpath(path, root)
-    return Shard(name, path, footer.rows, size, fingerprint(parts))
+    return Shard(name, path, footer.rows, int(size), fingerprint(parts), state)
+
+
+def state_of(path: str, *, fresh: bool = False) -> str:
+    """Return `size:time` of a shard as it is now; '' if it is gone.
+
+    fresh: whether to forget what a file system behind a URL has listed so far.
+    """
+    fs, inner = filesystem(path)
+    if fresh:
+        fs.invalidate_cache(posixpath.dirname(inner))
+    try:
+        info = fs.info(inner)
+    except OSError:
+        return ""
+    changed = info.get("mtime") or info.get("ETag") or info.get("LastModified")
+    return f"{int(info['size'])}:{changed}"
 
 
 def common_root(paths: Sequence[str]) -> str:

@@ -18,7 +18,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.config.lake import LakeConfig
-from winnow.core.code_version import code_version
 from winnow.core.hashing import fingerprint
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import TablePairs
@@ -52,6 +51,10 @@ _COUNTS = (*Verdict._fields, "exact")
 _Key = tuple[str, int, int]
 
 
+#: Raised when what is remembered of a table, or of two, is found or kept otherwise.
+_VERSION = 1
+
+
 class Keys(NamedTuple):
     """Under which settings each part of the memory holds."""
 
@@ -65,7 +68,7 @@ def keys_of(config: LakeConfig, folder: RunFolder) -> Keys:
     lake = config.input.path
     place = lake if "://" in lake else os.path.abspath(lake)
     texts = {glob: options.model_dump() for glob, options in config.csv.items()}
-    catalogue = [code_version(), place, list(texts.items())]
+    catalogue = [_VERSION, place, list(texts.items())]
     sketches = [
         *catalogue,
         config.column_names,

@@ -23,11 +23,12 @@ import pyarrow.parquet as pq
 
 from winnow.config.lake import LakeConfig
 from winnow.config.recipes import dump
-from winnow.core.code_version import versions
 from winnow.core.engine import Engine
+from winnow.core.marker import Marker
 from winnow.core.meter import Meter
 from winnow.core.progress import Progress, Silent
-from winnow.core.run_folder import Marker, RunFolder, remove, replace, write_text
+from winnow.core.run_folder import RunFolder, remove, replace, write_text
+from winnow.core.versions import versions
 from winnow.lake.files.catalogue import Surveyed, survey
 from winnow.lake.kernels.tables import STAGES, TABLES, Table
 from winnow.lake.memory import Catalogue, Keys, PairMemory, SketchMemory, keys_of
@@ -79,6 +80,7 @@ def scan(
     """
     folder = RunFolder(config.output.path)
     with folder.locked():
+        folder.refuse_run_of_samples()
         write_text(folder.file("config.lock.yaml"), dump(config))
         engine = make_engine(config, folder.scratch("engine"))
         return _Scan(config, folder, engine, progress or Silent()).run()

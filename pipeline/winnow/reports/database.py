@@ -20,7 +20,7 @@ from winnow.pages.closed_sql import ClosedSql, create_views
 from winnow.pages.database import ViewDatabase
 from winnow.reports.named_queries import SAMPLES
 from winnow.reports.pool_sql import RunPool, copied_samples, samples_body
-from winnow.reports.run_sql import RunSql
+from winnow.reports.run_sql import RunSql, require_whole
 
 _COLUMN = re.compile("column", re.IGNORECASE)
 #: What the engine says of a shard that the run's reader may still read in part.
@@ -55,6 +55,7 @@ class RunDatabase(ViewDatabase):
         self.note = ""
         #: The steps that stand, in order.
         self.markers = folder.markers()
+        self._whole = False
         files = RunSql(folder, self.markers)
         views = {**files.views(), "samples": self._samples(folder, files)}
         self._index = f"{files.places()} ORDER BY source, row"
@@ -81,9 +82,23 @@ class RunDatabase(ViewDatabase):
         return dict(zip([row["uid"] for row in placed], images, strict=True))
 
     def _prepare(self, tables: set[str]) -> None:
+        self._require_whole(tables)
         super()._prepare(tables)
         if "samples" in tables and self.pool and not self.pool.is_parquet:
             self._copy()
+
+    def _require_whole(self, tables: set[str]) -> None:
+        """Raise RunError if a file that a query may read is not as it was written.
+
+        Looked at once; vectors, the most of a run, only where they are asked for.
+        """
+        with self._lock:
+            if not self._whole:
+                require_whole(self.folder, self.markers)
+                self._whole = True
+            if "vectors" in tables and "vectors" not in self._done:
+                require_whole(self.folder, self.markers, vectors=True)
+                self._done.add("vectors")
 
     def _mended(self, tables: set[str], error: QueryError) -> bool:
         """Read the samples with the run's own reader if the engine could not."""

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from winnow.core.errors import RunError
-from winnow.core.run_folder import Marker, RunFolder
+from winnow.core.marker import Marker
+from winnow.core.run_folder import RunFolder
 from winnow.core.sql_text import literal
 from winnow.pages.closed_sql import ClosedSql, create_views
 from winnow.reports.rows_out import as_json
-from winnow.reports.run_sql import RunSql
+from winnow.reports.run_sql import RunSql, require_whole
 
 #: Clusters that the text names; JSON has them all.
 _NAMED = 10
@@ -50,6 +51,7 @@ def _opened(
     for prefix, run in (("a_", run_a), ("b_", run_b)):
         folder = RunFolder(run)
         markers = folder.markers()
+        require_whole(folder, markers)
         if not folder.file("manifest.json").is_file():
             raise RunError(f"{run} is not finished; the same `winnow run` goes on")
         run_sql = RunSql(folder, markers, prefix)

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from winnow.core.errors import RunError
-from winnow.core.run_folder import Marker
+from winnow.core.marker import Marker
 from winnow.reports.run_view import RunView
 
 # Rows of a cluster that the text report names; JSON has them all.

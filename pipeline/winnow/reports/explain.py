@@ -11,7 +11,7 @@ import polars as pl
 
 from winnow.config.registry import INDEX, OVERRIDES, shown
 from winnow.core.errors import InputError
-from winnow.core.run_folder import Marker
+from winnow.core.marker import Marker
 from winnow.reports.remedies import remedy
 from winnow.reports.run_view import RunView
 

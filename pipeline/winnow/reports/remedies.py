@@ -9,7 +9,7 @@ import polars as pl
 
 from winnow.config.registry import shown
 from winnow.core.extensions import load_part
-from winnow.core.run_folder import Marker
+from winnow.core.marker import Marker
 from winnow.reports.run_view import RunView
 
 Entry = dict[str, Any]

@@ -7,11 +7,13 @@ those the columns and row groups that a query asks for.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from winnow.config.registry import INDEX
 from winnow.core.errors import RunError
-from winnow.core.run_folder import Marker, RunFolder
+from winnow.core.marker import Marker
+from winnow.core.run_folder import RunFolder
 from winnow.core.sql_text import identifier, literal
 
 #: Columns of each view that may have no rows, to be there all the same.
@@ -373,6 +375,23 @@ FROM (
                     f"SELECT {columns} FROM {self.artifact(marker.step, 'complexity')}"
                 )
         return _values(_COMPLEXITY, [])
+
+
+def require_whole(
+    folder: RunFolder, markers: Sequence[Marker], *, vectors: bool = False
+) -> None:
+    """Raise RunError if a ledger or a table of a run is not as it was written.
+
+    vectors: whether to look at stored vectors, which are large, instead.
+    """
+    for marker in markers:
+        chosen = {
+            name: seal
+            for name, seal in marker.files.items()
+            if name.startswith(("artifacts/", "ledger/"))
+            and ("/vectors" in name) == vectors
+        }
+        folder.require_whole(replace(marker, files=chosen))
 
 
 def provided_vectors(marker: Marker) -> set[str]:

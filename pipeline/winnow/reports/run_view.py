@@ -10,7 +10,8 @@ import polars as pl
 
 from winnow.config.lock_file import read_lock
 from winnow.core.errors import RunError
-from winnow.core.run_folder import Marker, RunFolder
+from winnow.core.marker import Marker
+from winnow.core.run_folder import RunFolder
 
 
 class RunView:
@@ -20,11 +21,12 @@ class RunView:
         """Open a run; raises RunError if the folder holds none."""
         self.folder = RunFolder(path)
         self.markers: list[Marker] = self.folder.markers()
+        self._checked = set[str]()
 
     @cached_property
     def finished(self) -> bool:
         """Whether the run has come to its end; its manifest is written last."""
-        return self.folder.file("manifest.json").is_file()
+        return self.folder.finished
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -33,7 +35,7 @@ class RunView:
 
     def ledger(self, step: str) -> pl.LazyFrame:
         """Return the decisions of one step."""
-        return pl.scan_parquet(self._files(self.folder.ledger(step)), glob=False)
+        return self._table(step, self.folder.ledger(step))
 
     def rejects(self, step: str) -> pl.LazyFrame:
         """Return (uid, reason) of the rows that a step quarantined."""
@@ -41,15 +43,21 @@ class RunView:
 
     def artifact(self, step: str, name: str) -> pl.LazyFrame:
         """Return a table that a step has stored."""
-        folder = self.folder.artifacts(step) / name
-        return pl.scan_parquet(self._files(folder), glob=False)
+        return self._table(step, self.folder.artifacts(step) / name)
 
     def has_artifact(self, step: str, name: str) -> bool:
         """Whether a step has stored this table."""
         return (self.folder.artifacts(step) / name).is_dir()
 
-    def _files(self, folder: Path) -> list[Path]:
+    def _table(self, step: str, folder: Path) -> pl.LazyFrame:
+        """Return a table of a step; raises RunError if it is not as it was written."""
+        below = folder.relative_to(self.folder.path).as_posix() + "/"
+        if below not in self._checked:
+            for marker in self.markers:
+                if marker.step == step:
+                    self.folder.require_whole(marker, below)
+            self._checked.add(below)
         files = sorted(folder.glob("*.parquet"))
         if not files:
             raise RunError(f"{folder}: no table there; run the recipe again")
-        return files
+        return pl.scan_parquet(files, glob=False)

@@ -36,6 +36,7 @@ def contract(config: ClusterConfig) -> Contract:
         provides=frozenset({"clusters", "centroids", "sizes"}),
         depends_on=frozenset({"seed"}),
         decides=False,
+        libraries=frozenset({"faiss-cpu"}),
     )
 
 

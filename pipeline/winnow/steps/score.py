@@ -86,9 +86,10 @@ def contract(config: ScoreConfig) -> Contract:
 def reuse(config: ScoreConfig) -> Reuse | None:
     """Return what the vectors that this step makes itself depend on."""
     if config.model is not None:
-        return Reuse(config.model.model_dump(mode="json"), same_rows=False)
+        # Which model it is, the fingerprint says already.
+        return Reuse("pairs", same_rows=False, by_content=True)
     if any(term.kind.variant for term in config.parts):
-        return Reuse("variants", same_rows=False)
+        return Reuse("variants", same_rows=False, by_content=True)
     return None
 
 

@@ -26,7 +26,8 @@ from winnow.core.extensions import load_part
 from winnow.core.vectors import to_matrix
 from winnow.models.encoder import ModelSpec, load_encoder
 from winnow.steps.cluster_ranks import uniform
-from winnow.steps.embed import Variant, embed, vectors_folder
+from winnow.steps.embed import embed, store_contents
+from winnow.steps.known_vectors import Variant, vectors_folder
 from winnow.steps.outside_sets import outside_vectors
 from winnow.steps.step import Context, model_spec
 
@@ -82,6 +83,7 @@ def changed_alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored
     good = engine.where(frame, "valid", True)
     column = f"{changed}_vector"
     engine.write(engine.select(good, {"uid": "uid", column: column}), place, ())
+    store_contents(context, good, variant)
     others = [name for name in ("uid", "image", "text") if name != changed]
     both = engine.join(
         engine.select(pairs, {name: name for name in others}),

@@ -74,6 +74,8 @@ class Context:
     parts: Path
     #: Artifacts of an earlier run of this step that still hold, or None.
     reusable: Path | None
+    #: Artifacts of runs over any pool that hold for samples of equal contents.
+    alike: tuple[Path, ...]
     progress: Callable[[int, int], None]
 
     def scan(self, artifact: str) -> Frame:
@@ -109,11 +111,13 @@ class Outcome:
 class Reuse:
     """When artifacts of an earlier run of a step still hold in part.
 
-    settings: what must be equal; same_rows: whether also the rows that enter must.
+    settings: what must be equal; same_rows: whether also the rows that enter must;
+    by_content: whether some of it holds for equal samples of other pools, too.
     """
 
     settings: Any
     same_rows: bool
+    by_content: bool = False
 
 
 #: DECISIONS, and whether the row is rejected instead of decided.

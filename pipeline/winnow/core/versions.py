@@ -1,17 +1,12 @@
-"""Which source and which libraries made a result."""
+"""Which Python and which libraries made a result."""
 
 from __future__ import annotations
 
-import functools
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
-from winnow.core.hashing import digest
-
-#: Rooms whose code a result depends on.
-_ROOMS = ("algorithms", "core", "engines", "models", "steps", "store")
 _PACKAGES = (
     "datawinnow",
     "faiss-cpu",
@@ -24,20 +19,22 @@ _PACKAGES = (
 )
 
 
-@functools.cache
-def code_version() -> str:
-    """Return a fingerprint of the source that decides."""
-    package = Path(__file__).resolve().parents[1]
-    files = sorted(file for room in _ROOMS for file in (package / room).rglob("*.py"))
-    return digest(*(file.read_bytes() for file in files)).hex()
-
-
 def versions() -> dict[str, Any]:
     """Return the versions that a manifest names."""
     return {
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
     }
+
+
+def releases(packages: Iterable[str]) -> list[str]:
+    """Return `name version` of each distribution, for fingerprints.
+
+    Without the build (`+cpu`, `+cu128`): a release computes the same on any device,
+    up to what its own rounding differs by from one processor to the next.
+    """
+    found = ((name, _version(name)) for name in sorted(packages))
+    return [f"{name} {(said or 'none').partition('+')[0]}" for name, said in found]
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,65 @@
+"""Lengths and checksums of the files of a run: what is read is what was written."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+#: Length in bytes and checksum of a file.
+Seal = list[int | str]
+_DIGEST_BYTES = 16
+
+
+def seals(root: Path, below: Iterable[Path]) -> dict[str, Seal]:
+    """Return length and checksum of files, and of all files in folders, by their path.
+
+    root: folder that the paths of the answer are relative to.
+    below: files and folders in it; what is not there has no seal.
+    """
+    return {
+        file.relative_to(root).as_posix(): [file.stat().st_size, checksum(file)]
+        for place in below
+        for file in _files(place)
+    }
+
+
+def damage(root: Path, sealed: Mapping[str, Seal], *, contents: bool = True) -> str:
+    """Return what is wrong with the first file that is not as it was; '' if all are.
+
+    contents: whether to read the files; their lengths alone are compared otherwise.
+    """
+    for name, (size, digest) in sealed.items():
+        file = root / name
+        try:
+            found = file.stat().st_size
+            if found != size:
+                return f"{file} has {found:,} bytes instead of {size:,}"
+            if contents and checksum(file) != digest:
+                return f"the contents of {file} are not those that were written"
+        except FileNotFoundError:
+            return f"{file} is gone"
+        except OSError as error:
+            return f"{file} cannot be read: {error.strerror}"
+    return ""
+
+
+def checksum(file: Path) -> str:
+    """Return the BLAKE2b checksum of a file."""
+    with file.open("rb") as opened:
+        state = hashlib.file_digest(
+            opened, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)
+        )
+    return state.hexdigest()
+
+
+def text_checksum(text: str) -> str:
+    """Return the BLAKE2b checksum of a text."""
+    return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def _files(place: Path) -> Iterable[Path]:
+    if place.is_dir():
+        return sorted(file for file in place.rglob("*") if file.is_file())
+    return [place] if os.path.exists(place) else []
