@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow import __version__
 from winnow.config.filter_train import FilterTrainConfig
+from winnow.core.versions import releases
 from winnow.filters.train import build as building
 from winnow.filters.train.data import Pools
 from winnow.filters.train.recipe import TrainingProgress
@@ -155,7 +155,7 @@ def _versions() -> dict[str, str]:
     import torch
 
     return {
-        "winnow": __version__,
+        "winnow": releases(["datawinnow"])[0],
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "open_clip": str(open_clip.__version__),
