@@ -323,3 +323,15 @@ def test_numbers_written_otherwise_are_equal_by_value_and_do_not_go(
     assert [row["action"] for row in rows] == ["keep", "keep"]
     rows = plan_lake(run, ["plan.types=relaxed"])["plan"]
     assert sorted(row["action"] for row in rows) == ["delete", "keep"]
+
+
+def test_a_cut_reason_keeps_its_cause(folder: Path) -> None:
+    long = ",".join(["x" * 90] * 9)
+    (folder / "late.csv").write_bytes(
+        b"a,b\n" + b"1,2\n" * 70_000 + long.encode() + b"\n"
+    )
+    (folder / "bytes.csv").write_bytes(b"a,b\n" + b"1,2\n" * 9 + b"\xff\xfe,1\n")
+    _, reasons = scan(folder)
+    assert "Line: 70002" in reasons["late.csv"]
+    assert "Expected Number of Columns: 2" in reasons["late.csv"]
+    assert "unicode" in reasons["bytes.csv"].lower() or "utf-8" in reasons["bytes.csv"]

@@ -12,4 +12,16 @@ def cut(text: str, most: int = 240) -> str:
 
 def in_words(error: BaseException, most: int = 240) -> str:
     """Return what an error says, on one line."""
-    return cut(" ".join(str(error).split()) or repr(error), most)
+    lines = str(error).splitlines()
+    # DuckDB adds advice and all settings to what is wrong with a CSV file.
+    for end, line in enumerate(lines):
+        if line.startswith(_ADVICE):
+            lines = lines[:end]
+            break
+    shown = (cut(x, _SHOWN) if x.startswith("Original Line") else x for x in lines)
+    return cut(" ".join(" ".join(shown).split()) or repr(error), most)
+
+
+_ADVICE = ("Possible ", "  file = ")
+#: Characters of a faulty line that are shown.
+_SHOWN = 60
