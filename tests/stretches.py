@@ -41,14 +41,14 @@ class StretchedEngine(LocalEngine):
         rows = self.collect(frame.sort(order_by) if order_by else frame, 10**6)
         cuts = np.random.default_rng(len(rows)).integers(0, len(rows) + 1, self._calls)
         borders = [0, *sorted(cuts[1:].tolist()), len(rows)]
-        found = []
+        batches_out = []
         try:
             for number in range(self._calls):
                 set_task(Task(number))
                 start, stop = borders[number : number + 2]
                 part = rows.slice(start, stop - start).combine_chunks()
                 batches = part.to_batches(max_chunksize=_BATCH_ROWS)
-                found += [batch.cast(schema) for batch in kernel(iter(batches))]
+                batches_out += [batch.cast(schema) for batch in kernel(iter(batches))]
         finally:
             set_task(Task())
-        return self.from_table(pa.Table.from_batches(found, schema))
+        return self.from_table(pa.Table.from_batches(batches_out, schema))

@@ -50,9 +50,9 @@ def test_errors_of_scripts_are_seen(visit: Visits, page: Any):
 def test_serious_findings_and_width_are_seen(visit: Visits, page: Any):
     wide = "<div style='width:900px;color:#eee;background:#fff'>pale</div>"
     seen = visit(page(GOOD.replace("</main>", wide + "<img src='data:,'></main>")))
-    found = " ".join(seen.serious())
-    assert "image-alt" in found
-    assert "color-contrast" in found
+    findings = " ".join(seen.serious())
+    assert "image-alt" in findings
+    assert "color-contrast" in findings
     seen.page.set_viewport_size({"width": 360, "height": 700})
     assert seen.too_wide()[0].startswith("page: 9")
 

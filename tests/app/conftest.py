@@ -104,8 +104,8 @@ class Client:
                 connection.putheader("content-length", str(len(data)))
             connection.endheaders(data or None)
             answer = connection.getresponse()
-            found = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, found, answer.read())
+            fields = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, fields, answer.read())
         finally:
             connection.close()
 

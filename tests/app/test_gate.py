@@ -204,9 +204,9 @@ def test_too_much_of_an_address_is_refused(app: Any):
 
 
 def _total(answer: Any) -> int:
-    found = re.search(r'<h2 id="found">([\d,]+) row', answer.text)
-    assert found, answer.text
-    return int(found[1].replace(",", ""))
+    heading = re.search(r'<h2 id="found">([\d,]+) row', answer.text)
+    assert heading, answer.text
+    return int(heading[1].replace(",", ""))
 
 
 def test_a_mark_leads_back_to_the_app_and_nowhere_else(app: Any):

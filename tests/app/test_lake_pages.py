@@ -21,8 +21,8 @@ def test_a_lake_is_browsed_view_by_view(
     pq.write_table(whole, lake / "whole <i>.parquet")
     for number in range(101):
         pq.write_table(whole.slice(number, 5), lake / f"part{number:03d}.parquet")
-    place = f"input.path={lake}"
-    api.scan(load_lake("table_lake", [place], str(tmp_path / "run")))
+    input_path = f"input.path={lake}"
+    api.scan(load_lake("table_lake", [input_path], str(tmp_path / "run")))
     client = serve_run(tmp_path / "run")
 
     first = client.ask("/").text
@@ -33,10 +33,10 @@ def test_a_lake_is_browsed_view_by_view(
     later = client.ask("/view/tables?after=100").text
     assert "whole &lt;i&gt;.parquet" in later
     assert later.count("<tr>") == 1 + 2
-    found = client.ask("/view/edges?q=PART007.parquet+whole").text
-    assert found.count("<tr>") == 2
-    assert "contained" in found
-    assert "part008" not in found
+    shown = client.ask("/view/edges?q=PART007.parquet+whole").text
+    assert shown.count("<tr>") == 2
+    assert "contained" in shown
+    assert "part008" not in shown
     assert client.ask("/view/stages").status == 200
     for path in ("/view/samples", "/view/tables?after=x", "/view/..%2f", "/view/a;b"):
         assert client.ask(path).status in (400, 404)

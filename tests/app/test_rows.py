@@ -26,16 +26,16 @@ def walk(site: Site, fields: list[tuple[str, str]], size: int = 23) -> list[Any]
     """Follow `later` to the end, and check that `earlier` leads back the same way."""
     wanted = asked(fields, site.index)
     similar, marks = site._similar(wanted), site.marks.actions()
-    place: dict[str, Any] = {"after": None, "before": None}
+    position: dict[str, Any] = {"after": None, "before": None}
     pages = []
     while True:
-        here = _at(wanted, place)
+        here = _at(wanted, position)
         page = site.rows.page(here, marks, similar, size)
         pages.append(page.rows)
         if not page.more_after:
             break
         assert len(page.rows) == size
-        place = {"after": page.rows[-1]["n"], "before": None}
+        position = {"after": page.rows[-1]["n"], "before": None}
     for expected in reversed(pages[:-1]):
         first = pages[pages.index(expected) + 1][0]["n"]
         back = _at(wanted, {"after": None, "before": first})
@@ -142,18 +142,18 @@ def test_the_index_says_what_the_ledgers_say(site: Site, app_run: Any):
         seen += 1
         uid, margins = row["uid"], []
         for step, ledger in ledgers.items():
-            own = ledger.get(uid)
-            if own is None:
+            decision = ledger.get(uid)
+            if decision is None:
                 continue
-            if own["score"] is not None:
-                assert row[f"score.{step}"] == own["score"]
-                if own["threshold"] is not None:
-                    margins.append(abs(own["score"] - own["threshold"]))
-            if not own["keep"]:
+            if decision["score"] is not None:
+                assert row[f"score.{step}"] == decision["score"]
+                if decision["threshold"] is not None:
+                    margins.append(abs(decision["score"] - decision["threshold"]))
+            if not decision["keep"]:
                 assert (row["fate"], row["step"]) == ("dropped", step)
-                assert row["reason"] == own["reason"]
-                assert row["kept_twin"] == own["kept_twin"]
-                if own["score"] is not None and own["threshold"] is not None:
+                assert row["reason"] == decision["reason"]
+                assert row["kept_twin"] == decision["kept_twin"]
+                if decision["score"] is not None and decision["threshold"] is not None:
                     assert row["severity"] == margins[-1]
                 break
         else:
@@ -161,9 +161,9 @@ def test_the_index_says_what_the_ledgers_say(site: Site, app_run: Any):
             assert row["severity"] == -min(margins)
     assert seen == app_run.result.rows - QUARANTINED
     for step in ("cluster", "cluster_2"):
-        for own in app_run.artifact(step, "clusters").to_pylist():
-            row = next(r for r in rows.values() if r["uid"] == own["uid"])
-            assert row[f"cluster.{step}"] == own["cluster"]
+        for decision in app_run.artifact(step, "clusters").to_pylist():
+            row = next(r for r in rows.values() if r["uid"] == decision["uid"])
+            assert row[f"cluster.{step}"] == decision["cluster"]
 
 
 def test_rows_are_those_of_the_input_with_its_columns(site: Site, app_run: Any):
@@ -208,8 +208,8 @@ def test_a_condition_finds_the_rows_it_says(
     site: Site, column: str, operation: str, value: str, holds: Callable[[Any], bool]
 ):
     fields = [("col", column), ("op", operation), ("val", value)]
-    found = {row["n"] for row in walk(site, fields)}
-    assert found == {row["n"] for row in walk(site, [], 100) if holds(row)}
+    numbers = {row["n"] for row in walk(site, fields)}
+    assert numbers == {row["n"] for row in walk(site, [], 100) if holds(row)}
 
 
 @pytest.mark.parametrize(
@@ -241,10 +241,10 @@ def test_an_index_is_built_once_and_again_when_the_run_has_changed(
 
     def opened() -> tuple[Path, int, int]:
         site = Site(tmp_path / "run")
-        found = walk(site, [("fate", "kept")], 50)
+        numbers = walk(site, [("fate", "kept")], 50)
         site.close()
         (file,) = (tmp_path / "run" / "ui").glob("*.duckdb")
-        return file, file.stat().st_mtime_ns, len(found)
+        return file, file.stat().st_mtime_ns, len(numbers)
 
     steps = [*STEPS, "apply"]
     first = winnow(planted_pool, tmp_path / "run", steps).result.kept

@@ -131,8 +131,8 @@ def test_near_rows_are_those_of_the_largest_cosine(site: Any, app: Any, app_run:
     page = site.listing([("near", str(row["n"]))])
     wanted = matrix @ matrix[9]
     expected = sorted(-np.round(wanted, 5))
-    found = [-card["similarity"] for card in page["cards"]]
-    assert np.allclose(found, expected[: len(found)], atol=2e-5)
+    similarities = [-card["similarity"] for card in page["cards"]]
+    assert np.allclose(similarities, expected[: len(similarities)], atol=2e-5)
     assert page["cards"][0]["uid"] == row["uid"]
     assert page["total"] == len(uids)
     assert app.page(("near", str(row["n"])), ("fate", "kept")).status == 200
@@ -166,8 +166,8 @@ def test_a_text_finds_pictures_by_the_runs_own_model(
     )
     client = serve_run(run.path)
     page = client.ask(f"/?like={quote('a red house')}").text
-    found = re.findall(r'title="([0-9a-f]{32})".*?', page)
-    shown = list(dict.fromkeys(found))
+    listed = re.findall(r'title="([0-9a-f]{32})".*?', page)
+    shown = list(dict.fromkeys(listed))
     similarities = [float(s) for s in re.findall(r"<p>similarity (-?[\d.]+)", page)]
 
     spec = ModelSpec(name=tiny_vit, precision="float32", batch_size=1)

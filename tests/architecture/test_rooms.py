@@ -38,13 +38,13 @@ def test_a_module_says_what_it_is_for():
 def test_nothing_is_called_by_a_name_that_means_anything():
     forbidden = {"util", "utils", "common", "helper", "helpers", "misc"}
     folders = [ROOT / f for f in ("pipeline", "jobs", "tests", "benchmarks", "conf")]
-    found = [
+    misnamed = [
         name(path)
         for folder in folders
         for path in folder.rglob("*")
         if path.stem in forbidden
     ]
-    assert found == []
+    assert misnamed == []
 
 
 def test_folders_of_tests_are_rooms_or_stand_above_them():

@@ -15,8 +15,8 @@ from winnow.core.errors import did_you_mean
 
 @pytest.fixture(scope="module")
 def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("lakes")
-    lake, run = place / "lake", place / "run"
+    folder = tmp_path_factory.mktemp("lakes")
+    lake, run = folder / "lake", folder / "run"
     lake.mkdir()
     whole = pa.table({"id": range(50), "name": [f"n{i % 9}" for i in range(50)]})
     pq.write_table(whole, lake / "whole.parquet")
@@ -55,10 +55,10 @@ def test_a_scan_says_what_it_read_and_what_it_could_not(
     shutil.copytree(scanned, run)
     arguments = ["lake", "scan", str(lake), "--out", str(run)]
     assert main([*arguments, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    answer = json.loads(capsys.readouterr().out)
     sizes = [file.stat().st_size for file in lake.iterdir()]
-    assert found["bytes"] == sum(sizes)
-    assert list(found["reasons"]) == ["broken.parquet"]
+    assert answer["bytes"] == sum(sizes)
+    assert list(answer["reasons"]) == ["broken.parquet"]
     assert main(arguments) == 0
     told = capsys.readouterr().out
     assert told.startswith("broken.parquet: ")

@@ -36,9 +36,9 @@ def run(
 ) -> Any:
     table = planted_table()
     texts = [NASTY, *table["text"].to_pylist()[1:]]
-    place = table.schema.get_field_index("text")
+    column = table.schema.get_field_index("text")
     folder = tmp_path_factory.mktemp("query")
-    pool = write_shards(folder / "pool", table.set_column(place, "text", [texts]))
+    pool = write_shards(folder / "pool", table.set_column(column, "text", [texts]))
     return winnow(pool, folder / "run", [*STEPS, "apply"])
 
 
@@ -173,18 +173,18 @@ def test_every_named_query_runs(query: Any, name: str) -> None:
 
 def test_survivors_are_those_of_the_run(query: Any, run: Any) -> None:
     _, out, _ = query("--named", "survivors", "--format=json")
-    found = [(r["step"], r["rows_in"], r["kept"]) for r in json.loads(out)]
-    assert found == [(m.step, m.rows_in, m.kept) for m in run.result.steps]
+    rows = [(r["step"], r["rows_in"], r["kept"]) for r in json.loads(out)]
+    assert rows == [(m.step, m.rows_in, m.kept) for m in run.result.steps]
 
 
 def test_repeated_captions_are_placed_in_the_ranking(query: Any, run: Any) -> None:
     _, out, _ = query("--named", "caption-groups", "--column", "width", "--format=json")
-    (found,) = json.loads(out)
+    (rows,) = json.loads(out)
     ledger = run.ledger("score")
-    assert found["caption"] == "#"
-    assert found["rows"] == len(ledger)
-    assert found["kept"] == len(run.kept("score"))
-    assert found["median_place"] == pytest.approx(0.5)
+    assert rows["caption"] == "#"
+    assert rows["rows"] == len(ledger)
+    assert rows["kept"] == len(run.kept("score"))
+    assert rows["median_place"] == pytest.approx(0.5)
 
 
 def test_the_largest_group_is_counted_right(query: Any, run: Any) -> None:
@@ -266,10 +266,10 @@ def test_a_lake_has_its_own_views_and_queries(
 ) -> None:
     lake = write_lake(tmp_path / "lake")
     assert main(["query", str(lake), "--named", name, "--format=json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert len(found) == {"relations": 2}.get(name, 1)
+    rows = json.loads(capsys.readouterr().out)
+    assert len(rows) == {"relations": 2}.get(name, 1)
     if name == "near-misses":
-        assert found[0]["witness"] == '{"x": 1}'
+        assert rows[0]["witness"] == '{"x": 1}'
 
 
 def test_a_lake_without_a_plan_says_how_to_make_one(

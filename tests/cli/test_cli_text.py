@@ -47,13 +47,13 @@ def test_build_add_and_ask(
     index = str(tmp_path / "index")
     built = winnow(capsys, "index", "build", str(pool), "--out", index)
     assert (built["added"], built["without_text"]) == (4, 1)
-    found = near_rows(capsys, index, "--text", words(0), "--k", "2")
-    assert [(row["uid"], round(row["jaccard"], 3)) for row in found] == [
+    answers = near_rows(capsys, index, "--text", words(0), "--k", "2")
+    assert [(row["uid"], round(row["jaccard"], 3)) for row in answers] == [
         ("a", 1.0),
         ("b", 0.973),
     ]
-    assert found[0]["text"] == words(0)
-    assert found[0]["probability"] == 1.0
+    assert answers[0]["text"] == words(0)
+    assert answers[0]["probability"] == 1.0
     near = near_rows(capsys, index, "--uid", "b", "--min-jaccard", "0.94")
     assert [(row["asked"], row["uid"]) for row in near] == [("b", "a")]
     both = near_rows(capsys, index, "--uid", "a", "--uid", "b", "--k", "1")

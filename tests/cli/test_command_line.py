@@ -220,8 +220,8 @@ def test_exit_codes(
     given = [str(recipe) if word == "RECIPE" else word for word in arguments]
     if "run" in given:
         given += ["--out", str(tmp_path / "run")]
-    found, out, err = command(*given)
-    assert (found, out) == (code, "")
+    status, out, err = command(*given)
+    assert (status, out) == (code, "")
     assert message in err
     assert "Traceback" not in err
     assert not (tmp_path / "run").exists()
@@ -295,9 +295,9 @@ def test_nothing_heavy_is_imported_before_it_is_needed(code: str):
 def test_reading_commands_need_neither_torch_nor_faiss(
     recipe: Path, finished: Path, command_line: str
 ):
-    place = recipe if command_line == "plan" else finished
+    target = recipe if command_line == "plan" else finished
     loaded = python(
-        f"from winnow.cli.main import main; main([{command_line!r}, {str(place)!r}])\n"
+        f"from winnow.cli.main import main; main([{command_line!r}, {str(target)!r}])\n"
         "import sys; print('LOADED', *sys.modules)"
     ).split("LOADED")[1]
     names = {name.split(".")[0] for name in loaded.split()}

@@ -21,17 +21,17 @@ CERTAIN = {
 
 def test_demo_catches_what_was_planted_and_leaves_a_run(tmp_path: Path, capsys) -> None:
     assert cli.main(["demo", "--out", str(tmp_path), "--rows", "400", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    verdict = json.loads(capsys.readouterr().out)
 
-    assert found["kept"] + found["dropped"] + found["quarantined"] == 400
-    classes = {row["defect"]: row for row in found["defects"]}
+    assert verdict["kept"] + verdict["dropped"] + verdict["quarantined"] == 400
+    classes = {row["defect"]: row for row in verdict["defects"]}
     for defect, step in CERTAIN.items():
         assert classes[defect]["recall"] == 1.0, defect
         assert classes[defect]["by"] == step, defect
-    assert found["recall"] >= 0.95
-    assert found["good_lost"] <= 0.03 * found["good"]
+    assert verdict["recall"] >= 0.95
+    assert verdict["good_lost"] <= 0.03 * verdict["good"]
 
-    assert cli.main(["steps", found["run"], "--json"]) == 0
+    assert cli.main(["steps", verdict["run"], "--json"]) == 0
     steps = json.loads(capsys.readouterr().out)
     assert steps[0]["rows_in"] == 400
-    assert steps[-1]["kept"] == found["kept"]
+    assert steps[-1]["kept"] == verdict["kept"]

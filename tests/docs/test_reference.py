@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _generator() -> ModuleType:
-    place = ROOT / "docs" / "generate.py"
-    spec = importlib.util.spec_from_file_location("generate_reference", place)
+    script = ROOT / "docs" / "generate.py"
+    spec = importlib.util.spec_from_file_location("generate_reference", script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

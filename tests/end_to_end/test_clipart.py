@@ -67,7 +67,7 @@ def assert_accounted(run: Any, source: pa.Table) -> None:
 def assert_twins(run: Any, epsilon: float) -> None:
     """Every kept_twin was kept at its step, and is as near as the ledger says."""
     table = run.artifact("embed", "vectors")
-    places = {uid: place for place, uid in enumerate(table["uid"].to_pylist())}
+    places = {uid: number for number, uid in enumerate(table["uid"].to_pylist())}
     flat = table["image_vector"].combine_chunks().flatten().to_numpy()
     vectors = flat.reshape(len(table), -1).astype(np.float64)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -242,7 +242,7 @@ def test_twenty_stories_agree_with_the_artifacts(
 ):
     """`explain`, number by number, against what NumPy makes of the run's files."""
     view, rows = RunView(small_run.path), small_pool[1].to_pylist()
-    places = {row["uid"]: place for place, row in enumerate(rows)}
+    places = {row["uid"]: number for number, row in enumerate(rows)}
     stored = _Stored(small_run)
     for uid, last in _sampled(small_run):
         story = explain(view, uid)
@@ -268,7 +268,9 @@ class _Stored:
         self._run = run
         self._kinds = {marker.step: marker for marker in run.result.steps}
         table = run.artifact("embed", "vectors")
-        self._places = {uid: at for at, uid in enumerate(table["uid"].to_pylist())}
+        self._places = {
+            uid: number for number, uid in enumerate(table["uid"].to_pylist())
+        }
         self._vectors = {}
         for name in ("image", "text"):
             flat = table[f"{name}_vector"].combine_chunks().flatten().to_numpy()
@@ -297,9 +299,9 @@ class _Stored:
         if row["kept_twin"]:
             self._check_twin(uid, row, entry, line)
         if step == "score":
-            own = self._vectors["image"][self._places[uid]]
+            image = self._vectors["image"][self._places[uid]]
             text = self._vectors["text"][self._places[uid]]
-            assert row["score"] == pytest.approx(own @ text, abs=1e-6)
+            assert row["score"] == pytest.approx(image @ text, abs=1e-6)
             scores = [r["score"] for r in ledger.values()]
             higher = sum(s > row["score"] for s in scores)
             assert entry["higher_scores"] == higher
@@ -329,18 +331,18 @@ class _Stored:
     def _check_cluster(self, uid: str, entry: dict[str, Any], line: str) -> None:
         step = entry["step"]
         rows = self._run.artifact(step, "clusters").to_pylist()
-        own = next(row for row in rows if row["uid"] == uid)
-        members = [row for row in rows if row["cluster"] == own["cluster"]]
-        rank = 1 + sum(row["distance"] > own["distance"] for row in members)
-        assert entry["cluster"] == own["cluster"]
+        assigned = next(row for row in rows if row["uid"] == uid)
+        members = [row for row in rows if row["cluster"] == assigned["cluster"]]
+        rank = 1 + sum(row["distance"] > assigned["distance"] for row in members)
+        assert entry["cluster"] == assigned["cluster"]
         assert entry["rank_from_farthest"] == rank
         file = self._run.path / "artifacts" / step / "centroids.npy"
         centroids = np.load(file, allow_pickle=False).astype(np.float64)
         similar = centroids @ self._vectors["image"][self._places[uid]]
-        assert int(similar.argmax()) == own["cluster"]
-        assert 1 - similar.max() == pytest.approx(own["distance"], abs=1e-6)
-        assert f"cluster {own['cluster']} with {len(members)} rows" in line
-        assert f"distance {own['distance']:.4f}" in line
+        assert int(similar.argmax()) == assigned["cluster"]
+        assert 1 - similar.max() == pytest.approx(assigned["distance"], abs=1e-6)
+        assert f"cluster {assigned['cluster']} with {len(members)} rows" in line
+        assert f"distance {assigned['distance']:.4f}" in line
         assert f"number {rank} from the far end" in line
 
 
@@ -363,11 +365,11 @@ def test_the_app_finds_drawings_by_their_captions(small_run: Any):
         kept = site.listing([("fate", "kept")])["cards"][:30]
         ranks = []
         for card in kept:
-            pages, place = [], ""
-            while place is not None and card["n"] not in pages:
-                shown = site.listing([("like", card["caption"]), ("after", place)])
+            pages, after = [], ""
+            while after is not None and card["n"] not in pages:
+                shown = site.listing([("like", card["caption"]), ("after", after)])
                 pages += [other["n"] for other in shown["cards"]]
-                place = str(pages[-1]) if shown["later"] else None
+                after = str(pages[-1]) if shown["later"] else None
             ranks.append(pages.index(card["n"]))
         assert len(kept) == 30
         assert np.median(ranks) < 15  # by chance, the 150th or so

@@ -29,25 +29,30 @@ def judged(shared: Path) -> Callable[..., Any]:
 
 
 def test_held_out_clipart_captions_are_told_apart(judged: Callable[..., Any]):
-    found = judged("heldout")
-    assert found["n"] == 905
+    figures = judged("heldout")
+    assert figures["n"] == 905
     # The checkpoint's own note: .878 against shuffled captions.
-    assert found["auc_random"] == pytest.approx(0.875, abs=0.02)
-    assert 0.5 < found["auc_swapped"] < found["auc_same_cluster"] < found["auc_random"]
-    assert found["calibration"]["ece"] < 0.05
+    assert figures["auc_random"] == pytest.approx(0.875, abs=0.02)
+    assert (
+        0.5
+        < figures["auc_swapped"]
+        < figures["auc_same_cluster"]
+        < figures["auc_random"]
+    )
+    assert figures["calibration"]["ece"] < 0.05
 
 
 def test_boilerplate_is_found_by_group_and_mostly_ranks_below(
     judged: Callable[..., Any],
 ):
-    found = judged("heldout", "boilerplate")["caption_groups"]
-    names = [group["caption"] for group in found["groups"]]
+    figures = judged("heldout", "boilerplate")["caption_groups"]
+    names = [group["caption"] for group in figures["groups"]]
     assert names[0] == "gramastar"
     assert any("part of the flat icon collection" in name for name in names)
     # The checkpoint's own note: .75.
-    assert found["informative_above_boilerplate"] == pytest.approx(0.75, abs=0.06)
-    for group in found["groups"]:
-        assert (group["caption"] in found["not_separated"]) == (
+    assert figures["informative_above_boilerplate"] == pytest.approx(0.75, abs=0.06)
+    for group in figures["groups"]:
+        assert (group["caption"] in figures["not_separated"]) == (
             group["informative_above"] < 0.65
         )
 
@@ -62,9 +67,9 @@ def test_photographs_that_were_trained_on_are_named_as_leaks(
     apart = write_shards(tmp_path / "apart", photos.slice(200, 120))
     how = Evaluation(train=(str(train), str(apart)))
     model = f"local-dir:{shared / 'models' / 'lite0'}"
-    found, none = evaluate(model, [str(judged)], how)[0]["leakage"]
-    assert {item["uid"] for item in found["items"]} == both
-    for item in found["items"]:
+    figures, none = evaluate(model, [str(judged)], how)[0]["leakage"]
+    assert {item["uid"] for item in figures["items"]} == both
+    for item in figures["items"]:
         assert item["train_by_vector"] == item["train_by_hash"] == item["uid"]
         assert item["bits"] == 0
     assert none["clean"]

@@ -35,14 +35,14 @@ def test_exactly_the_known_edges_are_contained(scanned: Path, shared: Path) -> N
     with open(shared / "data" / "lake" / "gold_edges.csv") as lines:
         gold = {(row["child"], row["parent"]): row for row in csv.DictReader(lines)}
     edges = rows(scanned, "edges")
-    found = {
+    contained = {
         (edge["child"], edge["parent"]): edge
         for edge in edges
         if edge["relation"] in ("contained", "duplicate")
     }
-    assert found.keys() == gold.keys()
-    assert len(found) == 105
-    for (child, parent), edge in found.items():
+    assert contained.keys() == gold.keys()
+    assert len(contained) == 105
+    for (child, parent), edge in contained.items():
         assert (edge["containment"], edge["stage"]) == (1.0, "content")
         assert (edge["witness"], edge["refuted_by"]) == (None, None)
         assert edge["rebuild_sql"].startswith("SELECT ")
@@ -86,9 +86,9 @@ def test_a_table_with_invalid_text_says_so_and_stops_nothing(
     assert {name for name, row in tables.items() if row["reason"]} == {
         "openintro/nyc.parquet"
     }
-    found = tables["openintro/nyc.parquet"]
-    assert found["readable"]
-    assert "restaurant holds text that is not UTF-8" in found["reason"]
+    table = tables["openintro/nyc.parquet"]
+    assert table["readable"]
+    assert "restaurant holds text that is not UTF-8" in table["reason"]
     assert main(["lake", "explain", str(scanned), "openintro/nyc.parquet"]) == 0
     assert "not UTF-8" in capsys.readouterr().out
 

@@ -194,10 +194,10 @@ def test_joins_follow_sql(engine: LocalEngine, how: str, empty: str):
     }[how]
     joined = engine.join(frame(left, "l"), frame(right, "r"), "on", how)
     names = ["on", "l", "r"][: 3 if how in ("inner", "left") else 2]
-    found = sorted(
+    joined_rows = sorted(
         (tuple(row[n] for n in names) for row in rows_of(engine, joined)), key=repr
     )
-    assert found == sorted(expected, key=repr)
+    assert joined_rows == sorted(expected, key=repr)
 
 
 def test_union_and_select_and_where(engine: LocalEngine):
@@ -207,8 +207,8 @@ def test_union_and_select_and_where(engine: LocalEngine):
     named = engine.select(both, {"x": "a", "y": "a"})
     assert engine.schema(named).names == ["x", "y"]
     for value, left in ((True, 1), (False, 2), (None, 3)):
-        found = rows_of(engine, engine.where(both, "b", value))
-        assert [row["a"] for row in found] == [left, left]
+        rows = rows_of(engine, engine.where(both, "b", value))
+        assert [row["a"] for row in rows] == [left, left]
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
@@ -222,13 +222,13 @@ def test_aggregate_counts_and_bounds(engine: LocalEngine, count: int):
     rows = table.to_pylist()
     expected = []
     for key in set(table["key"].to_pylist()):
-        own = [row for row in rows if row["key"] == key]
-        values = [row["value"] for row in own if row["value"] is not None]
+        group = [row for row in rows if row["key"] == key]
+        values = [row["value"] for row in group if row["value"] is not None]
         expected.append(
             {
                 "key": key,
-                "rows": len(own),
-                "first": min(row["uid"] for row in own),
+                "rows": len(group),
+                "first": min(row["uid"] for row in group),
                 "last": max(values, default=None),
             }
         )
@@ -280,8 +280,8 @@ def test_write_sorts_replaces_and_returns_the_rows(engine: LocalEngine, tmp_path
     assert engine.write(engine.from_table(table), str(out), ["uid"]) == 30
     assert engine.write(engine.from_table(table.slice(0, 9)), str(out), ["uid"]) == 9
     (file,) = out.iterdir()
-    found = pq.ParquetFile(file).read()
-    assert found.equals(table.slice(0, 9).sort_by("uid"))
+    rows = pq.ParquetFile(file).read()
+    assert rows.equals(table.slice(0, 9).sort_by("uid"))
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -319,9 +319,9 @@ def test_scan_reads_only_the_asked_columns(engine: LocalEngine, tmp_path: Path):
 
 
 def test_a_folder_with_equals_signs_adds_no_column(engine: LocalEngine, tmp_path: Path):
-    place = str(tmp_path / "step=x")
-    engine.write(engine.from_table(table_of(5)), place, ())
-    assert engine.schema(engine.scan(place)) == ROWS
+    folder = str(tmp_path / "step=x")
+    engine.write(engine.from_table(table_of(5)), folder, ())
+    assert engine.schema(engine.scan(folder)) == ROWS
 
 
 def test_a_failing_kernel_fails_the_verb(engine: LocalEngine):

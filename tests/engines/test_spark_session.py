@@ -32,20 +32,20 @@ in two lines
 
 
 def test_an_error_is_found_in_a_workers_traceback() -> None:
-    found = translated(TRACEBACK)
-    assert isinstance(found, InputError)
-    assert str(found) == "shard 7: no such column\nin two lines"
+    error = translated(TRACEBACK)
+    assert isinstance(error, InputError)
+    assert str(error) == "shard 7: no such column\nin two lines"
     assert translated("winnow.core.errors.Nothing: x") is None
     assert translated("ValueError: x") is None
 
 
 def test_a_session_keeps_its_own_settings(spark: Any) -> None:
     before = spark.conf.get("spark.sql.shuffle.partitions")
-    own = open_session(SparkOptions(partitions=5, batch_rows=77, session=spark))
-    assert own.conf.get("spark.sql.shuffle.partitions") == "5"
-    assert own.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == "77"
+    session = open_session(SparkOptions(partitions=5, batch_rows=77, session=spark))
+    assert session.conf.get("spark.sql.shuffle.partitions") == "5"
+    assert session.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == "77"
     assert spark.conf.get("spark.sql.shuffle.partitions") == before
-    assert own.sparkContext is spark.sparkContext
+    assert session.sparkContext is spark.sparkContext
 
 
 def test_a_task_sees_its_own_gpu_until_a_model_is_loaded(

@@ -100,11 +100,11 @@ def numbered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Mark each row with the call that it came to, and its place there."""
     from winnow.core.task import current_task
 
-    place = 0
+    first = 0
     for batch in batches:
         task = pa.array([current_task().number] * len(batch), pa.int64())
-        places = pa.array(range(place, place + len(batch)), pa.int64())
-        place += len(batch)
+        places = pa.array(range(first, first + len(batch)), pa.int64())
+        first += len(batch)
         yield (
             batch.select(["uid", "group"])
             .append_column("task", task)
@@ -152,9 +152,9 @@ def test_every_type_comes_back_as_it_went(engine: Any, rows: pa.Table, tmp_path:
         f"part-{number:05d}.parquet" for number in range(len(parts))
     ]
     for part in parts:
-        found = pq.ParquetFile(part).read()
-        assert found.equals(found.sort_by("uid"))
-        assert found.schema == ROWS
+        collected = pq.ParquetFile(part).read()
+        assert collected.equals(collected.sort_by("uid"))
+        assert collected.schema == ROWS
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -162,11 +162,11 @@ def test_order_divides_the_rows_into_stretches(engine: Any, rows: pa.Table):
     frame = engine.map_batches(
         engine.from_table(rows), numbered, NUMBERED, order_by=("group", "uid")
     )
-    found = engine.collect(frame, len(rows)).sort_by(
+    collected = engine.collect(frame, len(rows)).sort_by(
         [("task", "ascending"), ("place", "ascending")]
     )
     expected = rows.sort_by([("group", "ascending"), ("uid", "ascending")])
-    assert found["uid"].to_pylist() == expected["uid"].to_pylist()
+    assert collected["uid"].to_pylist() == expected["uid"].to_pylist()
 
 
 def test_rows_that_belong_together_reach_one_call(engine: Any, rows: pa.Table):
@@ -177,11 +177,11 @@ def test_rows_that_belong_together_reach_one_call(engine: Any, rows: pa.Table):
         order_by=("group", "uid"),
         together="group",
     )
-    found = engine.collect(frame, len(rows))
-    tasks = found.group_by("group").aggregate([("task", "count_distinct")])
+    collected = engine.collect(frame, len(rows))
+    tasks = collected.group_by("group").aggregate([("task", "count_distinct")])
     assert tasks["task_count_distinct"].to_pylist() == [1] * len(tasks)
-    ordered = found.sort_by([("task", "ascending"), ("place", "ascending")])
-    for task in set(found["task"].to_pylist()):
+    ordered = collected.sort_by([("task", "ascending"), ("place", "ascending")])
+    for task in set(collected["task"].to_pylist()):
         of_task = ordered.filter(pc.equal(ordered["task"], task))
         pairs = list(
             zip(of_task["group"].to_pylist(), of_task["uid"].to_pylist(), strict=True)
@@ -194,8 +194,8 @@ def test_groups_come_whole(engine: Any, rows: pa.Table):
     expected: dict[int, list[str]] = {}
     for row in rows.to_pylist():
         expected.setdefault(row["group"], []).append(row["uid"])
-    found = engine.collect(frame, 100).sort_by("group").to_pylist()
-    assert found == [
+    collected = engine.collect(frame, 100).sort_by("group").to_pylist()
+    assert collected == [
         {"group": key, "rows": len(uids), "uids": "".join(sorted(uids))}
         for key, uids in sorted(expected.items())
     ]
@@ -209,7 +209,7 @@ def test_joins_of_a_frame_with_its_own_rows(engine: Any, rows: pa.Table, how: st
     if how in ("semi", "anti"):
         right = engine.select(right, {"uid": "uid"})
     left = engine.select(frame, {"score": "score", "uid": "uid"})
-    found = by_uid(engine, engine.join(left, right, "uid", how)).to_pylist()
+    collected = by_uid(engine, engine.join(left, right, "uid", how)).to_pylist()
     expected = []
     for row in rows.sort_by("uid").to_pylist():
         hit, out = row["flag"] is True, {"score": row["score"], "uid": row["uid"]}
@@ -219,7 +219,7 @@ def test_joins_of_a_frame_with_its_own_rows(engine: Any, rows: pa.Table, how: st
             expected.append({**out, "other": row["key"] if hit else None})
         elif how == ("semi" if hit else "anti"):
             expected.append(out)
-    assert found == expected
+    assert collected == expected
 
 
 def test_where_knows_null_and_union_keeps_all(engine: Any, rows: pa.Table):
@@ -236,13 +236,13 @@ def test_where_knows_null_and_union_keeps_all(engine: Any, rows: pa.Table):
 def test_aggregates_of_unsigned_numbers_and_text(engine: Any, rows: pa.Table):
     measures = {"n": ("uid", "count"), "most": ("key", "max"), "least": ("uid", "min")}
     frame = engine.from_table(rows)
-    found = engine.collect(engine.aggregate(frame, "group", measures), 100)
+    collected = engine.collect(engine.aggregate(frame, "group", measures), 100)
     expected = rows.group_by("group").aggregate(
         [("uid", "count"), ("key", "max"), ("uid", "min")]
     )
     columns = ["group", "n", "most", "least"]
     assert (
-        found.sort_by("group").select(columns).to_pylist()
+        collected.sort_by("group").select(columns).to_pylist()
         == expected.rename_columns(columns).sort_by("group").to_pylist()
     )
     (whole,) = engine.collect(engine.aggregate(frame, None, measures), 1).to_pylist()
@@ -254,11 +254,11 @@ def test_sums_of_integers_are_exact(engine: Any, rows: pa.Table):
     large = np.arange(len(rows), dtype=np.int64) + 2**53
     table = pa.table({"group": rows["group"], "n": large})
     frame = engine.aggregate(engine.from_table(table), "group", {"n": ("n", "sum")})
-    found = {r["group"]: r["n"] for r in engine.collect(frame, 100).to_pylist()}
+    collected = {r["group"]: r["n"] for r in engine.collect(frame, 100).to_pylist()}
     expected: dict[int, int] = {}
     for group, number in zip(rows["group"].to_pylist(), large.tolist(), strict=True):
         expected[group] = expected.get(group, 0) + number
-    assert found == expected
+    assert collected == expected
 
 
 @pytest.mark.parametrize("down", [True, False])

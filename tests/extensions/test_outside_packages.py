@@ -107,9 +107,9 @@ def test_the_page_calls_its_score_by_its_name(run: Any, tmp_path: Path):
 
 
 def test_another_setting_of_it_is_tried(run: Any, pool: Path):
-    found = what_if(run.path, ["letters.least=20"], api.make_engine)
-    assert found["ran"][0] == "letters"
-    kept = next(s["kept_b"] for s in found["steps"] if s["step"] == "letters")
+    changes = what_if(run.path, ["letters.least=20"], api.make_engine)
+    assert changes["ran"][0] == "letters"
+    kept = next(s["kept_b"] for s in changes["steps"] if s["step"] == "letters")
     assert kept == len(long_enough(pool, 20))
 
 

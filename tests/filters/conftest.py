@@ -38,7 +38,7 @@ def scenes() -> Callable[..., pa.Table]:
                 "uid": [hex_uid(i) for i in numbers],
                 "image": [jpeg(render(compose(SEED, i))) for i in numbers],
                 "captions": several,
-                "text": [own[0] for own in several],
+                "text": [captions[0] for captions in several],
                 "kind": [["even", "odd"][i % 2] for i in numbers],
             }
         )
@@ -61,9 +61,9 @@ def other_model(
     save_checkpoint: Callable[..., str], tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     """Return an untrained model, which knows nothing."""
-    place = tmp_path_factory.mktemp("models") / "untrained"
-    shutil.copytree(save_checkpoint("vit").removeprefix("local-dir:"), place)
-    return f"local-dir:{place}"
+    folder = tmp_path_factory.mktemp("models") / "untrained"
+    shutil.copytree(save_checkpoint("vit").removeprefix("local-dir:"), folder)
+    return f"local-dir:{folder}"
 
 
 @pytest.fixture(scope="session")

@@ -57,8 +57,10 @@ def test_two_months_whose_rows_are_called_alike_are_two_months(
     sources = [a["sources"] for a in describe(index)["additions"]]
     assert sources == [[str(months[0])], [str(months[1])], [str(months[1])]]
     assert [a["rows"] for a in describe(index)["additions"]] == [60, 60, 0]
-    found = ask(index, text=texts(60, 2)[7])
-    assert [(row["jaccard"], row["source"]) for row in found] == [(1.0, str(months[1]))]
+    nearest = ask(index, text=texts(60, 2)[7])
+    assert [(row["jaccard"], row["source"]) for row in nearest] == [
+        (1.0, str(months[1]))
+    ]
 
 
 def test_another_text_of_a_name_may_be_refused(tmp_path: Path, write_shards: Write):

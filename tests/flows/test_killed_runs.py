@@ -234,12 +234,12 @@ def test_a_setting_changed_halfway_takes_nothing_over(
         with pytest.raises(Killed), killed_at(tmp_path / "run", moment, after=True):
             winnow.run(recipe(tmp_path / "run", 1))
         winnow.run(recipe(tmp_path / "run", 2))
-        found = results(tmp_path / "run")
-        assert set(found) == set(expected)
+        files = results(tmp_path / "run")
+        assert set(files) == set(expected)
         # Vectors that are taken over stand before new ones.
-        own = read_run(tmp_path / "run").artifact("embed", "vectors")
-        assert own.sort_by("uid").equals(vectors.sort_by("uid"))
-        other = {name for name in found if found[name] != expected[name]}
+        taken_over = read_run(tmp_path / "run").artifact("embed", "vectors")
+        assert taken_over.sort_by("uid").equals(vectors.sort_by("uid"))
+        other = {name for name in files if files[name] != expected[name]}
         assert other <= {
             "config.lock.yaml",
             "artifacts/embed/contents/part-00000.parquet",

@@ -77,8 +77,8 @@ def test_every_layout_of_images_gives_the_same_vectors_and_decisions(
         column = pa.array([{"bytes": None, "path": p} for p in paths], STRUCT)
     else:
         column = pa.array(paths)
-    place = table.schema.get_field_index("image")
-    other = table.set_column(place, "image", column)
+    column_number = table.schema.get_field_index("image")
+    other = table.set_column(column_number, "image", column)
     write_shards(shards, other, 7, 3)
     if layout == "nested":
         # The pool reaches as far up as its shards do.
@@ -273,8 +273,8 @@ def test_a_filter_with_its_own_model_embeds_and_scores(
     tmp_path: Path,
 ):
     pool = write_shards(tmp_path / "p", table, 9)
-    own = {"keep_fraction": 0.5, "model": embed_settings["model"]}
-    alone = winnow(pool, tmp_path / "a", ["score"], score=own)
+    settings = {"keep_fraction": 0.5, "model": embed_settings["model"]}
+    alone = winnow(pool, tmp_path / "a", ["score"], score=settings)
     shared = winnow(
         pool,
         tmp_path / "b",
@@ -286,7 +286,7 @@ def test_a_filter_with_its_own_model_embeds_and_scores(
     assert len(alone.kept("score")) == 10
     half = alone.kept("score")
     # Another cut scores again without embedding again.
-    quarter = {**own, "keep_fraction": 0.25}
+    quarter = {**settings, "keep_fraction": 0.25}
     changed = winnow(pool, tmp_path / "a", ["score"], score=quarter)
     assert len(changed.kept("score")) == 5
     assert changed.kept("score") < half

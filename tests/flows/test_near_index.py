@@ -65,9 +65,9 @@ def answers(index: Path, **question: Any) -> list[tuple[str, float]]:
 def brute_force(
     texts: dict[str, str], text: str, least: float
 ) -> list[tuple[str, float]]:
-    found = [(uid, jaccard(text, other)) for uid, other in texts.items()]
-    found = [pair for pair in found if pair[1] >= least]
-    return sorted(found, key=lambda pair: (-pair[1], pair[0]))
+    pairs = [(uid, jaccard(text, other)) for uid, other in texts.items()]
+    pairs = [pair for pair in pairs if pair[1] >= least]
+    return sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
 
 
 def test_answers_are_those_of_brute_force(
@@ -82,8 +82,8 @@ def test_answers_are_those_of_brute_force(
             answers(tmp_path / "i", text=texts[uid], k=99, min_jaccard=0.2) == expected
         )
         others = [pair for pair in expected if pair[0] != uid]
-        found = answers(tmp_path / "i", uid=uid, k=3, min_jaccard=0.2)
-        assert found == others[:3]
+        answered = answers(tmp_path / "i", uid=uid, k=3, min_jaccard=0.2)
+        assert answered == others[:3]
     assert answers(tmp_path / "i", text="nothing like it anywhere here") == []
     assert answers(tmp_path / "i", text="  ") == []
 
@@ -105,9 +105,9 @@ def test_pairs_are_found_as_often_as_their_bands_promise(
         a, b = f"a{pair:04d}", f"b{pair:04d}"
         similarity = jaccard(texts[a], texts[b])
         chances.append(1 - (1 - similarity**8) ** 16)
-        found = dict(answers(tmp_path / "i", uid=a, min_jaccard=0.01))
-        hits += b in found
-        assert found.get(b, similarity) == similarity
+        answered = dict(answers(tmp_path / "i", uid=a, min_jaccard=0.01))
+        hits += b in answered
+        assert answered.get(b, similarity) == similarity
     chance = np.array(chances)
     spread = np.sqrt((chance * (1 - chance)).sum())
     assert abs(hits - chance.sum()) < 4 * spread
@@ -216,13 +216,15 @@ def test_sets_of_a_list_column_many_bands_of_two_rows(
     sets = [set(row) for row in friends]
     missed = total = 0
     for vertex in range(0, 160, 13):
-        found = dict(answers(tmp_path / "i", uid=str(vertex), k=200, min_jaccard=0.1))
+        answered = dict(
+            answers(tmp_path / "i", uid=str(vertex), k=200, min_jaccard=0.1)
+        )
         for other in range(160):
             value = len(sets[vertex] & sets[other]) / len(sets[vertex] | sets[other])
             if other != vertex and value >= 0.1:
                 total += 1
-                missed += str(other) not in found
-                assert found.get(str(other), value) == value
+                missed += str(other) not in answered
+                assert answered.get(str(other), value) == value
     # At J = .1, 1 − (1 − .01)⁵⁰⁰ = .993 share a band.
     assert total > 200
     assert missed <= 0.02 * total

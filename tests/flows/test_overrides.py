@@ -57,17 +57,17 @@ def dropped_at(run: Any, step: str) -> list[str]:
 @pytest.fixture(scope="module")
 def chosen(plain: Any, pool: Path) -> dict[str, str]:
     """Two rows that each step dropped are rescued; kept ones go, twins among them."""
-    found: dict[str, str] = {}
+    actions: dict[str, str] = {}
     for step in ("exact", "rules", "semantic", "score", "complexity"):
-        found |= dict.fromkeys(dropped_at(plain, step)[:2], "rescue")
+        actions |= dict.fromkeys(dropped_at(plain, step)[:2], "rescue")
     uids = pq.read_table(pool)["uid"].to_pylist()
-    found[uids[7]] = "rescue"
+    actions[uids[7]] = "rescue"
     kept = sorted(plain.output()["uid"].to_pylist())
-    found |= dict.fromkeys(kept[:3], "drop")
-    found[kept[10]] = "rescue"
+    actions |= dict.fromkeys(kept[:3], "drop")
+    actions[kept[10]] = "rescue"
     keepers = {row["kept_twin"] for row in plain.ledger("semantic").values()}
-    found[next(uid for uid in kept[20:] if uid in keepers)] = "drop"
-    return found
+    actions[next(uid for uid in kept[20:] if uid in keepers)] = "drop"
+    return actions
 
 
 @pytest.fixture(scope="module")
@@ -132,11 +132,11 @@ def test_overridden_rows_have_ledger_rows_of_their_own(
         assert last["reason"] == f"override_{action}"
         assert last["keep"] is (action == "rescue")
     uid = dropped_at(plain, "semantic")[0]
-    own, own_before = run.ledger("semantic")[uid], plain.ledger("semantic")[uid]
-    assert own["reason"] == "override_rescue"
-    assert own["keep"] is True
-    assert own["kept_twin"] is None
-    assert own["score"] == own_before["score"]
+    decision, own_before = run.ledger("semantic")[uid], plain.ledger("semantic")[uid]
+    assert decision["reason"] == "override_rescue"
+    assert decision["keep"] is True
+    assert decision["kept_twin"] is None
+    assert decision["score"] == own_before["score"]
     stored = {r["uid"]: r for r in run.artifact("semantic", "rescued").to_pylist()}
     assert stored[uid] == own_before
     later = run.ledger("score")[uid]
@@ -240,16 +240,18 @@ def test_explain_tells_of_overrides(
     story = explain(view, uid)
     assert story["fate"] == "kept"
     step = next(s for s in story["steps"] if s["step"] == "semantic")
-    own = plain.ledger("semantic")[uid]
+    decision = plain.ledger("semantic")[uid]
     assert step["without_override"] == {
-        "reason": own["reason"],
-        "score": own["score"],
-        "threshold": own["threshold"],
-        "twin": own["kept_twin"],
+        "reason": decision["reason"],
+        "score": decision["score"],
+        "threshold": decision["threshold"],
+        "twin": decision["kept_twin"],
     }
     text = tell(story)
-    assert f"override_rescue; score {own['score']:.4f}" in text
-    assert f"semantic_duplicate without it, with the twin {own['kept_twin']}" in text
+    assert f"override_rescue; score {decision['score']:.4f}" in text
+    assert (
+        f"semantic_duplicate without it, with the twin {decision['kept_twin']}" in text
+    )
     assert f"note: n {uid[:4]}" in text
     gone = next(uid for uid, action in chosen.items() if action == "drop")
     assert f"taken out of {file}" in tell(explain(view, gone))

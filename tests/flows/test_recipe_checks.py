@@ -42,9 +42,9 @@ def test_a_nonsensical_order_is_refused_before_the_input_is_opened(
     steps: list[str],
     message: str,
 ):
-    place = planted_pool if pool == "planted" else tmp_path / "nowhere"
+    input_path = planted_pool if pool == "planted" else tmp_path / "nowhere"
     with pytest.raises(ConfigError, match=message):
-        winnow(place, tmp_path / "run", steps)
+        winnow(input_path, tmp_path / "run", steps)
     assert not (tmp_path / "run").exists()
 
 

@@ -152,11 +152,11 @@ def test_decisions_are_those_of_a_full_run(
     full = _full(recipe, setting, tmp_path / "full", read_run)
     before = run.files()
     with tried(run.path, [setting], api.make_engine) as other:
-        found = read_run(other.path)
+        partial = read_run(other.path)
         marked = [m for m in full.result.steps if m.decides]
         assert len(marked) == 12 + setting.startswith("overrides")
         for marker in marked:
-            ours, theirs = (r.ledger_table(marker.step) for r in (found, full))
+            ours, theirs = (r.ledger_table(marker.step) for r in (partial, full))
             assert ours.equals(theirs), marker.step
         told = diff(run.path, other.path)
     changed = setting.split(".")[0].split("=")[0]
@@ -192,18 +192,18 @@ def test_the_command_shows_counts_and_examples(
     run = recipe["output"]["path"]
     command = ["what-if", run, "--set", "score.keep_fraction=0.3", "--examples", "3"]
     assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["set"] == ["score.keep_fraction=0.3"]
-    assert found["ran"][0] == "score"
-    assert len(found["only_a"]["examples"]) == 3 < found["only_a"]["rows"]
+    told = json.loads(capsys.readouterr().out)
+    assert told["set"] == ["score.keep_fraction=0.3"]
+    assert told["ran"][0] == "score"
+    assert len(told["only_a"]["examples"]) == 3 < told["only_a"]["rows"]
     assert main(command) == 0
     text = capsys.readouterr().out
     (line,) = [t for t in text.splitlines() if t.startswith("score ")]
-    step = next(step for step in found["steps"] if step["step"] == "score")
+    step = next(step for step in told["steps"] if step["step"] == "score")
     now, then = step["kept_a"], step["kept_b"]
     assert line.split()[1:4] == [f"{now}", f"{then}", f"{then - now:+}"]
     assert "(decided again)" in line
-    assert found["only_a"]["examples"][0]["uid"] in text
+    assert told["only_a"]["examples"][0]["uid"] in text
 
 
 def test_nothing_is_embedded_unless_asked(
@@ -217,16 +217,16 @@ def test_nothing_is_embedded_unless_asked(
         embed={"image_column": None, "text_column": None},
         model={"name": tiny_vit},
     )
-    found = what_if(run.path, ["score.keep_fraction=0.5"], api.make_engine)
-    assert found["ran"] == ["score"]
+    told = what_if(run.path, ["score.keep_fraction=0.5"], api.make_engine)
+    assert told["ran"] == ["score"]
     gone = sum(not row["keep"] for row in run.ledger("exact").values())
     assert gone
     # Without `exact`, a duplicate would need a vector, too.
     setting = ["steps=[embed,score]"]
     with pytest.raises(ConfigError, match=rf"{gone} rows of 30 have no stored vector"):
         what_if(run.path, setting, api.make_engine)
-    found = what_if(run.path, setting, api.make_engine, embed=True)
-    assert found["kept"]["b"] == 24
+    told = what_if(run.path, setting, api.make_engine, embed=True)
+    assert told["kept"]["b"] == 24
 
 
 def test_an_unfinished_run_is_refused(recipe: dict[str, Any], tmp_path: Path) -> None:
@@ -245,20 +245,20 @@ def test_two_runs_differ_as_their_kept_rows_do(
     run = read_run(Path(recipe["output"]["path"]))
     other = _full(recipe, "semantic.epsilon=0.2", tmp_path / "other", read_run)
     a, b = (set(r.output()["uid"].to_pylist()) for r in (run, other))
-    found = diff(run.path, other.path, examples=1000)
-    assert (found["kept"]["a"], found["kept"]["b"]) == (len(a), len(b))
+    told = diff(run.path, other.path, examples=1000)
+    assert (told["kept"]["a"], told["kept"]["b"]) == (len(a), len(b))
     assert len(a - b) > 4
-    assert found["kept"]["jaccard"] == len(a & b) / len(a | b)
-    assert {row["uid"] for row in found["only_a"]["examples"]} == a - b
-    assert {row["uid"] for row in found["only_b"]["examples"]} == b - a
-    for row in found["only_a"]["examples"]:
+    assert told["kept"]["jaccard"] == len(a & b) / len(a | b)
+    assert {row["uid"] for row in told["only_a"]["examples"]} == a - b
+    assert {row["uid"] for row in told["only_b"]["examples"]} == b - a
+    for row in told["only_a"]["examples"]:
         ledger = other.ledger(row["step"])[row["uid"]]
         assert (ledger["keep"], ledger["reason"]) == (False, row["reason"])
     cluster = {
         r["uid"]: r["cluster"] for r in run.artifact("cluster", "clusters").to_pylist()
     }
-    for entry in found["clusters"]:
-        own = {uid for uid in a | b if cluster.get(uid) == entry["cluster_id"]}
-        assert entry["only_a"] == len((a - b) & own)
-        assert entry["only_b"] == len((b - a) & own)
-    assert sum(entry["only_a"] for entry in found["clusters"]) == len(a - b)
+    for entry in told["clusters"]:
+        members = {uid for uid in a | b if cluster.get(uid) == entry["cluster_id"]}
+        assert entry["only_a"] == len((a - b) & members)
+        assert entry["only_b"] == len((b - a) & members)
+    assert sum(entry["only_a"] for entry in told["clusters"]) == len(a - b)

@@ -82,14 +82,14 @@ def test_rows_come_by_number_with_fields_and_line(
     rows = np.array([0, 1, 7, 1023, 1024, 2048, 2999])
     columns = ["text", LINE, "score", "meta"]
     parts = [part for _, part in read_rows(path, rows, columns, schema)]
-    found = pa.concat_tables(parts)
+    rows_read = pa.concat_tables(parts)
     wanted = [json.loads(lines[i]) for i in rows]
-    assert found["text"].to_pylist() == [d["text"] for d in wanted]
-    assert found["score"].to_pylist() == [d.get("score") for d in wanted]
-    assert [json.loads(m) for m in found["meta"].to_pylist()] == [
+    assert rows_read["text"].to_pylist() == [d["text"] for d in wanted]
+    assert rows_read["score"].to_pylist() == [d.get("score") for d in wanted]
+    assert [json.loads(m) for m in rows_read["meta"].to_pylist()] == [
         d["meta"] for d in wanted
     ]
-    assert found[LINE].to_pylist() == [lines[i] for i in rows]
+    assert rows_read[LINE].to_pylist() == [lines[i] for i in rows]
 
 
 def test_broken_lines_cost_their_rows_only(tmp_path: Path):
@@ -156,13 +156,13 @@ def test_shards_may_differ_in_fields_and_types(tmp_path: Path):
         "only": pa.string(),
     }
     columns = ["uid", "n", "tags", "only"]
-    found = [
+    rows_read = [
         row
         for path in (a, b)
         for _, part in read_rows(path, np.arange(1), columns, schema)
         for row in part.to_pylist()
     ]
-    assert found == [
+    assert rows_read == [
         {"uid": "a", "n": 1.0, "tags": [], "only": None},
         {"uid": "7", "n": 1.5, "tags": ["x"], "only": None},
     ]

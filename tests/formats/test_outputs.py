@@ -95,18 +95,18 @@ def test_every_kind_of_column_travels_untouched(tmp_path: Path):
     table = rich_table(50)
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=13)
     wanted = [0, 3, 4, 13, 14, 40, 49]
-    (found,) = kept(tmp_path, {"a": wanted}, ShardSize(100, 2**30))
+    (stored,) = kept(tmp_path, {"a": wanted}, ShardSize(100, 2**30))
     source = pq.ParquetFile(tmp_path / "a.parquet").read()
-    assert found.schema.equals(source.schema, check_metadata=True)
-    assert found.equals(source.take(wanted))
+    assert stored.schema.equals(source.schema, check_metadata=True)
+    assert stored.equals(source.take(wanted))
 
 
 def test_shards_whose_columns_stand_in_another_order_are_kept_alike(tmp_path: Path):
     table = pa.table({"uid": ["a", "b"], "n": [1, 2]})
     pq.write_table(table, tmp_path / "a.parquet")
     pq.write_table(table.select(["n", "uid"]), tmp_path / "b.parquet")
-    (found,) = kept(tmp_path, {"a": [1], "b": [0]}, ShardSize(100, 2**30))
-    assert found.to_pylist() == [{"uid": "b", "n": 2}, {"uid": "a", "n": 1}]
+    (stored,) = kept(tmp_path, {"a": [1], "b": [0]}, ShardSize(100, 2**30))
+    assert stored.to_pylist() == [{"uid": "b", "n": 2}, {"uid": "a", "n": 1}]
 
 
 @pytest.mark.parametrize(
@@ -133,9 +133,9 @@ def test_a_shard_is_full_at_its_bytes(tmp_path: Path):
 
 def test_nothing_kept_leaves_one_empty_shard_of_the_same_schema(tmp_path: Path):
     pq.write_table(rich_table(5), tmp_path / "a.parquet")
-    (found,) = kept(tmp_path, {}, ShardSize(100, 2**30))
-    assert len(found) == 0
-    assert found.schema == pq.ParquetFile(tmp_path / "a.parquet").schema_arrow
+    (stored,) = kept(tmp_path, {}, ShardSize(100, 2**30))
+    assert len(stored) == 0
+    assert stored.schema == pq.ParquetFile(tmp_path / "a.parquet").schema_arrow
 
 
 def test_quarantine_holds_the_raw_row_where_it_can_be_read(tmp_path: Path):
@@ -213,8 +213,8 @@ def test_stretches_of_a_subset_join_to_the_file_of_all(tmp_path: Path):
     assert join_subset(tmp_path, written, tmp_path / "subset.npy")
     whole = datacomp_subset(pa.array(np.repeat(uids, counts)))
     np.save(tmp_path / "whole.npy", whole)
-    found = (tmp_path / "subset.npy").read_bytes()
-    assert found == (tmp_path / "whole.npy").read_bytes()
+    stored = (tmp_path / "subset.npy").read_bytes()
+    assert stored == (tmp_path / "whole.npy").read_bytes()
 
 
 def test_no_file_if_one_task_meets_another_kind_of_uid(tmp_path: Path):

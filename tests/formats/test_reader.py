@@ -67,9 +67,9 @@ def test_every_reference_comes_out_once_and_in_order(
             tmp_path, pa.table({"text": texts}), name, row_group_size=min(group, count)
         )
         wanted[f"{name}.parquet"] = np.flatnonzero(rng.random(count) < share).tolist()
-    found = read(reader, wanted, "text")
-    assert [row["text"] for row in found] == [row["uid"] for row in found]
-    assert [row["uid"] for row in found] == [
+    rows_read = read(reader, wanted, "text")
+    assert [row["text"] for row in rows_read] == [row["uid"] for row in rows_read]
+    assert [row["uid"] for row in rows_read] == [
         f"{s}:{r}" for s in sorted(wanted) for r in wanted[s]
     ]
 
@@ -85,8 +85,8 @@ def test_references_out_of_order_are_refused(tmp_path: Path):
 
 def test_no_column_at_all_still_gives_every_row(tmp_path: Path):
     reader = shard(tmp_path, pa.table({"text": ["a"] * 5}), row_group_size=2)
-    found = read(reader, {"a.parquet": [0, 3, 4]})
-    assert [row["uid"] for row in found] == [
+    rows_read = read(reader, {"a.parquet": [0, 3, 4]})
+    assert [row["uid"] for row in rows_read] == [
         "a.parquet:0",
         "a.parquet:3",
         "a.parquet:4",
@@ -101,9 +101,9 @@ def test_no_column_at_all_still_gives_every_row(tmp_path: Path):
 def test_images_as_bytes_of_any_binary_type(tmp_path: Path, kind: pa.DataType):
     column = pa.array([b"one", None, b"two"], kind)
     reader = shard(tmp_path, pa.table({"image": column}))
-    found = read(reader, {"a.parquet": [0, 1, 2]}, "image")
-    assert [row["image"] for row in found] == [b"one", None, b"two"]
-    assert [row["reason"] for row in found] == [None, None, None]
+    rows_read = read(reader, {"a.parquet": [0, 1, 2]}, "image")
+    assert [row["image"] for row in rows_read] == [b"one", None, b"two"]
+    assert [row["reason"] for row in rows_read] == [None, None, None]
 
 
 TEXTS = [
@@ -118,8 +118,8 @@ TEXTS = [
 def test_captions_of_any_string_type(tmp_path: Path, kind: pa.DataType):
     column = pa.array(["é", None, "", "x" * 100_000], kind)
     reader = shard(tmp_path, pa.table({"text": column}))
-    found = read(reader, {"a.parquet": [0, 1, 2, 3]}, "text")
-    assert [row["text"] for row in found] == column.to_pylist()
+    rows_read = read(reader, {"a.parquet": [0, 1, 2, 3]}, "text")
+    assert [row["text"] for row in rows_read] == column.to_pylist()
 
 
 def test_hugging_face_layout_falls_back_to_the_path(tmp_path: Path):
@@ -134,9 +134,14 @@ def test_hugging_face_layout_falls_back_to_the_path(tmp_path: Path):
         pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
     )
     reader = shard(tmp_path, pa.table({"image": column}))
-    found = read(reader, {"a.parquet": [0, 1, 2, 3]}, "image")
-    assert [row["image"] for row in found] == [b"inline", b"from the file", None, None]
-    assert {row["reason"] for row in found} == {None}
+    rows_read = read(reader, {"a.parquet": [0, 1, 2, 3]}, "image")
+    assert [row["image"] for row in rows_read] == [
+        b"inline",
+        b"from the file",
+        None,
+        None,
+    ]
+    assert {row["reason"] for row in rows_read} == {None}
 
 
 def test_paths_are_relative_to_their_shard_and_stay_in_the_pool(tmp_path: Path):
@@ -163,10 +168,10 @@ def test_paths_are_relative_to_their_shard_and_stay_in_the_pool(tmp_path: Path):
     reader = SampleReader(
         str(pool), {"a.parquet": str(pool / "sub" / "a.parquet")}, image="image"
     )
-    found = read(reader, {"a.parquet": list(range(len(paths)))}, "image")
-    assert [row["image"] for row in found[:2]] == [b"A", b"T"]
-    assert all(row["image"] is None for row in found[2:])
-    kinds = [row["reason"] and row["reason"].split(":")[0] for row in found]
+    rows_read = read(reader, {"a.parquet": list(range(len(paths)))}, "image")
+    assert [row["image"] for row in rows_read[:2]] == [b"A", b"T"]
+    assert all(row["image"] is None for row in rows_read[2:])
+    kinds = [row["reason"] and row["reason"].split(":")[0] for row in rows_read]
     outside, unreadable = "image_path_outside_pool", "image_file_unreadable"
     assert kinds[:8] == [None, None, unreadable, *[outside] * 3, unreadable, None]
     assert set(kinds[8:]) <= {outside, unreadable}
@@ -201,9 +206,9 @@ def test_damaged_row_group_gives_its_rows_a_reason_and_loses_no_other(
     reader = shard(tmp_path, table, row_group_size=20, use_dictionary=False)
     damage(tmp_path / "a.parquet", missing, "text")
     rows = [r for r in range(60) if r % 7]
-    found = read(reader, {"a.parquet": rows}, "text", extra=("n",))
-    assert [row["uid"] for row in found] == [f"a.parquet:{r}" for r in rows]
-    for row, number in zip(found, rows, strict=True):
+    rows_read = read(reader, {"a.parquet": rows}, "text", extra=("n",))
+    assert [row["uid"] for row in rows_read] == [f"a.parquet:{r}" for r in rows]
+    for row, number in zip(rows_read, rows, strict=True):
         if number // 20 == missing:
             assert row["reason"].startswith(f"unreadable_row_group: {missing}")
             assert row["text"] is None
@@ -218,21 +223,21 @@ def test_a_page_that_fails_its_checksum_is_not_believed(tmp_path: Path):
     reader = shard(tmp_path, table, row_group_size=500, **how)
     file = tmp_path / "a.parquet"
     data = bytearray(file.read_bytes())
-    place = bytes(data).index(np.arange(100, 110).tobytes())
-    data[place] ^= 0xFF
+    offset = bytes(data).index(np.arange(100, 110).tobytes())
+    data[offset] ^= 0xFF
     file.write_bytes(data)
-    found = read(reader, {"a.parquet": [100, 600]}, extra=("n",))
-    assert found[0]["reason"].startswith("unreadable_row_group: 0")
-    assert (found[1]["reason"], found[1]["extra.n"]) == (None, 600)
+    rows_read = read(reader, {"a.parquet": [100, 600]}, extra=("n",))
+    assert rows_read[0]["reason"].startswith("unreadable_row_group: 0")
+    assert (rows_read[1]["reason"], rows_read[1]["extra.n"]) == (None, 600)
 
 
 def test_captions_that_are_not_utf8_get_a_reason(tmp_path: Path):
     raw = pa.array([b"fine", b"caf\xe9", None], pa.binary())
     text = pa.Array.from_buffers(pa.string(), 3, raw.buffers(), null_count=1)
     reader = shard(tmp_path, pa.table({"text": text}))
-    found = read(reader, {"a.parquet": [0, 1, 2]}, "text")
-    assert [row["text"] for row in found] == ["fine", None, None]
-    assert [row["reason"] for row in found] == [None, "text_not_utf8", None]
+    rows_read = read(reader, {"a.parquet": [0, 1, 2]}, "text")
+    assert [row["text"] for row in rows_read] == ["fine", None, None]
+    assert [row["reason"] for row in rows_read] == [None, "text_not_utf8", None]
 
 
 def test_rows_are_found_whatever_the_columns_are_called(tmp_path: Path):

@@ -110,8 +110,8 @@ def test_files_that_are_no_parquet_can_be_skipped_and_are_reported(
 ):
     (tmp_path / "a.parquet").write_bytes(content)
     good = write(tmp_path / "b.parquet", uid=["x", "y"])
-    found = read_footers([str(tmp_path / "a.parquet"), good], skip_bad=True)
-    shards, schema, ((path, reason),) = found
+    footers = read_footers([str(tmp_path / "a.parquet"), good], skip_bad=True)
+    shards, schema, ((path, reason),) = footers
     assert [(s.name, s.rows) for s in shards] == [("b.parquet", 2)]
     assert schema.names == ["uid"]
     assert path.endswith("a.parquet")
@@ -179,15 +179,15 @@ def test_linked_folders_belong_to_the_pool_and_none_is_read_twice(tmp_path: Path
     (pool / "linked").symlink_to(elsewhere)
     (pool / "again").symlink_to(pool / "a")
     (pool / "a" / "round").symlink_to(pool)
-    found = [Path(path).relative_to(pool) for path in find_shards(str(pool))]
-    assert found == [Path("a/0.parquet"), Path("linked/deep/0.parquet")]
+    paths = [Path(path).relative_to(pool) for path in find_shards(str(pool))]
+    assert paths == [Path("a/0.parquet"), Path("linked/deep/0.parquet")]
 
 
 def test_other_endings_of_parquet_files_are_found(tmp_path: Path):
     for name in ("a.pq", "b.parq", "c.PARQUET", "d.parquet"):
         pq.write_table(pa.table({"text": ["x"]}), tmp_path / name)
-    found = find_shards(str(tmp_path))
-    assert [Path(path).name for path in found] == [
+    paths = find_shards(str(tmp_path))
+    assert [Path(path).name for path in paths] == [
         "a.pq",
         "b.parq",
         "c.PARQUET",

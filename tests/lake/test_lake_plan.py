@@ -59,8 +59,8 @@ def table() -> pa.Table:
 @pytest.fixture
 def lake(tmp_path: Path, table: pa.Table) -> Path:
     """whole ⊃ some ⊃ few; copy = whole; shuffled ⊂ whole needs a side file."""
-    place = tmp_path / "lake"
-    (place / "deep").mkdir(parents=True)
+    folder = tmp_path / "lake"
+    (folder / "deep").mkdir(parents=True)
     written = {
         "whole": table,
         "copy": table,
@@ -69,8 +69,8 @@ def lake(tmp_path: Path, table: pa.Table) -> Path:
         "shuffled": table.take(pa.array([7 * i % 50 for i in range(50)])),
     }
     for name, content in written.items():
-        pq.write_table(content, place / f"{name}.parquet")
-    return place
+        pq.write_table(content, folder / f"{name}.parquet")
+    return folder
 
 
 EDGES_OF_LAKE = [
@@ -109,22 +109,22 @@ def reason(found: dict[str, Any], table: str) -> str:
 
 
 def test_all_but_one_copy_go_and_rows_say_why(run: str, lake: Path) -> None:
-    found = plan_lake(run)
-    assert deleted(found) == {
+    planned = plan_lake(run)
+    assert deleted(planned) == {
         "deep/few.parquet": "copy.parquet",
         "shuffled.parquet": "copy.parquet",
         "some.parquet": "copy.parquet",
         "whole.parquet": "copy.parquet",
     }
-    assert reason(found, "copy.parquet") == "4 tables are rebuilt from it"
+    assert reason(planned, "copy.parquet") == "4 tables are rebuilt from it"
     written = pq.read_table(Path(run) / "plan.parquet")
     assert written.schema.equals(PLAN)
-    assert written.to_pylist() == found["plan"]
+    assert written.to_pylist() == planned["plan"]
     sizes = {name: len(content) for name, content in contents(lake).items()}
     side = sum(map(len, contents(Path(run) / "rebuild").values()))
     assert side > 0
     saved = sum(sizes.values()) - sizes["copy.parquet"] - side
-    assert found["bytes_saved"] == saved
+    assert planned["bytes_saved"] == saved
 
 
 def test_costs_are_the_prices_times_bytes(run: str, lake: Path) -> None:
@@ -154,28 +154,28 @@ def test_costs_are_the_prices_times_bytes(run: str, lake: Path) -> None:
 
 
 def test_protected_tables_stay_and_are_rebuilt_from(run: str) -> None:
-    found = plan_lake(run, ["plan.protected=[whole.parquet, 'deep/**']"])
-    assert set(deleted(found)) == {
+    planned = plan_lake(run, ["plan.protected=[whole.parquet, 'deep/**']"])
+    assert set(deleted(planned)) == {
         "copy.parquet",
         "shuffled.parquet",
         "some.parquet",
     }
-    assert set(deleted(found).values()) == {"whole.parquet"}
-    assert reason(found, "deep/few.parquet") == "protected"
+    assert set(deleted(planned).values()) == {"whole.parquet"}
+    assert reason(planned, "deep/few.parquet") == "protected"
 
 
 def test_a_rebuild_that_takes_too_long_keeps_the_table(run: str) -> None:
-    found = plan_lake(
+    planned = plan_lake(
         run, ["plan.max_latency_of={'deep/*': 0.0}", "plan.rebuild_mb_per_s=1"]
     )
-    assert "deep/few.parquet" not in deleted(found)
-    assert "it would take" in reason(found, "deep/few.parquet")
+    assert "deep/few.parquet" not in deleted(planned)
+    assert "it would take" in reason(planned, "deep/few.parquet")
 
 
 def test_a_table_that_is_often_asked_for_stays(run: str) -> None:
-    found = plan_lake(run, ["plan.accesses_of={some.parquet: 1e9}"])
-    assert "some.parquet" not in deleted(found)
-    assert "keeping it costs" in reason(found, "some.parquet")
+    planned = plan_lake(run, ["plan.accesses_of={some.parquet: 1e9}"])
+    assert "some.parquet" not in deleted(planned)
+    assert "keeping it costs" in reason(planned, "some.parquet")
 
 
 def test_a_side_file_that_costs_more_than_it_saves_is_not_written(
@@ -201,9 +201,9 @@ def test_what_changed_since_the_scan_stays(
 ) -> None:
     pq.write_table(table.slice(3), lake / "some.parquet")
     (lake / "shuffled.parquet").unlink()
-    found = plan_lake(run)
-    assert set(deleted(found)) == {"deep/few.parquet", "whole.parquet"}
-    assert "scan again" in reason(found, "some.parquet")
+    planned = plan_lake(run)
+    assert set(deleted(planned)) == {"deep/few.parquet", "whole.parquet"}
+    assert "scan again" in reason(planned, "some.parquet")
 
 
 def test_a_parent_that_no_query_can_read_is_passed_over(tmp_path: Path) -> None:
@@ -216,9 +216,9 @@ def test_a_parent_that_no_query_can_read_is_passed_over(tmp_path: Path) -> None:
     pq.write_table(pa.table({"t": ["tea", "tin"]}), lake / "sound.parquet")
     edges = [("part.parquet", "broken.parquet")]
     run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
-    found = plan_lake(run)
-    assert deleted(found) == {}
-    assert "the rebuild query fails" in reason(found, "part.parquet")
+    planned = plan_lake(run)
+    assert deleted(planned) == {}
+    assert "the rebuild query fails" in reason(planned, "part.parquet")
     edges.append(("part.parquet", "sound.parquet"))
     run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
     assert deleted(plan_lake(run)) == {"part.parquet": "sound.parquet"}
@@ -312,9 +312,9 @@ def test_what_moved_tables_are_rebuilt_from_stays(
     pq.write_table(table, lake / "later.parquet")
     both = [("copy.parquet", "later.parquet"), ("later.parquet", "copy.parquet")]
     scanned(str(lake), tmp_path / "run", both, CHEAP)
-    found = plan_lake(run)
-    assert deleted(found) == {"later.parquet": "copy.parquet"}
-    assert "which was moved away, is rebuilt from it" in reason(found, "copy.parquet")
+    planned = plan_lake(run)
+    assert deleted(planned) == {"later.parquet": "copy.parquet"}
+    assert "which was moved away, is rebuilt from it" in reason(planned, "copy.parquet")
     assert contents(tmp_path / "run" / "rebuild") == side
 
 
@@ -350,9 +350,9 @@ def test_a_folder_that_holds_more_than_its_table_stays(
     done = apply_plan(run)
     assert done["moved"] == []
     assert extra in done["kept"][0]["reason"]
-    found = plan_lake(run)
-    assert deleted(found) == {}
-    assert extra in reason(found, "parts")
+    planned = plan_lake(run)
+    assert deleted(planned) == {}
+    assert extra in reason(planned, "parts")
 
 
 def test_a_delta_table_with_a_history_stays(tmp_path: Path, table: pa.Table) -> None:
@@ -363,9 +363,9 @@ def test_a_delta_table_with_a_history_stays(tmp_path: Path, table: pa.Table) -> 
     deltalake.write_deltalake(str(lake / "twice"), table, mode="overwrite")
     pq.write_table(table, lake / "whole.parquet")
     edges = [(name, "whole.parquet") for name in ("once", "twice")]
-    found = plan_lake(scanned(str(lake), tmp_path / "run", edges, CHEAP))
-    assert deleted(found) == {"once": "whole.parquet"}
-    assert "earlier versions" in reason(found, "twice")
+    planned = plan_lake(scanned(str(lake), tmp_path / "run", edges, CHEAP))
+    assert deleted(planned) == {"once": "whole.parquet"}
+    assert "earlier versions" in reason(planned, "twice")
 
 
 def test_what_saves_no_bytes_stays(tmp_path: Path, table: pa.Table) -> None:
@@ -383,10 +383,10 @@ def test_what_saves_no_bytes_stays(tmp_path: Path, table: pa.Table) -> None:
         ("none", "whole"),
     ]
     named = [(f"{a}.parquet", f"{b}.parquet") for a, b in edges if a != b]
-    found = plan_lake(scanned(str(lake), tmp_path / "run", named, CHEAP))
-    assert not {"a.parquet", "link.parquet"} & set(deleted(found))
-    assert all(row["bytes_saved"] >= 0 for row in found["plan"])
-    assert all(row["bytes_saved"] > 0 for row in found["plan"] if row["parent"])
+    planned = plan_lake(scanned(str(lake), tmp_path / "run", named, CHEAP))
+    assert not {"a.parquet", "link.parquet"} & set(deleted(planned))
+    assert all(row["bytes_saved"] >= 0 for row in planned["plan"])
+    assert all(row["bytes_saved"] > 0 for row in planned["plan"] if row["parent"])
 
 
 def test_a_table_without_rows_is_no_reason_to_delete(
@@ -399,9 +399,9 @@ def test_a_table_without_rows_is_no_reason_to_delete(
         pq.write_table(table.slice(0, 0), lake / f"{name}.parquet")
     names = [f"{name}.parquet" for name in ("empty", "bare", "whole")]
     edges = [(a, b) for a in names[:2] for b in names if a != b]
-    found = plan_lake(scanned(str(lake), tmp_path / "run", edges, CHEAP))
-    assert deleted(found) == {}
-    assert "no rows" in reason(found, "empty.parquet")
+    planned = plan_lake(scanned(str(lake), tmp_path / "run", edges, CHEAP))
+    assert deleted(planned) == {}
+    assert "no rows" in reason(planned, "empty.parquet")
 
 
 OTHER_TYPES = {
@@ -425,12 +425,12 @@ def test_a_table_that_comes_back_in_other_types_stays(
     pq.write_table(whole.select(["id", "d"]), lake / "plain.parquet")
     edges = [(f"{name}.parquet", "whole.parquet") for name in ("some", "plain")]
     run = scanned(str(lake), tmp_path / "run", edges, CHEAP)
-    found = plan_lake(run)
-    assert deleted(found) == {"plain.parquet": "whole.parquet"}
-    assert "equal by value" in reason(found, "some.parquet")
-    found = plan_lake(run, ["plan.types=relaxed"])
+    planned = plan_lake(run)
+    assert deleted(planned) == {"plain.parquet": "whole.parquet"}
+    assert "equal by value" in reason(planned, "some.parquet")
+    planned = plan_lake(run, ["plan.types=relaxed"])
     if kind != "duration":
-        assert set(deleted(found)) == {"plain.parquet", "some.parquet"}
+        assert set(deleted(planned)) == {"plain.parquet", "some.parquet"}
         assert apply_plan(run)["moved"] == ["plain.parquet", "some.parquet"]
 
 
@@ -465,8 +465,8 @@ def test_a_lake_behind_a_url(tmp_path: Path, table: pa.Table) -> None:
 
 def test_a_lake_without_containments_loses_nothing(lake: Path, tmp_path: Path) -> None:
     run = scanned(str(lake), tmp_path / "run", [], CHEAP)
-    found = plan_lake(run)
-    assert (found["tables"], found["deleted"], found["plan"]) == (5, 0, [])
+    planned = plan_lake(run)
+    assert (planned["tables"], planned["deleted"], planned["plan"]) == (5, 0, [])
     assert dry_run(run) == []
     assert apply_plan(run)["moved"] == []
 

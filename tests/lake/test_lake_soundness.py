@@ -151,7 +151,7 @@ def rows_of(table: pa.Table, names: list[str]) -> Counter[tuple[Any, ...]]:
 
 def brute_force(lake: dict[str, pa.Table], bag: bool) -> dict[tuple[str, str], Any]:
     """Return the share of every child's rows that its parent holds."""
-    found: dict[tuple[str, str], Any] = {}
+    held_by: dict[tuple[str, str], Any] = {}
     for child, table in lake.items():
         for parent, other in lake.items():
             names = sorted(table.column_names)
@@ -162,8 +162,8 @@ def brute_force(lake: dict[str, pa.Table], bag: bool) -> dict[tuple[str, str], A
                 held, whole = (ours & theirs).total(), ours.total()
             else:
                 held, whole = len(ours.keys() & theirs.keys()), len(ours)
-            found[child, parent] = (held, whole)
-    return found
+            held_by[child, parent] = (held, whole)
+    return held_by
 
 
 SEEDS = [*range(3), *(pytest.param(s, marks=pytest.mark.slow) for s in range(3, 60))]
@@ -189,8 +189,8 @@ def test_a_scan_finds_what_brute_force_finds(tmp_path: Path, seed: int) -> None:
         "partial.min_containment=0.5",
         "partial.read_all=true",
     ]
-    found = api.scan(load_lake("table_lake", overrides, str(run)))
-    assert found.reasons == {}
+    scanned = api.scan(load_lake("table_lake", overrides, str(run)))
+    assert scanned.reasons == {}
     edges = {
         (
             edge["child"].removesuffix(".parquet"),

@@ -45,12 +45,12 @@ def scan(lake: Path, run: Path, most: float) -> dict[tuple[str, str], str]:
 def test_the_nearest_parent_of_each_child_comes_first(
     lake: Path, tmp_path: Path
 ) -> None:
-    found = scan(lake, tmp_path / "run", 1.0)
-    assert found.keys() == {("year", "whole"), ("year", "small"), ("small", "whole")}
+    queries = scan(lake, tmp_path / "run", 1.0)
+    assert queries.keys() == {("year", "whole"), ("year", "small"), ("small", "whole")}
     # Half a MB for each pair: two are looked for, one for each child.
-    assert '."year" = 2001' in found["year", "small"]
-    assert "rebuild/year." in found["year", "whole"]
-    assert "rebuild/" not in found["small", "whole"]
+    assert '."year" = 2001' in queries["year", "small"]
+    assert "rebuild/year." in queries["year", "whole"]
+    assert "rebuild/" not in queries["small", "whole"]
     assert "rebuild/" in scan(lake, tmp_path / "none", 0)["year", "small"]
 
 
@@ -58,6 +58,6 @@ def test_what_is_searched_depends_on_the_lake_alone(lake: Path, tmp_path: Path) 
     run, fresh = tmp_path / "run", tmp_path / "fresh"
     scan(lake, run, 1.0)
     (lake / "small.parquet").unlink()
-    found = scan(lake, run, 1.0)
-    assert '."year" = 2001' in found["year", "whole"]
-    assert found == scan(lake, fresh, 1.0)
+    queries = scan(lake, run, 1.0)
+    assert '."year" = 2001' in queries["year", "whole"]
+    assert queries == scan(lake, fresh, 1.0)

@@ -130,8 +130,8 @@ def test_a_null_struct_is_no_struct_of_nulls(folder: Path) -> None:
     for one in rows:
         for other in rows:
             if one != other:
-                found = relations[f"{one}.pq", f"{other}.pq"]
-                assert (found == "contained") == (other == "both"), (one, other)
+                relation = relations[f"{one}.pq", f"{other}.pq"]
+                assert (relation == "contained") == (other == "both"), (one, other)
     assert relations["both.pq", "both.jsonl"] == "duplicate"
     plan = plan_lake(str(folder.parent / "run"))
     gone = {row["table"] for row in plan["plan"] if row["action"] == "delete"}

@@ -24,8 +24,8 @@ from winnow.lake.scan import LakeResult
 
 
 def settings(lake: Path | str, run: Path, *overrides: str) -> LakeConfig:
-    place = f"input.path={json.dumps(str(lake))}"
-    return load_lake("table_lake", [place, *overrides], str(run))
+    input_path = f"input.path={json.dumps(str(lake))}"
+    return load_lake("table_lake", [input_path, *overrides], str(run))
 
 
 def scan(lake: Path | str, run: Path, *overrides: str) -> LakeResult:
@@ -34,10 +34,10 @@ def scan(lake: Path | str, run: Path, *overrides: str) -> LakeResult:
 
 def edges(run: Path) -> list[dict[str, Any]]:
     """Edges as they are but for the run's own place in the queries."""
-    found = pq.read_table(run / "edges.parquet").to_pylist()
-    for edge in found:
+    result = pq.read_table(run / "edges.parquet").to_pylist()
+    for edge in result:
         edge["rebuild_sql"] = (edge["rebuild_sql"] or "").replace(str(run), "RUN")
-    return found
+    return result
 
 
 def contained(run: Path) -> set[tuple[str, str]]:
@@ -69,9 +69,9 @@ def numbers(rows: int, start: int = 0) -> pa.Table:
 
 def write(folder: Path, tables: dict[str, pa.Table]) -> Path:
     for name, table in tables.items():
-        place = folder / f"{name}.parquet"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, place)
+        path = folder / f"{name}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, path)
     return folder
 
 
@@ -106,15 +106,15 @@ ALL = {
 
 def test_a_scan_finds_proves_and_counts(lake: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    found = scan(lake, run)
+    scanned = scan(lake, run)
     assert contained(run) == ALL
     by_pair = {(edge["child"], edge["parent"]): edge for edge in edges(run)}
     assert by_pair["copy.parquet", "whole.parquet"]["relation"] == "duplicate"
     near = by_pair["near.parquet", "whole.parquet"]
     assert (near["relation"], near["refuted_by"]) == ("refuted", "min_max")
     assert json.loads(near["witness"]) == {"kind": 99}
-    assert sum(found.relations.values()) == len(by_pair)
-    assert found.relations["duplicate"] == 2
+    assert sum(scanned.relations.values()) == len(by_pair)
+    assert scanned.relations["duplicate"] == 2
     assert (run / "manifest.json").is_file()
     assert not (run / ".work").exists()
 
@@ -283,9 +283,9 @@ def test_a_run_inside_the_lake_is_no_part_of_it(lake: Path) -> None:
 def test_a_plan_of_another_graph_is_removed(lake: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     price = "plan.maintenance_per_table=1"
-    found = winnow.run(settings(lake, run, price))
-    assert found.plan is not None
-    assert found.plan["deleted"] == 3
+    result = winnow.run(settings(lake, run, price))
+    assert result.plan is not None
+    assert result.plan["deleted"] == 3
     scan(lake, run, price)
     assert (run / "plan.parquet").is_file()
     (lake / "first.parquet").unlink()

@@ -55,10 +55,10 @@ def spec(tiny_vit: str) -> ModelSpec:
 def test_vectors_do_not_depend_on_how_rows_arrive(
     spec: ModelSpec, chunk: int, threads: int
 ) -> None:
-    found = embed(table(), spec, chunk, threads=threads)
+    embedded = embed(table(), spec, chunk, threads=threads)
     encoder = load_encoder(spec)
-    assert found["uid"].to_pylist() == [f"u{row}" for row in range(ROWS)]
-    assert found["reason"].null_count == ROWS
+    assert embedded["uid"].to_pylist() == [f"u{row}" for row in range(ROWS)]
+    assert embedded["reason"].null_count == ROWS
     expected = {
         "image_vector": encoder.encode_images(
             np.stack([encoder.prepare(image) for image in IMAGES])
@@ -66,7 +66,7 @@ def test_vectors_do_not_depend_on_how_rows_arrive(
         "text_vector": encoder.encode_texts(TEXTS),
     }
     for name, vectors in expected.items():
-        assert np.array_equal(to_matrix(found[name]), vectors.astype(np.float16))
+        assert np.array_equal(to_matrix(embedded[name]), vectors.astype(np.float16))
 
 
 def test_the_order_of_rows_does_not_matter(spec: ModelSpec) -> None:
@@ -82,9 +82,11 @@ def test_rows_that_cannot_be_used_say_why_and_disturb_nobody(spec: ModelSpec) ->
     images[8:12] = [None] * 4  # a whole chunk
     texts[5], texts[13], texts[14] = None, None, ""
     images[22] = IMAGES[22][:-200]
-    found = embed(table(images, texts), spec)
+    embedded = embed(table(images, texts), spec)
     reasons = {
-        row: reason for row, reason in enumerate(found["reason"].to_pylist()) if reason
+        row: reason
+        for row, reason in enumerate(embedded["reason"].to_pylist())
+        if reason
     }
     assert reasons == {
         2: "image_undecodable: unknown format",
@@ -96,20 +98,20 @@ def test_rows_that_cannot_be_used_say_why_and_disturb_nobody(spec: ModelSpec) ->
     }
     whole = embed(table(), spec)
     for name in ("image_vector", "text_vector"):
-        valid = found[name].is_valid().to_numpy()
+        valid = embedded[name].is_valid().to_numpy()
         assert np.array_equal(np.flatnonzero(~valid), sorted(reasons))
         same = [row for row in range(ROWS) if valid[row]]
         same.remove(14)  # an empty caption is a caption of its own
-        assert found[name].take(same).equals(whole[name].take(same))
+        assert embedded[name].take(same).equals(whole[name].take(same))
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
 def test_one_modality_needs_only_its_own_column(spec: ModelSpec, modality: str) -> None:
     rows = table().select(["uid", modality])
-    found = embed(rows, spec, modalities=(modality,))
-    assert found.column_names == ["uid", f"{modality}_vector", "reason"]
+    embedded = embed(rows, spec, modalities=(modality,))
+    assert embedded.column_names == ["uid", f"{modality}_vector", "reason"]
     whole = embed(table(), spec)
-    assert found.equals(whole.select(found.column_names))
+    assert embedded.equals(whole.select(embedded.column_names))
 
 
 def test_other_columns_and_large_types_are_welcome(spec: ModelSpec) -> None:
@@ -128,10 +130,10 @@ def test_other_columns_and_large_types_are_welcome(spec: ModelSpec) -> None:
 
 
 def test_the_schema_is_the_stated_one(spec: ModelSpec) -> None:
-    found = embed(table(), spec)
-    assert found.schema == output_schema(24)
-    assert found.schema.field("image_vector").type == pa.list_(pa.float16(), 24)
-    assert [f.nullable for f in found.schema] == [False, True, True, True]
+    embedded = embed(table(), spec)
+    assert embedded.schema == output_schema(24)
+    assert embedded.schema.field("image_vector").type == pa.list_(pa.float16(), 24)
+    assert [f.nullable for f in embedded.schema] == [False, True, True, True]
 
 
 def test_no_rows_give_no_batches(spec: ModelSpec) -> None:
@@ -155,13 +157,13 @@ def test_vectors_without_a_direction_are_reported(
         return vectors
 
     monkeypatch.setattr(Encoder, "encode_images", damaged)
-    found = embed(table(), spec)
+    embedded = embed(table(), spec)
     last = [3, 7, 11, 15, 19, 22]
-    assert found["reason"].to_pylist() == [
+    assert embedded["reason"].to_pylist() == [
         "vector_not_finite" if row in last else None for row in range(ROWS)
     ]
     for name in ("image_vector", "text_vector"):
-        valid = found[name].is_valid().to_numpy()
+        valid = embedded[name].is_valid().to_numpy()
         assert np.array_equal(np.flatnonzero(~valid), last)
 
 
@@ -218,5 +220,5 @@ def test_errors_of_the_source_and_of_threads_come_through(
 
 def test_long_captions_pass(spec: ModelSpec) -> None:
     texts = ["x" * 100_000, "many words " * 10_000, *TEXTS[2:]]
-    found = embed(table(IMAGES, texts), spec)
-    assert found["reason"].null_count == ROWS
+    embedded = embed(table(IMAGES, texts), spec)
+    assert embedded["reason"].null_count == ROWS

@@ -55,12 +55,12 @@ def test_decisions_do_not_depend_on_the_number_of_threads(
     restore_threads: None,
 ) -> None:
     rows = sample(4000, 32)
-    found = []
+    nearest = []
     for threads in (1, 2):
         faiss.omp_set_num_threads(threads)
         centroids = train_kmeans(rows, 40, seed=7)
-        found.append((rows @ centroids.T).argmax(axis=1))
-    assert np.array_equal(*found)
+        nearest.append((rows @ centroids.T).argmax(axis=1))
+    assert np.array_equal(*nearest)
 
 
 def test_the_seed_decides() -> None:

@@ -39,8 +39,8 @@ CAPTIONS = [
 
 
 def test_the_whole_caption_is_read_as_it_stands(model: Any) -> None:
-    found = identify_languages(pa.array(CAPTIONS))
-    assert found.to_pylist() == as_datacomp(model, CAPTIONS)
+    languages = identify_languages(pa.array(CAPTIONS))
+    assert languages.to_pylist() == as_datacomp(model, CAPTIONS)
 
 
 def test_the_start_in_lower_case_is_another_reading() -> None:
@@ -65,6 +65,8 @@ def test_real_texts_and_captions_in_capitals_agree(shared: Path, model: Any) -> 
     ]
     photos = pq.read_table(shared / "data/photos/00000.parquet")["text"].to_pylist()
     texts += [(t if isinstance(t, str) else t[0]).upper() for t in photos[:500]]
-    found = identify_languages(pa.array(texts)).to_pylist()
-    alike = sum(a == b for a, b in zip(found, as_datacomp(model, texts), strict=True))
+    languages = identify_languages(pa.array(texts)).to_pylist()
+    alike = sum(
+        a == b for a, b in zip(languages, as_datacomp(model, texts), strict=True)
+    )
     assert alike / len(texts) >= 0.999

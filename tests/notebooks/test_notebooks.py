@@ -60,9 +60,9 @@ def test_exploring_a_run(
 ) -> None:
     monkeypatch.setenv("WINNOW_RUN", str(run.path))
     text, markup = execute("01_explore_a_run", tmp_path)
-    found = re.search(r"(\w{32}): dropped at (\w+)", text)
-    assert found
-    row = run.ledger(found[2])[found[1]]
+    dropped = re.search(r"(\w{32}): dropped at (\w+)", text)
+    assert dropped
+    row = run.ledger(dropped[2])[dropped[1]]
     assert not row["keep"]
     assert f"its twin {row['kept_twin']} is" in text
     assert "largest-duplicate-groups" in markup
@@ -129,11 +129,11 @@ def test_without_a_run_the_demo_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WINNOW_RUN", raising=False)
-    place = tmp_path / "clone" / "notebooks"
-    place.mkdir(parents=True)
-    text, _ = execute("01_explore_a_run", place)
+    folder = tmp_path / "clone" / "notebooks"
+    folder.mkdir(parents=True)
+    text, _ = execute("01_explore_a_run", folder)
     assert ": dropped at " in text
-    made = place.parent / "winnow-demo" / "run"
+    made = folder.parent / "winnow-demo" / "run"
     when = (made / "manifest.json").stat().st_mtime_ns
-    execute("02_choose_thresholds", place)
+    execute("02_choose_thresholds", folder)
     assert (made / "manifest.json").stat().st_mtime_ns == when

@@ -191,7 +191,7 @@ def test_kept_and_plain_kernels_decide_alike():
 
 
 def test_every_kernel_is_compiled_by_the_one_decorator():
-    own = PACKAGE / "numeric" / "compiled.py"
+    module = PACKAGE / "numeric" / "compiled.py"
     for file in PACKAGE.rglob("*.py"):
-        if file != own:
+        if file != module:
             assert not re.search(r"\bn?jit\b\(|@n?jit\b", file.read_text()), file

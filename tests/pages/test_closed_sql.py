@@ -173,12 +173,12 @@ def test_the_engine_itself_is_closed(attack: str, outside: Path) -> None:
     before = sorted(os.listdir(outside))
 
     try:
-        found = list(closed.stream(attack.format(outside), (), 20))
+        rows = list(closed.stream(attack.format(outside), (), 20))
     except QueryError:
-        found = []
+        rows = []
     closed.close()
 
-    assert "hunter2" not in str([batch.to_pylist() for batch in found])
+    assert "hunter2" not in str([batch.to_pylist() for batch in rows])
     assert sorted(os.listdir(outside)) == before
 
 
@@ -254,11 +254,11 @@ def test_memory_is_bounded(run: Path) -> None:
 def test_a_sort_larger_than_memory_spills_and_leaves_nothing(run: Path) -> None:
     with RunDatabase(run, seconds=60, memory_mb=64) as database:
         scratch = database._sql.scratch
-        found = database.query(
+        rows = database.query(
             "SELECT range AS a, md5(range::VARCHAR) AS b FROM range(1500000) "
             "ORDER BY b LIMIT 1 OFFSET 1499999"
         )
-        assert found["b"][0].as_py().startswith("ffff")
+        assert rows["b"][0].as_py().startswith("ffff")
     assert not scratch.exists()
 
 
@@ -299,8 +299,8 @@ def test_reading_is_allowed(sql: str, rows: int, database: RunDatabase) -> None:
 
 def test_parameters_are_values(database: RunDatabase) -> None:
     text = "'; DROP VIEW ledger; --"
-    found = database.query("SELECT ? AS a, ? + 1 AS b", [text, 41])
-    assert found.to_pylist() == [{"a": text, "b": 42}]
+    rows = database.query("SELECT ? AS a, ? + 1 AS b", [text, 41])
+    assert rows.to_pylist() == [{"a": text, "b": 42}]
 
 
 def test_threads_may_ask_at_once(database: RunDatabase) -> None:
@@ -308,8 +308,8 @@ def test_threads_may_ask_at_once(database: RunDatabase) -> None:
 
     def ask(number: int) -> None:
         for _ in range(5):
-            found = database.query("SELECT count(*) + ? AS n FROM ledger", [number])
-            answers.append(found["n"][0].as_py() - number)
+            rows = database.query("SELECT count(*) + ? AS n FROM ledger", [number])
+            answers.append(rows["n"][0].as_py() - number)
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
     for thread in threads:

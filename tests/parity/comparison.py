@@ -17,9 +17,9 @@ def table(folder: Path) -> pa.Table:
 
 def by_uid(folder: Path) -> dict[str, Mapping[str, Any]]:
     rows = table(folder).to_pylist()
-    found = {row["uid"]: row for row in rows}
-    assert len(found) == len(rows), f"a uid stands twice in {folder}"
-    return found
+    by_uid_rows = {row["uid"]: row for row in rows}
+    assert len(by_uid_rows) == len(rows), f"a uid stands twice in {folder}"
+    return by_uid_rows
 
 
 def alike(expected: Any, found: Any) -> bool:
@@ -33,10 +33,10 @@ def assert_same(local: Path, spark: Path) -> None:
     steps = sorted(step.name for step in (local / "ledger").iterdir())
     assert steps == sorted(step.name for step in (spark / "ledger").iterdir())
     for step in steps:
-        expected, found = (by_uid(run / "ledger" / step) for run in (local, spark))
-        assert expected.keys() == found.keys(), step
+        expected, on_spark = (by_uid(run / "ledger" / step) for run in (local, spark))
+        assert expected.keys() == on_spark.keys(), step
         for uid, row in expected.items():
-            other = found[uid]
+            other = on_spark[uid]
             assert row.keys() == other.keys()
             assert all(alike(row[name], other[name]) for name in row), (row, other)
         assert table(local / "ledger" / step).schema.equals(
@@ -45,11 +45,11 @@ def assert_same(local: Path, spark: Path) -> None:
     kept, also = table(local / "kept"), table(spark / "kept")
     assert kept.equals(also)
     names = ["step", "rows_in", "kept", "dropped", "quarantined"]
-    expected, found = (
+    expected, on_spark = (
         pq.read_table(run / "steps.parquet", columns=names).to_pylist()
         for run in (local, spark)
     )
-    assert expected == found
+    assert expected == on_spark
     lost, also_lost = (table(run / "quarantine") for run in (local, spark))
     order = [("source", "ascending"), ("row", "ascending")]
     assert lost.sort_by(order).equals(also_lost.sort_by(order))

@@ -26,11 +26,11 @@ def run_spark(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return run(recipe, partitions, out=None) -> the folder of a run on Spark."""
 
     def run(recipe: Recipe, partitions: int | None, out: Path | None = None) -> Path:
-        place = out or tmp_path_factory.mktemp("on-spark") / "run"
-        output = {"path": str(place), "report": False}
+        folder = out or tmp_path_factory.mktemp("on-spark") / "run"
+        output = {"path": str(folder), "report": False}
         engine = {"name": "spark", "partitions": partitions}
         winnow.run({**recipe, "output": output, "engine": engine}, spark=spark)
-        return place
+        return folder
 
     return run
 

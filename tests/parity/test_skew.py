@@ -19,14 +19,14 @@ def texts(rows: int) -> pa.Table:
     """Return texts of which 60 % are edits of one, each of the one before it."""
     rng = np.random.default_rng(2)
     drifting = [f"w{n}" for n in rng.integers(0, 10**6, 60)]
-    found = []
+    captions = []
     for _ in range(rows):
         if rng.random() < 0.6:
             drifting[int(rng.integers(60))] = f"w{rng.integers(10**6)}"
-            found.append(" ".join(drifting))
+            captions.append(" ".join(drifting))
         else:
-            found.append(" ".join(f"w{n}" for n in rng.integers(0, 10**6, 60)))
-    return pa.table({"uid": [f"u{i}" for i in rng.permutation(rows)], "text": found})
+            captions.append(" ".join(f"w{n}" for n in rng.integers(0, 10**6, 60)))
+    return pa.table({"uid": [f"u{i}" for i in rng.permutation(rows)], "text": captions})
 
 
 @pytest.mark.parametrize(

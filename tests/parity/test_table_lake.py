@@ -87,8 +87,8 @@ def assert_same(local: Path, spark: Path) -> int:
 def test_a_small_lake(lake: Path, spark: Any, tmp_path: Path, partitions: int | None):
     local = scan(lake, tmp_path / "local")
     engine = {"name": "spark", "partitions": partitions}
-    found = scan(lake, tmp_path / "spark", spark, engine=engine)
-    assert assert_same(local, found) >= 10
+    on_spark = scan(lake, tmp_path / "spark", spark, engine=engine)
+    assert assert_same(local, on_spark) >= 10
 
 
 @pytest.mark.shared

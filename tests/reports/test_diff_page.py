@@ -52,15 +52,15 @@ def page(runs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def test_the_page_has_the_numbers_of_diff(page: Path, runs: tuple[Path, Path]):
-    text, found = page.read_text(), diff(*runs)
+    text, difference = page.read_text(), diff(*runs)
     head = text[text.index('<dl class="tiles"') : text.index("</dl>")]
     values = [float(v) for v in re.findall(r'<data value="([^"]+)"', head)]
-    kept = found["kept"]
+    kept = difference["kept"]
     names = ("a", "b", "both", "jaccard", "only_a", "only_b")
     assert values == [kept[name] for name in names]
     assert min(kept["only_a"], kept["only_b"]) > 0
     for side in ("a", "b"):
-        only = found[f"only_{side}"]
+        only = difference[f"only_{side}"]
         part = text[text.index(f'id="only-{side.upper()}"') :]
         part = part[: part.index("</section>")]
         counts = re.findall(r'<tr><th[^>]*>([^<]+)</th><td><data value="(\d+)"', part)
@@ -74,7 +74,7 @@ def test_the_page_has_the_numbers_of_diff(page: Path, runs: tuple[Path, Path]):
         assert part.count("<img ") >= len(only["examples"])
     clusters = text[text.index('id="clusters"') :]
     rows = re.findall(r">(no cluster|cluster \d+)</th>\n(.*)</tr>", clusters)
-    changed = [c for c in found["clusters"] if c["only_a"] or c["only_b"]]
+    changed = [c for c in difference["clusters"] if c["only_a"] or c["only_b"]]
     assert [called for called, _ in rows] == [name(cluster) for cluster in changed]
     for (_, cells), cluster in zip(rows, changed, strict=True):
         numbers = [int(v) for v in re.findall(r'value="(\d+)"', cells)]

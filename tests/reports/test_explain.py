@@ -64,7 +64,7 @@ def run(winnow: Winnow, pool: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 def fates(run: Any) -> dict[str, tuple[str, str | None]]:
     """Every named row's fate and last step, from ledger and quarantine alone."""
-    found: dict[str, tuple[str, str | None]] = {
+    ended: dict[str, tuple[str, str | None]] = {
         row["uid"]: ("kept", None)
         for row in run.artifact("index", "samples").to_pylist()
     }
@@ -72,11 +72,11 @@ def fates(run: Any) -> dict[str, tuple[str, str | None]]:
         if marker.decides:
             for uid, row in run.ledger(marker.step).items():
                 if not row["keep"]:
-                    found[uid] = ("dropped", marker.step)
+                    ended[uid] = ("dropped", marker.step)
     for row in run.quarantine():
         if row["step"] != "index":
-            found[row["uid"]] = ("quarantined", row["step"])
-    return found
+            ended[row["uid"]] = ("quarantined", row["step"])
+    return ended
 
 
 def test_every_row_is_explained_by_the_step_that_ended_it(run: Any):
@@ -276,10 +276,10 @@ def test_a_quota_names_the_rows_place_in_its_cluster(
     for uid in dropped(run, step)[::25]:
         match = re.search(r"it is number (\d+) of the (\d+)", remedy(run, uid))
         assert match
-        place, size = int(match[1]), int(match[2])
+        rank, size = int(match[1]), int(match[2])
         mates = [u for u, cluster in clusters.items() if cluster == clusters[uid]]
         assert size == len(mates)
-        assert place > len(kept.intersection(mates))
+        assert rank > len(kept.intersection(mates))
 
 
 def test_explaining_an_unfinished_run_does_not_call_a_row_kept(

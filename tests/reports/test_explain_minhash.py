@@ -44,9 +44,11 @@ def test_a_dropped_row_names_twin_band_and_threshold(
         assert chapter["kept_twin"] in kept
         assert 0 <= chapter["shared_band"] < 16
         assert f"they share band {chapter['shared_band']}" in tell(story)
-        found = re.fullmatch(r"minhash.threshold above (\S+)", chapter["would_be_kept"])
-        assert found, chapter
-        threshold = float(np.nextafter(float(found[1]), 2))
+        remedy = re.fullmatch(
+            r"minhash.threshold above (\S+)", chapter["would_be_kept"]
+        )
+        assert remedy, chapter
+        threshold = float(np.nextafter(float(remedy[1]), 2))
         assert uid in run("higher", threshold=threshold).kept("minhash")
         assert uid not in run("higher", threshold=chapter["score"]).kept("minhash")
     copy = next(uid for uid in uids if uid not in kept and int(uid[1:]) % 4 == 1)

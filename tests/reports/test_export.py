@@ -31,14 +31,14 @@ def table(
     planted_table: Callable[..., pa.Table], make_picture: Callable[..., bytes]
 ) -> pa.Table:
     """Return 90 rows: pictures of three kinds, captions with what escapes, a null."""
-    found = planted_table(90)
+    pool = planted_table(90)
     kinds = ["JPEG", "PNG", "WEBP"]
     images = [make_picture(i // 2 * 2, kind=kinds[i // 2 % 3]) for i in range(90)]
     captions = [f'a "red"\n{word} – {i}' for i, word in enumerate(["küche"] * 90)]
-    found = found.set_column(2, "image", pa.array(images))
-    found = found.set_column(1, "text", pa.array(captions))
+    pool = pool.set_column(2, "image", pa.array(images))
+    pool = pool.set_column(1, "text", pa.array(captions))
     dotted = pa.array([f"https://example.org/{i}.a.b.jpg" for i in range(90)])
-    return found.append_column("url", dotted)
+    return pool.append_column("url", dotted)
 
 
 @pytest.fixture(scope="module")
@@ -110,22 +110,22 @@ def test_parquet_has_the_inputs_columns(
     export(run.path, "parquet", out, shard_rows=20)
     sizes = [pq.ParquetFile(f).metadata.num_rows for f in sorted(out.iterdir())]
     assert sizes == [min(20, len(kept) - s) for s in range(0, len(kept), 20)]
-    found = pq.read_table(out)
-    assert found.schema.equals(table.schema)
-    assert found.to_pylist() == kept
+    exported = pq.read_table(out)
+    assert exported.schema.equals(table.schema)
+    assert exported.to_pylist() == kept
 
 
 def test_scores_are_those_of_the_ledger(run: Any, kept: Any, tmp_path: Path):
     out = tmp_path / "scored"
     export(run.path, "parquet", out, with_scores=True)
-    found = {row["uid"]: row for row in pq.read_table(out).to_pylist()}
+    exported = {row["uid"]: row for row in pq.read_table(out).to_pylist()}
     clusters = run.artifact("cluster", "clusters").to_pylist()
     cluster_of = {row["uid"]: row["cluster"] for row in clusters}
     for row in kept:
         uid = row["uid"]
         for step in ("semantic", "score"):
-            assert found[uid][f"winnow_{step}"] == run.ledger(step)[uid]["score"]
-        assert found[uid]["winnow_cluster"] == cluster_of[uid]
+            assert exported[uid][f"winnow_{step}"] == run.ledger(step)[uid]["score"]
+        assert exported[uid]["winnow_cluster"] == cluster_of[uid]
 
 
 def test_a_resharder_finds_the_kept_uids(run: Any, table: pa.Table, tmp_path: Path):
@@ -135,16 +135,16 @@ def test_a_resharder_finds_the_kept_uids(run: Any, table: pa.Table, tmp_path: Pa
     subset = np.load(file, mmap_mode="r")
     assert subset.dtype == U16
     assert np.array_equal(subset, np.load(run.path / "subset.npy"))
-    found = []
+    exported = []
     for uid in table["uid"].to_pylist():
         key = np.array([divmod(int(uid, 16), 2**64)], U16)
         left, right = (np.searchsorted(subset, key, side)[0] for side in _SIDES)
-        found += [uid] * int(right - left)
-    assert set(found) == run.kept("score")
-    assert len(found) == len(subset)
+        exported += [uid] * int(right - left)
+    assert set(exported) == run.kept("score")
+    assert len(exported) == len(subset)
     lines = tmp_path / "uids.txt"
     export(run.path, "uids", lines)
-    assert lines.read_text().split() == sorted(found)
+    assert lines.read_text().split() == sorted(exported)
 
 
 _SIDES = ("left", "right")
@@ -228,10 +228,12 @@ def test_images_by_path_and_uids_by_content(
     columns = {"uid": None, "image": "file", "text": "text"}
     run = winnow(pool, tmp_path / "r", ["exact", "apply"], input={"columns": columns})
     export(run.path, "parquet", tmp_path / "out")
-    found = pq.read_table(tmp_path / "out")
-    assert found.column_names == ["uid", "file", "text"]
-    assert set(found["uid"].to_pylist()) == run.kept("exact")
-    assert found["file"].to_pylist() == [make_picture(i, kind="PNG") for i in range(6)]
+    exported = pq.read_table(tmp_path / "out")
+    assert exported.column_names == ["uid", "file", "text"]
+    assert set(exported["uid"].to_pylist()) == run.kept("exact")
+    assert exported["file"].to_pylist() == [
+        make_picture(i, kind="PNG") for i in range(6)
+    ]
     (pool / "pictures" / "4.png").unlink()
     with pytest.raises(InputError, match=r"image_file_unreadable: pictures/4\.png"):
         export(run.path, "webdataset", tmp_path / "tars")

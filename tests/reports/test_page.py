@@ -90,12 +90,12 @@ def test_the_word_diff_strikes_out_what_was_dropped():
 
 def test_captions_that_stand_often_are_counted(page: str, run: Path):
     with RunDatabase(run) as database:
-        found = database.query(
+        rows = database.query(
             "SELECT text, fate = 'kept' AS kept FROM samples JOIN fates USING (uid)"
         ).to_pylist()
-    texts = [row["text"] for row in found]
+    texts = [row["text"] for row in rows]
     (twice,) = {text for text in texts if texts.count(text) > 1}
-    kept = sum(row["kept"] for row in found if row["text"] == twice)
+    kept = sum(row["kept"] for row in rows if row["text"] == twice)
     part = page[page.index("The most frequent in the pool") :]
     part = part[: part.index("</table>")]
     assert re.findall(r">([\d,]+)</data>", part) == ["2", str(kept)]

@@ -93,10 +93,10 @@ def test_a_fraction_of_the_pool_that_is_no_longer_there_is_refused(
 
 
 def members(run: Any) -> dict[int, list[tuple[float, str]]]:
-    found: dict[int, list[tuple[float, str]]] = {}
+    by_cluster: dict[int, list[tuple[float, str]]] = {}
     for row in run.artifact("cluster", "clusters").to_pylist():
-        found.setdefault(row["cluster"], []).append((row["distance"], row["uid"]))
-    return found
+        by_cluster.setdefault(row["cluster"], []).append((row["distance"], row["uid"]))
+    return by_cluster
 
 
 @pytest.mark.parametrize("keep", ["hard", "easy"])
@@ -256,14 +256,14 @@ def test_a_larger_random_budget_holds_the_smaller_one(
 
 
 def cosines(run: Any) -> dict[str, float]:
-    found = {}
+    by_uid = {}
     for row in run.artifact("embed", "vectors").to_pylist():
         image, text = (
             np.asarray(row[f"{m}_vector"], np.float64) for m in ("image", "text")
         )
         norm = np.linalg.norm(image) * np.linalg.norm(text)
-        found[row["uid"]] = float(image @ text / norm)
-    return found
+        by_uid[row["uid"]] = float(image @ text / norm)
+    return by_uid
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,8 @@ def check(table: pa.Table, keep: str, rows: pa.Table, statistics: pa.Table) -> N
         places = rank(values, uids, descending=keep == "hard")
         for uid, value, place in zip(uids, values, places, strict=True):
             expected[uid] = (value, place)
-    found = {row["uid"]: (row["value"], row["rank"]) for row in rows.to_pylist()}
-    assert found == expected
+    ranks = {row["uid"]: (row["value"], row["rank"]) for row in rows.to_pylist()}
+    assert ranks == expected
     assert statistics["cluster"].to_pylist() == sorted(whole)
     for row in statistics.to_pylist():
         distances = [Fraction(r["distance"]) for r in whole[row["cluster"]]]

@@ -67,8 +67,8 @@ def oracle(edges: Iterable[tuple[int, int]]) -> dict[int, int]:
 def labels(engine: Any, edges: Graph, folder: Path) -> dict[int, int]:
     ends = np.array(edges, np.int64).reshape(-1, 2)
     frame = engine.from_table(pa.table([ends[:, 0], ends[:, 1]], schema=EDGES))
-    found = connected_components(engine, frame, folder)
-    rows = engine.collect(found, 10**6).to_pylist()
+    component = connected_components(engine, frame, folder)
+    rows = engine.collect(component, 10**6).to_pylist()
     named = {row["node"]: row["component"] for row in rows}
     assert len(named) == len(rows)
     return named
@@ -89,17 +89,19 @@ def test_labels_are_the_same_above_and_below_the_bound(
     folder = tmp_path_factory.mktemp("labels")
     ends = np.array(edges, np.uint32).reshape(-1, 2)
     engine = LocalEngine(folder / "scratch", driver_rows=on_driver)
-    found = component_labels(engine, 41, (ends[:, 0], ends[:, 1]), folder / "rounds")
+    component = component_labels(
+        engine, 41, (ends[:, 0], ends[:, 1]), folder / "rounds"
+    )
     expected = {node: node for node in range(41)} | oracle(edges)
-    assert dict(enumerate(found.tolist())) == expected
+    assert dict(enumerate(component.tolist())) == expected
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 @pytest.mark.parametrize("on_driver", [10**6, 0], ids=["driver", "stars"])
 def test_both_ways_find_networkx_components(name: str, on_driver: int, tmp_path: Path):
     engine = LocalEngine(tmp_path / "scratch", driver_rows=on_driver)
-    found = labels(engine, GRAPHS[name], tmp_path / "rounds")
-    assert found == oracle(GRAPHS[name])
+    component = labels(engine, GRAPHS[name], tmp_path / "rounds")
+    assert component == oracle(GRAPHS[name])
 
 
 def test_stars_go_over_to_the_driver_once_few_enough_edges_are_left(tmp_path: Path):
@@ -163,8 +165,8 @@ def test_a_part_that_goes_while_a_round_reads_it_is_an_error(
 def test_both_ways_on_spark(name: str, on_driver: int, spark: Any, tmp_path: Path):
     options = SparkOptions(partitions=3, session=spark, driver_rows=on_driver)
     engine = SparkEngine(tmp_path / "s", options)
-    found = labels(engine, GRAPHS[name], tmp_path / "rounds")
-    assert found == oracle(GRAPHS[name])
+    component = labels(engine, GRAPHS[name], tmp_path / "rounds")
+    assert component == oracle(GRAPHS[name])
     engine.clear()
 
 

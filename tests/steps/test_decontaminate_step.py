@@ -215,8 +215,8 @@ def test_images_that_cannot_be_read_are_quarantined_and_counted(
     images = table["image"].to_pylist()
     images[7] = images[7][:60]
     images[8] = None
-    place = table.schema.get_field_index("image")
-    bad = table.set_column(place, "image", pa.array(images, pa.binary()))
+    column = table.schema.get_field_index("image")
+    bad = table.set_column(column, "image", pa.array(images, pa.binary()))
     worse = write_shards(tmp_path / "pool", bad)
     run = clean(winnow, worse, tmp_path / "r", bench, by=["perceptual_hash"])
     uids = table["uid"].to_pylist()

@@ -86,18 +86,18 @@ def test_content_hashes_follow_the_sample_not_its_place(
     )
     order = np.random.default_rng(0).permutation(62)
     settings = {"columns": {"uid": None, "image": "image"}}
-    found = []
+    listed = []
     for name, rows, size in (("a", np.arange(62), 20), ("b", order, 7)):
         pool = write_shards(tmp_path / name, table.take(rows), size, 3)
         run = index(winnow, pool, tmp_path / f"run-{name}", **settings)
         places = names(run)
         shards = {f.name: i for i, f in enumerate(sorted(pool.iterdir()))}
         other = table["other"].take(rows).to_pylist()
-        found.append(
+        listed.append(
             {uid: other[shards[s] * size + row] for uid, (s, row) in places.items()}
         )
-    assert found[0] == found[1]
-    assert len(found[0]) == 62
+    assert listed[0] == listed[1]
+    assert len(listed[0]) == 62
 
 
 def test_without_uid_equal_samples_are_one(

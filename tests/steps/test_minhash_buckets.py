@@ -19,13 +19,13 @@ from tests.stretches import StretchedEngine
 def sets_of(buckets: Buckets) -> list[tuple[int, tuple[int, ...]]]:
     """Return (band, members) of every bucket, in no order of theirs."""
     assert len(buckets.bounds) == len(buckets.band) + 1
-    found = []
+    sets = []
     for i, band in enumerate(buckets.band.tolist()):
         members = buckets.members[buckets.bounds[i] : buckets.bounds[i + 1]]
         assert len(members) > 1
         assert (np.diff(members.astype(np.int64)) > 0).all()
-        found.append((band, tuple(members.tolist())))
-    return sorted(found)
+        sets.append((band, tuple(members.tolist())))
+    return sorted(sets)
 
 
 @given(
@@ -60,15 +60,15 @@ def test_grouped_where_they_are_as_sorted_on_the_driver(
         # Half of the rows agree in everything: a hot key.
         drawn = rng.integers(0, digests, rows).astype(np.uint64)
         columns[f"band_{band}"] = np.where(number % 2, drawn, 0) + np.uint64(2**63)
-    found = []
+    buckets = []
     for bound in (10**6, -1):
         folder = tmp_path_factory.mktemp("buckets")
         engine = StretchedEngine(folder, calls, driver_rows=bound)
         frame = engine.from_table(pa.table(columns))
-        found.append(
+        buckets.append(
             find_buckets(engine, TextSketches(frame, bands, position, present))
         )
-    assert sets_of(found[0]) == sets_of(found[1])
+    assert sets_of(buckets[0]) == sets_of(buckets[1])
 
 
 def test_more_memberships_than_one_driver_holds_are_refused(

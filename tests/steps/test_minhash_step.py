@@ -114,8 +114,8 @@ def test_shards_and_order_of_rows_change_nothing(
         shuffled = table.take(np.random.default_rng(seed).permutation(len(table)))
     pool = write_shards(tmp_path / "p", shuffled, -(-len(table) // count), 5)
     assert len(list(pool.iterdir())) == count
-    found = minhash(winnow, pool, tmp_path / "b").ledger_table("minhash")
-    assert found.equals(expected)
+    ledger = minhash(winnow, pool, tmp_path / "b").ledger_table("minhash")
+    assert ledger.equals(expected)
 
 
 def test_a_chain_loses_no_row_to_a_keeper_below_the_threshold(
@@ -153,8 +153,8 @@ def test_buckets_and_components_are_the_same_where_the_rows_are(
         other = winnow(pool, tmp_path / f"{rows}", ["minhash"], engine=engine, **how)
         assert other.ledger_table("minhash").equals(one.ledger_table("minhash"))
         for name in ("duplicates", "duplicate_clusters", "pairs"):
-            found = other.artifact("minhash", name)
-            assert found.equals(one.artifact("minhash", name))
+            table = other.artifact("minhash", name)
+            assert table.equals(one.artifact("minhash", name))
     assert 30 < len(one.ledger("minhash")) - len(one.kept("minhash")) < 200
 
 
@@ -461,8 +461,8 @@ def test_real_docstrings_against_brute_force(
         else:
             kept.add(name)
     assert len(gone) / expected >= 0.96, (len(gone), expected, len(left))
-    found = {frozenset((uid, twin)) for uid, (twin, _) in gone.items()}
-    assert len(found) == len(gone)
+    removed_pairs = {frozenset((uid, twin)) for uid, (twin, _) in gone.items()}
+    assert len(removed_pairs) == len(gone)
 
 
 def brute_force_pairs(texts: list[str], threshold: float) -> list[tuple[int, int]]:
@@ -490,8 +490,10 @@ def test_a_shared_template_removes_nothing(
 ):
     rng = np.random.default_rng(1)
     template = [f"t{i}" for i in range(words)]
-    own = rng.integers(0, 10**8, (100_000, 25))
-    texts = [" ".join(itertools.chain(template, (f"n{n}" for n in row))) for row in own]
+    tokens = rng.integers(0, 10**8, (100_000, 25))
+    texts = [
+        " ".join(itertools.chain(template, (f"n{n}" for n in row))) for row in tokens
+    ]
     uids = [f"u{i:06d}" for i in range(len(texts))]
     pool = write_shards(
         tmp_path / "p", pa.table({"uid": uids, "text": texts}), 50_000, 10_000

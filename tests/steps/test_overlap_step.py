@@ -44,12 +44,12 @@ def texts(items: list[dict[str, Any]]) -> dict[str, str | None]:
     rng = np.random.default_rng(2)
     made: dict[str, str | None] = {}
     for i in range(60):
-        own = words(rng, 40)
+        passage = words(rng, 40)
         if i % 4 == 0:
             # From nothing in common to far more than thirteen words.
             quoted = items[i % 20]["question"].split()[3 : 3 + i // 2]
-            own[5:5] = [w.lower() + "," for w in quoted]
-        made[f"u{i:02d}"] = " ".join(own)
+            passage[5:5] = [w.lower() + "," for w in quoted]
+        made[f"u{i:02d}"] = " ".join(passage)
     answer = items[2]["answer"]
     made["spaced"] = "so - ".join(words(rng, 5)) + "; ".join(answer.split())
     made["chinese"] = "据说长江是亚洲最长的河流，流经十一个省份和城市。"

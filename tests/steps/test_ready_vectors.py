@@ -135,11 +135,11 @@ def layout(tmp_path: Path) -> Callable[..., Path]:
             (folder / name).mkdir(parents=True, exist_ok=True)
         uids = list(given)
         for part in range(parts):
-            own = uids[part::parts]
-            matrix = np.array([given[uid] for uid in own], np.float16)
+            chosen = uids[part::parts]
+            matrix = np.array([given[uid] for uid in chosen], np.float16)
             np.save(folder / "img_emb" / f"img_emb_{part}.npy", matrix)
             np.save(folder / "text_emb" / f"text_emb_{part}.npy", -matrix)
-            table = pa.table({"uid": own, "caption": [""] * len(own)})
+            table = pa.table({"uid": chosen, "caption": [""] * len(chosen)})
             pq.write_table(table, folder / "metadata" / f"metadata_{part}.parquet")
         return folder
 

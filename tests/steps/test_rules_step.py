@@ -37,9 +37,9 @@ def test_datacomps_basic_filter_by_columns(
     }
     pool = write_shards(tmp_path / "p", table, 3)
     run = winnow(pool, tmp_path / "r", ["rules"], rules=rules)
-    found = {u: row["reason"] for u, row in run.ledger("rules").items()}
-    found.update({row["uid"]: row["reason"] for row in run.quarantine()})
-    assert found == dict(zip(uid, reason, strict=True))
+    reasons = {u: row["reason"] for u, row in run.ledger("rules").items()}
+    reasons.update({row["uid"]: row["reason"] for row in run.quarantine()})
+    assert reasons == dict(zip(uid, reason, strict=True))
     assert run.result.quarantined == 1
     small = run.ledger("rules")["small"]
     assert (small["score"], small["threshold"]) == (199.0, 200.0)

@@ -225,10 +225,10 @@ def test_mirrored_and_digitless_scores_are_those_of_changed_samples(
         ("image", flipped, "alignment_mirrored"),
         ("text", bare, "alignment_no_digits"),
     ):
-        place = table.schema.get_field_index(column)
+        column_number = table.schema.get_field_index(column)
         pool = tmp_path / method
         pool.mkdir()
-        changed = table.set_column(place, column, pa.array(values))
+        changed = table.set_column(column_number, column, pa.array(values))
         pq.write_table(changed, pool / "0.parquet")
         alone = winnow(
             pool, tmp_path / f"alone-{method}", ["score"], score={"model": model, **ALL}

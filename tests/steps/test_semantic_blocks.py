@@ -64,7 +64,7 @@ def members(sizes: list[int], seed: int, dim: int = 6) -> pa.Table:
 
 def whole(table: pa.Table, config: SemanticConfig) -> pa.Table:
     """Return the rows of each cluster taken whole."""
-    found = [
+    decided_clusters = [
         semantic.deduplicate_cluster(
             table.filter(pc.equal(table["cluster"], cluster)).combine_chunks(),
             config=config,
@@ -72,7 +72,7 @@ def whole(table: pa.Table, config: SemanticConfig) -> pa.Table:
         )
         for cluster in pc.unique(table["cluster"])
     ]
-    return pa.concat_tables(found).cast(PLAIN).sort_by("uid")
+    return pa.concat_tables(decided_clusters).cast(PLAIN).sort_by("uid")
 
 
 def divided(
@@ -134,8 +134,8 @@ def test_blocks_of_any_size_decide_as_a_whole_cluster(
     folder = tmp_path_factory.mktemp("blocks")
     # Components above the bound are joined where the links lie.
     engine = StretchedEngine(folder / "scratch", calls, driver_rows=on_driver)
-    found, _ = divided(table, config, size, engine, folder)
-    assert found.equals(whole(table, config))
+    decisions, _ = divided(table, config, size, engine, folder)
+    assert decisions.equals(whole(table, config))
 
 
 @pytest.mark.parametrize("semantics", SEMANTICS)
@@ -144,12 +144,14 @@ def test_something_is_dropped_and_chains_are_open(semantics: str, tmp_path: Path
     table = members([150], 4)
     config = SemanticConfig(epsilon=0.05, semantics=semantics)
     engine = LocalEngine(tmp_path / "scratch")
-    found, large = divided(table, config, 20, engine, tmp_path)
-    keep = found["keep"].to_numpy(zero_copy_only=False)
+    decisions, large = divided(table, config, 20, engine, tmp_path)
+    keep = decisions["keep"].to_numpy(zero_copy_only=False)
     assert 20 < keep.sum() < 120
     assert len(set(large.tasks()["block"].to_pylist())) == 8
-    twins = dict(zip(found["uid"].to_pylist(), found["twin"].to_pylist(), strict=True))
-    kept = set(found["uid"].filter(found["keep"]).to_pylist())
+    twins = dict(
+        zip(decisions["uid"].to_pylist(), decisions["twin"].to_pylist(), strict=True)
+    )
+    kept = set(decisions["uid"].filter(decisions["keep"]).to_pylist())
     dropped = set(twins) - kept
     assert sum(twins[uid] in dropped for uid in dropped) > 5
 
@@ -158,13 +160,13 @@ def test_stored_neighbours_of_another_run_are_found_by_name(tmp_path: Path):
     table = members([90, 40], 8)
     config = SemanticConfig(epsilon=0.05)
     engine = LocalEngine(tmp_path / "scratch")
-    found, large = divided(table, config, 16, engine, tmp_path)
+    decisions, large = divided(table, config, 16, engine, tmp_path)
     names = ["uid", "similarity", "twin"]
-    stored = engine.from_table(found.select(names).take(pa.array(range(130))[::-1]))
+    stored = engine.from_table(decisions.select(names).take(pa.array(range(130))[::-1]))
     known = semantic_blocks.known_neighbours(large, stored)
     other = SemanticConfig(epsilon=0.2, semantics="components")
     assert decided(large, known, other).equals(whole(table, other))
-    fewer = engine.from_table(found.select(names).slice(1))
+    fewer = engine.from_table(decisions.select(names).slice(1))
     with pytest.raises(RunError, match="not those of these rows"):
         semantic_blocks.known_neighbours(large, fewer)
 
@@ -219,6 +221,6 @@ def test_blocks_on_spark(semantics: str, partitions: int, spark: Any, tmp_path: 
     config = SemanticConfig(epsilon=0.05, semantics=semantics)
     options = SparkOptions(partitions=partitions, session=spark, driver_rows=20)
     engine = SparkEngine(tmp_path / "scratch", options)
-    found, _ = divided(table, config, 30, engine, tmp_path)
-    assert found.equals(whole(table, config))
+    decisions, _ = divided(table, config, 30, engine, tmp_path)
+    assert decisions.equals(whole(table, config))
     engine.clear()

@@ -77,13 +77,13 @@ def test_the_same_seed_draws_the_same_whatever_the_shards(
     order = np.random.default_rng(0).permutation(len(table))
     one = write_shards(tmp_path / "one", table, 70)
     other = write_shards(tmp_path / "other", table.take(pa.array(order)), 33)
-    found = [
+    drawn = [
         repeats(
             sample(winnow, pool, tmp_path / f"{i}", total=333, batch=batch, seed=seed)
         )
         for i, (pool, seed) in enumerate([(one, 0), (other, 0), (one, 1)])
     ]
-    assert found[0] == found[1] != found[2]
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 def test_better_rows_are_drawn_more_and_a_penalty_evens_them_out(
@@ -117,8 +117,8 @@ def test_repeats_reach_the_subset_and_later_steps_take_rows_out(
     assert set(expected) < set(drawn)
     assert Counter(run.output()["uid"].to_pylist()) == Counter(list(expected))
     subset = np.load(run.path / "subset.npy")
-    found = Counter(f"{high:016x}{low:016x}" for high, low in subset.tolist())
-    assert found == expected
+    repeated = Counter(f"{high:016x}{low:016x}" for high, low in subset.tolist())
+    assert repeated == expected
     assert (np.sort(subset) == subset).all()
     handed = _read(run.path / "repeats")
     assert dict(zip(handed["uid"], handed["count"], strict=True)) == expected

@@ -105,10 +105,10 @@ def test_buckets_are_the_rows_of_equal_digests(digests, random):
         for row in np.flatnonzero(present):
             by_digest[digests[row, band]].append(int(row))
         wanted |= {(band, tuple(r)) for r in by_digest.values() if len(r) > 1}
-    found = banding.buckets(digests, present, threads=2)
-    assert groups(found) == wanted
-    assert len(found.band) == len(wanted)
-    edges = banding.star_edges(found)
+    bucketed = banding.buckets(digests, present, threads=2)
+    assert groups(bucketed) == wanted
+    assert len(bucketed.band) == len(wanted)
+    edges = banding.star_edges(bucketed)
     stars = {(row, rows[0]) for _, rows in wanted for row in rows[1:]}
     pairs = list(zip(edges.member.tolist(), edges.keeper.tolist(), strict=True))
     assert pairs == sorted(stars)

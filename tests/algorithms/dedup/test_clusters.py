@@ -62,13 +62,13 @@ def test_removals_add_up(rows):
         if wanted < i and keeper[wanted] == wanted:
             keeper[i] = wanted
     keeper, source = np.array(keeper, dtype=np.int64), np.array([s for _, s in rows])
-    found = source_removals(keeper, source, count=1000)
-    assert sum(r.removed for r in found) == (keeper != np.arange(len(rows))).sum()
-    for removal in found:
+    removals = source_removals(keeper, source, count=1000)
+    assert sum(r.removed for r in removals) == (keeper != np.arange(len(rows))).sum()
+    for removal in removals:
         of_source = source == removal.source
         gone = of_source & (keeper == removal.keeper)
         gone &= np.arange(len(rows)) != removal.keeper
         assert removal.removed == gone.sum()
         assert removal.share == gone.sum() / of_source.sum()
-    shares = [removal.share for removal in found]
+    shares = [removal.share for removal in removals]
     assert shares == sorted(shares, reverse=True)

@@ -33,8 +33,8 @@ def test_components_equal_networkx(data, nodes, kind):
 def test_a_long_path_is_one_component():
     nodes = 200_000
     order = np.random.default_rng(0).permutation(nodes - 1)
-    found = components(nodes, order, order + 1)
-    assert not found.any()
+    parents = components(nodes, order, order + 1)
+    assert not parents.any()
 
 
 @pytest.mark.parametrize("end", [3, -1])

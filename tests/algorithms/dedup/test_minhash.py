@@ -119,11 +119,11 @@ def by_datasketch(sets, scheme, token_hash, num_perm=128, seed=1):
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_golden_values_of_every_scheme(golden, scheme):
-    found = minhash.signatures([FOX], ngram=1, scheme=scheme)
+    sketched = minhash.signatures([FOX], ngram=1, scheme=scheme)
     wanted = golden[scheme]
-    assert found.dtype == wanted["dtype"]
-    assert found[0, :8].tolist() == wanted["first8"]
-    assert hashlib.sha256(found.tobytes()).hexdigest() == wanted["sha256_all128_le"]
+    assert sketched.dtype == wanted["dtype"]
+    assert sketched[0, :8].tolist() == wanted["first8"]
+    assert hashlib.sha256(sketched.tobytes()).hexdigest() == wanted["sha256_all128_le"]
 
 
 def test_golden_values_of_other_settings(golden):
@@ -159,7 +159,7 @@ def test_golden_values_of_non_ascii_tokens(golden):
 def test_any_text_equals_datasketch(
     scheme, token_hash, texts, ngram, unit, num_perm, seed
 ):
-    found = minhash.signatures(
+    sketched = minhash.signatures(
         texts,
         num_perm=num_perm,
         seed=seed,
@@ -170,21 +170,21 @@ def test_any_text_equals_datasketch(
     )
     sets = [shingles(text, ngram, unit) for text in texts]
     wanted = by_datasketch(sets, scheme, token_hash, num_perm, seed)
-    assert found.shape == (len(texts), num_perm)
+    assert sketched.shape == (len(texts), num_perm)
     if texts:
-        assert found.dtype == wanted.dtype
-        np.testing.assert_array_equal(found, wanted)
+        assert sketched.dtype == wanted.dtype
+        np.testing.assert_array_equal(sketched, wanted)
 
 
 @pytest.mark.parametrize("token_hash", HASHES)
 def test_shingles_at_the_borders_of_hash_blocks(token_hash):
     # One-word shingles of 0 … 260 bytes: every border of SHA-1's and xxHash's blocks.
     texts = ["".join(chr(97 + (i * j) % 26) for j in range(i)) for i in range(261)]
-    found = minhash.signatures(texts, ngram=1, token_hash=token_hash)
+    sketched = minhash.signatures(texts, ngram=1, token_hash=token_hash)
     wanted = by_datasketch(
         [[t.encode()] if t else [] for t in texts], "affine32", token_hash
     )
-    np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(sketched, wanted)
 
 
 @pytest.mark.parametrize("unit", ["word", "char", "auto"])
@@ -193,9 +193,9 @@ def test_shingles_at_the_borders_of_hash_blocks(token_hash):
 @example(["İSTANBUL ﬁn—“Ａ”٣٣ 12\u3000x", "A-b  C"], set(ALL_RULES))
 def test_normalisation_equals_normalising_first(unit, texts, rules):
     settings = {"num_perm": 8, "ngram": 2, "unit": unit}
-    found = minhash.signatures(texts, normalise=rules, **settings)
+    sketched = minhash.signatures(texts, normalise=rules, **settings)
     first = minhash.signatures([normalised(t, rules) for t in texts], **settings)
-    np.testing.assert_array_equal(found, first)
+    np.testing.assert_array_equal(sketched, first)
 
 
 def test_what_each_rule_does():
@@ -219,8 +219,8 @@ def test_arrow_layouts_give_the_same_rows(kind):
     column = pa.array(texts, kind)
     chunked = pa.chunked_array([column[:2], column[2:2], column[2:]])
     for rows, start in ((column, 0), (column[3:], 3), (chunked, 0)):
-        found = minhash.signatures(rows, ngram=2, num_perm=16)
-        np.testing.assert_array_equal(found, wanted[start:])
+        sketched = minhash.signatures(rows, ngram=2, num_perm=16)
+        np.testing.assert_array_equal(sketched, wanted[start:])
     coded = column.cast(pa.string()).dictionary_encode()
     np.testing.assert_array_equal(
         minhash.signatures(coded, ngram=2, num_perm=16), wanted
@@ -235,15 +235,17 @@ def test_null_rows_that_own_bytes_are_empty():
     column = pa.Array.from_buffers(
         pa.string(), 2, [valid, offsets, pa.py_buffer(b"abcdef")]
     )
-    found = minhash.signatures(column, num_perm=4)
-    np.testing.assert_array_equal(found, minhash.signatures([None, "def"], num_perm=4))
+    sketched = minhash.signatures(column, num_perm=4)
+    np.testing.assert_array_equal(
+        sketched, minhash.signatures([None, "def"], num_perm=4)
+    )
 
 
 def test_invalid_utf8_is_hashed_not_refused():
     column = pa.array([b"caf\xe9 a b c d", b"\x80\xff", b"\xe3"]).view(pa.binary())
     for unit, rules in itertools.product(("word", "char"), ((), ALL_RULES)):
-        found = minhash.signatures(column, unit=unit, normalise=rules, num_perm=4)
-        assert not (found == 2**32 - 1).all(axis=1).any()
+        sketched = minhash.signatures(column, unit=unit, normalise=rules, num_perm=4)
+        assert not (sketched == 2**32 - 1).all(axis=1).any()
 
 
 @pytest.mark.parametrize("threads", [2, 5])
@@ -254,12 +256,12 @@ def test_threads_change_nothing(threads):
         minhash.signatures(texts, threads=threads, **settings),
         minhash.signatures(texts, **settings),
     )
-    for found, wanted in zip(
+    for sketched, wanted in zip(
         minhash.shingle_sets(texts, threads=threads, normalise=ALL_RULES),
         minhash.shingle_sets(texts, normalise=ALL_RULES),
         strict=True,
     ):
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(sketched, wanted)
 
 
 @settings(max_examples=60, deadline=None)
@@ -267,9 +269,9 @@ def test_threads_change_nothing(threads):
 def test_shingle_sets_hold_each_hash_once(texts, unit):
     bounds, hashes = minhash.shingle_sets(texts, ngram=2, unit=unit)
     for i, text in enumerate(texts):
-        found = hashes[bounds[i] : bounds[i + 1]].tolist()
-        assert len(set(found)) == len(found)
-        assert set(found) == {xxh64(s) for s in shingles(text, 2, unit)}
+        held = hashes[bounds[i] : bounds[i + 1]].tolist()
+        assert len(set(held)) == len(held)
+        assert set(held) == {xxh64(s) for s in shingles(text, 2, unit)}
 
 
 def test_datasketch_objects_both_ways():
@@ -331,10 +333,10 @@ def test_ten_megabytes_of_text(unit, token_hash):
     text = " ".join(words[i] for i in rng.integers(0, 5000, 1_000_000))
     assert len(text.encode()) > 10_000_000
     text = text if unit == "word" else text[:600_000]
-    found = minhash.signatures(["a", text, "b"], unit=unit, token_hash=token_hash)
+    sketched = minhash.signatures(["a", text, "b"], unit=unit, token_hash=token_hash)
     distinct = list(dict.fromkeys(shingles(text, 5, unit)))
     wanted = by_datasketch([distinct], "affine32", token_hash)
-    np.testing.assert_array_equal(found[1:2], wanted)
+    np.testing.assert_array_equal(sketched[1:2], wanted)
 
 
 @pytest.mark.shared
@@ -343,9 +345,9 @@ def test_real_texts_equal_datasketch(shared, unit, token_hash):
     import pyarrow.parquet as pq
 
     column = pq.read_table(shared / "data/texts/00000.parquet")["text"][:600]
-    found = minhash.signatures(column, unit=unit, token_hash=token_hash)
+    sketched = minhash.signatures(column, unit=unit, token_hash=token_hash)
     sets = [shingles(text, 5, unit) for text in column.to_pylist()]
-    np.testing.assert_array_equal(found, by_datasketch(sets, "affine32", token_hash))
+    np.testing.assert_array_equal(sketched, by_datasketch(sets, "affine32", token_hash))
 
 
 @pytest.mark.parametrize(
@@ -364,10 +366,10 @@ def test_sets_of_a_list_column_equal_datasketch(scheme, token_hash):
     )
     for kind in (pa.list_(pa.string()), pa.large_list(pa.large_string())):
         column = pa.array([["before"], *rows], kind)[1:]
-        found = minhash.set_signatures(
+        sketched = minhash.set_signatures(
             column, num_perm=16, scheme=scheme, token_hash=token_hash
         )
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(sketched, wanted)
     numbers = minhash.set_signatures(pa.array([[3, 1, 4], [10**12]]), num_perm=16)
     words = minhash.signatures(["3 1 4", "1000000000000"], num_perm=16, ngram=1)
     np.testing.assert_array_equal(numbers, words)

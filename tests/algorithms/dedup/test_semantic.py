@@ -29,10 +29,10 @@ TEN, TWENTY = 0.984808, 0.939693
     ],
 )
 def test_golden_best_earlier(degrees, similarity, twins, dtype):
-    found = best_earlier(circle(*degrees, dtype=dtype))
-    np.testing.assert_allclose(found.similarity[1:], similarity, atol=1e-6)
-    assert np.isnan(found.similarity[0])
-    assert tuple(found.twin) in twins
+    neighbours = best_earlier(circle(*degrees, dtype=dtype))
+    np.testing.assert_allclose(neighbours.similarity[1:], similarity, atol=1e-6)
+    assert np.isnan(neighbours.similarity[0])
+    assert tuple(neighbours.twin) in twins
 
 
 @pytest.mark.parametrize(
@@ -48,14 +48,14 @@ def test_golden_best_earlier(degrees, similarity, twins, dtype):
 )
 def test_golden_selection(degrees, semantics, keep):
     vectors = circle(*degrees)
-    found = select(vectors, best_earlier(vectors), TWELVE_DEGREES, semantics)
-    assert found.keep.tolist() == keep
-    assert (found.twin[found.keep] == -1).all()
+    selection = select(vectors, best_earlier(vectors), TWELVE_DEGREES, semantics)
+    assert selection.keep.tolist() == keep
+    assert (selection.twin[selection.keep] == -1).all()
     # At 20° the nearest earlier row, at 10°, had gone: 0° decided.
     spared = semantics == "greedy" and degrees == (0, 10, 20)
     decided = [np.nan, np.cos(np.deg2rad(20))] if spared else np.nan
-    np.testing.assert_allclose(found.similarity[found.keep], decided, atol=1e-7)
-    assert (found.twin[~found.keep] >= 0).all()
+    np.testing.assert_allclose(selection.similarity[selection.keep], decided, atol=1e-7)
+    assert (selection.twin[~selection.keep] >= 0).all()
 
 
 @pytest.mark.parametrize("semantics", SEMANTICS)
@@ -65,10 +65,10 @@ def test_a_similarity_of_exactly_the_threshold_is_kept(semantics, dtype):
     vectors = np.array([[1, 0], [3, 4]], dtype)
     neighbours = best_earlier(vectors)
     assert neighbours.similarity[1] == 0.6
-    at = select(vectors, neighbours, 1 - 0.6, semantics)
+    selection = select(vectors, neighbours, 1 - 0.6, semantics)
     above = select(vectors, neighbours, np.nextafter(1 - 0.6, 1), semantics)
     assert 1.0 - (1 - 0.6) == 0.6
-    assert at.keep.tolist() == [True, True]
+    assert selection.keep.tolist() == [True, True]
     assert above.keep.tolist() == [True, False]
 
 
@@ -125,18 +125,18 @@ def test_every_semantics_is_what_brute_force_finds(vectors, epsilon):
         assert neighbours.similarity[j] == pytest.approx(cosines[j, :j].max())
         assert cosines[j, neighbours.twin[j]] == pytest.approx(cosines[j, :j].max())
     for semantics in SEMANTICS:
-        found = select(tiles, neighbours, epsilon, semantics)
-        assert found.keep.tolist() == brute_force(cosines, least, semantics)
-        dropped = np.flatnonzero(~found.keep)
-        pairs = cosines[dropped, found.twin[dropped]]
-        np.testing.assert_allclose(found.similarity[dropped], pairs, atol=1e-11)
-        assert (found.twin[dropped] < dropped).all()
+        selection = select(tiles, neighbours, epsilon, semantics)
+        assert selection.keep.tolist() == brute_force(cosines, least, semantics)
+        dropped = np.flatnonzero(~selection.keep)
+        pairs = cosines[dropped, selection.twin[dropped]]
+        np.testing.assert_allclose(selection.similarity[dropped], pairs, atol=1e-11)
+        assert (selection.twin[dropped] < dropped).all()
         if semantics != "reference":
-            assert found.keep[found.twin[dropped]].all()
+            assert selection.keep[selection.twin[dropped]].all()
         if semantics == "greedy":
-            kept = np.where(found.keep, cosines, -2)
+            kept = np.where(selection.keep, cosines, -2)
             best = [kept[j, :j].max() for j in dropped]
-            np.testing.assert_allclose(found.similarity[dropped], best, atol=1e-11)
+            np.testing.assert_allclose(selection.similarity[dropped], best, atol=1e-11)
 
 
 def clustered(n, dim=24, seed=0, dtype=np.float16):
@@ -154,12 +154,12 @@ def clustered(n, dim=24, seed=0, dtype=np.float16):
 def test_tile_sizes_do_not_matter(tile, semantics):
     vectors = clustered(300)
     whole, tiled = Cluster(vectors), Cluster(vectors, tile=tile)
-    expected, found = best_earlier(whole), best_earlier(tiled)
-    assert found.twin.tolist() == expected.twin.tolist()
-    assert found.similarity[1:].tolist() == expected.similarity[1:].tolist()
+    expected, selection = best_earlier(whole), best_earlier(tiled)
+    assert selection.twin.tolist() == expected.twin.tolist()
+    assert selection.similarity[1:].tolist() == expected.similarity[1:].tolist()
     for epsilon in (0.01, 0.03, 0.4):
         one = select(whole, expected, epsilon, semantics)
-        other = select(tiled, found, epsilon, semantics)
+        other = select(tiled, selection, epsilon, semantics)
         assert 0 < (~one.keep).sum() < len(vectors)
         assert one.keep.tolist() == other.keep.tolist()
         assert one.twin.tolist() == other.twin.tolist()
@@ -176,9 +176,9 @@ def test_a_large_cluster_from_a_memory_map_is_the_same(
     monkeypatch.setattr(cluster_module, "PREPARED_BYTES", 0)
     monkeypatch.setattr(cluster_module, "_LARGE_TILE", (64, 100))
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
-    found = select(mapped, best_earlier(mapped), 0.02, semantics)
-    assert found.twin.tolist() == expected.twin.tolist()
-    np.testing.assert_array_equal(found.similarity, expected.similarity)
+    selection = select(mapped, best_earlier(mapped), 0.02, semantics)
+    assert selection.twin.tolist() == expected.twin.tolist()
+    np.testing.assert_array_equal(selection.similarity, expected.similarity)
 
 
 @pytest.mark.parametrize("semantics", SEMANTICS)
@@ -187,8 +187,8 @@ def test_identical_rows_leave_one(semantics):
     neighbours = best_earlier(vectors)
     assert (neighbours.similarity[1:] == 1).all()
     assert (neighbours.twin[1:] == 0).all()
-    found = select(vectors, neighbours, 1e-6, semantics)
-    assert np.flatnonzero(found.keep).tolist() == [0]
+    selection = select(vectors, neighbours, 1e-6, semantics)
+    assert np.flatnonzero(selection.keep).tolist() == [0]
     strict = select(vectors, neighbours, 0, semantics)
     assert strict.keep.all()
 
@@ -196,9 +196,9 @@ def test_identical_rows_leave_one(semantics):
 def test_length_does_not_matter():
     vectors = clustered(60, dtype=np.float64)
     scales = np.logspace(-150, 150, 60)[:, None]
-    expected, found = best_earlier(vectors), best_earlier(vectors * scales)
-    assert found.twin.tolist() == expected.twin.tolist()
-    np.testing.assert_allclose(found.similarity, expected.similarity, atol=1e-14)
+    expected, selection = best_earlier(vectors), best_earlier(vectors * scales)
+    assert selection.twin.tolist() == expected.twin.tolist()
+    np.testing.assert_allclose(selection.similarity, expected.similarity, atol=1e-14)
 
 
 def test_pairs_closer_than_float32_can_tell_are_told_apart():
@@ -207,8 +207,10 @@ def test_pairs_closer_than_float32_can_tell_are_told_apart():
     neighbours = best_earlier(np.stack([near, nearer, base]))
     assert neighbours.twin.tolist() == [-1, 0, 1]
     assert 1 - neighbours.similarity[2] == pytest.approx(5e-9, rel=1e-4)
-    found = select(np.stack([near, base]), best_earlier(np.stack([near, base])), 1e-8)
-    assert found.keep.all()
+    selection = select(
+        np.stack([near, base]), best_earlier(np.stack([near, base])), 1e-8
+    )
+    assert selection.keep.all()
 
 
 def test_equally_similar_rows_tie_to_the_earliest():
@@ -217,24 +219,24 @@ def test_equally_similar_rows_tie_to_the_earliest():
     # That 10° is kept shows only once 20° is dropped, -10° is kept from the start; 0°
     # is equally near to both.
     vectors = circle(30, 20, 10, -10, 0)
-    found = select(vectors, best_earlier(vectors), TWELVE_DEGREES, "greedy")
-    assert found.keep.tolist() == [True, False, True, True, False]
-    assert found.twin.tolist() == [-1, 0, -1, -1, 2]
+    selection = select(vectors, best_earlier(vectors), TWELVE_DEGREES, "greedy")
+    assert selection.keep.tolist() == [True, False, True, True, False]
+    assert selection.twin.tolist() == [-1, 0, -1, -1, 2]
 
 
 def test_a_pair_at_the_threshold_links_no_components():
     vectors = np.array([[1, 0], [3, 4], [3, 4]], np.float16)
-    found = select(vectors, best_earlier(vectors), 1 - 0.6, "components")
-    assert found.twin.tolist() == [-1, -1, 1]
+    selection = select(vectors, best_earlier(vectors), 1 - 0.6, "components")
+    assert selection.twin.tolist() == [-1, -1, 1]
 
 
 @pytest.mark.parametrize("semantics", SEMANTICS)
 @pytest.mark.parametrize("n", [0, 1])
 def test_small_clusters(n, semantics):
     vectors = np.ones((n, 4), np.float16)
-    found = select(vectors, best_earlier(vectors), 0.1, semantics)
-    assert found.keep.tolist() == [True] * n
-    assert found.twin.tolist() == [-1] * n
+    selection = select(vectors, best_earlier(vectors), 0.1, semantics)
+    assert selection.keep.tolist() == [True] * n
+    assert selection.twin.tolist() == [-1] * n
 
 
 def test_visiting_orders():

@@ -43,8 +43,8 @@ def test_each_element_is_one_word_of_its_own(rows: list):
 @given(st.lists(st.lists(st.integers(-(2**40), 2**40), max_size=20), max_size=6))
 def test_sketches_of_plain_elements_are_those_of_datasketch(rows: list):
     words = as_words(pa.array(rows, pa.list_(pa.int64())))
-    found = signatures(words, num_perm=32, ngram=1)
-    for row, signature in zip(rows, found, strict=True):
+    sketches = signatures(words, num_perm=32, ngram=1)
+    for row, signature in zip(rows, sketches, strict=True):
         sketch = datasketch.MinHash(num_perm=32)
         sketch.update_batch([str(element).encode() for element in row])
         assert np.array_equal(signature, sketch.hashvalues)

@@ -39,17 +39,17 @@ def units(text: str) -> tuple[str, list[tuple[int, int]]]:
         for i, c in enumerate(squeezed)
         if c != " " or not (spaceless(squeezed[i - 1]) and spaceless(squeezed[i + 1]))
     ]
-    found, start = list[tuple[int, int]](), None
+    runs, start = list[tuple[int, int]](), None
     for i, c in enumerate([*chars, " "]):
         inside = c != " " and not spaceless(c)
         if inside and start is None:
             start = i
         if not inside and start is not None:
-            found.append((start, i))
+            runs.append((start, i))
             start = None
         if c != " " and spaceless(c):
-            found.append((i, i + 1))
-    return "".join(chars), found
+            runs.append((i, i + 1))
+    return "".join(chars), runs
 
 
 def shingles(text: str, ngram: int) -> list[bytes]:

@@ -47,8 +47,8 @@ def brute_force(
 
 def passages(texts: list[bytes], length: int, **more):
     text, bounds = joined(texts)
-    found = repeated_passages(text, bounds, length, **more)
-    return [tuple(int(value) for value in row) for row in zip(*found, strict=True)]
+    repeats = repeated_passages(text, bounds, length, **more)
+    return [tuple(int(value) for value in row) for row in zip(*repeats, strict=True)]
 
 
 @settings(max_examples=200, deadline=None)
@@ -61,10 +61,10 @@ def passages(texts: list[bytes], length: int, **more):
 @example([b"aaaaaaaaaa"], 3, True, 1)
 @example([b"abcabc", b"", b"abc"], 3, False, 2)
 def test_passages_are_those_of_brute_force(texts, length, keep_first, threads):
-    found = passages(
+    repeats = passages(
         texts, length, keep_first=keep_first, threads=threads, table_bytes=1024
     )
-    assert found == brute_force(texts, length, keep_first)
+    assert repeats == brute_force(texts, length, keep_first)
 
 
 def documents(rows: int, seed: int) -> list[bytes]:
@@ -96,9 +96,9 @@ def test_two_thousand_texts_against_brute_force(keep_first):
     whole = repeated_passages(text, bounds, 50, keep_first=keep_first)
     for one, other in zip(small, whole, strict=True):
         np.testing.assert_array_equal(one, other)
-    found = [tuple(map(int, row)) for row in zip(*whole, strict=True)]
-    assert found == fast_brute_force(texts, 50, keep_first)
-    assert len(found) > 300
+    repeats = [tuple(map(int, row)) for row in zip(*whole, strict=True)]
+    assert repeats == fast_brute_force(texts, 50, keep_first)
+    assert len(repeats) > 300
 
 
 def fast_brute_force(texts, length, keep_first):

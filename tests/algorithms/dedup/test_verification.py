@@ -133,8 +133,10 @@ def test_texts_of_one_template_all_stay_with_edges_in_proportion():
     template = [f"t{i}" for i in range(40)]
 
     def corpus(rows):
-        own = rng.integers(0, 10**9, (rows, 14))
-        return pa.array([" ".join([*template, *(f"v{x}" for x in row)]) for row in own])
+        words = rng.integers(0, 10**9, (rows, 14))
+        return pa.array(
+            [" ".join([*template, *(f"v{x}" for x in row)]) for row in words]
+        )
 
     compared = {}
     for rows in (50_000, 100_000):
@@ -200,8 +202,10 @@ def test_exact_similarity_equals_sets(sets, threads):
     flat = [h for s in sets for h in s]
     hashes = np.array(flat, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     left, right = np.array(list(itertools.product(range(len(sets)), repeat=2))).T
-    found = jaccard(bounds, hashes, left.astype(np.uint32), right.astype(np.uint32))
-    for a, b, value in zip(left, right, found, strict=True):
+    similarity = jaccard(
+        bounds, hashes, left.astype(np.uint32), right.astype(np.uint32)
+    )
+    for a, b, value in zip(left, right, similarity, strict=True):
         union = len(sets[a] | sets[b])
         assert value == (len(sets[a] & sets[b]) / union if union else 1.0)
 
@@ -286,8 +290,8 @@ def test_real_clusters_are_the_same_for_any_partition_and_order(real, semantics)
         rank = np.argsort(shuffled["uid"].to_numpy())
         buckets = banding.buckets(digests[rank], threads=2)
         similarity = text_similarity(shuffled["text"].take(pa.array(rank)), threads=2)
-        found = decide(buckets, rows, similarity, 0.8, semantics=semantics)
-        for one, other in zip(found[:3], wanted[:3], strict=True):
+        removals = decide(buckets, rows, similarity, 0.8, semantics=semantics)
+        for one, other in zip(removals[:3], wanted[:3], strict=True):
             np.testing.assert_array_equal(one, other)
 
 

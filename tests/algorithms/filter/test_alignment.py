@@ -29,8 +29,8 @@ def pairs(n, dim, seed=0, dtype=np.float16):
     ],
 )
 def test_golden_neg_clip_loss(similarities, scores):
-    found = neg_clip_loss_from_similarities(np.array(similarities), 0.1)
-    np.testing.assert_allclose(found, scores, atol=1e-6)
+    computed = neg_clip_loss_from_similarities(np.array(similarities), 0.1)
+    np.testing.assert_allclose(computed, scores, atol=1e-6)
 
 
 @given(st.integers(1, 40), st.integers(0, 1000), st.sampled_from([0.01, 0.07, 1.0]))
@@ -40,8 +40,8 @@ def test_neg_clip_loss_is_its_formula(n, seed, temperature):
     c = unit_rows(image) @ unit_rows(text).T
     sums = logsumexp(c / temperature, axis=1) + logsumexp(c / temperature, axis=0)
     expected = np.diagonal(c) - temperature / 2 * sums
-    found = neg_clip_loss(image, text, temperature)
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    scores = neg_clip_loss(image, text, temperature)
+    np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
 def test_blocks_do_not_matter(monkeypatch):
@@ -94,9 +94,9 @@ def test_every_float16_is_read_as_numpy_reads_it():
 def test_rows_without_a_direction_have_no_score():
     image = np.array([[1, 0], [0, 0], [1, np.nan], [1, np.inf], [2, 0]], np.float16)
     text = np.array([[1, 0], [1, 0], [1, 0], [1, 0], [0, 0]], np.float16)
-    found = cosine(image, text)
-    assert found[0] == 1
-    assert np.isnan(found[1:]).all()
+    scores = cosine(image, text)
+    assert scores[0] == 1
+    assert np.isnan(scores[1:]).all()
 
 
 def test_bad_input_is_refused():

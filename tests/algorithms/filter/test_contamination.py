@@ -57,9 +57,9 @@ def test_the_nearest_hash_is_found():
     random = np.random.default_rng(1)
     ours = random.integers(0, 2**64, 50, dtype=np.uint64)
     others = random.integers(0, 2**64, 70, dtype=np.uint64)
-    found, row = nearest_hash(ours, others)
+    distances, row = nearest_hash(ours, others)
     table = np.array([[bits(int(a), int(b)) for b in others] for a in ours])
-    assert found.tolist() == table.min(axis=1).tolist()
+    assert distances.tolist() == table.min(axis=1).tolist()
     assert row.tolist() == table.argmin(axis=1).tolist()
     every = np.array([0, 2**64 - 1], np.uint64)
     assert nearest_hash(every[:1], every[1:])[0].tolist() == [64]

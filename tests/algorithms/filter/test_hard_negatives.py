@@ -21,10 +21,10 @@ CLUSTER = [
 
 
 def test_nouns_and_numbers_of_captions():
-    found = vocabulary(CLUSTER)
-    assert {"dog", "beach", "table", "ball", "horse", "river"} <= set(found.nouns)
-    assert not {"brown", "under", "the", "two"} & set(found.nouns)
-    assert found.numbers == ("three", "two")
+    words = vocabulary(CLUSTER)
+    assert {"dog", "beach", "table", "ball", "horse", "river"} <= set(words.nouns)
+    assert not {"brown", "under", "the", "two"} & set(words.nouns)
+    assert words.numbers == ("three", "two")
 
 
 def test_a_caption_without_a_determiner_gives_its_content_words():
@@ -36,8 +36,8 @@ def test_a_caption_without_a_determiner_gives_its_content_words():
 @settings(max_examples=100, deadline=None)
 def test_one_word_changes_to_one_that_no_right_caption_has(key, caption):
     others, right = vocabulary(CLUSTER), words_of([caption, "The lighthouse ball"])
-    found = swapped(caption, others, right, key)
-    before, after = caption.split(), found.split()
+    edited = swapped(caption, others, right, key)
+    before, after = caption.split(), edited.split()
     changed = [
         (a, b) for a, b in zip(before, after, strict=True) if a.lower() != b.lower()
     ]
@@ -48,7 +48,7 @@ def test_one_word_changes_to_one_that_no_right_caption_has(key, caption):
     assert old[0].isupper() == new[0].isupper()
     has_number = any(word.lower() in others.numbers for word in before)
     assert (new.lower() in others.numbers) == has_number
-    assert swapped(caption, others, right, key) == found
+    assert swapped(caption, others, right, key) == edited
 
 
 def test_where_no_other_word_is_free_nothing_is_changed():
@@ -56,8 +56,8 @@ def test_where_no_other_word_is_free_nothing_is_changed():
     assert swapped(caption, vocabulary([caption]), words_of([caption]), 5) is None
     assert swapped("…", vocabulary(CLUSTER), set(), 5) is None
     # A number becomes another one, even where the cluster has none.
-    found = swapped("Four men", vocabulary(["Four men"]), words_of(["Four men"]), 0)
-    assert found.split()[0] in {"Two", "Three", "Five"}
+    changed = swapped("Four men", vocabulary(["Four men"]), words_of(["Four men"]), 0)
+    assert changed.split()[0] in {"Two", "Three", "Five"}
 
 
 @given(st.integers(0, 300))
@@ -67,23 +67,25 @@ def test_strangers_share_the_group_and_no_caption(seed):
     n = 24
     keys = random.permutation(n).astype(np.uint64)
     groups = random.integers(0, 4, n)
-    own = [frozenset(random.integers(0, 8, random.integers(1, 3)).tolist())
+    captions = [frozenset(random.integers(0, 8, random.integers(1, 3)).tolist())
            for _ in range(n)]  # fmt: skip
-    partner = strangers(keys, groups, own)
+    partner = strangers(keys, groups, captions)
     for row, other in enumerate(partner.tolist()):
         possible = [
-            o for o in range(n) if groups[o] == groups[row] and not own[o] & own[row]
+            o
+            for o in range(n)
+            if groups[o] == groups[row] and not captions[o] & captions[row]
         ]
         assert (other in possible) if possible else other == -1
     order = random.permutation(n)
-    again = strangers(keys[order], groups[order], [own[i] for i in order])
-    for place, other in zip(order.tolist(), again.tolist(), strict=True):
-        assert (order[other] if other >= 0 else -1) == partner[place]
+    again = strangers(keys[order], groups[order], [captions[i] for i in order])
+    for first, other in zip(order.tolist(), again.tolist(), strict=True):
+        assert (order[other] if other >= 0 else -1) == partner[first]
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_alone_there_is_no_stranger(n):
-    found = strangers(
+    partners = strangers(
         np.zeros(n, np.uint64), np.zeros(n, np.int64), [frozenset({1})] * n
     )
-    assert found.tolist() == [-1] * n
+    assert partners.tolist() == [-1] * n

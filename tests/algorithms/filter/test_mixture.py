@@ -16,8 +16,8 @@ numbers = st.lists(
 
 
 def moments(values, to_unit, parts=1):
-    found = [integer_moments(part, to_unit) for part in np.array_split(values, parts)]
-    return tuple(map(sum, zip(*found, strict=True)))
+    mixed = [integer_moments(part, to_unit) for part in np.array_split(values, parts)]
+    return tuple(map(sum, zip(*mixed, strict=True)))
 
 
 @given(numbers, st.integers(1, 5), st.randoms())
@@ -45,6 +45,6 @@ def test_range_maps_to_zero_and_one():
 
 def test_a_mixture_is_the_weighted_sum():
     terms = [np.array([1.0, 2.0, np.nan]), np.array([10.0, 20.0, 30.0])]
-    found = mix(terms, [2.0, -0.5], [Scaling(1.0, 1.0), Scaling(0.0, 0.1)])
-    assert found[:2] == pytest.approx([-0.5, 1.0])
-    assert np.isnan(found[2])
+    mixed = mix(terms, [2.0, -0.5], [Scaling(1.0, 1.0), Scaling(0.0, 0.1)])
+    assert mixed[:2] == pytest.approx([-0.5, 1.0])
+    assert np.isnan(mixed[2])

@@ -41,19 +41,19 @@ def test_precision_is_the_mean_over_all_orders_of_ties(right, wrong, data):
     flags = np.repeat([True, False], [len(right), len(wrong)])
     every = np.concatenate([right, wrong])
     random = np.random.default_rng(0)
-    found = []
+    precisions = []
     for _ in range(300):
         order = np.lexsort((random.random(len(every)), -every))
-        found.append(flags[order[:k]].mean())
+        precisions.append(flags[order[:k]].mean())
     expected = precision_at(right, wrong, k)
-    assert expected == pytest.approx(np.mean(found), abs=0.12)
-    assert min(found) - 1e-12 <= expected <= max(found) + 1e-12
+    assert expected == pytest.approx(np.mean(precisions), abs=0.12)
+    assert min(precisions) - 1e-12 <= expected <= max(precisions) + 1e-12
 
 
 def test_precision_without_ties_is_exact_and_bounds_are_checked():
     right, wrong = np.array([5.0, 4.0, 1.0]), np.array([3.0, 2.0, 0.0])
-    found = [precision_at(right, wrong, k) for k in range(1, 7)]
-    assert found == [1, 1, 2 / 3, 2 / 4, 3 / 5, 3 / 6]
+    precisions = [precision_at(right, wrong, k) for k in range(1, 7)]
+    assert precisions == [1, 1, 2 / 3, 2 / 4, 3 / 5, 3 / 6]
     for k in (0, 7):
         with pytest.raises(ValueError, match="within 1 and 6"):
             precision_at(right, wrong, k)

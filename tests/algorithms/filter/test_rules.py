@@ -62,8 +62,8 @@ def test_the_measured_number_and_its_bound_are_given(sample, expected):
     ],
 )
 def test_what_is_not_measured_has_no_number(sample, reason):
-    found, value, bound = failure(**sample)
-    assert found == reason
+    failed, value, bound = failure(**sample)
+    assert failed == reason
     assert np.isnan([value, bound]).all()
 
 

@@ -30,14 +30,14 @@ def test_the_race_draws_like_the_published_procedure(penalty, draws):
     rows, _, times = arrivals(np.tile(LOGITS, trials), keys, penalty, 4.0)
     trial = rows // 3
     order = np.lexsort((times, trial))
-    place = np.arange(len(rows)) - np.searchsorted(trial[order], trial[order])
-    first = order[place < draws]
+    turn = np.arange(len(rows)) - np.searchsorted(trial[order], trial[order])
+    first = order[turn < draws]
     counts = np.bincount(rows[first], minlength=3 * trials).reshape(-1, 3)
     assert (counts.sum(axis=1) == draws).all()
-    found = Counter(map(tuple, counts.tolist()))
+    drawn = Counter(map(tuple, counts.tolist()))
     expected = exact_multisets(penalty, draws)
-    assert set(found) <= set(expected)
-    chi = sum((found[s] - trials * p) ** 2 / (trials * p) for s, p in expected.items())
+    assert set(drawn) <= set(expected)
+    chi = sum((drawn[s] - trials * p) ** 2 / (trials * p) for s, p in expected.items())
     # Five times the degrees of freedom is far beyond what chance gives.
     assert chi < 5 * len(expected)
 
@@ -47,9 +47,9 @@ def test_gumbel_noise_draws_without_replacement_by_softmax():
     keys = random.integers(0, 2**64, 3 * trials, dtype=np.uint64)
     noised = np.tile(LOGITS, (trials, 1)) + gumbel(keys, 0).reshape(-1, 3)
     pairs = np.sort(np.argsort(-noised, axis=1)[:, :2], axis=1)
-    found = Counter(map(tuple, pairs.tolist()))
+    drawn = Counter(map(tuple, pairs.tolist()))
     weights = np.exp(LOGITS) / np.exp(LOGITS).sum()
-    for (a, b), count in found.items():
+    for (a, b), count in drawn.items():
         w, v = weights[a], weights[b]
         chance = w * v / (1 - w) + v * w / (1 - v)
         assert count / trials == pytest.approx(chance, abs=0.015)
@@ -60,8 +60,8 @@ def test_a_later_horizon_only_adds_draws():
     logits = random.normal(size=500)
     keys = random.integers(0, 2**64, 500, dtype=np.uint64)
     early, late = (
-        set(zip(*(part.tolist() for part in found), strict=True))
-        for found in (arrivals(logits, keys, 0.3, until) for until in (1.0, 2.0))
+        set(zip(*(part.tolist() for part in drawn), strict=True))
+        for drawn in (arrivals(logits, keys, 0.3, until) for until in (1.0, 2.0))
     )
     assert early < late
     assert all(time > 1.0 for _, _, time in late - early)
@@ -72,5 +72,5 @@ def test_the_expected_number_is_near_the_number(penalty):
     random = np.random.default_rng(3)
     logits = random.normal(0, 2, 20_000)
     keys = random.integers(0, 2**64, 20_000, dtype=np.uint64)
-    found = len(arrivals(logits, keys, penalty, 0.5)[0])
-    assert expected_draws(logits, penalty, 0.5) == pytest.approx(found, rel=0.15)
+    drawn = len(arrivals(logits, keys, penalty, 0.5)[0])
+    assert expected_draws(logits, penalty, 0.5) == pytest.approx(drawn, rel=0.15)

@@ -54,8 +54,8 @@ def test_decisions_are_those_of_datatrove(group: str):
     assert [f and f.rule for f in failures] == [NAMES[reason] for reason in wanted]
     assert len(set(wanted)) > 3
     # Its own words change no verdict here.
-    own = golden["with_its_own_words"][golden["groups"].index(group)]
-    assert own == len(wanted)
+    expected = golden["with_its_own_words"][golden["groups"].index(group)]
+    assert expected == len(wanted)
 
 
 NONE = QualityLimits(

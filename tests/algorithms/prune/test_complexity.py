@@ -31,20 +31,20 @@ WHOLE = [
 
 @pytest.mark.parametrize(("sizes", "budget", "balance", "temperature", "x"), GOLDEN)
 def test_golden_continuous_allocation(sizes, budget, balance, temperature, x):
-    found = continuous_allocation(
+    allocated = continuous_allocation(
         sizes, COMPLEXITIES, budget, temperature=temperature, balance=balance
     )
-    np.testing.assert_allclose(found, x, atol=1e-6)
+    np.testing.assert_allclose(allocated, x, atol=1e-6)
 
 
 @pytest.mark.parametrize(("row", "counts"), list(zip(GOLDEN, WHOLE, strict=True)))
 def test_golden_whole_counts(row, counts):
     sizes, budget, balance, temperature, _ = row
-    found = allocate_budget(
+    allocated = allocate_budget(
         sizes, COMPLEXITIES, budget, temperature=temperature, balance=balance
     )
-    assert found.dtype == np.int64
-    assert tuple(found) == counts
+    assert allocated.dtype == np.int64
+    assert tuple(allocated) == counts
 
 
 @pytest.mark.parametrize("balance", [0, 0.5, 1])

@@ -63,11 +63,11 @@ def test_simulation_agrees_with_theory(alpha, fraction, keep):
     students = [
         simulate(alpha, fraction, keep, dimensions=80, seed=seed) for seed in range(12)
     ]
-    found = np.array([student.error for student in students])
+    errors = np.array([student.error for student in students])
     wanted = theory(alpha, fraction, keep)
     # Four standard errors, and 5 % for eighty dimensions instead of infinitely many.
-    slack = 4 * found.std(ddof=1) / np.sqrt(len(found)) + 0.05 * wanted.error
-    assert found.mean() == pytest.approx(wanted.error, abs=slack)
+    slack = 4 * errors.std(ddof=1) / np.sqrt(len(errors)) + 0.05 * wanted.error
+    assert errors.mean() == pytest.approx(wanted.error, abs=slack)
 
 
 def test_the_students_margin_is_maximal():

@@ -36,18 +36,18 @@ def test_the_command_writes_what_filters_keep_and_where_they_differ(
     command = ["filter", "compare", *models, "--pool", str(hostile_pool)]
     rest = ["--budget", "0.5", "--eval", str(scene_pool), "--out", str(out)]
     assert main([*command, *rest, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found == json.loads((out / "compare.json").read_text())
-    good, bad = found["models"]
+    comparison = json.loads(capsys.readouterr().out)
+    assert comparison == json.loads((out / "compare.json").read_text())
+    good, bad = comparison["models"]
     assert (good["model"], bad["model"]) == ("model", "untrained")
     assert good["auc_random"] > bad["auc_random"] + 0.1
-    assert found["kept"] == 30
-    assert {(row["one"], row["other"]) for row in found["agreement"]} == {
+    assert comparison["kept"] == 30
+    assert {(row["one"], row["other"]) for row in comparison["agreement"]} == {
         ("model", "untrained"),
         ("model", "random"),
         ("untrained", "random"),
     }
-    one, other = found["domains"]
+    one, other = comparison["domains"]
     assert one["domains"][0]["auc_random"] > 0.9 > other["domains"][0]["auc_random"]
     chosen = {
         name: set((out / "selected" / f"{name}.txt").read_text().split())
@@ -55,7 +55,7 @@ def test_the_command_writes_what_filters_keep_and_where_they_differ(
     }
     assert {len(uids) for uids in chosen.values()} == {30}
     both = len(chosen["model"] & chosen["untrained"])
-    assert both == found["agreement"][0]["both"]
+    assert both == comparison["agreement"][0]["both"]
     page = (out / "report.html").read_text()
     assert "<script" not in page
     assert "Kept by model, dropped by untrained" in page
@@ -72,12 +72,16 @@ def test_the_page_of_an_evaluation_shows_its_figures_and_escapes_captions(
     command = ["filter", "eval", demo_model, str(hostile_pool), "--out", str(out)]
     train = ["--train", str(hostile_pool), "--caption-groups", "1"]
     assert main([*command, *train]) == 0
-    found = json.loads((out / "eval.json").read_text())
-    assert not found["leakage"][0]["clean"]
-    assert found["leakage"][0]["leaked"] == 60
+    comparison = json.loads((out / "eval.json").read_text())
+    assert not comparison["leakage"][0]["clean"]
+    assert comparison["leakage"][0]["leaked"] == 60
     page = (out / "report.html").read_text()
     assert "<script" not in page
-    for figure in (found["auc_random"], found["auc_hard"], found["calibration"]["ece"]):
+    for figure in (
+        comparison["auc_random"],
+        comparison["auc_hard"],
+        comparison["calibration"]["ece"],
+    ):
         assert f"{figure:.3f}" in page
     assert "Leaked images" in page
     assert page.count("<svg") >= 3
@@ -94,39 +98,43 @@ def trained(demo_model: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
     pool = write_pool(folder / "pool", table)
     # A row that says what a held-out one says would not be trained on.
     asked = trusted_table(40, seed=1)
-    said = [[f"{text} again" for text in own] for own in asked["captions"].to_pylist()]
+    said = [
+        [f"{text} again" for text in texts] for texts in asked["captions"].to_pylist()
+    ]
     asked = asked.set_column(2, "captions", pa.array(said, asked["captions"].type))
     held = write_pool(folder / "held", asked)
     plan = parse(recipe(pool, folder / "unused", epochs=2))
     proxy = Proxy(plan, str(held), folder / "trained", seeds=2)
-    found = compare([demo_model], str(pool), Choosing(0.5), proxy=proxy)
-    return found, proxy, pool
+    comparison = compare([demo_model], str(pool), Choosing(0.5), proxy=proxy)
+    return comparison, proxy, pool
 
 
 def test_all_selections_train_as_long_on_as_many_rows(trained: Any):
-    (result, found), proxy, _ = trained
+    (result, comparison), proxy, _ = trained
     made = result["downstream"]
     assert [row["selection"] for row in made["selections"]] == ["model", "random"]
     assert {row["trained_on"] for row in made["selections"]} == {24}
     assert len({row["steps"] for row in made["selections"]}) == 1
     assert made["held_out_images"] == 40
-    for selection in found.each:
-        kept = {u for u, k in zip(found.data.uids, selection.keep, strict=True) if k}
+    for selection in comparison.each:
+        kept = {
+            u for u, k in zip(comparison.data.uids, selection.keep, strict=True) if k
+        }
         for seed in range(2):
             folder = proxy.out / selection.name / f"seed-{seed}"
             manifest = json.loads((folder / "manifest.json").read_text())
             assert manifest["recipe"]["seed"] == seed
         without = set((folder.parent / "not_selected.txt").read_text().split())
-        assert without == set(found.data.uids) - kept
+        assert without == set(comparison.data.uids) - kept
 
 
 def test_differences_are_paired_by_seed_with_intervals(trained: Any):
     (result, _), _, _ = trained
     made = result["downstream"]
-    own, chance = (row["by_seed"] for row in made["selections"])
+    model_rows, chance = (row["by_seed"] for row in made["selections"])
     gap = made["against_random"][0]
     for name in ("auc_random", "recall_at_5"):
-        expected = [a[name] - b[name] for a, b in zip(own, chance, strict=True)]
+        expected = [a[name] - b[name] for a, b in zip(model_rows, chance, strict=True)]
         assert gap[name]["by_seed"] == pytest.approx(expected)
         assert gap[name]["mean"] == pytest.approx(np.mean(expected))
         assert gap[name]["low"] <= gap[name]["mean"] <= gap[name]["high"]

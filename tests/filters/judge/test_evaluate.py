@@ -48,8 +48,8 @@ def similarities(demo_model: str, scene_pool: Path) -> tuple[np.ndarray, np.ndar
     encoder = load_encoder(model_of(demo_model))
     pixels = np.stack([encoder.prepare(d) for d in table["image"].to_pylist()])
     several = table["captions"].to_pylist()
-    texts = list(dict.fromkeys(text for own in several for text in own))
-    right = np.array([[text in own for text in texts] for own in several])
+    texts = list(dict.fromkeys(text for said in several for text in said))
+    right = np.array([[text in said for text in texts] for said in several])
     images = encoder.encode_images(pixels).astype(np.float16).astype(float)
     captions = encoder.encode_texts(texts).astype(np.float16).astype(float)
     return images @ captions.T, right
@@ -65,8 +65,8 @@ def test_recall_is_the_share_of_images_with_a_right_caption_among_the_best(
         assert judged[0][f"recall_at_{k}"] == pytest.approx(hit, abs=1e-12)
         best = np.argsort(-table, axis=0)[:k]
         hit = np.take_along_axis(right, best, axis=0).any(axis=0).mean()
-        found = judged[0]["text_to_image"][f"recall_at_{k}"]
-        assert found == pytest.approx(hit, abs=1e-12)
+        recall = judged[0]["text_to_image"][f"recall_at_{k}"]
+        assert recall == pytest.approx(hit, abs=1e-12)
 
 
 def test_areas_agree_with_those_over_all_wrong_pairs(judged: Any, similarities: Any):
@@ -90,16 +90,16 @@ def test_scores_are_cosines_and_wrong_captions_are_wrong(
     pairs = one.pairs
     scale = np.linalg.norm  # float16 vectors are not quite unit
     assert scale(one.images.astype(float), axis=1) == pytest.approx(1, abs=1e-3)
-    found = table[pairs.rows, pairs.texts]
-    np.testing.assert_allclose(pairs.right, found, atol=2e-3)
+    cosines = table[pairs.rows, pairs.texts]
+    np.testing.assert_allclose(pairs.right, cosines, atol=2e-3)
     assert right[pairs.rows, pairs.texts].all()
-    own = [set(one.data.captions[row]) for row in pairs.rows.tolist()]
+    captions = [set(one.data.captions[row]) for row in pairs.rows.tolist()]
     for row, text, changed in zip(
         pairs.rows.tolist(), pairs.texts.tolist(), pairs.changed, strict=True
     ):
         if changed is not None:
             assert changed != one.data.texts[text]
-            assert changed not in {one.data.texts[t] for t in own[row]}
+            assert changed not in {one.data.texts[t] for t in captions[row]}
     assert sum(changed is not None for changed in pairs.changed) > 150
 
 
@@ -118,11 +118,11 @@ def test_groups_and_clusters_add_up_to_the_whole(judged: Any):
 
 
 def test_a_filter_that_ranks_well_can_be_calibrated(judged: Any):
-    found = judged[0]["calibration"]
-    assert found["slope"] > 0
-    assert 0 <= found["ece"] < 0.15
-    assert found["brier"] < 0.2
-    rows = sum(part["rows"] for part in found["bins"])
+    figures = judged[0]["calibration"]
+    assert figures["slope"] > 0
+    assert 0 <= figures["ece"] < 0.15
+    assert figures["brier"] < 0.2
+    rows = sum(part["rows"] for part in figures["bins"])
     assert rows == 2 * judged[0]["pairs"]
 
 
@@ -136,8 +136,8 @@ def test_order_and_shards_change_nothing(
         demo_model, [str(other)], Evaluation(columns=EvaluationColumns(by=("kind",)))
     )
     first, again = (
-        json.dumps({k: v for k, v in found.items() if k != "data"})
-        for found in (judged[0], result)
+        json.dumps({k: v for k, v in figures.items() if k != "data"})
+        for figures in (judged[0], result)
     )
     assert again == first
 
@@ -166,17 +166,17 @@ def test_training_images_and_their_copies_are_leaks(
     # Scenes are of a few shapes: the packaged model's distances are small.
     how = Evaluation(train=(str(leaky), str(clean)), distances=Distances(0.002, 2))
     result, _ = evaluate(demo_model, [str(scene_pool)], how)
-    found, none = result["leakage"]
+    figures, none = result["leakage"]
     uids = images["uid"].to_pylist()
-    assert {item["uid"] for item in found["items"]} >= set(uids[:6])
-    for item in found["items"]:
+    assert {item["uid"] for item in figures["items"]} >= set(uids[:6])
+    for item in figures["items"]:
         if item["uid"] in uids[:6]:
             expected = f"leak-{uids.index(item['uid'])}"
             assert expected in (item["train_by_vector"], item["train_by_hash"])
-    assert not found["clean"]
-    assert none["leaked"] == found["leaked"] - 6
+    assert not figures["clean"]
+    assert none["leaked"] == figures["leaked"] - 6
     assert none["train_images"] == 40
-    assert 0 < found["nearest_distance"] + 1e-9 < found["median_distance"]
+    assert 0 < figures["nearest_distance"] + 1e-9 < figures["median_distance"]
 
 
 def boilerplate(table: pa.Table) -> pa.Table:
@@ -198,12 +198,12 @@ def test_repeated_captions_are_grouped_and_placed(
 ):
     pool = write_shards(tmp_path / "noisy", boilerplate(scenes(90)))
     result, (one,) = evaluate(demo_model, [str(pool)], Evaluation(repeats=10))
-    found = result["caption_groups"]
-    icons, shapes = found["groups"]
+    figures = result["caption_groups"]
+    icons, shapes = figures["groups"]
     assert icons["caption"] == "part of the icon collection (wed aug #)"
     assert (icons["rows"], shapes["rows"]) == (30, 15)
-    assert found["boilerplate_rows"] == 45
-    assert found["informative_rows"] == 45
+    assert figures["boilerplate_rows"] == 45
+    assert figures["informative_rows"] == 45
     texts = [one.data.texts[t] for t in one.pairs.texts.tolist()]
     icon = np.array([text.startswith("Part") for text in texts])
     other = np.array([text.startswith("a shape on") for text in texts]) | icon
@@ -213,8 +213,8 @@ def test_repeated_captions_are_grouped_and_placed(
     lower = (one.pairs.right[:, None] > one.pairs.right[None]).mean(axis=1)
     assert icons["median_place"] == pytest.approx(np.median(lower[icon]), abs=0.02)
     assert icons["verdict"] == "separated"
-    listed = [g["caption"] for g in found["groups"] if g["informative_above"] < 0.65]
-    assert found["not_separated"] == listed
+    listed = [g["caption"] for g in figures["groups"] if g["informative_above"] < 0.65]
+    assert figures["not_separated"] == listed
 
 
 def test_domains_are_judged_apart_and_the_drop_is_stated(
@@ -320,14 +320,14 @@ def test_the_command_prints_json_and_text(
     rest = ["--only", str(only), "--out", str(out), "--by", "kind"]
     assert main([*shared, *rest, "--json"]) == 0
     told = capsys.readouterr()
-    found = json.loads(told.out)
-    assert set(found) >= KEYS
-    assert found["n"] == 50
+    figures = json.loads(told.out)
+    assert set(figures) >= KEYS
+    assert figures["n"] == 50
     assert told.err == ""
-    assert json.loads((out / "eval.json").read_text()) == found
+    assert json.loads((out / "eval.json").read_text()) == figures
     assert main([*shared, *rest]) == 0
     text = capsys.readouterr().out
-    assert f"random captions {found['auc_random']:.3f}" in text
+    assert f"random captions {figures['auc_random']:.3f}" in text
     assert "odd" in text
     assert main([*shared, "--only", str(tmp_path / "none")]) == 3
     assert "none" in capsys.readouterr().err
@@ -345,11 +345,14 @@ def test_one_image_alone_has_nothing_to_be_compared_with(
     pool = write_shards(tmp_path / "one", scenes(1))
     command = ["filter", "eval", demo_model, str(pool), "--out", str(tmp_path / "o")]
     assert main([*command, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    figures = json.loads(capsys.readouterr().out)
     assert (
-        found["auc_random"] is found["precision_at_k"] is found["calibration"] is None
+        figures["auc_random"]
+        is figures["precision_at_k"]
+        is figures["calibration"]
+        is None
     )
-    assert found["recall_at_1"] == 1
-    assert found["pairs_without"]["random"] == found["pairs"] == 2
+    assert figures["recall_at_1"] == 1
+    assert figures["pairs_without"]["random"] == figures["pairs"] == 2
     assert main(command) == 0
     assert "random captions –" in capsys.readouterr().out

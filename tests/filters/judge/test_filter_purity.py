@@ -31,13 +31,13 @@ def measured(tmp_path_factory):
 
 
 def test_auc_falls_to_chance_when_all_captions_are_wrong(measured):
-    folder, _, found = measured
-    pure, wrong = found["levels"]
+    folder, _, purity = measured
+    pure, wrong = purity["levels"]
     assert (pure["purity"], wrong["purity"]) == (1.0, 0.0)
     assert pure["mean"] > 0.75
     assert wrong["mean"] < 0.65
     assert len(pure["aucs"]) == 2
-    assert found["monotone"]
+    assert purity["monotone"]
     page = (folder / "out" / "purity.html").read_text()
     assert f"{pure['mean']:.4f}" in page
     assert "<svg" in page

@@ -59,8 +59,8 @@ def test_a_cluster_that_a_filter_deletes_is_flagged_first():
     clusters = [row % 4 for row in range(40)]
     one = [0.0 if c == 2 else 1.0 + row for row, c in enumerate(clusters)]
     other = [float(row * 7 % 40) for row in range(40)]
-    found = made([one, other, other[::-1]], clusters, 20)
-    rates = cluster_rates(found)
+    selections = made([one, other, other[::-1]], clusters, 20)
+    rates = cluster_rates(selections)
     assert rates[0]["cluster"] == 2
     assert rates[0]["deleted_by"] == ["m0"]
     assert rates[0]["keep_rates"]["m0"] == 0
@@ -84,13 +84,13 @@ def test_agreement_counts_rows_and_galleries_show_the_widest_gaps():
     rows = list(range(12))
     one = [float(row) for row in rows]
     other = [float(row if row not in (0, 11) else 11 - row) for row in rows]
-    found = made([one, other, one], [0] * 12, 6)
-    pair, chance, _ = agreement(found)
+    selections = made([one, other, one], [0] * 12, 6)
+    pair, chance, _ = agreement(selections)
     assert (pair["one"], pair["other"], pair["both"]) == ("m0", "m1", 5)
     assert pair["jaccard"] == 5 / 7
     assert chance["rank_correlation"] is None
     assert 0 < pair["rank_correlation"] < 1
-    kept_by_one, kept_by_other = disagreements(found)
+    kept_by_one, kept_by_other = disagreements(selections)
     assert [e["uid"] for e in kept_by_one["examples"]] == ["u011"]
     assert [e["uid"] for e in kept_by_other["examples"]] == ["u000"]
     assert kept_by_one["examples"][0]["caption"] == "caption 11"
@@ -112,19 +112,19 @@ def test_half_wrong_captions_are_sorted_out_at_half(
     copied = tmp_path / "copy"
     copied.symlink_to(Path(demo_model.removeprefix("local-dir:")))
     models = [demo_model, f"local-dir:{copied}"]
-    found = select(models, str(pool), Choosing(0.5))
-    assert found.budget == 60
+    selections = select(models, str(pool), Choosing(0.5))
+    assert selections.budget == 60
     right = set(table["uid"].to_pylist()[60:])
-    for selection in found.filters:
-        kept = np.array(found.data.uids)[selection.keep]
+    for selection in selections.filters:
+        kept = np.array(selections.data.uids)[selection.keep]
         assert len(kept) == 60
         assert len(right & set(kept.tolist())) >= 54
-    assert agreement(found)[0]["jaccard"] == 1
-    random = np.array(found.data.uids)[found.control.keep]
+    assert agreement(selections)[0]["jaccard"] == 1
+    random = np.array(selections.data.uids)[selections.control.keep]
     assert 15 < len(right & set(random.tolist())) < 45
     # Half of the right pairs are wrong ones: they rank like those.
-    assert 0.6 < pool_areas(found)[0]["auc_random"] < 0.85
-    assert pq.read_table(pool).num_rows == len(found.data)
+    assert 0.6 < pool_areas(selections)[0]["auc_random"] < 0.85
+    assert pq.read_table(pool).num_rows == len(selections.data)
 
 
 @pytest.mark.parametrize(

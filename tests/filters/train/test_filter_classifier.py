@@ -45,12 +45,12 @@ def test_it_tells_clean_from_raw_but_not_right_from_wrong(setting, capsys):
     folder, file = setting
     arguments = ["filter", "train", str(file), "--json"]
     assert cli.main(arguments) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["auc"] > 0.9
-    assert abs(found["auc_random"] - 0.5) < 0.1
-    assert found["clean"] == 60
-    assert found["raw"] in (59, 60)
-    assert sum(found["left_out"].values()) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["auc"] > 0.9
+    assert abs(told["auc_random"] - 0.5) < 0.1
+    assert told["clean"] == 60
+    assert told["raw"] in (59, 60)
+    assert sum(told["left_out"].values()) == 1
     scores = pq.read_table(folder / "out" / "scores.parquet")
     assert len(scores) == 79
     manifest = json.loads((folder / "out" / "manifest.json").read_text())

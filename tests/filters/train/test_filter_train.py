@@ -86,18 +86,18 @@ def test_progress_is_told_with_loss_auc_and_the_wait_for_data(trained):
 
 def test_everything_that_the_weights_depend_on_stands_beside_them(trained):
     result, _ = trained
-    found = manifest(result.path)
-    assert found["seed"] == 3
-    assert found["recipe"]["optimise"]["learning_rate"] == 1e-2
-    assert found["result"]["auc"] == result.auc
-    assert len(found["weights"]["sha256"]) == 64
+    record = manifest(result.path)
+    assert record["seed"] == 3
+    assert record["recipe"]["optimise"]["learning_rate"] == 1e-2
+    assert record["result"]["auc"] == result.auc
+    assert len(record["weights"]["sha256"]) == 64
     curve = pq.read_table(result.path / "curves.parquet").to_pylist()
     assert max(entry["auc"] for entry in curve) == result.auc
     page = (result.path / "report.html").read_text()
     assert page.count("<svg") == 4
     assert "Held-out AUC" in page
     card = (result.path / "README.md").read_text()
-    assert found["weights"]["sha256"] in card
+    assert record["weights"]["sha256"] in card
 
 
 def test_the_same_call_again_trains_nothing(trained, pool):
@@ -122,8 +122,8 @@ def test_shards_and_order_of_rows_change_nothing(pool, tmp_path):
     table = trusted_table(ROWS)
     shuffled = table.take(np.random.default_rng(1).permutation(ROWS))
     other = write_pool(tmp_path / "shuffled", shuffled, shards=3)
-    for place, out in ((pool, "one"), (other, "two")):
-        winnow.train_filter(recipe(place, tmp_path / out, epochs=2))
+    for source, out in ((pool, "one"), (other, "two")):
+        winnow.train_filter(recipe(source, tmp_path / out, epochs=2))
     assert same(tmp_path / "one", tmp_path / "two")
 
 
@@ -340,11 +340,11 @@ def test_early_stopping_keeps_the_best_weights(pool, tmp_path):
     result = winnow.train_filter(
         recipe(pool, tmp_path / "out", epochs=60, learning_rate=1e-2, patience=2)
     )
-    found = manifest(result.path)["result"]
-    assert found["ended"] == "early"
-    assert found["steps"] < 60 * 4
+    record = manifest(result.path)["result"]
+    assert record["ended"] == "early"
+    assert record["steps"] < 60 * 4
     curve = pq.read_table(result.path / "curves.parquet").to_pylist()
-    assert [e["auc"] for e in curve if e["step"] == found["best_step"]] == [result.auc]
+    assert [e["auc"] for e in curve if e["step"] == record["best_step"]] == [result.auc]
     assert all(entry["auc"] <= result.auc for entry in curve[-2:])
 
 
@@ -427,8 +427,8 @@ def test_with_nothing_held_out_the_last_weights_are_kept(pool, tmp_path):
     wanted["data"][0]["hold_out"] = {"fraction": 0}
     result = winnow.train_filter(wanted)
     assert result.trained_on == ROWS
-    found = manifest(result.path)["result"]
-    assert found["best_step"] == found["steps"] == 18
+    record = manifest(result.path)["result"]
+    assert record["best_step"] == record["steps"] == 18
 
 
 def test_a_file_of_other_uids_to_hold_out_is_an_error(pool, tmp_path):

@@ -37,8 +37,8 @@ def copies_lie_apart(result) -> tuple[float, float]:
     for data in (files, [encoded_again(file) for file in files]):
         pixels = np.stack([encoder.prepare(file) for file in data])
         vectors.append(encoder.encode_images(pixels))
-    own = 1 - (vectors[0] * vectors[1]).sum(axis=1).mean()
-    return float(own), float(1 - (vectors[0] @ vectors[0].T).mean())
+    copies = 1 - (vectors[0] * vectors[1]).sum(axis=1).mean()
+    return float(copies), float(1 - (vectors[0] @ vectors[0].T).mean())
 
 
 def test_comparing_two_views_draws_copies_together(pool, tmp_path):
@@ -49,8 +49,8 @@ def test_comparing_two_views_draws_copies_together(pool, tmp_path):
             learning_rate=1e-2,
         )  # fmt: skip
         wanted["augment"] = {"crop": [0.9, 1.0], "jpeg": 0.5, "resize": 0.3}
-        own, others = copies_lie_apart(winnow.train_filter(wanted))
-        shares[weight] = own / others
+        copies, others = copies_lie_apart(winnow.train_filter(wanted))
+        shares[weight] = copies / others
     assert shares[2.0] < 0.7 * shares[0.0]
 
 

@@ -23,15 +23,15 @@ def test_joined_images_are_those_of_their_parts():
     one = FeatureImages(rng.normal(size=(4, 2, 3)).astype(np.float32))
     other = FeatureImages(rng.normal(size=(5, 1, 3)).astype(np.float32))
     part = np.array([0, 1, 1, 0, 1])
-    at = np.array([2, 4, 0, 3, 1])
-    joined = JoinedImages([one, other], part, at)
+    order = np.array([2, 4, 0, 3, 1])
+    joined = JoinedImages([one, other], part, order)
     rows = np.array([4, 0, 2, 3])
     for epoch in (0, 1):
-        found = joined.training(rows, epoch)
-        assert np.array_equal(found[0], other.features[1, 0])
-        assert np.array_equal(found[1], one.features[2, epoch])
-        assert np.array_equal(found[2], other.features[0, 0])
-        assert np.array_equal(found[3], one.features[3, epoch])
+        given = joined.training(rows, epoch)
+        assert np.array_equal(given[0], other.features[1, 0])
+        assert np.array_equal(given[1], one.features[2, epoch])
+        assert np.array_equal(given[2], other.features[0, 0])
+        assert np.array_equal(given[3], one.features[3, epoch])
     assert np.array_equal(joined.plain(rows)[1], one.features[2, 0])
 
 
@@ -56,8 +56,8 @@ def test_a_second_view_is_another_one():
     rows = np.array([1, 0])
     for epoch in range(4):
         for view in range(2):
-            found = images.training(rows, epoch, view)
-            assert np.array_equal(found, features[rows, (epoch + view) % 3])
+            given = images.training(rows, epoch, view)
+            assert np.array_equal(given, features[rows, (epoch + view) % 3])
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (40, 60, 3)).astype(np.uint8)
     file = io.BytesIO()
@@ -149,9 +149,9 @@ def test_a_frozen_part_computes_in_every_precision(timm_model, part, precision, 
     scaled = scaled / timm_model.visual.preprocess_cfg["std"]
     tower = timm_model.visual if part == "visual" else timm_model.visual.trunk
     with torch.inference_mode():
-        own = tower(torch.from_numpy(scaled).float().permute(0, 3, 1, 2)).numpy()
-    assert np.abs(own).max() > 0.01
-    assert np.abs(features - own).max() <= within * np.abs(own).max()
+        reference = tower(torch.from_numpy(scaled).float().permute(0, 3, 1, 2)).numpy()
+    assert np.abs(reference).max() > 0.01
+    assert np.abs(features - reference).max() <= within * np.abs(reference).max()
 
 
 def test_a_frozen_part_runs_folded_and_leaves_the_model_alone(timm_model):

@@ -29,11 +29,11 @@ def test_clip_loss_of_matching_unit_vectors():
 def test_siglip_loss_of_matching_unit_vectors():
     loss = make_loss("siglip", World())
     eye = torch.eye(4)
-    found = loss(eye, eye, torch.tensor(10.0), torch.tensor(-10.0))
+    value = loss(eye, eye, torch.tensor(10.0), torch.tensor(-10.0))
     # −ln σ(0) of the pair itself, and −ln σ(10) of three others.
     exact = math.log(2) + 3 * math.log1p(math.exp(-10))
-    assert float(found) == pytest.approx(exact, abs=1e-6)
-    assert float(found) == pytest.approx(0.693283, abs=1e-6)
+    assert float(value) == pytest.approx(exact, abs=1e-6)
+    assert float(value) == pytest.approx(0.693283, abs=1e-6)
 
 
 class Small(torch.nn.Module):
@@ -62,7 +62,7 @@ def test_gradients_in_pieces_are_those_of_the_whole_batch(kind, pieces):
     draw = torch.Generator().manual_seed(1)
     images = torch.randn(7, 5, generator=draw, dtype=torch.float64)
     tokens = torch.randn(7, 6, generator=draw, dtype=torch.float64)
-    found = []
+    by_pieces = []
     for parts in (1, pieces):
         towers = Small(bias=True if kind == "siglip" else None)
         loss = backward(
@@ -72,8 +72,8 @@ def test_gradients_in_pieces_are_those_of_the_whole_batch(kind, pieces):
             parts,
             contextlib.nullcontext,
         )
-        found.append([loss, *(p.grad for p in towers.parameters())])
-    for one, other in zip(*found, strict=True):
+        by_pieces.append([loss, *(p.grad for p in towers.parameters())])
+    for one, other in zip(*by_pieces, strict=True):
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
@@ -81,11 +81,11 @@ def test_two_views_of_matching_unit_vectors():
     clip = make_loss("clip", World())
     loss = of_two_views(clip, clip, 0.3, 0.1)
     eye = torch.eye(4)
-    found = loss(torch.stack([eye, eye], 1), eye, torch.tensor(1.0), None)
+    value = loss(torch.stack([eye, eye], 1), eye, torch.tensor(1.0), None)
     # Both views fit the text at scale 1, and each other at scale 1 / 0.1.
     told = math.log(math.e + 3) - 1
     alike = math.log(math.e**10 + 3) - 10
-    assert float(found) == pytest.approx(told + 0.3 * alike, abs=1e-6)
+    assert float(value) == pytest.approx(told + 0.3 * alike, abs=1e-6)
     # A view that is another image's fits neither the text nor the first view.
     swapped = torch.stack([eye, eye.flip(0)], 1)
     apart = loss(swapped, eye, torch.tensor(1.0), None)
@@ -107,10 +107,10 @@ def test_gradients_of_two_views_in_pieces_are_those_of_the_whole_batch(kind):
     images = torch.randn(7, 2, 5, generator=draw, dtype=torch.float64)
     tokens = torch.randn(7, 6, generator=draw, dtype=torch.float64)
     loss = of_two_views(make_loss(kind, World()), make_loss("clip", World()), 0.3, 0.1)
-    found = []
+    by_pieces = []
     for pieces in (1, 3):
         towers = TwoViews(bias=True if kind == "siglip" else None)
         value = backward(towers, loss, (images, tokens), pieces, contextlib.nullcontext)
-        found.append([value, *(p.grad for p in towers.parameters())])
-    for one, other in zip(*found, strict=True):
+        by_pieces.append([value, *(p.grad for p in towers.parameters())])
+    for one, other in zip(*by_pieces, strict=True):
         assert torch.allclose(one, other, rtol=1e-10, atol=1e-12)

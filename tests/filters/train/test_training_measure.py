@@ -14,8 +14,8 @@ numbers = st.lists(st.integers(-3, 3), min_size=1, max_size=20)
 @given(numbers, numbers)
 def test_auc_is_the_share_of_pairs_in_the_right_order(higher, lower):
     pairs = [(a > b) + 0.5 * (a == b) for a in higher for b in lower]
-    found = auc(np.array(higher, float), np.array(lower, float))
-    assert found == pytest.approx(np.mean(pairs))
+    area = auc(np.array(higher, float), np.array(lower, float))
+    assert area == pytest.approx(np.mean(pairs))
 
 
 def test_wrong_partners_never_share_a_caption_and_serve_equally_often():

@@ -37,7 +37,7 @@ def test_batches_repeat_no_image_in_an_epoch_and_no_caption_in_a_batch(captions,
         # All captions that an epoch drew were equal.
         return
     for batch in batches:
-        said = [texts[place] for place in batch.captions]
+        said = [texts[number] for number in batch.captions]
         assert len(set(said)) == len(said)
         for row, text in zip(batch.rows.tolist(), said, strict=True):
             assert text in captions[row]
@@ -57,7 +57,7 @@ def test_an_epoch_without_equal_captions_leaves_out_less_than_a_batch():
 def test_every_caption_of_an_image_has_its_turn():
     captions = [tuple(f"{row} {n}" for n in range(5)) for row in range(8)]
     order = Order([f"u{row}" for row in range(8)], captions, 8, seed=0)
-    met = {int(place) for batch in islice(order(), 5) for place in batch.captions}
+    met = {int(number) for batch in islice(order(), 5) for number in batch.captions}
     assert met == set(range(40))
 
 

@@ -59,12 +59,12 @@ def open_lake(engine: Engine) -> Callable[..., SmallLake]:
     ) -> SmallLake:
         tables = discover(LakeSource(str(folder)))
         families = [{c.name: c.family for c in table.columns} for table in tables]
-        found = candidate_edges(families, folded, ignored)
-        comparable = found.incomparable < 0
+        candidates = candidate_edges(families, folded, ignored)
+        comparable = candidates.incomparable < 0
         names = [matching_names(columns, folded, ignored) for columns in families]
         return SmallLake(
             HashedTables(TableReader(tables), names),
-            TablePairs(found.child[comparable], found.parent[comparable]),
+            TablePairs(candidates.child[comparable], candidates.parent[comparable]),
             engine,
         )
 
@@ -106,8 +106,8 @@ def write_lake() -> Callable[..., Path]:
         for name, table in tables.items():
             if isinstance(table, list):
                 for number, part in enumerate(table):
-                    place = folder / name / f"part-{number:03d}.parquet"
-                    write_table(place, part, writer, rows)
+                    path = folder / name / f"part-{number:03d}.parquet"
+                    write_table(path, part, writer, rows)
             else:
                 write_table(folder / f"{name}.parquet", table, writer, rows)
         return folder

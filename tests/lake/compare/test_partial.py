@@ -44,12 +44,12 @@ def test_near_containments_are_found_and_their_share_is_exact(
     sketches = lake.sketches(SIZES)
     chosen = candidates(lake.tables, sketches, lake.edges, PartialConfig())
     edges = lake.edges.take(chosen)
-    found = measure(lake.engine, lake.tables, sketches, edges, 0.9)
+    measured = measure(lake.engine, lake.tables, sketches, edges, 0.9)
     shares = {
         (lake.names[c].partition(".")[0], lake.names[p].partition(".")[0]): share
-        for c, p, share in zip(*edges, found.containment(False), strict=True)
+        for c, p, share in zip(*edges, measured.containment(False), strict=True)
     }
-    assert found.exact.all()
+    assert measured.exact.all()
     assert shares == {
         ("later", "parent"): 1 - lag / rows,
         ("parent", "later"): 1 - lag / rows,

@@ -34,9 +34,9 @@ Lake = Any
 def rebuilt(lake: Lake, child: str, parent: str, folder: Path) -> Rebuild:
     """The query for an edge, after the project's own check of it."""
     numbers = lake.names.index(child), lake.names.index(parent)
-    found = describe(lake.tables, *numbers, folder / "rebuild" / "side.parquet")
-    assert difference(lake.tables, *numbers, found) is None
-    return found
+    rebuild = describe(lake.tables, *numbers, folder / "rebuild" / "side.parquet")
+    assert difference(lake.tables, *numbers, rebuild) is None
+    return rebuild
 
 
 def plain(rebuild: Rebuild) -> pa.Table:
@@ -48,9 +48,9 @@ def plain(rebuild: Rebuild) -> pa.Table:
 
 def rows(table: pa.Table) -> list[str]:
     """Rows as text; nanoseconds as numbers, for which Python has no type."""
-    for at, field in enumerate(table.schema):
+    for number, field in enumerate(table.schema):
         if getattr(field.type, "unit", None) == "ns":
-            table = table.set_column(at, field.name, table[at].cast(pa.int64()))
+            table = table.set_column(number, field.name, table[number].cast(pa.int64()))
     return [repr(row) for row in table.to_pylist()]
 
 
@@ -139,8 +139,8 @@ def test_any_selection_comes_back_row_by_row(
         names.append("b" if parent_files[1] > 1 else "b.parquet")
         if set(names) - set(lake.names):
             return  # a folder of one part is a file
-        found = rebuilt(lake, names[0], names[1], folder)
-        assert rows(plain(found)) == rows(child)
+        rebuild = rebuilt(lake, names[0], names[1], folder)
+        assert rows(plain(rebuild)) == rows(child)
 
 
 def instant(unit: str, zone: str | None = None) -> pa.Array:
@@ -198,9 +198,9 @@ def test_every_type_comes_back(
     order = np.arange(len(values))[:: -1 if shuffled else 1]
     child = parent.take(pa.array(order)).select(["value.s"])
     write_lake(tmp_path / "lake", {"a": child, "b": parent})
-    found = rebuilt(open_lake(tmp_path / "lake"), "a.parquet", "b.parquet", tmp_path)
-    assert (found.side_file is not None) == (shuffled and kind != "null")
-    back = plain(found)
+    rebuild = rebuilt(open_lake(tmp_path / "lake"), "a.parquet", "b.parquet", tmp_path)
+    assert (rebuild.side_file is not None) == (shuffled and kind != "null")
+    back = plain(rebuild)
     assert back.column_names == ["value.s"]
     if kind not in {"float16", "duration"}:  # DuckDB has neither
         assert rows(back.cast(child.schema)) == rows(child)
@@ -225,8 +225,8 @@ def test_other_widths_come_back_in_the_childs_own(
     ).slice(1)
     write_lake(tmp_path / "lake", {"a": narrow, "b": wide})
     lake = open_lake(tmp_path / "lake", folded=True)
-    found = rebuilt(lake, "a.parquet", "b.parquet", tmp_path)
-    back = plain(found)
+    rebuild = rebuilt(lake, "a.parquet", "b.parquet", tmp_path)
+    back = plain(rebuild)
     assert back.schema.types == [pa.timestamp("ms"), pa.uint8(), pa.float32()]
     assert back.to_pylist() == narrow.to_pylist()
 
@@ -266,10 +266,10 @@ def test_the_simplest_condition_is_taken(
     places, expected = FORMS[form]
     child = parent.take(pa.array(places, pa.int64())).select(["text", "value"])
     write_lake(tmp_path / "lake", {"a": child, "b": parent})
-    found = rebuilt(open_lake(tmp_path / "lake"), "a.parquet", "b.parquet", tmp_path)
-    assert condition(found) == expected
-    assert found.side_file is None
-    assert plain(found).to_pylist() == child.to_pylist()
+    rebuild = rebuilt(open_lake(tmp_path / "lake"), "a.parquet", "b.parquet", tmp_path)
+    assert condition(rebuild) == expected
+    assert rebuild.side_file is None
+    assert plain(rebuild).to_pylist() == child.to_pylist()
 
 
 def test_a_run_of_rows_needs_no_column(
@@ -277,8 +277,8 @@ def test_a_run_of_rows_needs_no_column(
 ) -> None:
     values = pa.table({"v": [1, 2, 1, 2, 3, 1, 2, 3, 3]})
     write_lake(tmp_path / "lake", {"a": values.slice(3, 3), "b": values})
-    found = rebuilt(open_lake(tmp_path / "lake"), "a.parquet", "b.parquet", tmp_path)
-    assert condition(found) == "p.file_row_number BETWEEN 3 AND 5"
+    rebuild = rebuilt(open_lake(tmp_path / "lake"), "a.parquet", "b.parquet", tmp_path)
+    assert condition(rebuild) == "p.file_row_number BETWEEN 3 AND 5"
 
 
 @pytest.mark.parametrize("kind", [pa.int32(), pa.string()])
@@ -305,15 +305,15 @@ def test_row_numbers_of_the_child_come_back(
     write_lake(tmp_path / "lake", written)
     lake = open_lake(tmp_path / "lake", ignored=["rownames"])
     for name in ("counted", "same", "own", "shuffled"):
-        found = rebuilt(lake, f"{name}.parquet", "parent.parquet", tmp_path)
-        assert (found.side_file is None) == (name in {"counted", "same"}), name
-        assert plain(found).equals(written[name]), name
-        if found.side_file:
+        rebuild = rebuilt(lake, f"{name}.parquet", "parent.parquet", tmp_path)
+        assert (rebuild.side_file is None) == (name in {"counted", "same"}), name
+        assert plain(rebuild).equals(written[name]), name
+        if rebuild.side_file:
             # Only what the parent does not hold is stored.
-            columns = pq.read_schema(found.side_file).names
+            columns = pq.read_schema(rebuild.side_file).names
             ignored = ["rownames"] if name == "own" else []
             assert columns == ["winnow_position", *ignored]
-            assert found.side_bytes == Path(found.side_file).stat().st_size
+            assert rebuild.side_bytes == Path(rebuild.side_file).stat().st_size
 
 
 def write_hive(place: Path, table: pa.Table) -> None:
@@ -353,9 +353,9 @@ def test_parents_and_children_of_every_format(
     write_lake(lake_folder, {"some": some})
     lake = open_lake(lake_folder)
     names = {name.partition(".")[0]: name for name in lake.names}
-    found = rebuilt(lake, names["some"], names["whole"], tmp_path)
-    assert condition(found).endswith("= 2001")
-    assert plain(found).to_pylist() == some.to_pylist()
+    rebuild = rebuilt(lake, names["some"], names["whole"], tmp_path)
+    assert condition(rebuild).endswith("= 2001")
+    assert plain(rebuild).to_pylist() == some.to_pylist()
     shuffled = rebuilt(lake, names["same"], names["whole"], tmp_path)
     back = plain(shuffled).to_pylist()
     assert {row["id"]: row["text"] for row in back} == {
@@ -395,9 +395,9 @@ def test_a_query_that_gives_anything_else_is_found_out(edge, tmp_path: Path) -> 
         "SELECT 1 FROM": "fails",
     }
     for sql, why in wrong.items():
-        found = difference(lake.tables, 0, 1, replace(right, sql=sql))
-        assert found is not None, sql
-        assert why in found, (sql, found)
+        rebuild = difference(lake.tables, 0, 1, replace(right, sql=sql))
+        assert rebuild is not None, sql
+        assert why in rebuild, (sql, rebuild)
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -421,8 +421,8 @@ def test_a_parent_that_duckdb_cannot_read_fails_with_its_reason(
     table = pa.table({"text": text, "n": [1, 2]})
     write_lake(tmp_path / "lake", {"a": table.select(["text"]), "b": table})
     lake = open_lake(tmp_path / "lake")
-    found = describe(lake.tables, 0, 1, tmp_path / "side.parquet")
-    why = difference(lake.tables, 0, 1, found)
+    rebuild = describe(lake.tables, 0, 1, tmp_path / "side.parquet")
+    why = difference(lake.tables, 0, 1, rebuild)
     assert why is not None
     assert "fails" in why
 
@@ -431,10 +431,10 @@ def test_the_query_of_an_unplanned_edge_works_with_a_side_file(
     edge, parent: pa.Table, tmp_path: Path
 ) -> None:
     lake, _ = edge
-    place = str(tmp_path / "side.parquet")
-    pq.write_table(pa.table({"winnow_position": range(10, 19)}), place)
-    sql = query_by_side_file(lake.tables, 0, 1, place)
-    assert difference(lake.tables, 0, 1, Rebuild(sql, place)) is None
+    side_file = str(tmp_path / "side.parquet")
+    pq.write_table(pa.table({"winnow_position": range(10, 19)}), side_file)
+    sql = query_by_side_file(lake.tables, 0, 1, side_file)
+    assert difference(lake.tables, 0, 1, Rebuild(sql, side_file)) is None
 
 
 @pytest.mark.shared
@@ -448,5 +448,5 @@ def test_every_known_containment_of_a_real_lake_is_rebuilt(
         edges = [(row["child"], row["parent"]) for row in csv.DictReader(lines)]
     assert len(edges) == 105
     for child, parent in edges[::step]:
-        found = rebuilt(lake, child, parent, tmp_path)
-        assert rows(plain(found)) == rows(pq.read_table(folder / child)), child
+        rebuild = rebuilt(lake, child, parent, tmp_path)
+        assert rows(plain(rebuild)) == rows(pq.read_table(folder / child)), child

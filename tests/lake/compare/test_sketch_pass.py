@@ -47,9 +47,9 @@ def test_only_what_an_edge_compares_is_read(
     write_lake(tmp_path / "lake", tables)
     lake = open_lake(tmp_path / "lake")
     wanted = wanted_of(lake.tables, lake.edges, {2: ["id", "name"]})
-    found = {lake.names[item.table]: item[1:] for item in wanted}
+    reads = {lake.names[item.table]: item[1:] for item in wanted}
     both = ("id", "kind")
-    assert found == {
+    assert reads == {
         "child.parquet": (both, both, ()),
         "parent.parquet": (both, (), ("id",)),
     }
@@ -92,7 +92,7 @@ def test_sketches_do_not_depend_on_how_a_table_is_divided(
     parts = [table.slice(0, 1100), table.slice(1100, 900), table.slice(2000)]
     write_lake(tmp_path / "one", {"a": table, "b": table}, rows=5000)
     write_lake(tmp_path / "two", {"a": parts, "b": table}, rows=300)
-    found = []
+    reads = []
     for name in ("one", "two"):
         monkeypatch.setattr(hashed_tables, "_TASK_BYTES", 0 if name == "two" else 1e9)
         lake = open_lake(tmp_path / name)
@@ -108,16 +108,16 @@ def test_sketches_do_not_depend_on_how_a_table_is_divided(
             )
         ]
         assert len(pieces) == {"one": 1, "two": 11}[name]
-        found.append(Sketches(pa.Table.from_batches(pieces), SIZES))
+        reads.append(Sketches(pa.Table.from_batches(pieces), SIZES))
     one, two = (
-        sorted(s.table.to_pylist(), key=lambda r: str(r["column"])) for s in found
+        sorted(s.table.to_pylist(), key=lambda r: str(r["column"])) for s in reads
     )
     assert one == two
     bounds = ColumnStatistics(3000, 0, 0, 2999, 0, 2999, has_value=True)
-    assert found[1].statistics == {0: {"id": bounds}}
-    assert found[1].kmv(0, "kind").complete
-    assert found[1].distinct(0, "kind") == 3
-    assert not found[1].kmv(0, None).complete
+    assert reads[1].statistics == {0: {"id": bounds}}
+    assert reads[1].kmv(0, "kind").complete
+    assert reads[1].distinct(0, "kind") == 3
+    assert not reads[1].kmv(0, None).complete
 
 
 def test_minhash_values_estimate_the_similarity_of_tables(
@@ -140,12 +140,12 @@ def test_rows_that_cannot_be_read_are_a_reason_and_stop_nothing(
     folder = write_lake(
         tmp_path / "lake", {n: numbers(500) for n in ("broken", "one", "two")}
     )
-    place = folder / "broken.parquet"
-    column = pq.ParquetFile(place).metadata.row_group(0).column(0)
-    content = bytearray(place.read_bytes())
+    path = folder / "broken.parquet"
+    column = pq.ParquetFile(path).metadata.row_group(0).column(0)
+    content = bytearray(path.read_bytes())
     start = column.dictionary_page_offset or column.data_page_offset
     content[start : start + 40] = b"\xff" * 40
-    place.write_bytes(content)
+    path.write_bytes(content)
     lake = open_lake(folder)
     wanted = wanted_of(lake.tables, lake.edges)
     sketches = sketch_tables(lake.engine, lake.tables, wanted, SIZES)

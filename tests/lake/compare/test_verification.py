@@ -229,8 +229,8 @@ def test_no_writer_loses_a_true_edge_or_keeps_a_false_one(
     write_lake(tmp_path / "lake", {"whole": whole}, parent_writer, rows=9)
     lake = open_lake(tmp_path / "lake")
     sketches = lake.sketches(SIZES)
-    place = {name.partition(".")[0]: n for n, name in enumerate(lake.names)}
-    true = {(place[c], place["whole"]) for c in ("same", "retyped", "narrow")}
+    numbers = {name.partition(".")[0]: n for n, name in enumerate(lake.names)}
+    true = {(numbers[c], numbers["whole"]) for c in ("same", "retyped", "narrow")}
     refuted = sketches.refute(lake.tables, lake.edges)
     verified = verify_edges(lake.engine, lake.tables, lake.edges)
     pairs = list(
@@ -241,9 +241,9 @@ def test_no_writer_loses_a_true_edge_or_keeps_a_false_one(
         if pair in true:
             assert refuted.missing[i] == 0
             assert verified.contained(False)[i]
-    found = pairs.index((place["wrong"], place["whole"]))
-    assert verified.missing[found] == 1
-    assert verified.first_missing[found] == 0
+    verdicts = pairs.index((numbers["wrong"], numbers["whole"]))
+    assert verified.missing[verdicts] == 1
+    assert verified.first_missing[verdicts] == 0
 
 
 def test_int96_float16_and_dictionaries_are_compared_by_value(
@@ -280,10 +280,10 @@ def test_text_that_is_no_utf8_is_compared_by_its_bytes(
     pq.write_table(pa.table({"t": text.slice(0, 1)}), tmp_path / "lake/part.parquet")
     pq.write_table(pa.table({"t": ["café", "y"]}), tmp_path / "lake/valid.parquet")
     lake = open_lake(tmp_path / "lake")
-    found = verify_edges(lake.engine, lake.tables, lake.edges)
+    verdicts = verify_edges(lake.engine, lake.tables, lake.edges)
     contained = {
         (lake.names[c], lake.names[p])
-        for c, p, held in zip(*lake.edges, found.contained(False), strict=True)
+        for c, p, held in zip(*lake.edges, verdicts.contained(False), strict=True)
         if held
     }
     assert contained == {("part.parquet", "whole.parquet")}
@@ -308,8 +308,8 @@ def test_formats_do_not_matter(
     # JSON has no dates: they would be text, which no date equals.
     pl.DataFrame(table.drop_columns("day")).write_ndjson(folder / "json.jsonl")
     lake = open_lake(folder)
-    found = verify_edges(lake.engine, lake.tables, lake.edges)
-    pairs = zip(*lake.edges, found.contained(True), strict=True)
+    verdicts = verify_edges(lake.engine, lake.tables, lake.edges)
+    pairs = zip(*lake.edges, verdicts.contained(True), strict=True)
     held = {(lake.names[c], lake.names[p]): bool(h) for c, p, h in pairs}
     assert held == {
         ("csv.csv", "parquet.parquet"): True,
@@ -385,14 +385,14 @@ def test_against_duckdb_on_a_larger_lake(
     tables = {"a": table(6_000, 125), "b": parent, "c": parent.slice(5, 700)}
     write_lake(tmp_path / "lake", tables, rows=2_000)
     lake = open_lake(tmp_path / "lake")
-    found = verify_edges(lake.engine, lake.tables, lake.edges, group_rows=5_000)
+    verdicts = verify_edges(lake.engine, lake.tables, lake.edges, group_rows=5_000)
     for i, (child, parent_) in enumerate(zip(*lake.edges, strict=True)):
         one, other = tables[lake.names[child][0]], tables[lake.names[parent_][0]]
         count = "SELECT count(*) FROM (FROM one {} FROM other)"
         missing = duckdb.sql(count.format("EXCEPT")).fetchall()[0][0]
         matched = duckdb.sql(count.format("INTERSECT ALL")).fetchall()[0][0]
-        assert (found.missing[i], found.matched[i]) == (missing, matched)
-        assert (len(one), len(other)) == (found.rows[i], len(other))
+        assert (verdicts.missing[i], verdicts.matched[i]) == (missing, matched)
+        assert (len(one), len(other)) == (verdicts.rows[i], len(other))
 
 
 def test_one_differing_row_in_a_million_is_shown(
@@ -421,10 +421,10 @@ def test_one_differing_row_in_a_million_is_shown(
     sketches = lake.sketches(Sizes(256, 1000, 0))
     # No value is odd, and hardly ever is it in a sample: only the row as a whole is.
     assert sketches.refute(lake.tables, edges).missing.tolist() == [0]
-    found = verify_edges(lake.engine, lake.tables, edges, group_rows=300_000)
-    assert found.missing.tolist() == [1]
-    assert found.first_missing.tolist() == [odd]
-    assert found.distinct.tolist() == [rows]
+    verdicts = verify_edges(lake.engine, lake.tables, edges, group_rows=300_000)
+    assert verdicts.missing.tolist() == [1]
+    assert verdicts.first_missing.tolist() == [odd]
+    assert verdicts.distinct.tolist() == [rows]
     witness = lake.tables.reader.rows(int(edges.child[0]), [odd], ["id", "price"])
     assert (
         witness.to_pylist() == child.slice(odd, 1).select(["id", "price"]).to_pylist()

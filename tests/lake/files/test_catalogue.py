@@ -88,10 +88,10 @@ def test_a_folder_is_one_table_only_if_its_files_say_so(
             path.touch()
         else:
             write(path)
-    found = named(tmp_path / "lake")
-    assert [name.removesuffix(".parquet") for name in found] == tables
-    assert all(table.reason is None for table in found.values())
-    for name, table in found.items():
+    tables_by_name = named(tmp_path / "lake")
+    assert [name.removesuffix(".parquet") for name in tables_by_name] == tables
+    assert all(table.reason is None for table in tables_by_name.values())
+    for name, table in tables_by_name.items():
         folder = table.format == "parquet_folder"
         assert Path(table.location) == tmp_path / (
             "lake" if name == "lake" else f"lake/{name}"
@@ -105,8 +105,8 @@ def test_parts_that_hold_other_columns_are_tables_of_their_own(tmp_path: Path):
     write(tmp_path / "d" / "1.parquet", pa.table({"other": [1]}))
     assert list(named(tmp_path)) == ["d/0.parquet", "d/1.parquet"]
     (tmp_path / "d" / "1.parquet").write_bytes(b"no parquet")
-    found = named(tmp_path)
-    assert [bool(table.reason) for table in found.values()] == [False, True]
+    tables_by_name = named(tmp_path)
+    assert [bool(table.reason) for table in tables_by_name.values()] == [False, True]
 
 
 def test_hive_partitions_become_typed_columns(tmp_path: Path):
@@ -126,8 +126,8 @@ def test_hive_partitions_become_typed_columns(tmp_path: Path):
         partitioning=ds.partitioning(keys, flavor="hive"),
     )
     lake = LakeSource(str(tmp_path))
-    ((found, statistics),) = survey(lake)
-    assert [(c.name, str(c.type)) for c in found.columns] == [
+    ((surveyed, statistics),) = survey(lake)
+    assert [(c.name, str(c.type)) for c in surveyed.columns] == [
         *(("x", "int64"), ("year", "int64"), ("day", "date32[day]"), ("tag", "string")),
     ]
     rows = contents(lake)["t"]
@@ -145,8 +145,8 @@ def test_parts_may_differ_in_columns_and_width_but_not_in_kind(tmp_path: Path):
     write(tmp_path / "t/k=1/a.parquet", pa.table({"x": pa.array([1], pa.int8())}))
     wide = pa.table({"y": ["new"], "x": pa.array([2.5])})
     write(tmp_path / "t/k=2/b.parquet", wide)
-    ((found, statistics),) = survey(LakeSource(str(tmp_path)))
-    assert [(c.name, str(c.type)) for c in found.columns] == [
+    ((surveyed, statistics),) = survey(LakeSource(str(tmp_path)))
+    assert [(c.name, str(c.type)) for c in surveyed.columns] == [
         *(("x", "double"), ("k", "int64"), ("y", "string")),
     ]
     expected = {"x": [1, 2.5], "k": [1, 2], "y": [None, "new"]}
@@ -174,9 +174,9 @@ def delta(tmp_path: Path) -> Path:
 
 def test_a_delta_table_is_its_active_files(delta: Path):
     lake = LakeSource(str(delta.parent))
-    ((found, statistics),) = survey(lake)
-    assert (found.name, found.format, found.reason) == ("sales", "delta", None)
-    assert len(found.parts) < len(list(delta.rglob("*.parquet")))
+    ((surveyed, statistics),) = survey(lake)
+    assert (surveyed.name, surveyed.format, surveyed.reason) == ("sales", "delta", None)
+    assert len(surveyed.parts) < len(list(delta.rglob("*.parquet")))
     rows = contents(lake)["sales"]
     pairs = sorted(zip(rows["id"], rows["kind"], strict=True))
     assert pairs == [(1, "a"), (2, "b c%"), (3, None), (5, "a")]
@@ -213,8 +213,8 @@ def test_what_cannot_be_read_stands_there_with_its_reason(tmp_path: Path):
     write(tmp_path / "ice" / "data" / "0.parquet")
     (tmp_path / "ice" / "metadata").mkdir()
     (tmp_path / "ice" / "metadata" / "v1.metadata.json").write_text("{}")
-    found = named(tmp_path)
-    reasons = {name: table.reason for name, table in found.items()}
+    tables_by_name = named(tmp_path)
+    reasons = {name: table.reason for name, table in tables_by_name.items()}
     assert sorted(reasons) == sorted(
         ["empty.parquet", "good.parquet", "ice", "link.parquet", "loop", "torn.parquet"]
     )
@@ -222,7 +222,7 @@ def test_what_cannot_be_read_stands_there_with_its_reason(tmp_path: Path):
     assert all(reasons.values())
     assert "link to good.parquet" in (reasons["link.parquet"] or "")
     assert "Iceberg" in (reasons["ice"] or "")
-    assert found["torn.parquet"].bytes == len(whole) // 2
+    assert tables_by_name["torn.parquet"].bytes == len(whole) // 2
 
 
 def test_a_lake_that_is_not_there_is_refused_and_an_empty_one_is_empty(tmp_path: Path):
@@ -301,18 +301,18 @@ def seen(surveyed: tuple[Table, Mapping]) -> tuple:
 def same_as_local(url: str, options: dict, local: Path) -> None:
     """A lake behind a URL has the tables, statistics and rows of the local one."""
     remote, here = LakeSource(url, storage_options=options), LakeSource(str(local))
-    found, expected = survey(remote), survey(here)
+    tables_by_name, expected = survey(remote), survey(here)
     assert [
-        (t.name, t.format, t.columns, t.rows, bool(t.reason)) for t, _ in found
+        (t.name, t.format, t.columns, t.rows, bool(t.reason)) for t, _ in tables_by_name
     ] == [(t.name, t.format, t.columns, t.rows, bool(t.reason)) for t, _ in expected]
-    assert [s for _, s in found] == [s for _, s in expected]
+    assert [s for _, s in tables_by_name] == [s for _, s in expected]
     assert contents(remote) == contents(here)
-    for table, _ in found:
+    for table, _ in tables_by_name:
         assert table.location == f"{url}/{table.name}"
         assert fingerprint(remote, table) == table.fingerprint
         assert table.reason or table.modified > 0
-    known = {table.name: (table, statistics) for table, statistics in found}
-    assert survey(remote, known) == found
+    known = {table.name: (table, statistics) for table, statistics in tables_by_name}
+    assert survey(remote, known) == tables_by_name
 
 
 def test_a_lake_in_memory_is_the_local_one(lake_of_all_kinds: Path):
@@ -365,14 +365,17 @@ def test_more_tables_and_parts_than_are_read_ahead_come_whole_and_in_order(
         write(tmp_path / f"parts/part-{n:03}.parquet", pa.table({"id": [n]}))
     (tmp_path / "alone/t7.parquet").write_bytes(b"")
     (tmp_path / "text.csv").write_text("id\n1\n")
-    found = named(tmp_path)
+    tables_by_name = named(tmp_path)
     alone = {f"alone/t{n}.parquet": n for n in range(count)}
-    assert list(found) == sorted([*alone, "parts", "text.csv"])
-    broken = [name for name, table in found.items() if table.reason]
+    assert list(tables_by_name) == sorted([*alone, "parts", "text.csv"])
+    broken = [name for name, table in tables_by_name.items() if table.reason]
     assert broken == ["alone/t7.parquet"]
     for name, n in alone.items():
         if name not in broken:
-            assert (found[name].rows, found[name].columns[0].name) == (n, f"c{n}")
+            assert (
+                tables_by_name[name].rows,
+                tables_by_name[name].columns[0].name,
+            ) == (n, f"c{n}")
     assert contents(LakeSource(str(tmp_path)))["parts"] == {"id": list(range(count))}
 
 

@@ -115,12 +115,12 @@ def as_array(name: str, values: list) -> pa.Array:
 def as_values(name: str, values: list) -> list:
     """Return the values as statistics state them; NaN is left out."""
     unit = {"day": DAY, "local": 1000, "clock": 1000, "instant": 10**6}.get(name)
-    found = [v for v in values if v is not None and v == v]  # noqa: PLR0124
+    stated = [v for v in values if v is not None and v == v]  # noqa: PLR0124
     if name == "text":
-        return [v.encode() for v in found]
+        return [v.encode() for v in stated]
     if name in {"single", "half"}:
-        return [float(np.float32(v)) for v in found]
-    return found if unit is None else [v * unit for v in found]
+        return [float(np.float32(v)) for v in stated]
+    return stated if unit is None else [v * unit for v in stated]
 
 
 @st.composite
@@ -151,10 +151,10 @@ def test_bounds_hold_every_value_and_certain_values_occur(
     path = folder / f"{writer}.parquet"
     table = pa.table({name: as_array(name, v) for name, v in columns.items()})
     WRITERS[writer](table, path, size)
-    found = footer_of(path).statistics
-    assert list(found) == list(columns)
+    footer = footer_of(path).statistics
+    assert list(footer) == list(columns)
     for name, values in columns.items():
-        stated, present = found[name], as_values(name, values)
+        stated, present = footer[name], as_values(name, values)
         assert stated.rows == len(values)
         assert stated.nulls in (None, values.count(None))
         assert stated.low is None or all(stated.low <= v for v in present)
@@ -208,8 +208,8 @@ def test_no_true_containment_is_refuted(
     edges = candidate_edges([dict.fromkeys(s, Family.NUMBER) for s in (one, other)])
     assert (0, 1) in zip(edges.child.tolist(), edges.parent.tolist(), strict=True)
     kept_edges = refuting_keys(edges, [one, other], bag=True) < 0
-    found = refute_edge(one, other, {c.name: c.family for c in a.columns}, bag=True)
-    assert found is None
+    footer = refute_edge(one, other, {c.name: c.family for c in a.columns}, bag=True)
+    assert footer is None
     assert kept_edges[0]
 
 
@@ -217,11 +217,11 @@ def test_no_true_containment_is_refuted(
 @pytest.mark.shared
 def test_bounds_of_a_real_lake_are_true_and_lose_no_containment(shared: Path):
     folder = shared / "data" / "lake"
-    found = survey(LakeSource(str(folder), include=["**/*.parquet"]))
-    assert len(found) == 853
-    assert not [table for table, _ in found if table.reason]
-    reader = TableReader([table for table, _ in found])
-    for number, (table, statistics) in enumerate(found):
+    surveyed = survey(LakeSource(str(folder), include=["**/*.parquet"]))
+    assert len(surveyed) == 853
+    assert not [table for table, _ in surveyed if table.reason]
+    reader = TableReader([table for table, _ in surveyed])
+    for number, (table, statistics) in enumerate(surveyed):
         names = [c.name for c in table.columns if c.family in _ORDERED]
         rows = reader.rows(number, range(table.rows), names)
         for name in names:
@@ -236,19 +236,19 @@ def test_bounds_of_a_real_lake_are_true_and_lose_no_containment(shared: Path):
             assert stated.low <= low <= high <= stated.high
             assert stated.low_certain in (None, low)
             assert stated.high_certain in (None, high)
-    names = [matching_names(s, ignored=["rownames"]) for _, s in found]
+    names = [matching_names(s, ignored=["rownames"]) for _, s in surveyed]
     edges = candidate_edges(
-        [{c.name: c.family for c in table.columns} for table, _ in found],
+        [{c.name: c.family for c in table.columns} for table, _ in surveyed],
         ignored=["rownames"],
     )
     by_key = [
         {key: s[name] for key, name in keys.items()}
-        for keys, (_, s) in zip(names, found, strict=True)
+        for keys, (_, s) in zip(names, surveyed, strict=True)
     ]
     edges = edges.take(np.flatnonzero(edges.incomparable < 0))
     left = edges.take(np.flatnonzero(refuting_keys(edges, by_key) < 0))
     pairs = {
-        (found[a][0].name, found[b][0].name)
+        (surveyed[a][0].name, surveyed[b][0].name)
         for a, b in zip(left.child, left.parent, strict=True)
     }
     with open(folder / "gold_edges.csv") as lines:
@@ -301,28 +301,28 @@ def test_width_and_unit_do_not_matter(tmp_path: Path, kind: str):
     path = tmp_path / "x.parquet"
     for width in widths:
         pq.write_table(pa.table({"x": base.cast(width)}), path)
-        found = footer_of(path).statistics["x"]
-        assert found == ColumnStatistics(4, 1, low, high, low, high, has_value=True)
+        footer = footer_of(path).statistics["x"]
+        assert footer == ColumnStatistics(4, 1, low, high, low, high, has_value=True)
 
 
 def written_by(path: Path, name: bytes) -> None:
     """Put another writer's name of the same length into a file of pyarrow's."""
     stored = path.read_bytes()
-    own = pq.read_metadata(path).created_by.encode()
-    assert stored.count(own) == 1
-    path.write_bytes(stored.replace(own, name.ljust(len(own))))
+    creator = pq.read_metadata(path).created_by.encode()
+    assert stored.count(creator) == 1
+    path.write_bytes(stored.replace(creator, name.ljust(len(creator))))
 
 
 def test_a_writer_that_is_not_known_states_bounds_and_no_values(tmp_path: Path):
     path = tmp_path / "x.parquet"
     pq.write_table(pa.table({"s": ["b", "c"], "i": [1, 2]}), path)
     written_by(path, b"someone else")
-    found = footer_of(path)
-    assert found.writer == "someone else".ljust(len(found.writer or ""))
+    footer = footer_of(path)
+    assert footer.writer == "someone else".ljust(len(footer.writer or ""))
     bounds = ColumnStatistics(2, 0, b"b", b"c", has_value=True)
     # In which order it compares bytes is not known either.
-    assert found.statistics["s"] == ColumnStatistics(2, 0)
-    assert found.statistics["i"] == ColumnStatistics(2, 0, 1, 2, has_value=True)
+    assert footer.statistics["s"] == ColumnStatistics(2, 0)
+    assert footer.statistics["i"] == ColumnStatistics(2, 0, 1, 2, has_value=True)
     written_by(path, b"parquet-mr version 1.13")
     assert footer_of(path).statistics["s"] == bounds
     assert footer_of(path).statistics["i"].low_certain == 1
@@ -347,10 +347,10 @@ def test_old_writers_do_not_order_decimals_in_bytes(
     pq.write_table(pa.table({"d": values, "u": unsigned, "i": [1, 2]}), path)
     if writer is not None:
         written_by(path, writer)
-    found = footer_of(path).statistics
-    assert (found["d"].low is not None) == trusted
-    assert (found["u"].high is not None) == trusted
-    assert (found["i"].low, found["i"].high) == (1, 2)
+    footer = footer_of(path).statistics
+    assert (footer["d"].low is not None) == trusted
+    assert (footer["u"].high is not None) == trusted
+    assert (footer["i"].low, footer["i"].high) == (1, 2)
 
 
 def test_a_nan_among_the_bounds_makes_them_unknown(tmp_path: Path):
@@ -376,8 +376,8 @@ def test_what_has_no_order_has_no_bounds(tmp_path: Path):
     )
     path = tmp_path / "x.parquet"
     pq.write_table(table, path)
-    found = footer_of(path)
-    assert {c.name: c.family for c in found.columns} == {
+    footer = footer_of(path)
+    assert {c.name: c.family for c in footer.columns} == {
         "list": Family.NESTED,
         "map": Family.NESTED,
         "outer.inner.x": Family.NUMBER,
@@ -385,15 +385,15 @@ def test_what_has_no_order_has_no_bounds(tmp_path: Path):
         "null": Family.NULL,
     }
     for name in ("list", "map", "outer.tags"):
-        assert found.statistics[name] == ColumnStatistics(2)
+        assert footer.statistics[name] == ColumnStatistics(2)
     leaf = ColumnStatistics(2, 1, 1, 1, 1, 1, has_value=True)
-    assert found.statistics["outer.inner.x"] == leaf
-    assert found.statistics["null"].vacant
+    assert footer.statistics["outer.inner.x"] == leaf
+    assert footer.statistics["null"].vacant
     sizes = [
         pq.read_metadata(path).row_group(0).column(i).total_compressed_size
         for i in range(pq.read_metadata(path).num_columns)
     ]
-    assert sum(found.column_bytes.values()) == sum(sizes)
+    assert sum(footer.column_bytes.values()) == sum(sizes)
 
 
 def test_int96_has_no_bounds_and_a_required_column_no_nulls(tmp_path: Path):
@@ -407,9 +407,9 @@ def test_int96_has_no_bounds_and_a_required_column_no_nulls(tmp_path: Path):
         use_deprecated_int96_timestamps=True,
         write_statistics=False,
     )
-    found = footer_of(path).statistics
-    assert found["t"] == ColumnStatistics(2)
-    assert found["r"] == ColumnStatistics(2, nulls=0)
+    footer = footer_of(path).statistics
+    assert footer["t"] == ColumnStatistics(2)
+    assert footer["r"] == ColumnStatistics(2, nulls=0)
 
 
 def test_naive_and_zoned_and_days_are_not_comparable(tmp_path: Path):

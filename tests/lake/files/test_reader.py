@@ -67,9 +67,9 @@ def test_positions_count_over_parts_and_row_groups(reader: TableReader):
 @settings(deadline=None, max_examples=examples(15, 30))
 @given(st.lists(st.integers(0, ROWS + ROWS // 2 - 1), max_size=20))
 def test_rows_come_in_the_order_asked_for(reader: TableReader, positions: list[int]):
-    found = reader.rows(0, positions, ["n", "k"])
-    assert found["n"].to_pylist() == positions
-    assert found["k"].to_pylist() == [0 if p < ROWS else 2 for p in positions]
+    rows = reader.rows(0, positions, ["n", "k"])
+    assert rows["n"].to_pylist() == positions
+    assert rows["k"].to_pylist() == [0 if p < ROWS else 2 for p in positions]
 
 
 def test_only_row_groups_with_a_wanted_row_are_read(
@@ -137,8 +137,8 @@ def test_rows_of_parts_with_and_without_invalid_text_are_one_table(tmp_path: Pat
     for part, array in enumerate([invalid_text(pa.string()), pa.array(["fine"])]):
         pq.write_table(pa.table({"x": array}), tmp_path / f"part-{part}.parquet")
     reader = TableReader(discover(LakeSource(str(tmp_path))))
-    found = reader.rows(0, [3, 1], ["x"])
-    assert found["x"].to_pylist() == [b"fine", b"caf\xe9"]
+    rows = reader.rows(0, [3, 1], ["x"])
+    assert rows["x"].to_pylist() == [b"fine", b"caf\xe9"]
 
 
 def test_every_type_is_delivered_as_it_was_written(tmp_path: Path):
@@ -155,9 +155,9 @@ def test_every_type_is_delivered_as_it_was_written(tmp_path: Path):
     pq.write_table(table, tmp_path / "t.parquet")
     reader = TableReader(discover(LakeSource(str(tmp_path))))
     names = [column.name for column in reader.tables[0].columns]
-    found = reader.rows(0, [0, 1], names)
+    rows = reader.rows(0, [0, 1], names)
     expected = table.set_column(3, "uuid", table["uuid"].combine_chunks().storage)
-    assert found.to_pydict() == expected.to_pydict()
+    assert rows.to_pydict() == expected.to_pydict()
 
 
 def test_rows_that_cannot_be_read_name_table_and_reason(tmp_path: Path):

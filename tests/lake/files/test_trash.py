@@ -117,11 +117,11 @@ def killing(monkeypatch, at: int) -> None:
             count += 1
             if count == at:
                 raise KilledError
-            found = original(*args, **kwargs)
+            result = original(*args, **kwargs)
             count += 1
             if count == at:
                 raise KilledError
-            return found
+            return result
 
         monkeypatch.setattr(owner, name, step)
 
@@ -131,18 +131,18 @@ def killing(monkeypatch, at: int) -> None:
 
 def killed_everywhere(action: Callable[[], None], again: Callable[[int], None]) -> int:
     """Run `action`, killed at each of its steps in turn, and `again` after each."""
-    at = 0
+    step = 0
     while True:
-        at += 1
+        step += 1
         with pytest.MonkeyPatch.context() as patch:
-            killing(patch, at)
+            killing(patch, step)
             try:
                 action()
             except KilledError:
                 pass
             else:
-                return at
-        again(at)
+                return step
+        again(step)
 
 
 @pytest.mark.parametrize("files", [FILES, FOLDER], ids=["file", "folder"])

@@ -21,10 +21,10 @@ from tests.examples import examples
 
 
 def of(array: pa.Array) -> ColumnStatistics:
-    found = statistics(array, family(array.type))
-    assert (found.low, found.high) == (found.low_certain, found.high_certain)
-    assert found.has_value == (found.low is not None)
-    return found
+    bounds = statistics(array, family(array.type))
+    assert (bounds.low, bounds.high) == (bounds.low_certain, bounds.high_certain)
+    assert bounds.has_value == (bounds.low is not None)
+    return bounds
 
 
 NANOSECOND = 10**9
@@ -56,10 +56,10 @@ DAY = 86_400 * NANOSECOND
 def test_bounds_are_the_values_in_the_family_order(
     array: pa.Array, low: Any, high: Any
 ) -> None:
-    found = of(array)
-    assert (found.low, found.high) == (low, high)
-    assert (found.rows, found.nulls) == (len(array), array.null_count)
-    assert type(found.low) is type(low)
+    bounds = of(array)
+    assert (bounds.low, bounds.high) == (low, high)
+    assert (bounds.rows, bounds.nulls) == (len(array), array.null_count)
+    assert type(bounds.low) is type(low)
 
 
 @pytest.mark.parametrize(
@@ -67,20 +67,20 @@ def test_bounds_are_the_values_in_the_family_order(
     [pa.nulls(3), pa.array([None], pa.int32()), pa.array([], pa.string())],
 )
 def test_without_a_value_there_are_no_bounds(array: pa.Array) -> None:
-    found = of(array)
-    assert found.vacant
-    assert not found.has_value
+    bounds = of(array)
+    assert bounds.vacant
+    assert not bounds.has_value
 
 
 def test_nan_alone_is_no_value_but_not_null() -> None:
-    found = of(pa.array([math.nan]))
-    assert (found.nulls, found.low, found.has_value) == (0, None, False)
+    bounds = of(pa.array([math.nan]))
+    assert (bounds.nulls, bounds.low, bounds.has_value) == (0, None, False)
 
 
 def test_nested_values_have_no_bounds() -> None:
     lists = pa.array([[1], None])
-    found = statistics(lists, family(lists.type))
-    assert (found.nulls, found.low, found.has_value) == (1, None, True)
+    bounds = statistics(lists, family(lists.type))
+    assert (bounds.nulls, bounds.low, bounds.has_value) == (1, None, True)
 
 
 @settings(max_examples=examples(30, 100))

@@ -101,14 +101,14 @@ def decimals_of(exact: Fraction) -> list[pa.Array]:
 def test_numbers_are_equal_by_value_whatever_their_type(numbers: list[Any]) -> None:
     seen: dict[Any, tuple[int, int]] = {}
     for number in numbers:
-        found = {h for a in arrays_of(number) for h in hashed(a, Family.NUMBER)}
-        if not found:  # a decimal of more digits than any type holds
+        hashes = {h for a in arrays_of(number) for h in hashed(a, Family.NUMBER)}
+        if not hashes:  # a decimal of more digits than any type holds
             continue
-        assert len(found) == 1
+        assert len(hashes) == 1
         nan = isinstance(number, float) and math.isnan(number)
         infinite = isinstance(number, float) and math.isinf(number)
         key = "nan" if nan else number if infinite else Fraction(number)
-        assert seen.setdefault(key, min(found)) == min(found)
+        assert seen.setdefault(key, min(hashes)) == min(hashes)
     assert len(set(seen.values())) == len(seen)
 
 
@@ -244,13 +244,13 @@ def test_lists_are_equal_element_by_element(lists: list[Any], offset: int) -> No
         pa.large_list(pa.float64()),
         pa.list_view(pa.int64()),
     )
-    found = [
+    hashes = [
         hashed(pa.array([[9, 9]] * offset + lists, kind).slice(offset), Family.NESTED)
         for kind in kinds
     ]
-    assert found[0] == found[1] == found[2]
+    assert hashes[0] == hashes[1] == hashes[2]
     keys = [None if item is None else tuple(item) for item in lists]
-    assert len(set(found[0])) == len(set(keys))
+    assert len(set(hashes[0])) == len(set(keys))
 
 
 def test_structs_go_by_field_name_and_maps_have_no_order() -> None:
@@ -289,9 +289,9 @@ def test_a_null_is_the_same_in_every_family_and_equals_no_value() -> None:
         (pa.array([None], pa.list_(pa.int32())), Family.NESTED),
         (pa.array([None], pa.dictionary(pa.int8(), pa.string())), Family.TEXT),
     ]
-    found = {h for array, family in arrays for h in hashed(array, family)}
-    assert found == {reference(b"", 1)}
-    assert hashed(pa.array([""]), Family.TEXT)[0] not in found
+    hashes = {h for array, family in arrays for h in hashed(array, family)}
+    assert hashes == {reference(b"", 1)}
+    assert hashed(pa.array([""]), Family.TEXT)[0] not in hashes
 
 
 def test_a_type_without_a_family_is_refused() -> None:

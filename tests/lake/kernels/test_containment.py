@@ -33,11 +33,11 @@ def test_distinct_rows_with_first_position_and_repeats(
     parts = as_set(rows[cut:], first=len(rows[:cut])), as_set(rows[:cut])
     hi, lo, position, repeats = (np.concatenate(both) for both in zip(*parts))  # noqa: B905
     joined = row_set(Hashes(hi, lo), position, repeats)
-    for found in (as_set(rows), joined):
-        keys = list(zip(found.hi.tolist(), found.lo.tolist(), strict=True))
+    for comparison in (as_set(rows), joined):
+        keys = list(zip(comparison.hi.tolist(), comparison.lo.tolist(), strict=True))
         assert keys == sorted(set(rows))
-        assert found.position.tolist() == [rows.index(key) for key in keys]
-        assert found.repeats.tolist() == [rows.count(key) for key in keys]
+        assert comparison.position.tolist() == [rows.index(key) for key in keys]
+        assert comparison.repeats.tolist() == [rows.count(key) for key in keys]
 
 
 @settings(deadline=None)
@@ -45,13 +45,13 @@ def test_distinct_rows_with_first_position_and_repeats(
 def test_a_verdict_counts_what_the_parent_lacks(
     child: list[Hash], parent: list[Hash]
 ) -> None:
-    found = compare(as_set(child), as_set(parent))
+    comparison = compare(as_set(child), as_set(parent))
     missing, scarcer = set(child) - set(parent), Counter(child) - Counter(parent)
-    assert (found.rows, found.distinct) == (len(child), len(set(child)))
-    assert found.missing == len(missing)
-    assert found.matched == (Counter(child) & Counter(parent)).total()
-    assert found.first_missing == min(map(child.index, missing), default=NOWHERE)
-    assert found.first_scarcer == min(map(child.index, scarcer), default=NOWHERE)
+    assert (comparison.rows, comparison.distinct) == (len(child), len(set(child)))
+    assert comparison.missing == len(missing)
+    assert comparison.matched == (Counter(child) & Counter(parent)).total()
+    assert comparison.first_missing == min(map(child.index, missing), default=NOWHERE)
+    assert comparison.first_scarcer == min(map(child.index, scarcer), default=NOWHERE)
 
 
 @settings(deadline=None)

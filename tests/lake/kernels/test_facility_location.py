@@ -192,10 +192,10 @@ def test_a_component_of_hundreds_of_tables_is_solved_to_the_end():
     rebuild = rng.choice([0.1, 1, 10], n)[child] * 0.2 * (size[parent] + size[child])
     rebuild *= rng.uniform(0.8, 1.0, len(child))
     plan = Plan(size, np.zeros(n, bool), np.arange(n), child, parent, rebuild)
-    found = retain(plan)
-    assert found.gap == 0
+    retained = retain(plan)
+    assert retained.gap == 0
     # No single change of what stays is cheaper.
-    cost, kept = total_cost(plan, found.source), found.source < 0
+    cost, kept = total_cost(plan, retained.source), retained.source < 0
     assert 0 < kept.sum() < n
     costs = np.full((n, n), np.inf)
     costs[parent, child] = rebuild
@@ -242,6 +242,6 @@ def lakes_of_copies(draw) -> Plan:
 @settings(max_examples=examples(60, 200), deadline=None)
 @given(lakes_of_copies())
 def test_one_table_for_all_that_are_alike_costs_no_more(plan: Plan):
-    found = retain(plan)
-    assert found.gap == 0
-    assert total_cost(plan, found.source) == pytest.approx(brute_force(plan))
+    retained = retain(plan)
+    assert retained.gap == 0
+    assert total_cost(plan, retained.source) == pytest.approx(brute_force(plan))

@@ -30,8 +30,8 @@ def as_hashes(values: list[Hash]) -> Hashes:
 
 def sketch(values: list[Hash], k: int = K, first: int = 0, cut: int = 7) -> Kmv:
     builder = Builder(k)
-    for at in range(0, len(values), cut):
-        builder.add(as_hashes(values[at : at + cut]), first + at)
+    for start in range(0, len(values), cut):
+        builder.add(as_hashes(values[start : start + cut]), first + start)
     return builder.sketch()
 
 
@@ -51,9 +51,9 @@ def entries(found: Kmv) -> list[tuple[Hash, int, int]]:
 def test_a_sketch_keeps_the_smallest_distinct_hashes(
     values: list[Hash], k: int, cut: int
 ) -> None:
-    found = sketch(values, k, cut=cut)
-    assert entries(found) == expected(values, k)
-    assert found.complete == (len(set(values)) <= k)
+    sketched = sketch(values, k, cut=cut)
+    assert entries(sketched) == expected(values, k)
+    assert sketched.complete == (len(set(values)) <= k)
 
 
 @settings(deadline=None)
@@ -66,9 +66,9 @@ def test_sketches_of_parts_merge_into_that_of_the_whole(
         sketch(values)
     ]
     for order in (parts, parts[::-1]):
-        found = merged(order, K)
-        assert entries(found) == expected(values, K)
-        assert found.complete == (len(set(values)) <= K)
+        sketched = merged(order, K)
+        assert entries(sketched) == expected(values, K)
+        assert sketched.complete == (len(set(values)) <= K)
 
 
 @settings(max_examples=examples(30, 100))
@@ -77,18 +77,18 @@ def test_only_what_is_not_contained_is_refuted(
     child: list[Hash], parent: list[Hash], bag: bool
 ) -> None:
     stack = stacked([sketch(child), sketch(parent), sketch(child + parent)])
-    found = compare(stack, np.array([0, 0]), np.array([1, 2]), bag)
-    assert found.missing[1] == 0  # the child is part of both together
+    sketched = compare(stack, np.array([0, 0]), np.array([1, 2]), bag)
+    assert sketched.missing[1] == 0  # the child is part of both together
     lacking = Counter(child) - Counter(parent) if bag else set(child).difference(parent)
-    if found.missing[0]:
-        assert child[found.witness[0]] in lacking
+    if sketched.missing[0]:
+        assert child[sketched.witness[0]] in lacking
     else:
-        assert found.witness[0] == -1
+        assert sketched.witness[0] == -1
     if len(set(child)) <= K and len(set(parent)) <= K:
-        assert found.missing[0] == len(lacking)
-        assert found.looked_up[0] == len(set(child))
+        assert sketched.missing[0] == len(lacking)
+        assert sketched.looked_up[0] == len(set(child))
         if lacking:
-            assert found.witness[0] == min(child.index(h) for h in lacking)
+            assert sketched.witness[0] == min(child.index(h) for h in lacking)
 
 
 @pytest.mark.parametrize("distinct", [100, 256, 257, 5_000, 200_000])
@@ -98,10 +98,10 @@ def test_the_estimate_of_distinct_values(distinct: int) -> None:
     twice = np.concatenate([values, values[:, ::-1]], axis=1)
     builder = Builder(256)
     builder.add(Hashes(twice[0].copy(), twice[1].copy()), 0)
-    found = builder.sketch()
+    sketched = builder.sketch()
     if distinct <= 256:
-        assert found.complete
-        assert found.distinct == distinct
+        assert sketched.complete
+        assert sketched.distinct == distinct
     else:
         # The relative deviation is about 1/√(k − 2) (Beyer et al., section 3).
-        assert found.distinct == pytest.approx(distinct, rel=4 / np.sqrt(254))
+        assert sketched.distinct == pytest.approx(distinct, rel=4 / np.sqrt(254))

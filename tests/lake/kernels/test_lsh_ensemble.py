@@ -33,7 +33,7 @@ def test_bands_are_those_of_datasketch(
 def sets() -> tuple[list[set[int]], npt.NDArray[np.uint32]]:
     """Return nested and overlapping sets of many sizes, and their MinHash values."""
     rng = np.random.default_rng(3)
-    found = [
+    members = [
         set(range(start, start + size))
         for start, size in zip(
             rng.integers(0, 40, 60).tolist(),
@@ -42,11 +42,11 @@ def sets() -> tuple[list[set[int]], npt.NDArray[np.uint32]]:
         )
     ]
     values = []
-    for one in found:
+    for one in members:
         sketch = MinHash(num_perm=64, scheme="affine32")
         sketch.update_batch([str(value).encode() for value in one])
         values.append(sketch.hashvalues)
-    return found, np.array(values, np.uint32)
+    return members, np.array(values, np.uint32)
 
 
 def all_pairs(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -57,25 +57,25 @@ def all_pairs(count: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 def test_similar_sets_are_those_that_an_index_returns(
     sets: tuple[list[set[int]], npt.NDArray[np.uint32]],
 ) -> None:
-    found, signatures = sets
+    members, signatures = sets
     index = MinHashLSH(threshold=0.8, num_perm=64, weights=RECALL)
     sketches = to_datasketch(signatures)
     for i, sketch in enumerate(sketches):
         index.insert(i, sketch)
-    one, other = all_pairs(len(found))
+    one, other = all_pairs(len(members))
     chosen = lsh_ensemble.similar(signatures, one, other, 0.8, RECALL)
     expected = {(i, j) for i, s in enumerate(sketches) for j in index.query(s)}
     assert set(zip(one[chosen].tolist(), other[chosen].tolist(), strict=True)) == (
         expected
     )
-    assert len(found) < len(expected) < len(one)
+    assert len(members) < len(expected) < len(one)
 
 
 def test_containing_sets_are_those_that_ensembles_of_one_size_return(
     sets: tuple[list[set[int]], npt.NDArray[np.uint32]],
 ) -> None:
-    found, signatures = sets
-    sizes = np.array([len(one) for one in found])
+    elements, signatures = sets
+    sizes = np.array([len(one) for one in elements])
     sketches = to_datasketch(signatures)
     expected = set()
     for size in set(sizes.tolist()):
@@ -86,22 +86,24 @@ def test_containing_sets_are_those_that_ensembles_of_one_size_return(
         members = np.flatnonzero(sizes == size).tolist()
         index.index([(j, sketches[j], size) for j in members])
         for i, sketch in enumerate(sketches):
-            expected |= {(i, j) for j in index.query(sketch, len(found[i]))}
-    one, other = all_pairs(len(found))
+            expected |= {(i, j) for j in index.query(sketch, len(elements[i]))}
+    one, other = all_pairs(len(elements))
     chosen = lsh_ensemble.containing(signatures, sizes, (one, other), 0.9, RECALL)
     assert set(zip(one[chosen].tolist(), other[chosen].tolist(), strict=True)) == (
         expected
     )
-    assert len(found) < len(expected) < len(one)
+    assert len(elements) < len(expected) < len(one)
 
 
 def test_nearly_all_contained_sets_are_suggested_although_the_other_is_larger(
     sets: tuple[list[set[int]], npt.NDArray[np.uint32]],
 ) -> None:
-    found, signatures = sets
-    sizes = np.array([len(one) for one in found])
-    one, other = all_pairs(len(found))
-    inside = np.array([found[i] <= found[j] for i, j in zip(one, other, strict=True)])
+    members, signatures = sets
+    sizes = np.array([len(one) for one in members])
+    one, other = all_pairs(len(members))
+    inside = np.array(
+        [members[i] <= members[j] for i, j in zip(one, other, strict=True)]
+    )
     inside &= (sizes[other] > sizes[one]) & (sizes[other] <= 8 * sizes[one])
     chosen = lsh_ensemble.containing(signatures, sizes, (one, other), 0.9, RECALL)
     assert chosen[inside].mean() > 0.9

@@ -62,13 +62,13 @@ def contained(child: list, parent: list, bag: bool) -> bool:
 def test_what_is_refuted_is_not_contained(child: list, parent: list, data):
     one, other = data.draw(true_of(child)), data.draw(true_of(parent))
     for bag in (False, True):
-        found = refute(one, other, Family.NUMBER, bag)
-        if found is None:
+        refutation = refute(one, other, Family.NUMBER, bag)
+        if refutation is None:
             continue
         assert not contained(child, parent, bag)
-        if found.witness is not None:
-            assert contained([found.witness], child, bag=False)
-            assert not contained([found.witness], parent, bag=False)
+        if refutation.witness is not None:
+            assert contained([refutation.witness], child, bag=False)
+            assert not contained([refutation.witness], parent, bag=False)
 
 
 @given(st.lists(VALUES, max_size=6), st.data())
@@ -99,8 +99,8 @@ def test_all_edges_at_once_get_the_verdicts_of_one_at_a_time(tables, bag, data):
     expected = [
         refute_edge(statistics[a], statistics[b], families, bag) for a, b in pairs
     ]
-    found = refuting_keys(edges, statistics, bag).tolist()
-    assert [edges.keys[i] if i >= 0 else None for i in found] == [
+    refutation = refuting_keys(edges, statistics, bag).tolist()
+    assert [edges.keys[i] if i >= 0 else None for i in refutation] == [
         None if verdict is None else verdict[0] for verdict in expected
     ]
 
@@ -121,10 +121,10 @@ KNOWN = ColumnStatistics(4, 0, 10, 20, 10, 20, has_value=True)
     ],
 )
 def test_what_is_certain_refutes_and_shows_its_witness(child, witness):
-    found = refute(child, KNOWN, Family.NUMBER)
-    assert found is not None
-    assert found.witness == witness
-    assert found.null == (child.nulls == 1)
+    refutation = refute(child, KNOWN, Family.NUMBER)
+    assert refutation is not None
+    assert refutation.witness == witness
+    assert refutation.null == (child.nulls == 1)
 
 
 @pytest.mark.parametrize(

@@ -33,21 +33,21 @@ few = st.lists(st.integers(0, 9), max_size=12)
 
 @given(few, few)
 def test_rows_are_found_by_both_halves_of_their_hash(child, parent):
-    found = matches(child, parent)
+    matched = matches(child, parent)
     expected = [i for i, row in enumerate(parent) if row in child]
-    assert found.positions.tolist() == expected
-    names = dict(zip(found.child.tolist(), child, strict=True))
-    assert [names[n] for n in found.numbers] == [parent[i] for i in expected]
+    assert matched.positions.tolist() == expected
+    names = dict(zip(matched.child.tolist(), child, strict=True))
+    assert [names[n] for n in matched.numbers] == [parent[i] for i in expected]
 
 
 @given(few, few)
 def test_every_row_of_the_child_gets_an_equal_row_of_the_parent(child, parent):
-    found = matches(child, parent)
+    matched = matches(child, parent)
     if set(child) - set(parent):
         with pytest.raises(ValueError, match="lacks"):
-            found.sources()
+            matched.sources()
         return
-    sources = found.sources().tolist()
+    sources = matched.sources().tolist()
     assert [parent[i] for i in sources] == child
     if all(child.count(row) <= parent.count(row) for row in child):
         assert len(set(sources)) == len(sources)

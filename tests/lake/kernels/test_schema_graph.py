@@ -47,11 +47,11 @@ def every_pair(tables: list, folded: bool, ignored: set) -> dict:
 @given(TABLES, st.booleans(), st.sets(st.sampled_from(["row", "a", "B"]), max_size=2))
 def test_edges_are_those_of_comparing_every_pair(tables: list, folded: bool, ignored):
     edges = candidate_edges(tables, folded, ignored)
-    found = list(zip(edges.child.tolist(), edges.parent.tolist(), strict=True))
+    pairs = list(zip(edges.child.tolist(), edges.parent.tolist(), strict=True))
     expected = every_pair(tables, folded, ignored)
-    assert found == sorted(expected)
+    assert pairs == sorted(expected)
     names = [matching_names(table, folded, ignored) for table in tables]
-    for (child, parent), place in zip(found, edges.incomparable.tolist(), strict=True):
+    for (child, parent), place in zip(pairs, edges.incomparable.tolist(), strict=True):
         assert (place >= 0) == expected[child, parent]
         clashes = [
             key

@@ -29,8 +29,8 @@ EVIL = "<script>alert(1)</script> \"of\" 'tables'"
 @pytest.fixture(scope="session")
 def lake_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a planned scan: copies, slices, a near miss, and what cannot be read."""
-    place = tmp_path_factory.mktemp("pages")
-    lake, run = place / "lake", place / "run"
+    folder = tmp_path_factory.mktemp("pages")
+    lake, run = folder / "lake", folder / "run"
     lake.mkdir()
     whole = pa.table(
         {"id": range(3000), "kind": [f"<b>{i % 7}</b>" for i in range(3000)]}
@@ -152,9 +152,9 @@ def test_islands_are_what_containments_link(tmp_path: Path, seed: int) -> None:
         for one, other in pairs:
             least[one] = least[other] = min(least[one], least[other])
     with LakeDatabase(run) as database:
-        found = database.query("SELECT * FROM islands").to_pylist()
-    assert {row["table"]: row["island"] for row in found} == least
-    assert len(found) == len(least)
+        islands = database.query("SELECT * FROM islands").to_pylist()
+    assert {row["table"]: row["island"] for row in islands} == least
+    assert len(islands) == len(least)
 
 
 def test_a_lake_of_hundreds_of_tables_is_drawn_in_part_and_says_so(
@@ -192,28 +192,28 @@ def test_children_are_drawn_below_what_holds_them(
 ) -> None:
     chance = random.Random(seed)
     islands = [island(rows) for rows in lakes]
-    found = arrange(islands, width)
-    at = {(dot.island, dot.table): (dot.x, dot.y) for dot in found.dots}
-    assert len(at) == sum(len(names) for names, _ in islands)
-    assert len(set(at.values())) == len(at)
-    for x, y in at.values():
+    layout = arrange(islands, width)
+    dots = {(dot.island, dot.table): (dot.x, dot.y) for dot in layout.dots}
+    assert len(dots) == sum(len(names) for names, _ in islands)
+    assert len(set(dots.values())) == len(dots)
+    for x, y in dots.values():
         assert 0 < x < width
-        assert 0 < y < found.height
+        assert 0 < y < layout.height
     linked: dict[Any, set[Any]] = {}
-    for x, y, x2, y2, kind in found.lines:
+    for x, y, x2, y2, kind in layout.lines:
         assert (kind == "same rows") == (y == y2 or kind == "same rows")
         linked.setdefault((x, y), set()).add((x2, y2))
         if kind == "same rows":
             linked.setdefault((x2, y2), set()).add((x, y))
     for number, (_, pairs) in enumerate(islands):
         for child, parent in pairs:
-            below, above = at[number, child], at[number, parent]
+            below, above = dots[number, child], dots[number, parent]
             if (parent, child) not in pairs:
                 assert below[1] > above[1]
             # Lines lead from every table to all that hold it.
             assert above in reach(linked, below)
     shuffled = [(chance.sample(names, len(names)), pairs) for names, pairs in islands]
-    assert arrange(shuffled, width) == found
+    assert arrange(shuffled, width) == layout
 
 
 def reach(linked: dict[Any, set[Any]], start: Any) -> set[Any]:
