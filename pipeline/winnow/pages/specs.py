@@ -163,12 +163,25 @@ def quotas(rows: Sequence[Row]) -> Spec:
     }
 
 
-def rates(rows: Sequence[Row], overall: float) -> Spec:
-    """Return dots of (label, keep_rate, low, high, verdict) about the overall rate."""
-    colours = {
+_VERDICTS: Spec = {
+    "field": "verdict",
+    "type": "nominal",
+    "title": "removed",
+    "scale": {
         "domain": ["more", "as all", "less"],
         "range": [DROPPED, "var(--soft)", KEPT],
-    }
+    },
+    "legend": {
+        "symbolType": "circle",
+        "symbolOpacity": 1,
+        "titleOrient": "left",
+        "titlePadding": 12,
+    },
+}
+
+
+def rates(rows: Sequence[Row], overall: float) -> Spec:
+    """Return dots of (label, keep_rate, low, high, verdict) about the overall rate."""
     labels = max((len(row["label"]) for row in rows), default=0) * _LETTER + 8
     y = {
         "field": "label",
@@ -176,18 +189,6 @@ def rates(rows: Sequence[Row], overall: float) -> Spec:
         "sort": None,
         "title": None,
         "axis": {"ticks": False, "minExtent": labels, "labelColor": "var(--ink)"},
-    }
-    colour = {
-        "field": "verdict",
-        "type": "nominal",
-        "title": "removed",
-        "scale": colours,
-        "legend": {
-            "symbolType": "circle",
-            "symbolOpacity": 1,
-            "titleOrient": "left",
-            "titlePadding": 12,
-        },
     }
     # A dot at 0 % stands clear of its label.
     room = {"scale": {"padding": 6}}
@@ -208,7 +209,7 @@ def rates(rows: Sequence[Row], overall: float) -> Spec:
                     "y": y,
                     "x": {"field": "low", "title": "kept", **x},
                     "x2": {"field": "high"},
-                    "color": colour,
+                    "color": _VERDICTS,
                 },
             },
             {
@@ -216,7 +217,7 @@ def rates(rows: Sequence[Row], overall: float) -> Spec:
                 "encoding": {
                     "y": y,
                     "x": {"field": "keep_rate", **x},
-                    "color": colour,
+                    "color": _VERDICTS,
                 },
             },
         ],

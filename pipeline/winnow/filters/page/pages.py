@@ -206,21 +206,6 @@ def _groups_part(found: Row, of: str, mark: str) -> PagePart:
             f"{len(found['groups'])} groups ({found['rows_not_separated']:,} rows) "
             "from informative captions; they are marked."
         )
-    rows = [
-        _landing(
-            "(informative captions)",
-            found["informative_rows"],
-            found["informative"],
-            "",
-            "",
-        )
-    ]
-    rows += [
-        _landing(
-            g["caption"], g["rows"], g, share(g["informative_above"]), g["verdict"]
-        )
-        for g in found["groups"]
-    ]
     marked = frozenset(
         place + 1
         for place, group in enumerate(found["groups"])
@@ -229,9 +214,22 @@ def _groups_part(found: Row, of: str, mark: str) -> PagePart:
     head = ["caption", "rows", "median place", "in best 15 %", "in best 30 %",
             "in best 50 %", "informative above", "verdict"]  # fmt: skip
     part.tables.append(
-        PlainTable("Where they land", head, rows, marked, frozenset({0, 7}))
+        PlainTable("Where they land", head, _landings(found), marked, frozenset({0, 7}))
     )
     return part
+
+
+def _landings(found: Row) -> list[list[str]]:
+    """Return where informative captions land, and then those of each group."""
+    count, landed = found["informative_rows"], found["informative"]
+    informative = _landing("(informative captions)", count, landed, "", "")
+    groups = [
+        _landing(
+            g["caption"], g["rows"], g, share(g["informative_above"]), g["verdict"]
+        )
+        for g in found["groups"]
+    ]
+    return [informative, *groups]
 
 
 def _landing(name: str, rows: int, found: Row, above: str, verdict: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from winnow.pages.charts import DROPPED, KEPT, OTHER, Spec
@@ -53,8 +53,6 @@ def score_histogram(bars: Sequence[Row]) -> Spec:
 
 def reliability(bins: Sequence[Row]) -> Spec:
     """Return points of (predicted, observed, rows) about the diagonal."""
-    axis = {"format": ".0%", "tickCount": 5}
-    scale = {"domain": [0, 1]}
     return {
         "width": NARROW - 70,
         "height": NARROW - 110,
@@ -76,20 +74,8 @@ def reliability(bins: Sequence[Row]) -> Spec:
                 "data": {"values": list(bins)},
                 "mark": {"type": "point", "filled": True, "color": KEPT},
                 "encoding": {
-                    "x": {
-                        "field": "predicted",
-                        "type": "quantitative",
-                        "title": "predicted chance to be right",
-                        "axis": axis,
-                        "scale": scale,
-                    },
-                    "y": {
-                        "field": "observed",
-                        "type": "quantitative",
-                        "title": "share that is right",
-                        "axis": axis,
-                        "scale": scale,
-                    },
+                    "x": _share("predicted", "predicted chance to be right"),
+                    "y": _share("observed", "share that is right"),
                     "size": {
                         "field": "rows",
                         "type": "quantitative",
@@ -102,28 +88,28 @@ def reliability(bins: Sequence[Row]) -> Spec:
     }
 
 
+def _share(field: str, title: str) -> Spec:
+    """Return an axis of shares from none to all."""
+    return {
+        "field": field,
+        "type": "quantitative",
+        "title": title,
+        "axis": {"format": ".0%", "tickCount": 5},
+        "scale": {"domain": [0, 1]},
+    }
+
+
 def score_strips(groups: Sequence[Row], edges: Sequence[float]) -> Spec:
     """Return a row of cells for each group: how its right pairs' scores spread.
 
     groups: of (label, bars); edges: one more than bars. The darkest cell of a group is
     its fullest.
     """
-    values = [
-        {
-            "group": group["label"],
-            "low": edges[bar],
-            "high": edges[bar + 1],
-            "share": rows / (max(group["bars"]) or 1),
-        }
-        for group in groups
-        for bar, rows in enumerate(group["bars"])
-        if rows
-    ]
     return {
         "width": WIDE - 210,
         "height": {"step": 15},
         "padding": 4,
-        "data": {"values": values},
+        "data": {"values": list(_cells(groups, edges))},
         "mark": {"type": "rect", "height": 13, "color": KEPT},
         "encoding": {
             "x": {
@@ -150,3 +136,17 @@ def score_strips(groups: Sequence[Row], edges: Sequence[float]) -> Spec:
             },
         },
     }
+
+
+def _cells(groups: Sequence[Row], edges: Sequence[float]) -> Iterator[Row]:
+    """Yield (group, low, high, share of the group's fullest bar) of filled bars."""
+    for group in groups:
+        fullest = max(group["bars"], default=0) or 1
+        for bar, rows in enumerate(group["bars"]):
+            if rows:
+                yield {
+                    "group": group["label"],
+                    "low": edges[bar],
+                    "high": edges[bar + 1],
+                    "share": rows / fullest,
+                }

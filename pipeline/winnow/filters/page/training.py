@@ -58,30 +58,9 @@ def line(rows: Sequence[Row], across: str, up: str, title: str) -> Spec:
 
 def card(manifest: Row) -> str:
     """Return the model card as Markdown."""
-    result, recipe = manifest["result"], manifest["recipe"]
-    model, optimise = recipe["model"], recipe["optimise"]
-    own = model["architecture"]
-    name = own if isinstance(own, str) else "its own `model_cfg`"
-    rows = {
-        "layout": "open_clip `local-dir:`",
-        "weights": f"{manifest['weights']['parameters']:,} parameters, "
-        f"{manifest['weights']['precision']}, {manifest['weights']['bytes']:,} bytes",
-        "sha256": f"`{manifest['weights']['sha256']}`",
-        "architecture": name,
-        "started from": _starts(manifest["starts"]),
-        "frozen": ", ".join(model["freeze"]) or "nothing",
-        "trained on": f"{result['trained_on']:,} images; {result['held_out']:,} held "
-        f"out, {sum(result['left_out'].values()):,} left out",
-        "pools": ", ".join(p for d in manifest["data"]["pools"] for p in d["path"]),
-        "wrong captions": f"{recipe['wrong_captions']:.0%}",
-        "loss": f"{optimise['loss']}, batch {optimise['batch_size']}, rate "
-        f"{optimise['learning_rate']:g}, {optimise['epochs']:g} epochs, "
-        f"{optimise['precision']}, seed {recipe['seed']}",
-        "training": f"{result['steps']:,} steps in {result['seconds']:.0f} s, "
-        f"{result['waited_for_data']:.1%} of it waiting for data",
-        "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
-    }
-    table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in rows.items())
+    result = manifest["result"]
+    lines = _card_facts(manifest).items()
+    table = "\n".join(f"| {key} | {_cell(value)} |" for key, value in lines)
     return f"""# A data filtering network
 
 Scores how well a caption fits an image: the cosine of the two towers' vectors. Trained
@@ -105,6 +84,33 @@ A filter knows what its trusted pool knows. It is made to rank pairs of like poo
 to classify images; on other kinds of images measure before you trust it. Its weights
 carry the licence terms of the pools and of the weights that it started from.
 """
+
+
+def _card_facts(manifest: Row) -> dict[str, str]:
+    """Return the lines of the card's table, by what they say."""
+    result, recipe = manifest["result"], manifest["recipe"]
+    model, optimise = recipe["model"], recipe["optimise"]
+    own = model["architecture"]
+    name = own if isinstance(own, str) else "its own `model_cfg`"
+    return {
+        "layout": "open_clip `local-dir:`",
+        "weights": f"{manifest['weights']['parameters']:,} parameters, "
+        f"{manifest['weights']['precision']}, {manifest['weights']['bytes']:,} bytes",
+        "sha256": f"`{manifest['weights']['sha256']}`",
+        "architecture": name,
+        "started from": _starts(manifest["starts"]),
+        "frozen": ", ".join(model["freeze"]) or "nothing",
+        "trained on": f"{result['trained_on']:,} images; {result['held_out']:,} held "
+        f"out, {sum(result['left_out'].values()):,} left out",
+        "pools": ", ".join(p for d in manifest["data"]["pools"] for p in d["path"]),
+        "wrong captions": f"{recipe['wrong_captions']:.0%}",
+        "loss": f"{optimise['loss']}, batch {optimise['batch_size']}, rate "
+        f"{optimise['learning_rate']:g}, {optimise['epochs']:g} epochs, "
+        f"{optimise['precision']}, seed {recipe['seed']}",
+        "training": f"{result['steps']:,} steps in {result['seconds']:.0f} s, "
+        f"{result['waited_for_data']:.1%} of it waiting for data",
+        "versions": ", ".join(f"{k} {v}" for k, v in manifest["versions"].items()),
+    }
 
 
 def _each_pool(result: Row) -> str:

@@ -68,13 +68,10 @@ def backward(
     parts = list(zip(images.chunk(pieces), tokens.chunk(pieces), strict=True))
     with torch.no_grad(), cast():
         seen = [towers(*part) for part in parts]
+    joined = [torch.cat([features[tower] for features in seen]) for tower in (0, 1)]
     leaves: list[Any] = [
         None if value is None else value.detach().requires_grad_()
-        for value in (
-            torch.cat([s[0] for s in seen]),
-            torch.cat([s[1] for s in seen]),
-            *seen[0][2:],
-        )
+        for value in (*joined, *seen[0][2:])
     ]
     value = loss(*leaves)
     value.backward()

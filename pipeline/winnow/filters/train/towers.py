@@ -41,12 +41,7 @@ def make_towers(model: Any, frozen: str | None, views: int = 1) -> Any:
             elif frozen == "visual.trunk":
                 features = self.model.visual.head(given)
             else:
-                pixels = given.permute(0, 3, 1, 2).float().div(255)
-                features = self.model.encode_image(
-                    ((pixels - self.mean) / self.std).contiguous(
-                        memory_format=torch.channels_last
-                    )
-                )
+                features = self.model.encode_image(_scaled(given, self.mean, self.std))
             return torch.nn.functional.normalize(features.float(), dim=-1)
 
         def texts(self, tokens: Any) -> Any:
@@ -58,13 +53,19 @@ def make_towers(model: Any, frozen: str | None, views: int = 1) -> Any:
             bias = getattr(self.model, "logit_bias", None)
             # A copy, since a loss adds to logits in place.
             bias = None if bias is None else bias * 1.0
-            if views == 1:
-                image = self.images(given)
-            else:
-                image = self.images(given.flatten(0, 1)).unflatten(0, (-1, views))
+            image = self.images(given if views == 1 else given.flatten(0, 1))
+            image = image if views == 1 else image.unflatten(0, (-1, views))
             return image, self.texts(tokens), scale, bias
 
     return Towers()
+
+
+def _scaled(given: Any, mean: Any, std: Any) -> Any:
+    """Return (b, height, width, 3) uint8 images as the tower takes them."""
+    import torch
+
+    pixels = given.permute(0, 3, 1, 2).float().div(255)
+    return ((pixels - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
 def set_modes(model: Any, frozen: tuple[str, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from winnow.lake.page.graph import Map
@@ -17,20 +17,35 @@ _ROLES = {
 }
 
 
+_STAGE: Spec = {
+    "field": "stage",
+    "type": "nominal",
+    "sort": None,
+    "title": None,
+    "axis": {
+        "domain": False,
+        "ticks": False,
+        "labelColor": "var(--ink)",
+        "minExtent": 75,
+    },
+}
+#: A line between two tables, thick where both hold the same rows.
+_LINE_WIDTH: Spec = {
+    "condition": {"test": "datum.kind === 'same rows'", "value": 4},
+    "value": 1.2,
+}
+_DOT: Spec = {
+    "type": "point",
+    "filled": True,
+    "opacity": 1,
+    "size": 110,
+    "stroke": "var(--paper)",
+    "strokeWidth": 1,
+}
+
+
 def pairs_left(rows: Sequence[Row], width: int) -> Spec:
     """Return bars of (stage, pairs), one below the other, on a logarithmic scale."""
-    y = {
-        "field": "stage",
-        "type": "nominal",
-        "sort": None,
-        "title": None,
-        "axis": {
-            "domain": False,
-            "ticks": False,
-            "labelColor": "var(--ink)",
-            "minExtent": 75,
-        },
-    }
     # From 1 on linear: a stage may leave none.
     x = {
         "field": "pairs",
@@ -45,7 +60,7 @@ def pairs_left(rows: Sequence[Row], width: int) -> Spec:
         "height": {"step": 26},
         "padding": 4,
         "data": {"values": list(rows)},
-        "encoding": {"y": y},
+        "encoding": {"y": _STAGE},
         "layer": [
             {
                 "mark": {"type": "bar", "height": 16, "cornerRadius": 2, "color": KEPT},
@@ -65,27 +80,12 @@ def pairs_left(rows: Sequence[Row], width: int) -> Spec:
 def containment_map(marks: Sequence[Row], drawn: Map) -> Spec:
     """Return the map of tables: marks of (x, y, role, href, description)."""
     roles = [role for role in _ROLES if any(mark["role"] == role for mark in marks)]
-    x: Spec = {
-        "type": "quantitative",
-        "axis": None,
-        "scale": {"domain": [0, drawn.width], "range": [0, drawn.width], "nice": False},
+    lines = _records(("x", "y", "x2", "y2", "kind"), drawn.lines)
+    numbers = _records(("x", "y", "text"), drawn.numbers)
+    position: Spec = {
+        "x": {"field": "x", **_pixels(drawn.width)},
+        "y": {"field": "y", **_pixels(drawn.height)},
     }
-    y: Spec = {
-        **x,
-        "scale": {
-            "domain": [0, drawn.height],
-            "range": [0, drawn.height],
-            "nice": False,
-        },
-    }
-    lines = [
-        dict(zip(("x", "y", "x2", "y2", "kind"), line, strict=True))
-        for line in drawn.lines
-    ]
-    numbers = [
-        dict(zip(("x", "y", "text"), number, strict=True)) for number in drawn.numbers
-    ]
-    place: Spec = {"x": {"field": "x", **x}, "y": {"field": "y", **y}}
     return {
         "width": drawn.width,
         "height": drawn.height,
@@ -95,35 +95,22 @@ def containment_map(marks: Sequence[Row], drawn: Map) -> Spec:
                 "data": {"values": lines},
                 "mark": {"type": "rule", "color": "var(--soft)", "aria": False},
                 "encoding": {
-                    **place,
+                    **position,
                     "x2": {"field": "x2"},
                     "y2": {"field": "y2"},
-                    "strokeWidth": {
-                        "condition": {
-                            "test": "datum.kind === 'same rows'",
-                            "value": 4,
-                        },
-                        "value": 1.2,
-                    },
+                    "strokeWidth": _LINE_WIDTH,
                 },
             },
             {
                 "data": {"values": numbers},
                 "mark": {"type": "text", "color": "var(--soft)", "aria": False},
-                "encoding": {**place, "text": {"field": "text", "type": "nominal"}},
+                "encoding": {**position, "text": {"field": "text", "type": "nominal"}},
             },
             {
                 "data": {"values": list(marks)},
-                "mark": {
-                    "type": "point",
-                    "filled": True,
-                    "opacity": 1,
-                    "size": 110,
-                    "stroke": "var(--paper)",
-                    "strokeWidth": 1,
-                },
+                "mark": _DOT,
                 "encoding": {
-                    **place,
+                    **position,
                     "color": _scaled(roles, 0),
                     "shape": _scaled(roles, 1),
                     "href": {"field": "href"},
@@ -134,11 +121,21 @@ def containment_map(marks: Sequence[Row], drawn: Map) -> Spec:
     }
 
 
-def _scaled(roles: Sequence[str], place: int) -> Spec:
+def _records(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[Row]:
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _pixels(extent: float) -> Spec:
+    """Return an axis whose numbers are the drawing's own."""
+    scale = {"domain": [0, extent], "range": [0, extent], "nice": False}
+    return {"type": "quantitative", "axis": None, "scale": scale}
+
+
+def _scaled(roles: Sequence[str], column: int) -> Spec:
     return {
         "field": "role",
         "type": "nominal",
         "title": None,
         "legend": None if roles == ["table"] else {},
-        "scale": {"domain": roles, "range": [_ROLES[role][place] for role in roles]},
+        "scale": {"domain": roles, "range": [_ROLES[role][column] for role in roles]},
     }
