@@ -64,7 +64,13 @@ def inputs(
         (folder / name).mkdir()
     table = picture_table(40)
     pq.write_table(table, folder / "data/0.parquet")
-    pq.write_table(table.select(["uid", "text"]), folder / "texts/0.parquet")
+    texts = table.select(["uid", "text"])
+    # As DataComp's metadata has them.
+    for number in ("original_width", "original_height"):
+        texts = texts.append_column(number, pa.array([300] * len(texts)))
+    for score in ("clip_b32_similarity_score", "clip_l14_similarity_score"):
+        texts = texts.append_column(score, pa.array(np.linspace(0, 1, len(texts))))
+    pq.write_table(texts, folder / "texts/0.parquet")
     several = pa.table(
         {
             "uid": [hex_uid(row) for row in range(40)],
@@ -109,7 +115,7 @@ def setting(key: str, value: Any) -> list[str]:
 
 
 def sample_run(name: str, inputs: Path, precision: str) -> list[str]:
-    with_model = name != "text_dedup"
+    with_model = name != "text_dedup" and not name.startswith("datacomp/")
     pool = "data" if with_model else "texts"
     line = ["run", name, *setting("input.path", str(inputs / pool))]
     if with_model:
@@ -144,15 +150,19 @@ def training(name: str, inputs: Path, precision: str) -> list[str]:
 def commands(site: Path, inputs: Path, out: Path, precision: str) -> list[list[str]]:
     """Return the command line of every recipe that the wheel holds."""
     lines = []
-    for file in sorted((site / "winnow" / "conf").glob("*.yaml")):
+    conf = site / "winnow" / "conf"
+    for file in sorted(conf.rglob("*.yaml")):
+        name = file.relative_to(conf).with_suffix("").as_posix()
+        if name.startswith("engine/"):
+            continue
         flow = yaml.safe_load(file.read_text()).get("flow", "image_text")
         if flow == "table_lake":
-            line = ["run", file.stem, *setting("input.path", str(inputs / "lake"))]
+            line = ["run", name, *setting("input.path", str(inputs / "lake"))]
         elif flow == "filter_train":
-            line = training(file.stem, inputs, precision)
+            line = training(name, inputs, precision)
         else:
-            line = sample_run(file.stem, inputs, precision)
-        lines.append([*line, "--out", str(out / file.stem), "--json"])
+            line = sample_run(name, inputs, precision)
+        lines.append([*line, "--out", str(out / name), "--json"])
     return lines
 
 

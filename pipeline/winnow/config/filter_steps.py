@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from winnow.config.model import ModelConfig
 from winnow.config.registry import SCORES, Score, score_of
-from winnow.config.section import Budget, Positive, StepConfig
+from winnow.config.section import Positive, StepConfig, TiedBudget
 from winnow.core.errors import did_you_mean
 from winnow.core.extensions import load_part
 
@@ -94,7 +94,7 @@ class WeightedTerm(ScoreTerm):
         return self.name or self.method
 
 
-class ScoreConfig(Budget, ScoreTerm):
+class ScoreConfig(TiedBudget, ScoreTerm):
     """Image-text alignment and its relatives, alone or mixed."""
 
     threshold: float | None = None

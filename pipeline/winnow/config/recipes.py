@@ -31,9 +31,13 @@ _COMMANDS = {
 def shipped() -> dict[str, Path]:
     """Return the recipes of every flow that come with the package, by name."""
     for folder in _FOLDERS:
-        recipes = {file.stem: file for file in sorted(folder.glob("*.yaml"))}
-        if recipes:
-            return recipes
+        files = [
+            *sorted(folder.glob("*.yaml")),
+            *sorted(folder.glob("datacomp/*.yaml")),
+        ]
+        names = (file.relative_to(folder).with_suffix("") for file in files)
+        if files:
+            return {str(n.as_posix()): f for n, f in zip(names, files, strict=True)}
     return {}
 
 
@@ -83,7 +87,7 @@ def copy_shipped(folder: str | Path) -> list[Path]:
     Raises ConfigError rather than replacing a file that is there.
     """
     target = Path(folder)
-    copies = {source: target / source.name for source in shipped().values()}
+    copies = {source: target / f"{name}.yaml" for name, source in shipped().items()}
     for source in shipped_engines().values():
         copies[source] = target / "engine" / source.name
     there = [copy for copy in copies.values() if copy.exists()]

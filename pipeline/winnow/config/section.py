@@ -43,6 +43,14 @@ class Budget(StepConfig):
         return self.keep_fraction is not None or self.keep_count is not None
 
 
+class TiedBudget(Budget):
+    """A budget of scores that may be equal."""
+
+    #: uid: exactly as many rows, equal scores by uid. keep: as DataComp's code, the
+    #: score of the row after the last one is the least, and all rows of it stay.
+    ties: Literal["uid", "keep"] = "uid"
+
+
 class RequiredBudget(Budget):
     """A budget that has to be given."""
 

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from winnow.config.section import (
-    Budget,
     Fraction,
     Modality,
     Positive,
     RequiredBudget,
     StepConfig,
+    TiedBudget,
 )
 
 
@@ -286,7 +286,7 @@ class UniformConfig(RequiredBudget):
     equal: Literal["number", "share"] = "number"
 
 
-class CustomConfig(Budget):
+class CustomConfig(TiedBudget):
     """A scorer or a decision of the user's own."""
 
     #: `package.module:function` over an Arrow batch.

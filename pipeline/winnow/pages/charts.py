@@ -98,15 +98,6 @@ def _svg(spec: Spec, *, named: bool) -> str:
     return drawn
 
 
-def draw_vega(spec: Spec, label: str) -> Markup:
-    """Return a Vega chart as an image that `label` describes."""
-    import vl_convert
-
-    return _opened(
-        vl_convert.vega_to_svg(spec, allowed_base_urls=[]), 'role="img"', label
-    )
-
-
 def _opened(svg: str, role: str, label: str) -> Markup:
     """Return the drawing as it stands in the page: as wide as there is room.
 

@@ -150,8 +150,11 @@ def _budget(run: RunView, marker: Marker, entry: Entry) -> int:
         better = score > entry["score"]
     else:
         better = score < entry["score"]
-    tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
     ledger = run.ledger(marker.step)
+    if run.config[marker.step].get("ties") == "keep":
+        # One row more than the budget sets the score that is enough.
+        return int(ledger.select(better.sum()).collect().item())
+    tied = (score == entry["score"]) & (pl.col("uid") <= entry["uid"])
     return int(ledger.select((better | tied).sum()).collect().item())
 
 

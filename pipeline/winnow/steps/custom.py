@@ -23,7 +23,7 @@ from winnow.config.steps import CustomConfig
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.hashing import digest
 from winnow.formats.reader import SampleReader
-from winnow.steps.selection import Words, budget_rows, count_unscored, keep_best
+from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
 from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
 
 _ANSWERED = pa.schema(
@@ -94,10 +94,9 @@ def run(context: Context) -> Outcome:
     decided = keep_best(
         engine,
         scored,
-        count,
+        Cut(count, config.threshold, config.ties),
         descending=config.keep_high,
         words=Words("custom_passed", "custom_rejected", "score_nan"),
-        bound=config.threshold,
     )
     return Outcome(
         decisions_of(engine, engine.union([followed, decided])),

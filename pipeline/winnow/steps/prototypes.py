@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from winnow.algorithms.prune.prototypes import floor_counts
 from winnow.config.steps import PrototypesConfig
 from winnow.steps.cluster_ranks import rank_in_clusters
-from winnow.steps.selection import Words, budget_rows, keep_best
+from winnow.steps.selection import Cut, Words, budget_rows, keep_best
 from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
 
 _SCORED = pa.schema(
@@ -43,7 +43,7 @@ def run(context: Context) -> Outcome:
     others = keep_best(
         engine,
         engine.where(scored, "reserved", False),
-        count - int(floors.sum()),
+        Cut(count - int(floors.sum())),
         descending=config.keep == "hard",
         words=words,
     )

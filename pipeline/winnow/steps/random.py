@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from winnow.config.steps import RandomConfig
 from winnow.steps.cluster_ranks import uniform
-from winnow.steps.selection import Words, budget_rows, keep_best
+from winnow.steps.selection import Cut, Words, budget_rows, keep_best
 from winnow.steps.step import Context, Contract, Outcome, decisions_of
 
 _SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])
@@ -27,7 +27,7 @@ def run(context: Context) -> Outcome:
     kernel = partial(draw, salt=f"{context.seed}:{context.step}")
     scored = engine.map_batches(context.samples, kernel, _SCORED)
     words = Words("drawn", "not_drawn")
-    decided = keep_best(engine, scored, count, descending=False, words=words)
+    decided = keep_best(engine, scored, Cut(count), descending=False, words=words)
     return Outcome(decisions_of(engine, decided), facts={"budget": count})
 
 

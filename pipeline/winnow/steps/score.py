@@ -29,7 +29,7 @@ from winnow.core.engine import Frame
 from winnow.steps.embed import embed, store_vectors
 from winnow.steps.outside_sets import embeds, state_of
 from winnow.steps.score_terms import CHANGED, SCORED, own_spec, score_term
-from winnow.steps.selection import Words, budget_rows, count_unscored, keep_best
+from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
 from winnow.steps.step import (
     EMBED_RATE,
     ENCODER_LIBRARIES,
@@ -102,10 +102,9 @@ def run(context: Context) -> Outcome:
     decided = keep_best(
         engine,
         scored,
-        count,
+        Cut(count, config.threshold, config.ties),
         descending=True,
         words=Words("aligned", "low_alignment", "score_nan"),
-        bound=config.threshold,
     )
     return Outcome(
         decisions_of(engine, decided),

@@ -6,9 +6,9 @@ Scores arrive as frames of (uid, score); a null score is never kept. Ties break 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -52,30 +52,41 @@ def budget_rows(context: Context, budget: Budget) -> int:
     return wanted
 
 
+@dataclass(frozen=True)
+class Cut:
+    """How far a selection goes: the best `count` rows, and those within `bound`.
+
+    None: no such cut. ties `keep`: all rows that score no less than the row after
+    these `count`; `uid`: exactly as many, equal scores by uid.
+    """
+
+    count: int | None
+    bound: float | None = None
+    ties: Literal["uid", "keep"] = "uid"
+
+    @property
+    def place(self) -> int | None:
+        """The place, from 1 on, of the last row that is kept."""
+        return self.count if self.count is None else self.count + (self.ties == "keep")
+
+
 def keep_best(
-    engine: Engine,
-    scored: Frame,
-    count: int | None,
-    *,
-    descending: bool,
-    words: Words,
-    bound: float | None = None,
+    engine: Engine, scored: Frame, cut: Cut, *, descending: bool, words: Words
 ) -> Frame:
-    """Return JUDGED rows of a (uid, score) frame: the best `count`, within `bound`."""
+    """Return JUDGED rows of a (uid, score) frame."""
     last: Mapping[str, Any] | None = None
-    if count is not None:
+    if cut.place:
         by = [("score", descending), ("uid", False)]
-        last = engine.cut(scored, by, count) if count else None
+        last = engine.cut(scored, by, cut.place)
         if last is not None and last["score"] is None:
             # Fewer rows have a score than the budget allows: all of them stay.
-            last, count = None, None
+            last, cut = None, replace(cut, count=None)
     kernel = partial(
         judge_by_score,
         last=dict(last) if last else None,
-        none=count == 0,
+        cut=cut,
         descending=descending,
         words=words,
-        bound=bound,
     )
     return engine.map_batches(scored, kernel, JUDGED)
 
@@ -84,20 +95,20 @@ def judge_by_score(
     batches: Iterator[pa.RecordBatch],
     *,
     last: Mapping[str, Any] | None,
-    none: bool,
+    cut: Cut,
     descending: bool,
     words: Words,
-    bound: float | None,
 ) -> Iterator[pa.RecordBatch]:
-    """Keep rows up to `last` in the order (score, uid), and within `bound`."""
+    """Keep rows up to `last` in the order (score, uid), and within the bound."""
+    bound, none = cut.bound, cut.place == 0
     better = pc.greater if descending else pc.less
     for batch in batches:
         uid, score = batch.column("uid"), batch.column("score")
         keep = pa.array([not none] * len(batch))
         if last is not None:
-            tie = pc.and_(
-                pc.equal(score, last["score"]), pc.less_equal(uid, last["uid"])
-            )
+            tie = pc.equal(score, last["score"])
+            if cut.ties == "uid":
+                tie = pc.and_(tie, pc.less_equal(uid, last["uid"]))
             keep = pc.or_(better(score, last["score"]), tie)
         if bound is not None:
             keep = pc.and_(keep, pc.or_(better(score, bound), pc.equal(score, bound)))

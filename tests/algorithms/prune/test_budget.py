@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from winnow.algorithms.prune.budget import budget_count, datacomp_count
+from winnow.algorithms.prune.budget import budget_count
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,3 @@ def test_negative_numbers_are_refused():
         budget_count(-1, fraction=0.5)
     with pytest.raises(ValueError, match="cannot keep"):
         budget_count(10, count=-1)
-
-
-@pytest.mark.parametrize(
-    ("rows", "fraction", "kept"), [(10, 0.3, 4), (10, 1.0, 10), (10, 0.0, 1)]
-)
-def test_datacomp_keeps_one_row_more(rows, fraction, kept):
-    assert datacomp_count(rows, fraction) == kept

@@ -58,12 +58,3 @@ def budget_count(
             "or a fraction"
         )
     return count
-
-
-def datacomp_count(rows: int, fraction: float) -> int:
-    """Return what DataComp's own CLIP-score filter keeps, ties aside: one row more.
-
-    It keeps every score ≥ the (n·f + 1)-th highest, so 0.3 of 10 rows is 4 (Gadre et
-    al. 2023, arXiv 2304.14108, released baselines). Raises as `budget_count` does.
-    """
-    return min(rows, budget_count(rows, fraction=fraction) + 1)
