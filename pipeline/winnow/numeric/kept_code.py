@@ -100,8 +100,8 @@ class KeptCode(caching.Cache):  # type: ignore[misc]
 
     def _renew(self) -> None:
         """Date the store by all sources; at the first call, when all is imported."""
-        own = self._impl.locator.get_source_stamp()
-        stamp = (own, sources_digest(self._py_func.__module__))
+        source_stamp = self._impl.locator.get_source_stamp()
+        stamp = (source_stamp, sources_digest(self._py_func.__module__))
         self._cache_file._source_stamp = stamp
 
 

@@ -1,12 +1,18 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from winnow.algorithms.filter.rules import (
-    DATACOMP_BASIC,
-    DATACOMP_BASIC_ANY_LANGUAGE,
     Limits,
     first_failure,
 )
+
+# Gadre et al. 2023, arXiv 2304.14108, section 3.2.
+DATACOMP_BASIC = Limits(
+    min_words=3, min_chars=6, min_side=200, max_aspect=3.0, languages=("en",)
+)
+DATACOMP_BASIC_ANY_LANGUAGE = replace(DATACOMP_BASIC, languages=None)
 
 
 def failure(caption="a b cd", width=300, height=300, language="en", limits=None):

@@ -177,15 +177,17 @@ def _runs(
     out = np.empty(members, dtype=np.uint32)
     lengths = np.empty(sizes, dtype=np.int64)
     low = (uint64(1) << bits) - uint64(1)
-    at = runs = first = 0
+    filled = runs = first = 0
     while first < len(order):
         last = first + 1
         while last < len(order) and order[last] >> bits == order[first] >> bits:
             last += 1
         if last - first > 1:
-            at, runs = _split(order[first:last] & low, digests, out, at, lengths, runs)
+            filled, runs = _split(
+                order[first:last] & low, digests, out, filled, lengths, runs
+            )
         first = last
-    return lengths[:runs], out[:at]
+    return lengths[:runs], out[:filled]
 
 
 @compiled
@@ -193,28 +195,28 @@ def _split(
     rows: npt.NDArray[np.uint64],
     digests: npt.NDArray[np.uint64],
     out: npt.NDArray[np.uint32],
-    at: int,
+    filled: int,
     lengths: npt.NDArray[np.int64],
     runs: int,
 ) -> tuple[int, int]:
     """Append the rows of equal digests: one run, unless only the high bits agree."""
     left = len(rows)
     while left > 1:
-        digest, begin, others = digests[rows[0]], at, 0
+        digest, begin, others = digests[rows[0]], filled, 0
         for i in range(left):
             if digests[rows[i]] == digest:
-                out[at] = rows[i]
-                at += 1
+                out[filled] = rows[i]
+                filled += 1
             else:
                 rows[others] = rows[i]
                 others += 1
-        if at - begin > 1:
-            lengths[runs] = at - begin
+        if filled - begin > 1:
+            lengths[runs] = filled - begin
             runs += 1
         else:
-            at = begin
+            filled = begin
         left = others
-    return at, runs
+    return filled, runs
 
 
 class Edges(NamedTuple):
@@ -225,17 +227,17 @@ class Edges(NamedTuple):
     band: npt.NDArray[np.int16]
 
 
-def star_edges(found: Buckets) -> Edges:
+def star_edges(buckets: Buckets) -> Edges:
     """Return each bucket's star, (member, smallest member), every pair once.
 
     Fewer edges than memberships, where all pairs would be quadratic in a bucket.
     Sorted by (member, keeper).
     """
-    sizes = np.diff(found.bounds)
-    centre = np.repeat(found.members[found.bounds[:-1]], sizes)
-    band = np.repeat(found.band, sizes)
-    others = centre != found.members
-    return distinct_edges(found.members[others], centre[others], band[others])
+    sizes = np.diff(buckets.bounds)
+    centre = np.repeat(buckets.members[buckets.bounds[:-1]], sizes)
+    band = np.repeat(buckets.band, sizes)
+    others = centre != buckets.members
+    return distinct_edges(buckets.members[others], centre[others], band[others])
 
 
 def distinct_edges(

@@ -65,14 +65,14 @@ def nearest_earlier(
     candidates: tiles in ascending order of their numbers. −inf and −1 where there is
     none; candidates whose cosine is `floor` or less may be passed over.
     """
-    found = [(part, Best(block.rows[part], floor)) for part in block.parts()]
+    nearest = [(part, Best(block.rows[part], floor)) for part in block.parts()]
     for rows, numbers in candidates:
-        for part, best in found:
+        for part, best in nearest:
             first = np.searchsorted(block.numbers[part], numbers, side="right")
             if int(first[0]) < part.stop - part.start:
                 best.see(rows, numbers, first, block.scratch)
-    cosine = [np.empty(0), *(best.cosine for _, best in found)]
-    number = [np.empty(0, np.int64), *(best.ids for _, best in found)]
+    cosine = [np.empty(0), *(best.cosine for _, best in nearest)]
+    number = [np.empty(0, np.int64), *(best.ids for _, best in nearest)]
     return np.concatenate(cosine), np.concatenate(number)
 
 
@@ -128,7 +128,7 @@ def linked(
     fewer than s edges, numbers both: each component's rows and its first row.
     """
     parent = np.arange(len(span))
-    place = np.searchsorted(span, block.numbers)
+    nodes = np.searchsorted(span, block.numbers)
     for rows, numbers in candidates:
         start = int(np.searchsorted(span, numbers[0]))
         for part in block.parts():
@@ -136,7 +136,7 @@ def linked(
             link_tile(
                 (
                     products_into(block.scratch, mine.unit, rows.unit),
-                    place[part],
+                    nodes[part],
                     start,
                 ),
                 (mine.exact, mine.squares),

@@ -112,9 +112,9 @@ def spans(
     size: tuple[int, int],
     offsets: npt.NDArray[np.int32],
     lengths: npt.NDArray[np.int32],
-    at: int,
+    written: int,
 ) -> int:
-    """Write the shingles of `units` units from `offsets[at]`; return the end.
+    """Write the shingles of `units` units from `offsets[written]`; return the end.
 
     `size` is (units per shingle, bytes between units). `starts` has one entry more, for
     the unit that would follow the last. Fewer units than a shingle has make one
@@ -122,10 +122,10 @@ def spans(
     """
     ngram, gap = size
     if units == 0:
-        return at
+        return written
     ngram = min(ngram, units)
     shingles = uintp(units - ngram + 1)
     for i in range(shingles):
-        offsets[uintp(at) + i] = starts[i]
-        lengths[uintp(at) + i] = starts[i + uintp(ngram)] - gap - starts[i]
-    return at + int(shingles)
+        offsets[uintp(written) + i] = starts[i]
+        lengths[uintp(written) + i] = starts[i + uintp(ngram)] - gap - starts[i]
+    return written + int(shingles)

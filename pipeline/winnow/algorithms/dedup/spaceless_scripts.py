@@ -90,13 +90,13 @@ def mixed_units(
     """
     if not _any_high_lead(text, start, end):
         return end, 0, 0
-    place, units, singles = start, 0, 0
+    written, units, singles = start, 0, 0
     in_word = after_single = False
     i = start
     while i < end:
         size = spaceless_bytes(text, i, end)
         if size:
-            starts[units], ends[units] = place, place + size
+            starts[units], ends[units] = written, written + size
             units, singles = units + 1, singles + 1
             in_word, after_single = False, True
         elif text[i] == SPACE:
@@ -108,16 +108,16 @@ def mixed_units(
         else:
             size, after_single = 1, False
             if not in_word:
-                starts[units] = place
+                starts[units] = written
                 units += 1
             in_word = True
-            ends[units - 1] = place + 1
+            ends[units - 1] = written + 1
         for _ in range(size):
-            text[place] = text[i]
-            place, i = place + 1, i + 1
+            text[written] = text[i]
+            written, i = written + 1, i + 1
     if singles == 0:
         return end, 0, 0
-    return place, units, singles
+    return written, units, singles
 
 
 @compiled

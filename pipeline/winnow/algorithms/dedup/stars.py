@@ -66,17 +66,17 @@ def elect(
     centres = np.empty(len(active), dtype=np.int64)
     for bucket in active:
         first, last = bounds[bucket], bounds[bucket + 1]
-        at = _centre(members, first, last, labels, was_centre, used)
-        if at < 0:
+        centre = _centre(members, first, last, labels, was_centre, used)
+        if centre < 0:
             continue
-        was_centre[at] = True
-        before, own = pairs, labels[members[at]]
+        was_centre[centre] = True
+        before, component = pairs, labels[members[centre]]
         for i in range(first, last):
             label = labels[members[i]]
-            pairs += 1 if label >= 0 and label != own else 0
+            pairs += 1 if label >= 0 and label != component else 0
         if pairs > before:
             # In place: never ahead of the bucket that is being read.
-            active[kept], centres[kept] = bucket, members[at]
+            active[kept], centres[kept] = bucket, members[centre]
             kept += 1
     return active[:kept], centres[:kept], pairs
 

@@ -200,17 +200,17 @@ def _found(
     """Return where each wanted key is in `ascending`, or -1."""
     if not len(ascending):
         return np.full(len(wanted), -1, dtype=np.int64)
-    at = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
-    return np.where(ascending[at] == wanted, at, -1)
+    position = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return np.where(ascending[position] == wanted, position, -1)
 
 
 def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verification:
     jaccard = np.full(len(keeper), np.nan)
     band = np.full(len(keeper), NO_BAND, dtype=np.int16)
     dropped = np.flatnonzero(keeper != np.arange(len(keeper)))
-    at = _found(_key(dropped, keeper[dropped]), _key(pairs.member, pairs.keeper))
-    dropped, at = dropped[at >= 0], at[at >= 0]
-    jaccard[dropped], band[dropped] = pairs.jaccard[at], pairs.band[at]
+    pair = _found(_key(dropped, keeper[dropped]), _key(pairs.member, pairs.keeper))
+    dropped, pair = dropped[pair >= 0], pair[pair >= 0]
+    jaccard[dropped], band[dropped] = pairs.jaccard[pair], pairs.band[pair]
     return Verification(keeper, jaccard, band, pairs)
 
 

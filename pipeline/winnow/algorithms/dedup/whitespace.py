@@ -105,31 +105,33 @@ def squeeze(
     start: int,
     end: int,
     out: npt.NDArray[np.uint8],
-    at: int,
+    written: int,
     words: npt.NDArray[np.int32],
 ) -> tuple[int, int]:
-    """Copy `source[start:end]` to `out[at:]` with its words joined by one space each.
+    """Copy `source[start:end]` to `out[written:]`, its words joined by one space each.
 
     Words are divided by ASCII whitespace. Notes where they start in `words`, and where
     one more would. Returns the end in `out` and the number of words. Both texts go on
     for BLOCK bytes after their ends.
     """
-    begin, white = at, 1
-    words[0] = at
+    begin, white = written, 1
+    words[0] = written
     count = uint64(1)
     for first in range(start, end, BLOCK):
-        moved, spaces = _squeeze_block(source, (first, end - first, at, white), out)
-        after = uint64(at) + uint64(1)
+        moved, spaces = _squeeze_block(
+            source, (first, end - first, written, white), out
+        )
+        after = uint64(written) + uint64(1)
         while spaces:
             words[count] = after + _lowest(spaces)
             count += uint64(1)
             spaces &= spaces - uint64(1)
-        at += moved & (2 * BLOCK - 1)
+        written += moved & (2 * BLOCK - 1)
         white = moved >> 7
-    if at == begin:
-        return at, 0
+    if written == begin:
+        return written, 0
     if white:
         # The space at the end has noted the start of the word after the last.
-        return at - 1, int(count) - 1
-    words[count] = at + 1
-    return at, int(count)
+        return written - 1, int(count) - 1
+    words[count] = written + 1
+    return written, int(count)

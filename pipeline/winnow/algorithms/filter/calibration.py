@@ -84,11 +84,11 @@ def reliability(chances: Floats, right: Flags, bins: int = 10) -> list[Bin]:
 
     An interval holds its upper border (Guo et al. 2017, arXiv 1706.04599, §2).
     """
-    place = np.clip(np.ceil(chances * bins).astype(int) - 1, 0, bins - 1)
-    found = []
-    for number in np.unique(place).tolist():
-        inside = place == number
-        found.append(
+    interval = np.clip(np.ceil(chances * bins).astype(int) - 1, 0, bins - 1)
+    intervals = []
+    for number in np.unique(interval).tolist():
+        inside = interval == number
+        intervals.append(
             Bin(
                 number / bins,
                 (number + 1) / bins,
@@ -97,7 +97,7 @@ def reliability(chances: Floats, right: Flags, bins: int = 10) -> list[Bin]:
                 float(right[inside].mean()),
             )
         )
-    return found
+    return intervals
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:

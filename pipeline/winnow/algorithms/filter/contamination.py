@@ -50,8 +50,8 @@ def perceptual_hashes(squares: npt.NDArray[np.uint8]) -> Hashes:
 @cache
 def _cosines() -> npt.NDArray[np.float64]:
     frequency = np.arange(_LOW)[:, None]
-    place = 2 * np.arange(SIDE)[None, :] + 1
-    return np.asarray(np.cos(np.pi * frequency * place / (2 * SIDE)))
+    middle = 2 * np.arange(SIDE)[None, :] + 1
+    return np.asarray(np.cos(np.pi * frequency * middle / (2 * SIDE)))
 
 
 def nearest_hash(hashes: Hashes, others: Hashes) -> tuple[Ids, Ids]:
@@ -92,10 +92,10 @@ def word_runs(caption: str | None, words: int) -> list[str]:
 
     Words are what whitespace separates once case and punctuation are gone (NFKC).
     """
-    found = normalised(caption or "", _RULES).split()
+    parts = normalised(caption or "", _RULES).split()
     return [
-        " ".join(found[start : start + words])
-        for start in range(len(found) - words + 1)
+        " ".join(parts[start : start + words])
+        for start in range(len(parts) - words + 1)
     ]
 
 
@@ -107,9 +107,9 @@ def run_index(captions: Iterable[str | None], words: int) -> tuple[Hashes, Ids]:
     hashes: list[Hashes] = []
     owners: list[Ids] = []
     for number, caption in enumerate(captions):
-        found = keys(word_runs(caption, words))
-        hashes.append(found)
-        owners.append(np.full(len(found), number))
+        runs = keys(word_runs(caption, words))
+        hashes.append(runs)
+        owners.append(np.full(len(runs), number))
     if not hashes:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
     unique, first = np.unique(np.concatenate(hashes), return_index=True)
@@ -130,9 +130,9 @@ def shared_runs(
         hashes = keys(word_runs(caption, words))
         if not len(hashes) or not len(known):
             continue
-        place = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-        found = known[place] == hashes
-        share[number] = found.mean()
-        if found.any():
-            owner[number] = owners[place[np.argmax(found)]]
+        position = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+        shared = known[position] == hashes
+        share[number] = shared.mean()
+        if shared.any():
+            owner[number] = owners[position[np.argmax(shared)]]
     return share, owner

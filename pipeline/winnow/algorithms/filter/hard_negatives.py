@@ -84,8 +84,8 @@ def swapped(caption: str, others: Vocabulary, right: set[str], key: int) -> str 
     the words (lower case) of all captions that are right for the image. `key` chooses
     among what is possible. None if nothing is.
     """
-    found = list(_WORD.finditer(caption))
-    words = [match[0].lower() for match in found]
+    matches = list(_WORD.finditer(caption))
+    words = [match[0].lower() for match in matches]
     numbers = [i for i, word in enumerate(words) if _is_number(word)]
     free = [word for word in others.numbers if word not in right]
     if numbers and not free:
@@ -96,7 +96,7 @@ def swapped(caption: str, others: Vocabulary, right: set[str], key: int) -> str 
         free = [word for word in others.nouns if word not in right]
     if not places or not free:
         return None
-    match = found[places[key % len(places)]]
+    match = matches[places[key % len(places)]]
     word = free[key // 64 % len(free)]
     word = word.capitalize() if match[0][:1].isupper() else word
     return caption[: match.start()] + word + caption[match.end() :]
@@ -111,25 +111,27 @@ def _is_number(word: str) -> bool:
     return word in NUMBERS or word.isdigit()
 
 
-def strangers(keys: Keys, groups: Ids, own: Sequence[frozenset[int]]) -> Ids:
+def strangers(keys: Keys, groups: Ids, captions: Sequence[frozenset[int]]) -> Ids:
     """Return for each row another one of its group none of whose captions is its own.
 
-    keys: (n,) unique numbers that order a group; groups: (n,); own: the ids of each
-    row's captions. The partner is the next row in the group's cycle whose captions are
-    all others. Returns (n,) rows, −1 where there is none (among the next 255).
+    keys: (n,) unique numbers that order a group; groups: (n,); captions: the ids of
+    each row's captions. The partner is the next row in the group's cycle whose captions
+    are all others. Returns (n,) rows, −1 where there is none (among the next 255).
     """
     partner = np.full(len(keys), -1, np.int64)
     order = np.lexsort((keys, groups))
     borders = np.flatnonzero(np.diff(groups[order])) + 1
     for members in np.split(order, borders):
-        _pair_up(members.tolist(), own, partner)
+        _pair_up(members.tolist(), captions, partner)
     return partner
 
 
-def _pair_up(members: list[int], own: Sequence[frozenset[int]], partner: Ids) -> None:
-    for place, row in enumerate(members):
+def _pair_up(
+    members: list[int], captions: Sequence[frozenset[int]], partner: Ids
+) -> None:
+    for position, row in enumerate(members):
         for step in range(1, min(len(members), _MOST_TRIES)):
-            other = members[(place + step) % len(members)]
-            if own[row].isdisjoint(own[other]):
+            other = members[(position + step) % len(members)]
+            if captions[row].isdisjoint(captions[other]):
                 partner[row] = other
                 break

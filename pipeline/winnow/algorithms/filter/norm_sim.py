@@ -76,12 +76,12 @@ def norm_sim_2(images: Vectors, gram: Floats) -> Floats:
     ValueError for a zero or infinite row or another dimension.
     """
     _check(images, gram)
-    found = np.empty(len(images))
+    norms = np.empty(len(images))
     for start in range(0, len(images), _BLOCK_ROWS):
         part = slice(start, start + _BLOCK_ROWS)
         rows = prepare(images[part])
-        _quadratic(rows.exact.astype(np.float64), rows.squares, gram, found[part])
-    return found
+        _quadratic(rows.exact.astype(np.float64), rows.squares, gram, norms[part])
+    return norms
 
 
 @compiled

@@ -87,8 +87,8 @@ def passage_index(items: Iterable[pa.Array], kind: Kind, length: int) -> Passage
     owners = [np.zeros(0, np.int64)]
     first = 0
     for block in items:
-        bounds, found = passages_of(block, kind, length)
-        hashes.append(found)
+        bounds, passages = passages_of(block, kind, length)
+        hashes.append(passages)
         owners.append(np.repeat(np.arange(first, first + len(block)), np.diff(bounds)))
         first += len(block)
     every, position = np.unique(np.concatenate(hashes), return_index=True)

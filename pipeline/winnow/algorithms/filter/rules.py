@@ -8,7 +8,7 @@ aspect ratio is at most 3. Bounds are inclusive here, so "more than two" is 3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -35,13 +35,6 @@ class Limits:
     min_side: int | None = None
     max_aspect: float | None = None
     languages: Sequence[str] | None = None
-
-
-DATACOMP_BASIC = Limits(
-    min_words=3, min_chars=6, min_side=200, max_aspect=3.0, languages=("en",)
-)
-#: For captions whose language is not known.
-DATACOMP_BASIC_ANY_LANGUAGE = replace(DATACOMP_BASIC, languages=None)
 
 
 def first_failure(

@@ -103,14 +103,14 @@ def _count(
 def _times(
     logits: Floats, keys: Keys, penalty: float, counts: Ids, times: Floats
 ) -> None:
-    place = 0
+    draw = 0
     for row in range(len(logits)):
         time = -np.inf
         for number in range(counts[row]):
             logit = logits[row] - (penalty * number if number else 0.0)
             time = _next(time, logit, keys[row], number)
-            times[place] = time
-            place += 1
+            times[draw] = time
+            draw += 1
 
 
 @compiled

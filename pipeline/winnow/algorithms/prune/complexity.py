@@ -139,8 +139,8 @@ def _shift(target: Floats, lower: Floats, upper: Floats, budget: int) -> float:
     # Clusters strictly between their bounds, from each bend to the next.
     free = np.cumsum(np.where(by_bend < k, 1, -1))
     fallen = np.concatenate([[0.0], np.cumsum(free[:-1] * np.diff(bends))])
-    at = int(np.searchsorted(fallen, upper.sum() - budget, side="right")) - 1
-    low, high = bends[at], bends[min(at + 1, 2 * k - 1)]
+    segment = int(np.searchsorted(fallen, upper.sum() - budget, side="right")) - 1
+    low, high = bends[segment], bends[min(segment + 1, 2 * k - 1)]
     # Sums over whole segments lose digits; the segment is right, so solve it afresh.
     capped = leaves > low
     floored = reaches <= low
