@@ -202,6 +202,10 @@ def _run(parsed: argparse.Namespace) -> None:
         )
         return
     show(result)
+    from winnow.reports.losses import tell_losses
+
+    for line in tell_losses(result.path):
+        show(line)
 
 
 def _plan(parsed: argparse.Namespace) -> None:

@@ -46,6 +46,8 @@ class InputConfig(Frozen):
     on_bad_shard: Literal["error", "skip"] = "error"
     #: Further rows of a uid: quarantined, or an error.
     on_duplicate_uid: Literal["quarantine", "error"] = "quarantine"
+    #: Share of the pool that may end in quarantine; beyond it the run stops.
+    max_quarantined: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
 
 
 class EngineConfig(Frozen):

@@ -35,6 +35,7 @@ from winnow.flows.image_text import (
     ordered_steps,
     require_models,
 )
+from winnow.flows.losses import WatchedProgress
 from winnow.flows.other_run import refuse_other_run
 from winnow.flows.overrides import Rescues, overrides_of
 from winnow.flows.pool import Pool, open_pool
@@ -148,7 +149,8 @@ def _updated(
     sources = Sources(others)
     remove(target.file(MANIFEST))
     require_models(recipe.config, recipe.not_standing(Sources([target, *others])))
-    session = run_steps(recipe, target, sources, make_engine, progress)
+    watched = WatchedProgress(progress, recipe.config, target)
+    session = run_steps(recipe, target, sources, make_engine, watched)
     _require_unchanged(session)
     close_run(session)
     remove(target.file(".work"))

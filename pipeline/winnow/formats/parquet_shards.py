@@ -27,6 +27,13 @@ class ParquetFormat:
         """Return a shard's footer; raises InputError if the file is not whole."""
         with open_shard(path) as file:
             schema, meta = file.schema_arrow, file.metadata
+            groups = (meta.row_group(n).num_rows for n in range(meta.num_row_groups))
+            if sum(groups) != meta.num_rows:
+                raise InputError(
+                    f"{path}: its row groups do not hold the {meta.num_rows:,} rows that "
+                    "it names; it is damaged: copy it again, delete it, or set "
+                    "input.on_bad_shard=skip"
+                )
             return ShardFooter(meta.num_rows, schema, str(meta.serialized_size))
 
     def merged(
@@ -65,7 +72,9 @@ class ParquetFormat:
                     for table in _read_group(file, group, inner, columns):
                         yield position + yielded, table
                         yielded += len(table)
-                except (pa.ArrowInvalid, OSError) as error:
+                    if yielded < len(inner):
+                        raise OSError(f"{len(inner) - yielded} of its rows are missing")
+                except (pa.ArrowException, OSError, ValueError) as error:
                     reason = f"unreadable_row_group: {group} ({str(error)[:120]})"
                     types = {n: file.schema_arrow.field(n).type for n in columns}
                     left = len(inner) - yielded
@@ -120,7 +129,8 @@ def open_shard(path: str) -> pq.ParquetFile:
         raise InputError(
             f"{path}: the file is gone; restore it or run again"
         ) from error
-    except (pa.ArrowInvalid, OSError) as error:
+    # ValueError: an Arrow error, or a column's name that is no UTF-8.
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(
             f"{path}: not a whole Parquet file ({_first_line(error)}); it is probably "
             "truncated: copy it again, delete it, or set input.on_bad_shard=skip"
