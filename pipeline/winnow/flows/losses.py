@@ -6,8 +6,8 @@ from collections import Counter
 
 from winnow.config.run import RunConfig
 from winnow.core.errors import InputError
-from winnow.core.progress import Progress
 from winnow.core.marker import Marker
+from winnow.core.progress import Progress
 from winnow.core.run_folder import RunFolder
 from winnow.reports.losses import named, quarantine_reasons
 

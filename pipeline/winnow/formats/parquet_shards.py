@@ -30,8 +30,8 @@ class ParquetFormat:
             groups = (meta.row_group(n).num_rows for n in range(meta.num_row_groups))
             if sum(groups) != meta.num_rows:
                 raise InputError(
-                    f"{path}: its row groups do not hold the {meta.num_rows:,} rows that "
-                    "it names; it is damaged: copy it again, delete it, or set "
+                    f"{path}: its row groups do not hold the {meta.num_rows:,} rows "
+                    "that it names; it is damaged: copy it again, delete it, or set "
                     "input.on_bad_shard=skip"
                 )
             return ShardFooter(meta.num_rows, schema, str(meta.serialized_size))
