@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 from fsspec.utils import glob_translate
 
+from winnow.core.extras import MissingExtraError
 from winnow.lake.files import delta_log, text_tables
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Entry, Files
@@ -184,6 +185,8 @@ class _Survey:
                 writer=next((p.footer.writer for p in stored), None),
             )
             return [(table, statistics_of(stored, columns))]
+        except MissingExtraError:
+            raise  # the install's fault, not the table's; it would be remembered
         except Exception as error:  # whatever it is: one table never costs the others
             if found.supposed and len(found.files) > 1:
                 return [t for e in found.files for t in self._opened(single(e))]
