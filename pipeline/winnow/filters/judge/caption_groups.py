@@ -43,15 +43,15 @@ def caption_groups(
     cannot tell them apart), and a verdict. `informative` are all other captions.
     """
     forms = [template(text) for text in data.texts]
-    own = np.array([forms[text] for text in pairs.texts.tolist()], object)
-    counts = Counter(own.tolist())
+    form_of_pair = np.array([forms[text] for text in pairs.texts.tolist()], object)
+    counts = Counter(form_of_pair.tolist())
     often = sorted((f for f, n in counts.items() if n > repeats), key=lambda f: f)
-    informative = ~np.isin(own, np.array(often, object))
+    informative = ~np.isin(form_of_pair, np.array(often, object))
     places = _places(pairs)
     good = pairs.right[informative]
     groups = []
     for form in sorted(often, key=lambda f: (-counts[f], f)):
-        inside = own == form
+        inside = form_of_pair == form
         above = rank_auc(good, pairs.right[inside])
         groups.append(
             {

@@ -41,14 +41,14 @@ def compare(
     domains: held-out sets; every filter's figures on each, with the drop below its best
     domain. Raises ConfigError and InputError as `select`, `evaluate` and `downstream`.
     """
-    found = select(models, pool, how, tell)
-    rates = cluster_rates(found)
+    selections = select(models, pool, how, tell)
+    rates = cluster_rates(selections)
     result: Result = {
         "pool": pool,
-        "rows": len(found.data),
-        "unusable": found.data.unusable,
+        "rows": len(selections.data),
+        "unusable": selections.data.unusable,
         "budget": how.budget,
-        "kept": found.budget,
+        "kept": selections.budget,
         "models": [
             {
                 **areas,
@@ -57,11 +57,11 @@ def compare(
                     r["cluster"] for r in rates if areas["model"] in r["deleted_by"]
                 ],
             }
-            for areas, model in zip(pool_areas(found), models, strict=True)
+            for areas, model in zip(pool_areas(selections), models, strict=True)
         ],
-        "agreement": agreement(found),
+        "agreement": agreement(selections),
         "clusters": rates,
-        "disagreements": disagreements(found),
+        "disagreements": disagreements(selections),
     }
     if domains:
         result["domains"] = [
@@ -69,11 +69,11 @@ def compare(
                 "model": selection.name,
                 "domains": _domains(model, domains, how, tell),
             }
-            for model, selection in zip(models, found.filters, strict=True)
+            for model, selection in zip(models, selections.filters, strict=True)
         ]
     if proxy is not None:
-        result["downstream"] = downstream(found, proxy, tell)
-    return result, found
+        result["downstream"] = downstream(selections, proxy, tell)
+    return result, selections
 
 
 def _domains(
@@ -89,22 +89,22 @@ def _domains(
     return with_drops(rows)
 
 
-def write_selections(found: Selections, folder: Path) -> None:
+def write_selections(selections: Selections, folder: Path) -> None:
     """Write the uids that each filter keeps, one a line: FOLDER/NAME.txt."""
     folder.mkdir(parents=True, exist_ok=True)
-    for selection in found.each:
-        kept = zip(found.data.uids, selection.keep.tolist(), strict=True)
+    for selection in selections.each:
+        kept = zip(selections.data.uids, selection.keep.tolist(), strict=True)
         name = file_name(selection.name)
         lines = "".join(f"{uid}\n" for uid, keep in kept if keep)
         (folder / f"{name}.txt").write_text(lines, encoding="utf-8")
 
 
-def gallery_images(result: Result, found: Selections) -> dict[str, bytes | None]:
+def gallery_images(result: Result, selections: Selections) -> dict[str, bytes | None]:
     """Return the images of the rows that `disagreements` shows, by uid."""
     rows = {
         example["row"]
         for part in result["disagreements"]
         for example in part["examples"]
     }
-    read = image_bytes(found.data, sorted(rows))
-    return {found.data.uids[row]: image for row, image in read.items()}
+    read = image_bytes(selections.data, sorted(rows))
+    return {selections.data.uids[row]: image for row, image in read.items()}

@@ -63,7 +63,7 @@ class Proxy:
     seeds: int = 3
 
 
-def downstream(found: Selections, proxy: Proxy, tell: Tell = lambda _: None) -> Result:
+def downstream(chosen: Selections, proxy: Proxy, tell: Tell = lambda _: None) -> Result:
     """Train on every selection, score on the held-out set, compare with chance.
 
     Intervals of 95 %: over seeds, Student's; over held-out images, a paired bootstrap
@@ -71,27 +71,27 @@ def downstream(found: Selections, proxy: Proxy, tell: Tell = lambda _: None) -> 
     trained on; `trained_on` and `steps` tell. Raises ConfigError if the pool holds a
     held-out uid.
     """
-    data = load_set(proxy.held_out, EvaluationColumns(uid=_uid_column(found.data)))
-    _refuse_overlap(found.data, data)
+    data = load_set(proxy.held_out, EvaluationColumns(uid=_uid_column(chosen.data)))
+    _refuse_overlap(chosen.data, data)
     runs = {
         selection.name: [
-            _train(found, selection, data, proxy, seed, tell)
+            _train(chosen, selection, data, proxy, seed, tell)
             for seed in range(proxy.seeds)
         ]
-        for selection in found.each
+        for selection in chosen.each
     }
-    chance = runs[found.control.name]
+    chance = runs[chosen.control.name]
     return {
         "held_out": proxy.held_out,
         "held_out_images": len(data),
-        "rows": found.budget,
+        "rows": chosen.budget,
         "seeds": proxy.seeds,
         "selections": [
             {"selection": name, **_summary(each)} for name, each in runs.items()
         ],
         "against_random": [
             {"selection": s.name, **_difference(runs[s.name], chance)}
-            for s in found.filters
+            for s in chosen.filters
         ],
     }
 
@@ -125,7 +125,7 @@ def _refuse_overlap(pool: EvaluationSet, held_out: EvaluationSet) -> None:
 
 
 def _train(
-    found: Selections,
+    selections: Selections,
     selection: FilterSelection,
     data: EvaluationSet,
     proxy: Proxy,
@@ -133,7 +133,7 @@ def _train(
     tell: Tell,
 ) -> TrainedOnSelection:
     folder = proxy.out / file_name(selection.name)
-    config = _recipe(found, selection, data, proxy, folder, seed)
+    config = _recipe(selections, selection, data, proxy, folder, seed)
     tell(f"training on the selection of {selection.name}, seed {seed}")
     result = train_filter(config, tell=lambda _: None)
     places, scores = _judge(data, result.name)
@@ -141,7 +141,7 @@ def _train(
 
 
 def _recipe(
-    found: Selections,
+    selections: Selections,
     selection: FilterSelection,
     data: EvaluationSet,
     proxy: Proxy,
@@ -150,17 +150,18 @@ def _recipe(
 ) -> FilterTrainConfig:
     """Return the proxy's recipe with a pool that lacks what was not selected."""
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {u for u, keep in zip(found.data.uids, selection.keep, strict=True) if keep}
-    everyone = load_uids(found.data)
+    uids = zip(selections.data.uids, selection.keep, strict=True)
+    kept = {uid for uid, keep in uids if keep}
+    everyone = load_uids(selections.data)
     without, held = folder / "not_selected.txt", folder / "held_out.txt"
     without.write_text("".join(f"{u}\n" for u in everyone if u not in kept))
     held.write_text("".join(f"{uid}\n" for uid in data.uids))
-    pool = found.data.given
+    pool = selections.data.given
     plain = proxy.recipe.as_recipe()
     plain["data"] = [
         PairPool(
             path=(pool.path,),
-            columns=_columns(found.data),
+            columns=_columns(selections.data),
             without=str(without),
             hold_out=HoldOut(fraction=0.0),
         ).model_dump(mode="json"),
@@ -219,22 +220,22 @@ def _summary(runs: list[TrainedOnSelection]) -> Result:
 def _difference(
     runs: list[TrainedOnSelection], chance: list[TrainedOnSelection]
 ) -> Result:
-    found: Result = {}
+    differences: Result = {}
     for name in METRICS:
         gaps = [
             run.figures[name] - other.figures[name]
             for run, other in zip(runs, chance, strict=True)
         ]
         interval = t_interval(np.array(gaps))
-        found[name] = {
+        differences[name] = {
             **_plain(interval),
             "by_seed": gaps,
             "better": interval.low > 0,
         }
-    own = np.mean([run.hits for run in runs], axis=0)
+    hits = np.mean([run.hits for run in runs], axis=0)
     other = np.mean([run.hits for run in chance], axis=0)
-    found["recall_at_5_over_images"] = _plain(paired_bootstrap(own - other))
-    return found
+    differences["recall_at_5_over_images"] = _plain(paired_bootstrap(hits - other))
+    return differences
 
 
 def _plain(interval: Interval) -> Result:

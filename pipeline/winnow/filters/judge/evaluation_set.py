@@ -79,8 +79,8 @@ class EvaluationSet:
     ) -> EvaluationSet:
         """Return the images of `rows`; captions that nobody has any more go."""
         chosen = np.flatnonzero(rows).tolist()
-        own = [self.captions[row] for row in chosen]
-        ids, texts = _numbered([[self.texts[i] for i in some] for some in own])
+        kept = [self.captions[row] for row in chosen]
+        ids, texts = _numbered([[self.texts[i] for i in some] for some in kept])
         return replace(
             self,
             uids=[self.uids[row] for row in chosen],
@@ -165,15 +165,15 @@ def _described(path: str, columns: EvaluationColumns) -> OutsideSet:
 def _rows(
     given: OutsideSet, by: Sequence[str]
 ) -> Iterator[tuple[int, str, tuple[Any, ...]]]:
-    place = 0
+    row_number = 0
     names = [str(given.text), *by]
     for part in read_outside(given, (), tuple(dict.fromkeys(names))):
         values = [part.column(f"extra.{name}").to_pylist() for name in names]
         for uid, row in zip(
             part.column("uid").to_pylist(), zip(*values, strict=True), strict=True
         ):
-            yield place, uid, row
-            place += 1
+            yield row_number, uid, row
+            row_number += 1
 
 
 def _captions(value: Any) -> list[str]:
@@ -221,26 +221,26 @@ def with_image_vectors(
 
 def _images(data: EvaluationSet, row_of: dict[int, int]) -> Iterator[pa.RecordBatch]:
     """Yield (row, image) of the set's images, in the order of the data."""
-    place = 0
+    before = 0
     for part in read_outside(data.given, ("image",)):
-        found = [
-            (row_of[place + i], i) for i in range(len(part)) if place + i in row_of
+        wanted = [
+            (row_of[before + i], i) for i in range(len(part)) if before + i in row_of
         ]
-        place += len(part)
-        if found:
-            rows = pa.array([str(row) for row, _ in found], pa.string())
-            images = part.column("image").take(pa.array([i for _, i in found]))
+        before += len(part)
+        if wanted:
+            rows = pa.array([str(row) for row, _ in wanted], pa.string())
+            images = part.column("image").take(pa.array([i for _, i in wanted]))
             yield pa.RecordBatch.from_arrays([rows, images], names=["uid", "image"])
 
 
 def image_bytes(data: EvaluationSet, rows: Iterable[int]) -> dict[int, bytes | None]:
     """Return the encoded images of some rows of the set."""
     row_of = {int(data.places[row]): row for row in rows}
-    found: dict[int, bytes | None] = {}
+    image_of: dict[int, bytes | None] = {}
     for batch in _images(data, row_of) if row_of else ():
         numbers = [int(row) for row in batch.column("uid").to_pylist()]
-        found |= dict(zip(numbers, batch.column("image").to_pylist(), strict=True))
-    return found
+        image_of |= dict(zip(numbers, batch.column("image").to_pylist(), strict=True))
+    return image_of
 
 
 def text_vectors(texts: Sequence[str], spec: ModelSpec) -> Matrix:

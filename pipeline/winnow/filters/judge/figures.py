@@ -40,16 +40,16 @@ def precisions(pairs: PairScores, k: int | None) -> Figures:
 
     Without k: half of all, which is what a filter keeps of a pool that is half wrong.
     """
-    found: Figures = {}
+    figures: Figures = {}
     for name, wrong in (("", pairs.random), ("_hard", _hardest(pairs))):
         there = ~np.isnan(wrong)
         most = 2 * int(there.sum())
         size = min(k or most // 2, most)
-        found[f"precision_at_k{name}"] = (
+        figures[f"precision_at_k{name}"] = (
             precision_at(pairs.right[there], wrong[there], size) if size else None
         )
-        found[f"k{name}"] = size
-    return found
+        figures[f"k{name}"] = size
+    return figures
 
 
 def _hardest(pairs: PairScores) -> Floats:
@@ -132,14 +132,14 @@ def by_group(
     `bars` count the right pairs by score, on the edges of the whole set.
     """
     edges = _edges(pairs.right)
-    own = np.array(group_of, object)[pairs.rows]
-    found = []
+    group_of_pair = np.array(group_of, object)[pairs.rows]
+    figures = []
     for name in names or sorted(set(group_of)):
-        part = pairs.of(own == name)
+        part = pairs.of(group_of_pair == name)
         if not len(part.right):
             continue
         quartiles = np.quantile(part.right, [0.25, 0.5, 0.75]).tolist()
-        found.append(
+        figures.append(
             {
                 "group": name,
                 "images": len(np.unique(part.rows)),
@@ -149,7 +149,7 @@ def by_group(
                 "bars": np.histogram(part.right, edges)[0].tolist(),
             }
         )
-    return sorted(found, key=lambda row: (-row["images"], row["group"]))
+    return sorted(figures, key=lambda row: (-row["images"], row["group"]))
 
 
 def bar_edges(pairs: PairScores) -> list[float]:

@@ -100,8 +100,8 @@ def _hashes(data: EvaluationSet, max_pixels: int) -> tuple[Any, Any]:
     readable = np.zeros(len(data), bool)
     for start in range(0, len(data), _CHUNK):
         rows = range(start, min(start + _CHUNK, len(data)))
-        found = image_bytes(data, rows)
-        images = pa.array([found[row] for row in rows], pa.binary())
+        image_of = image_bytes(data, rows)
+        images = pa.array([image_of[row] for row in rows], pa.binary())
         values, faults = hash_images(images, max_pixels)
         hashes[start : start + len(rows)] = values[:, 0]
         readable[start : start + len(rows)] = [f is None for f in faults.to_pylist()]

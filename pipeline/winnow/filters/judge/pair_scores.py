@@ -204,11 +204,11 @@ def retrieval(
     """
     order = np.argsort(data.keys("retrieval"), kind="stable")[:MOST_CANDIDATES]
     rows = np.sort(order).tolist()
-    own = [data.captions[row] for row in rows]
-    used = sorted({text for ids in own for text in ids})
+    caption_ids = [data.captions[row] for row in rows]
+    used = sorted({text for ids in caption_ids for text in ids})
     column = {text: place for place, text in enumerate(used)}
     right = np.zeros((len(rows), len(used)), bool)
-    for place, ids in enumerate(own):
+    for place, ids in enumerate(caption_ids):
         right[place, [column[text] for text in ids]] = True
     left = images[rows].astype(np.float32)
     other = vectors[used].astype(np.float32)

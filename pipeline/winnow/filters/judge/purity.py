@@ -63,16 +63,16 @@ def measure_purity(
     if seeds < 1:
         raise ConfigError("--seeds: at least 1")
     out = Path(config.output.path).expanduser()
-    found = []
+    measured = []
     for level in wanted:
         aucs = []
         for seed in range(config.seed, config.seed + seeds):
             tell(f"purity {level:.0%}, seed {seed}")
             aucs.append(train_filter(_at(config, level, seed), tell).last_auc)
         spread = stdev(aucs) if len(aucs) > 1 else 0.0
-        found.append(Level(level, tuple(aucs), mean(aucs), spread))
-    falls = all(a.mean > b.mean for a, b in itertools.pairwise(found))
-    result = Purity(out, tuple(found), falls)
+        measured.append(Level(level, tuple(aucs), mean(aucs), spread))
+    falls = all(a.mean > b.mean for a, b in itertools.pairwise(measured))
+    result = Purity(out, tuple(measured), falls)
     _write(result)
     return result
 

@@ -105,7 +105,7 @@ def select(
     names = short_names(models)
     data = load_set(pool, how.columns, how.only)
     clusters: Ids | None = None
-    found = []
+    scored = []
     for name, model in zip(names, models, strict=True):
         tell(f"scoring {len(data):,} rows of {data.name} by {name}")
         spec = model_of(model, how.precision)
@@ -119,14 +119,14 @@ def select(
                 f"{names[0]} can ({usable.unusable})"
             )
         pairs, _ = score_pairs(data, spec, images, clusters)
-        found.append((name, _first_captions(pairs, len(data)), pairs))
+        scored.append((name, _first_captions(pairs, len(data)), pairs))
     assert clusters is not None
     count = exact_multiple(len(data), budget)
     if not count:
         raise ConfigError(f"--budget {budget:g} of {len(data)} rows keeps none")
     each = [
         FilterSelection(name, scores, best(scores, data.uids, count), pairs)
-        for name, scores, pairs in found
+        for name, scores, pairs in scored
     ]
     chance = data.keys(f"random selection {how.seed}").astype(np.float64)
     each.append(FilterSelection(RANDOM, chance, best(chance, data.uids, count)))
@@ -167,12 +167,12 @@ def _first_captions(pairs: PairScores, rows: int) -> Floats:
     return np.asarray(pairs.right[first])
 
 
-def agreement(found: Selections) -> list[Result]:
+def agreement(selections: Selections) -> list[Result]:
     """Return for each two filters how their selections and rankings agree."""
-    uids = np.array(found.data.uids, object)
+    uids = np.array(selections.data.uids, object)
     rows = []
-    for place, one in enumerate(found.filters):
-        for other in [*found.filters[place + 1 :], found.control]:
+    for number, one in enumerate(selections.filters):
+        for other in [*selections.filters[number + 1 :], selections.control]:
             chance = other.name == RANDOM
             rows.append(
                 {
@@ -190,7 +190,7 @@ def agreement(found: Selections) -> list[Result]:
     return rows
 
 
-def cluster_rates(found: Selections, floor: float = 0.1) -> list[Result]:
+def cluster_rates(selections: Selections, floor: float = 0.1) -> list[Result]:
     """Return each cluster's keep rate by filter, the unequal ones first.
 
     `deleted_by` names the filters that keep less than `floor` of the cluster's fair
@@ -198,14 +198,14 @@ def cluster_rates(found: Selections, floor: float = 0.1) -> list[Result]:
     chance would leave none in one cluster of twenty.
     """
     rows = []
-    fair = found.budget / len(found.data)
-    for cluster in np.unique(found.clusters).tolist():
-        inside = found.clusters == cluster
+    fair = selections.budget / len(selections.data)
+    for cluster in np.unique(selections.clusters).tolist():
+        inside = selections.clusters == cluster
         size = int(inside.sum())
-        rates = {s.name: float(s.keep[inside].mean()) for s in found.each}
+        rates = {s.name: float(s.keep[inside].mean()) for s in selections.each}
         deleted = [
             s.name
-            for s in found.filters
+            for s in selections.filters
             if size * fair >= _EXPECTED and rates[s.name] < floor * fair
         ]
         rows.append(
@@ -215,12 +215,12 @@ def cluster_rates(found: Selections, floor: float = 0.1) -> list[Result]:
                 "fair_rate": fair,
                 "keep_rates": rates,
                 "deleted_by": deleted,
-                "examples": _captions_of(found.data, np.flatnonzero(inside)[:4]),
+                "examples": _captions_of(selections.data, np.flatnonzero(inside)[:4]),
             }
         )
 
     def unequal(row: Result) -> tuple[int, float, int]:
-        rates = [row["keep_rates"][s.name] for s in found.filters]
+        rates = [row["keep_rates"][s.name] for s in selections.filters]
         return -len(row["deleted_by"]), -row["rows"] * (max(rates) - min(rates)), 0
 
     return sorted(rows, key=unequal)
@@ -230,15 +230,16 @@ def _captions_of(data: EvaluationSet, rows: Ids) -> list[str]:
     return [data.texts[data.captions[row][0]] for row in rows.tolist()]
 
 
-def disagreements(found: Selections, shown: int = _SHOWN) -> list[Result]:
+def disagreements(selections: Selections, shown: int = _SHOWN) -> list[Result]:
     """Return for each two filters what one keeps and the other drops.
 
     The rows whose places in the two rankings differ most, by uid where they tie.
     """
-    places = {s.name: _ranks(s.scores) for s in found.filters}
+    data = selections.data
+    places = {s.name: _ranks(s.scores) for s in selections.filters}
     parts = []
-    for one in found.filters:
-        for other in found.filters:
+    for one in selections.filters:
+        for other in selections.filters:
             if one is other:
                 continue
             rows = np.flatnonzero(one.keep & ~other.keep)
@@ -252,8 +253,8 @@ def disagreements(found: Selections, shown: int = _SHOWN) -> list[Result]:
                     "examples": [
                         {
                             "row": row,
-                            "uid": found.data.uids[row],
-                            "caption": _captions_of(found.data, np.array([row]))[0],
+                            "uid": data.uids[row],
+                            "caption": _captions_of(data, np.array([row]))[0],
                             "place_kept": float(places[one.name][row]),
                             "place_dropped": float(places[other.name][row]),
                         }
@@ -272,10 +273,10 @@ def _ranks(scores: Floats) -> Floats:
     return np.asarray((below + up_to) / (2 * len(scores)))
 
 
-def pool_areas(found: Selections) -> list[Result]:
+def pool_areas(selections: Selections) -> list[Result]:
     """Return each filter's areas on the pool's own pairs, right against wrong."""
     return [
         {"model": s.name, **areas(s.pairs)}
-        for s in found.filters
+        for s in selections.filters
         if s.pairs is not None
     ]

@@ -28,16 +28,16 @@ def tell_evaluation(result: dict[str, Any]) -> str:
         + ", ".join(_share(other[f"recall_at_{k}"]) for k in (1, 5, 10)),
     ]
     if result.get("calibration"):
-        found = result["calibration"]
+        fit = result["calibration"]
         lines.append(
-            f"calibration           error {found['ece']:.3f}, Brier "
-            f"{found['brier']:.3f}; even chance at a score of {found['even_at']:.3f}"
+            f"calibration           error {fit['ece']:.3f}, Brier "
+            f"{fit['brier']:.3f}; even chance at a score of {fit['even_at']:.3f}"
         )
     if "domains" in result:
         lines += ["", *_groups("domain", result["domains"], drops=True)]
     for details in result.get("details", {"": result}).values():
         lines += _details(details)
-    lines += [_leakage(found) for found in result.get("leakage", [])]
+    lines += [_leakage(check) for check in result.get("leakage", [])]
     return "\n".join(lines)
 
 
@@ -45,13 +45,13 @@ def _details(result: dict[str, Any]) -> list[str]:
     lines = []
     for column, rows in result["by"].items():
         lines += ["", *_groups(column, rows[:20])]
-    found = result["caption_groups"]
-    if found["groups"]:
-        lines += ["", *tell_caption_groups(found)]
+    boilerplate = result["caption_groups"]
+    if boilerplate["groups"]:
+        lines += ["", *tell_caption_groups(boilerplate)]
     return lines
 
 
-def tell_caption_groups(found: dict[str, Any]) -> list[str]:
+def tell_caption_groups(result: dict[str, Any]) -> list[str]:
     """Return where repeated captions land, as lines."""
     rows = [("repeated caption", "rows", "median place", "informative above", "")]
     rows += [
@@ -62,19 +62,19 @@ def tell_caption_groups(found: dict[str, Any]) -> list[str]:
             _share(group["informative_above"]),
             group["verdict"],
         )
-        for group in found["groups"]
+        for group in result["groups"]
     ]
     lines = align(rows)
     lines.append(
-        f"{found['boilerplate_rows']:,} captions stand more than "
-        f"{found['more_than']} times; one of the {found['informative_rows']:,} others "
-        f"outranks them with a chance of "
-        f"{_share(found['informative_above_boilerplate'])}: {found['verdict']}"
+        f"{result['boilerplate_rows']:,} captions stand more than "
+        f"{result['more_than']} times; one of the {result['informative_rows']:,} "
+        f"others outranks them with a chance of "
+        f"{_share(result['informative_above_boilerplate'])}: {result['verdict']}"
     )
-    if found["not_separated"]:
+    if result["not_separated"]:
         lines.append(
-            f"the score fails to separate {len(found['not_separated'])} of "
-            f"{len(found['groups'])} groups ({found['rows_not_separated']:,} rows)"
+            f"the score fails to separate {len(result['not_separated'])} of "
+            f"{len(result['groups'])} groups ({result['rows_not_separated']:,} rows)"
         )
     return lines
 
@@ -99,19 +99,19 @@ def _groups(
     return align(table)
 
 
-def _leakage(found: dict[str, Any]) -> str:
+def _leakage(check: dict[str, Any]) -> str:
     asked = (
-        f"cosine distance {found['max_distance']:g} or {found['max_bits']} bits of "
-        f"{found['train']}"
+        f"cosine distance {check['max_distance']:g} or {check['max_bits']} bits of "
+        f"{check['train']}"
     )
-    if found["clean"]:
+    if check["clean"]:
         return (
             f"no leakage: no image within {asked} (the nearest: "
-            f"{found['nearest_distance']:.3f}, {found['nearest_bits']} bits)"
+            f"{check['nearest_distance']:.3f}, {check['nearest_bits']} bits)"
         )
     return (
-        f"LEAKAGE: {found['leaked']:,} of {found['evaluation_images']:,} images lie "
-        f"within {asked} ({found['by_vector']:,} by vector, {found['by_hash']:,} by "
+        f"LEAKAGE: {check['leaked']:,} of {check['evaluation_images']:,} images lie "
+        f"within {asked} ({check['by_vector']:,} by vector, {check['by_hash']:,} by "
         "hash); the figures above flatter the filter"
     )
 
@@ -123,8 +123,8 @@ def align(rows: Sequence[tuple[str, ...]]) -> list[str]:
     words = last if not rows[0][last] else None
     return [
         "  ".join(
-            cell.ljust(size) if place in (0, words) else cell.rjust(size)
-            for place, (cell, size) in enumerate(zip(row, width, strict=True))
+            cell.ljust(size) if cell_number in (0, words) else cell.rjust(size)
+            for cell_number, (cell, size) in enumerate(zip(row, width, strict=True))
         ).rstrip()
         for row in rows
     ]
@@ -188,17 +188,17 @@ def _agreement(rows: Sequence[dict[str, Any]]) -> list[str]:
     return align(table)
 
 
-def _downstream(found: dict[str, Any]) -> list[str]:
+def _downstream(study: dict[str, Any]) -> list[str]:
     lines = [
-        f"the same model trained on each selection of {found['rows']:,} rows, "
-        f"{found['seeds']} seeds, scored on {found['held_out_images']:,} images held "
+        f"the same model trained on each selection of {study['rows']:,} rows, "
+        f"{study['seeds']} seeds, scored on {study['held_out_images']:,} images held "
         "out",
     ]
     head = ("trained on", "AUC", "recall at 1", "at 5", "at 10")
     table: list[tuple[str, ...]] = [head]
-    table += [(_short(row["selection"]), *_means(row)) for row in found["selections"]]
+    table += [(_short(row["selection"]), *_means(row)) for row in study["selections"]]
     lines += align(table)
-    for row in found["against_random"]:
+    for row in study["against_random"]:
         gap = row["recall_at_5"]
         over = row["recall_at_5_over_images"]
         verdict = "better than" if gap["better"] else "not surely better than"

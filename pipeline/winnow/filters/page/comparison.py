@@ -97,12 +97,12 @@ def _domains(domains: Sequence[Row]) -> PagePart:
     return part
 
 
-def _downstream(found: Row) -> PagePart:
+def _downstream(trained: Row) -> PagePart:
     part = PagePart("downstream", "What the selections train")
     part.notes.append(
-        f"The same model by the same recipe on each selection of {found['rows']:,} "
-        f"rows, {found['seeds']} seeds, scored on "
-        f"{found['held_out_images']:,} held-out "
+        f"The same model by the same recipe on each selection of {trained['rows']:,} "
+        f"rows, {trained['seeds']} seeds, scored on "
+        f"{trained['held_out_images']:,} held-out "
         "images. Intervals of 95 %: over seeds, Student's."
     )
     metrics = ("auc_random", "recall_at_1", "recall_at_5", "recall_at_10")
@@ -113,7 +113,7 @@ def _downstream(found: Row) -> PagePart:
             f"{row['steps']:,}",
             *(_interval(row[name]) for name in metrics),
         ]
-        for row in found["selections"]
+        for row in trained["selections"]
     ]
     head = ["selection", "rows", "steps", "AUC", "R@1", "R@5", "R@10"]
     part.tables.append(PlainTable("Held-out figures", head, rows))
@@ -123,24 +123,24 @@ def _downstream(found: Row) -> PagePart:
             *(_interval(row[name]) for name in metrics),
             _interval(row["recall_at_5_over_images"]),
         ]
-        for row in found["against_random"]
+        for row in trained["against_random"]
     ]
     head = ["less random", "AUC", "R@1", "R@5", "R@10", "R@5, over images"]
     part.tables.append(PlainTable("Differences to the random selection", head, rows))
     return part
 
 
-def _interval(found: Row) -> str:
-    return f"{share(found['mean'])} [{share(found['low'])}, {share(found['high'])}]"
+def _interval(span: Row) -> str:
+    return f"{share(span['mean'])} [{share(span['low'])}, {share(span['high'])}]"
 
 
 def _galleries(parts: Sequence[Row], images: Mapping[str, bytes | None]) -> PagePart:
     part = PagePart("galleries", "What one keeps and another drops")
     part.notes.append("The rows whose places in the two rankings differ most.")
-    for found in parts:
+    for clash in parts:
         title = (
-            f"Kept by {found['kept_by']}, dropped by {found['dropped_by']}: "
-            f"{found['rows']:,} rows"
+            f"Kept by {clash['kept_by']}, dropped by {clash['dropped_by']}: "
+            f"{clash['rows']:,} rows"
         )
         samples = [
             (
@@ -148,7 +148,7 @@ def _galleries(parts: Sequence[Row], images: Mapping[str, bytes | None]) -> Page
                 f"{row['place_kept']:.0%} against {row['place_dropped']:.0%} of the "
                 "way to the top",
             )
-            for row in found["examples"]
+            for row in clash["examples"]
         ]
         part.galleries.append((title, samples))
     return part

@@ -153,16 +153,16 @@ def _strips(rows: Sequence[Row], edges: Sequence[float], label: str) -> Markup:
     return draw(score_strips(shown, edges), label)
 
 
-def _calibration_part(found: Row, of: str, mark: str) -> PagePart:
+def _calibration_part(result: Row, of: str, mark: str) -> PagePart:
     part = PagePart(f"calibration{mark}", f"Calibration{of}")
     part.notes.append(
         "A logistic fit of the score, fitted on one half of the images and measured on "
         "the other, says how likely a pair is right when half of all are: expected "
-        f"error {share(found['ece'])}, Brier score {share(found['brier'])}; an even "
-        f"chance lies at a score of {share(found['even_at'])}."
+        f"error {share(result['ece'])}, Brier score {share(result['brier'])}; an even "
+        f"chance lies at a score of {share(result['even_at'])}."
     )
     label = "Predicted chances against shares that are right"
-    part.charts.append(draw(reliability(found["bins"]), label))
+    part.charts.append(draw(reliability(result["bins"]), label))
     rows = [
         [
             f"{bar['low']:.1f} to {bar['high']:.1f}",
@@ -170,7 +170,7 @@ def _calibration_part(found: Row, of: str, mark: str) -> PagePart:
             share(bar["predicted"]),
             share(bar["observed"]),
         ]
-        for bar in found["bins"]
+        for bar in result["bins"]
     ]
     head = ["chance", "pairs", "predicted", "observed"]
     part.tables.append(PlainTable("Reliability", head, rows))
@@ -190,54 +190,54 @@ def _clusters_part(result: Row, of: str, mark: str) -> PagePart:
     return part
 
 
-def _groups_part(found: Row, of: str, mark: str) -> PagePart:
+def _groups_part(split: Row, of: str, mark: str) -> PagePart:
     part = PagePart(f"captions{mark}", f"Captions that repeat{of}")
-    if not found["groups"]:
+    if not split["groups"]:
         return part
     part.notes.append(
-        f"{found['boilerplate_rows']:,} captions stand more than {found['more_than']} "
-        f"times (digits alike). One of the {found['informative_rows']:,} others "
+        f"{split['boilerplate_rows']:,} captions stand more than {split['more_than']} "
+        f"times (digits alike). One of the {split['informative_rows']:,} others "
         "outranks one of them with a chance of "
-        f"{share(found['informative_above_boilerplate'])}: {found['verdict']}."
+        f"{share(split['informative_above_boilerplate'])}: {split['verdict']}."
     )
-    if found["not_separated"]:
+    if split["not_separated"]:
         part.notes.append(
-            f"The score fails to separate {len(found['not_separated'])} of "
-            f"{len(found['groups'])} groups ({found['rows_not_separated']:,} rows) "
+            f"The score fails to separate {len(split['not_separated'])} of "
+            f"{len(split['groups'])} groups ({split['rows_not_separated']:,} rows) "
             "from informative captions; they are marked."
         )
     marked = frozenset(
-        place + 1
-        for place, group in enumerate(found["groups"])
-        if group["caption"] in found["not_separated"]
+        line + 1
+        for line, group in enumerate(split["groups"])
+        if group["caption"] in split["not_separated"]
     )
     head = ["caption", "rows", "median place", "in best 15 %", "in best 30 %",
             "in best 50 %", "informative above", "verdict"]  # fmt: skip
     part.tables.append(
-        PlainTable("Where they land", head, _landings(found), marked, frozenset({0, 7}))
+        PlainTable("Where they land", head, _landings(split), marked, frozenset({0, 7}))
     )
     return part
 
 
-def _landings(found: Row) -> list[list[str]]:
+def _landings(result: Row) -> list[list[str]]:
     """Return where informative captions land, and then those of each group."""
-    count, landed = found["informative_rows"], found["informative"]
+    count, landed = result["informative_rows"], result["informative"]
     informative = _landing("(informative captions)", count, landed, "", "")
     groups = [
         _landing(
             g["caption"], g["rows"], g, share(g["informative_above"]), g["verdict"]
         )
-        for g in found["groups"]
+        for g in result["groups"]
     ]
     return [informative, *groups]
 
 
-def _landing(name: str, rows: int, found: Row, above: str, verdict: str) -> list[str]:
-    best = [share(value) for value in found["among_best"].values()] or ["–"] * 3
+def _landing(name: str, rows: int, landing: Row, above: str, verdict: str) -> list[str]:
+    best = [share(value) for value in landing["among_best"].values()] or ["–"] * 3
     return [
         words(name),
         f"{rows:,}",
-        share(found["median_place"]),
+        share(landing["median_place"]),
         *best,
         above,
         verdict,
@@ -248,14 +248,14 @@ def _leakage_part(checks: Sequence[Row]) -> PagePart:
     part = PagePart("leakage", "Leakage")
     rows = [
         [
-            words(found["train"]),
-            f"{found['train_images']:,}",
-            f"{found['evaluation_images']:,}",
-            f"{found['leaked']:,}",
-            f"{found['nearest_distance']:.3f}",
-            f"{found['nearest_bits']}",
+            words(check["train"]),
+            f"{check['train_images']:,}",
+            f"{check['evaluation_images']:,}",
+            f"{check['leaked']:,}",
+            f"{check['nearest_distance']:.3f}",
+            f"{check['nearest_bits']}",
         ]
-        for found in checks
+        for check in checks
     ]
     first = checks[0]
     part.notes.append(
@@ -263,13 +263,13 @@ def _leakage_part(checks: Sequence[Row]) -> PagePart:
         f"{first['max_bits']} bits of their perceptual hashes, of a training image."
     )
     head = ["training data", "its images", "images", "leaked", "nearest", "bits"]
-    marked = frozenset(i for i, found in enumerate(checks) if not found["clean"])
+    marked = frozenset(i for i, check in enumerate(checks) if not check["clean"])
     part.tables.append(PlainTable("Checks", head, rows, marked))
     items = [
         [item["uid"], item["train_by_vector"], f"{item['distance']:.3f}",
          item["train_by_hash"], str(item["bits"])]
-        for found in checks
-        for item in found["items"]
+        for check in checks
+        for item in check["items"]
     ]  # fmt: skip
     if items:
         head = ["image", "training image by vector", "distance", "by hash", "bits"]
@@ -290,6 +290,6 @@ def share(value: float | None) -> str:
 
 def picture(uid: str, caption: str, image: bytes | None) -> Picture:
     """Return a sample with its thumbnail."""
-    found = Picture(uid, caption)
-    fill(found, image)
-    return found
+    sample = Picture(uid, caption)
+    fill(sample, image)
+    return sample

@@ -42,14 +42,14 @@ def ahead(
 
     def prepare(batch: Batch) -> tuple[Batch, npt.NDArray[Any], Tokens]:
         size = len(batch.rows) // world.size
-        own = slice(world.rank * size, (world.rank + 1) * size)
-        rows = data.rows[batch.rows[own]]
+        share = slice(world.rank * size, (world.rank + 1) * size)
+        rows = data.rows[batch.rows[share]]
         seen = [
             data.images.training(rows, batch.epoch, view)
             for view in range(recipe.views)
         ]
         images = seen[0] if recipe.views == 1 else np.stack(seen, axis=1)
-        return batch, images, data.tokens[batch.captions[own]]
+        return batch, images, data.tokens[batch.captions[share]]
 
     waiting: deque[Future[tuple[Batch, npt.NDArray[Any], Tokens]]] = deque()
     pool = ThreadPoolExecutor(recipe.decode_threads, thread_name_prefix="decode")
@@ -58,7 +58,7 @@ def ahead(
             waiting.append(pool.submit(prepare, batch))
             if len(waiting) > _AHEAD:
                 began = time.monotonic()
-                found = waiting.popleft().result()
-                yield *found, time.monotonic() - began
+                prepared = waiting.popleft().result()
+                yield *prepared, time.monotonic() - began
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -83,11 +83,11 @@ def _model_cfg(
         check_config(config, folder, f"model.architecture: {architecture}")
         model = {**config["model_cfg"], **inner_towers(config, folder)}
         return model, dict(config.get("preprocess_cfg") or {})
-    found = open_clip.get_model_config(architecture.replace("/", "-"))
-    if found is None:
+    known = open_clip.get_model_config(architecture.replace("/", "-"))
+    if known is None:
         hint = did_you_mean(architecture, open_clip.list_models())
         raise ConfigError(f"model.architecture: unknown '{architecture}'; {hint}")
-    return found, {}
+    return known, {}
 
 
 def build(folder: Path, starts: Sequence[StartFrom], seed: int) -> tuple[Any, Any]:
@@ -190,16 +190,16 @@ def _source_state(start: StartFrom) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     try:
-        found = load_file(start.weights)
+        weights = load_file(start.weights)
     except Exception as error:  # safetensors' own errors, or the system's
         raise ConfigError(
             f"model.start: {start.weights} cannot be read: {error}"
         ) from error
     inner = start.part in ("visual", "visual.trunk", "visual.head")
     prefix = f"{start.part}."
-    if inner and not any(name.startswith(prefix) for name in found):
-        return {prefix + name: value for name, value in found.items()}
-    return dict(found)
+    if inner and not any(name.startswith(prefix) for name in weights):
+        return {prefix + name: value for name, value in weights.items()}
+    return dict(weights)
 
 
 def _within(name: str, part: Part) -> bool:

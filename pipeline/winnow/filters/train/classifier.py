@@ -102,11 +102,11 @@ def train_classifier(config: FilterTrainConfig, tell: Tell) -> ClassifierResult:
 
 def _spec(config: FilterTrainConfig) -> ModelSpec:
     starts = config.model.start
-    own = config.model.architecture
+    architecture = config.model.architecture
     if starts:
         name, pretrained = starts[0].weights, starts[0].pretrained
-    elif isinstance(own, str):
-        name, pretrained = own, None
+    elif isinstance(architecture, str):
+        name, pretrained = architecture, None
     else:
         raise ConfigError("model.start: kind: classifier needs a model with weights")
     return ModelSpec(
@@ -145,7 +145,7 @@ def _batch(rows: list[dict[str, Any]]) -> pa.RecordBatch:
 
 def _vectors(pools: Pools, spec: ModelSpec) -> tuple[Vectors, Vectors, dict[str, str]]:
     """Return vectors of the usable pairs in their order, and the others' reasons."""
-    found: dict[str, tuple[Any, Any]] = {}
+    vectors_of: dict[str, tuple[Any, Any]] = {}
     rejected: dict[str, str] = {}
     for batch in embed_batches(_batches(pools), spec=spec):
         reasons = batch.column("reason").to_pylist()
@@ -159,11 +159,11 @@ def _vectors(pools: Pools, spec: ModelSpec) -> tuple[Vectors, Vectors, dict[str,
             to_matrix(kept.column("text_vector")),
             strict=True,
         )
-        found |= {uid: (image, text) for uid, image, text in pairs}
-    order = [pair.uid for pair in pools.pairs if pair.uid in found]
+        vectors_of |= {uid: (image, text) for uid, image, text in pairs}
+    order = [pair.uid for pair in pools.pairs if pair.uid in vectors_of]
     dim = load_encoder(spec).dim
     both = [
-        np.array([found[uid][side] for uid in order], np.float32).reshape(-1, dim)
+        np.array([vectors_of[uid][side] for uid in order], np.float32).reshape(-1, dim)
         for side in (0, 1)
     ]
     return both[0], both[1], rejected

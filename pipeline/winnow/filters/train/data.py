@@ -145,8 +145,8 @@ def _held_out(
     # A group goes by the hash of its smallest uid, wherever its rows stand.
     names = sorted(groups)
     held: set[str] = set()
-    for place in np.argsort(keys(names, f"hold out:{seed}"), kind="stable").tolist():
-        group = groups[names[place]]
+    for rank in np.argsort(keys(names, f"hold out:{seed}"), kind="stable").tolist():
+        group = groups[names[rank]]
         if len(held) + len(group) <= goal:
             held.update(group)
     return frozenset(held)

@@ -37,10 +37,10 @@ def prepare_images(
     parts: list[passes.Images] = []
     reasons: dict[str, str] = {}
     part = np.array([pair.pool for pair in pools.pairs], np.int64)
-    at = np.zeros(len(part), np.int64)
+    inner = np.zeros(len(part), np.int64)
     for number, reader in enumerate(pools.readers):
         pairs = [pair for pair in pools.pairs if pair.pool == number]
-        at[part == number] = np.arange(len(pairs))
+        inner[part == number] = np.arange(len(pairs))
         folder = passing.cache / passing.name(pairs, reader)
         if world.first and not folder.is_dir():
             passing.run(pairs, reader, folder, tell)
@@ -48,7 +48,7 @@ def prepare_images(
         rejected = passes.read_rejected(folder)
         reasons |= {pairs[row].uid: reason for row, reason in rejected.items()}
         parts.append(passing.open(folder, pairs))
-    images = parts[0] if len(parts) == 1 else passes.JoinedImages(parts, part, at)
+    images = parts[0] if len(parts) == 1 else passes.JoinedImages(parts, part, inner)
     return images, reasons
 
 

@@ -204,8 +204,8 @@ def write_features(rows: ImageRows, views: Views, folder: Path, tell: Tell) -> R
     done = 0
     for chunk in _decoded(rows, views, rejected):
         pixels = np.concatenate([pixels for _, pixels in chunk])
-        found = encoder.image_features(pixels).reshape(-1, count, encoder.dim)
-        for (row, _), vectors in zip(chunk, found, strict=True):
+        encoded = encoder.image_features(pixels).reshape(-1, count, encoder.dim)
+        for (row, _), vectors in zip(chunk, encoded, strict=True):
             if np.isfinite(vectors).all():
                 out[row] = vectors
             else:
@@ -226,13 +226,13 @@ def write_files(rows: ImageRows, count: int, folder: Path, max_pixels: int) -> R
         decode_rgb(data, max_pixels)
         return data
 
-    place = 0
+    offset = 0
     with (folder / "images.bin").open("wb") as file:
         for chunk in _decoded(rows, checked, rejected):
             for row, data in chunk:
                 file.write(data)
-                bounds[row] = place, place + len(data)
-                place += len(data)
+                bounds[row] = offset, offset + len(data)
+                offset += len(data)
     np.save(folder / "bounds.npy", bounds)
     _write_rejected(folder, rejected)
     return rejected
@@ -240,8 +240,8 @@ def write_files(rows: ImageRows, count: int, folder: Path, max_pixels: int) -> R
 
 def read_rejected(folder: Path) -> Rejected:
     """Return what an earlier pass rejected: row → reason."""
-    found = json.loads((folder / "rejected.json").read_text(encoding="utf-8"))
-    return {int(row): reason for row, reason in found.items()}
+    reasons = json.loads((folder / "rejected.json").read_text(encoding="utf-8"))
+    return {int(row): reason for row, reason in reasons.items()}
 
 
 def open_features(folder: Path) -> FeatureImages:

@@ -191,8 +191,8 @@ class Training:
     def _measure(
         self, held_out: HeldOut, progress: TrainingProgress, epoch: int, steps: int
     ) -> None:
-        found = self.aucs(held_out) if self.world.first else [0.0]
-        auc = self.world.agreed(found[0])
+        aucs = self.aucs(held_out) if self.world.first else [0.0]
+        auc = self.world.agreed(aucs[0])
         set_modes(self.model.module, self.model.frozen)
         loss = progress.loss_sum / max(1, progress.loss_steps)
         scale = math.exp(float(self.model.module.logit_scale.detach()))
@@ -209,7 +209,7 @@ class Training:
             "epoch": epoch + 1,
             "loss": loss,
             "auc": auc,
-            "auc_by_pool": found[1:],
+            "auc_by_pool": aucs[1:],
             "scale": scale,
             "rate": self.recipe.rate(progress.step - 1, steps),
             "seconds": progress.seconds,
@@ -227,13 +227,13 @@ class Training:
     def aucs(self, held_out: HeldOut) -> list[float]:
         """Return the AUC of all rows held out, then that of each pool's."""
         images, texts = self.vectors(held_out)
-        found = [held_out_auc(images, texts, held_out.wrong)]
+        values = [held_out_auc(images, texts, held_out.wrong)]
         for group in np.unique(held_out.groups):
-            own = np.flatnonzero(held_out.groups == group)
-            at = {row: place for place, row in enumerate(own.tolist())}
-            wrong = [(at[a], at[b]) for a, b in held_out.wrong if a in at]
-            found.append(held_out_auc(images[own], texts[own], wrong))
-        return found
+            inside = np.flatnonzero(held_out.groups == group)
+            rank = {row: number for number, row in enumerate(inside.tolist())}
+            wrong = [(rank[a], rank[b]) for a, b in held_out.wrong if a in rank]
+            values.append(held_out_auc(images[inside], texts[inside], wrong))
+        return values
 
     def vectors(self, held_out: HeldOut) -> tuple[Any, Any]:
         """Return unit vectors of the held-out images and captions, (n, dim) each."""

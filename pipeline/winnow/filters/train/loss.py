@@ -61,8 +61,8 @@ def backward(
     images, tokens = given
     if pieces == 1:
         with cast():
-            found = towers(images, tokens)
-        value = loss(*found)
+            features = towers(images, tokens)
+        value = loss(*features)
         value.backward()
         return value.detach()
     parts = list(zip(images.chunk(pieces), tokens.chunk(pieces), strict=True))
@@ -76,19 +76,19 @@ def backward(
     value = loss(*leaves)
     value.backward()
     size = math.ceil(len(images) / pieces)
-    for place, part in enumerate(parts):
-        last = place == len(parts) - 1
+    for number, part in enumerate(parts):
+        last = number == len(parts) - 1
         waits = getattr(towers, "no_sync", None)
         with contextlib.nullcontext() if last or waits is None else waits():
             with cast():
-                found = towers(*part)
-            rows = slice(place * size, place * size + len(part[0]))
+                features = towers(*part)
+            rows = slice(number * size, number * size + len(part[0]))
             carried: Any = sum(
                 (value * leaf.grad[rows]).sum()
-                for value, leaf in zip(found[:2], leaves[:2], strict=True)
+                for value, leaf in zip(features[:2], leaves[:2], strict=True)
             )
             # The scalars belong to the batch: once is enough.
-            scalars = zip(found[2:], leaves[2:], strict=True)
+            scalars = zip(features[2:], leaves[2:], strict=True)
             for scalar, leaf in scalars:
                 if scalar is not None:
                     carried = carried + (scalar * leaf.grad * float(last)).sum()

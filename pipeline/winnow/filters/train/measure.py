@@ -33,13 +33,13 @@ def wrong_partners(
     as a wrong one as it does as a right one.
     """
     ring = np.argsort(keys(uids, "wrong partners"), kind="stable")
-    own = [frozenset(texts) for texts in captions]
+    sayings = [frozenset(texts) for texts in captions]
     pairs = []
     for shift in range(1, min(each, len(uids) - 1) + 1):
         for row, other in zip(
             ring.tolist(), np.roll(ring, shift).tolist(), strict=True
         ):
-            if not own[row] & own[other]:
+            if not sayings[row] & sayings[other]:
                 pairs.append((row, other))
     return pairs
 

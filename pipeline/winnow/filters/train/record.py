@@ -56,9 +56,9 @@ def starts(config: FilterTrainConfig) -> list[building.StartFrom]:
     """Return the weights that the model's parts start from."""
     model = config.model
     if model.start is None:
-        own = model.architecture
-        if isinstance(own, str) and own.startswith(LOCAL_DIR):
-            return [building.StartFrom("all", own)]
+        architecture = model.architecture
+        if isinstance(architecture, str) and architecture.startswith(LOCAL_DIR):
+            return [building.StartFrom("all", architecture)]
         return []
     return [building.StartFrom(**start.model_dump()) for start in model.start]
 
@@ -71,15 +71,15 @@ def finished(out: Path, mark: str) -> FilterResult | None:
         return None
     if manifest.get("fingerprint") != mark:
         return None
-    found = manifest["result"]
+    figures = manifest["result"]
     return FilterResult(
         out,
-        found["auc"],
-        found["trained_on"],
-        found["held_out"],
-        found["left_out"],
-        found["steps"],
-        found["last_auc"],
+        figures["auc"],
+        figures["trained_on"],
+        figures["held_out"],
+        figures["left_out"],
+        figures["steps"],
+        figures["last_auc"],
     )
 
 

@@ -106,13 +106,13 @@ def _captions(column: pa.Array) -> list[Captions | None]:
         ]
     lengths = [0 if n is None else n for n in column.value_lengths().to_pylist()]
     texts, bad = utf8(column.flatten())
-    flat, wrong, place = texts.to_pylist(), bad.to_pylist(), 0
-    found: list[Captions | None] = []
+    flat, wrong, start = texts.to_pylist(), bad.to_pylist(), 0
+    captions: list[Captions | None] = []
     for length in lengths:
-        end = place + length
-        found.append(None if any(wrong[place:end]) else _sayings(flat[place:end]))
-        place = end
-    return found
+        end = start + length
+        captions.append(None if any(wrong[start:end]) else _sayings(flat[start:end]))
+        start = end
+    return captions
 
 
 def _sayings(texts: Sequence[str | None]) -> Captions:

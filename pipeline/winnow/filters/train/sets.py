@@ -36,8 +36,8 @@ def training_set(
     uids = [pairs[row].uid for row in rows]
     tokens = tokenized(tokenizer, [text for texts in captions for text in texts])
     order = Order(uids, captions, config.optimise.batch_size, config.seed, world.size)
-    at = np.array([places[uid] for uid in uids], np.int64)
-    return TrainingSet(images, at, tokens, order)
+    places_of_rows = np.array([places[uid] for uid in uids], np.int64)
+    return TrainingSet(images, places_of_rows, tokens, order)
 
 
 def held_out_set(
@@ -46,20 +46,20 @@ def held_out_set(
     """Return what the AUC is measured on: one caption of each image, drawn by hash."""
     pairs = [pools.pairs[row] for row in pools.measured()]
     drawn = np.argsort(keys([p.uid for p in pairs], "measured"), kind="stable")
-    pairs = [pairs[place] for place in sorted(drawn[:_MEASURED].tolist())]
+    pairs = [pairs[drawn_row] for drawn_row in sorted(drawn[:_MEASURED].tolist())]
     uids = [pair.uid for pair in pairs]
     which = keys(uids, "measured caption")
     texts = [
         pair.captions[int(key % np.uint64(len(pair.captions)))]
         for pair, key in zip(pairs, which, strict=True)
     ]
-    at = np.array([places[uid] for uid in uids], np.int64)
+    image_places = np.array([places[uid] for uid in uids], np.int64)
     groups = np.array([pair.pool for pair in pairs], np.int64)
     wrong: list[tuple[int, int]] = []
     for group in np.unique(groups):
-        own = np.flatnonzero(groups == group).tolist()
+        members = np.flatnonzero(groups == group).tolist()
         within = wrong_partners(
-            [uids[row] for row in own], [pairs[row].captions for row in own]
+            [uids[row] for row in members], [pairs[row].captions for row in members]
         )
-        wrong += [(own[one], own[other]) for one, other in within]
-    return HeldOut(images, at, tokenized(tokenizer, texts), wrong, groups)
+        wrong += [(members[one], members[other]) for one, other in within]
+    return HeldOut(images, image_places, tokenized(tokenizer, texts), wrong, groups)

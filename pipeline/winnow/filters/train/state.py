@@ -61,8 +61,8 @@ class StateFolder:
 
     def latest(self) -> Path | None:
         """Return the newest whole checkpoint."""
-        found = [p for p in self.path.glob(f"{_PREFIX}*") if p.suffix != ".new"]
-        return max(found, key=lambda p: int(p.name.removeprefix(_PREFIX)), default=None)
+        saved = [p for p in self.path.glob(f"{_PREFIX}*") if p.suffix != ".new"]
+        return max(saved, key=lambda p: int(p.name.removeprefix(_PREFIX)), default=None)
 
     def save(self, model: Any, optimizer: Any, progress: TrainingProgress) -> None:
         """Write a checkpoint beside the last one, then forget that."""
@@ -144,14 +144,14 @@ def write_whole(file: Path, text: str) -> None:
 def _optimizer_tensors(optimizer: Any) -> dict[str, Any]:
     state = optimizer.state_dict()["state"]
     return contiguous(
-        {f"{place}.{n}": v for place, held in state.items() for n, v in held.items()}
+        {f"{number}.{n}": v for number, held in state.items() for n, v in held.items()}
     )
 
 
 def _restore(optimizer: Any, tensors: dict[str, Any]) -> None:
     held: dict[int, dict[str, Any]] = {}
     for name, value in tensors.items():
-        place, _, key = name.partition(".")
-        held.setdefault(int(place), {})[key] = value
+        number, _, key = name.partition(".")
+        held.setdefault(int(number), {})[key] = value
     state = optimizer.state_dict()
     optimizer.load_state_dict({**state, "state": held})
