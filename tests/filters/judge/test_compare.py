@@ -163,5 +163,6 @@ def test_a_proxy_needs_a_folder_and_a_seed(
     rest = ["--downstream", proxy.held_out, "--recipe", str(file)]
     assert main([*command, *rest]) == 2
     assert "--out" in capsys.readouterr().err
-    assert main([*command, *rest, "--out", str(tmp_path), "--seeds", "0"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, *rest, "--out", str(tmp_path), "--seeds", "0"])
     assert "--seeds" in capsys.readouterr().err
