@@ -64,13 +64,13 @@ class CandidateSets:
         pieces = list(pairwise(cuts))
         out = np.empty(len(order))
         with ThreadPoolExecutor(jaccard_threads()) as pool:
-            found = pool.map(
+            similarities = pool.map(
                 lambda piece: jaccard(
                     bounds, hashes, a[slice(*piece)], b[slice(*piece)]
                 ),
                 pieces,
             )
-            for (first, last), part in zip(pieces, found, strict=True):
+            for (first, last), part in zip(pieces, similarities, strict=True):
                 out[order[first:last]] = part
         return out
 
@@ -107,9 +107,9 @@ class CandidateSets:
         read: list[str] = []
         for _, text, _, _ in self._texts.blocks(self._references(distinct[order])):
             read += [value or "" for value in text.to_pylist()]
-        place = np.empty(len(order), dtype=np.int64)
-        place[order] = np.arange(len(order))
-        return [read[place[i]] for i in inverse]
+        reading_rank = np.empty(len(order), dtype=np.int64)
+        reading_rank[order] = np.arange(len(order))
+        return [read[reading_rank[i]] for i in inverse]
 
     def _sets(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         self._counts = [np.concatenate(self._counts)]

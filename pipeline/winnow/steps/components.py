@@ -99,28 +99,32 @@ class _Rounds:
 
     def keep(self, edges: Frame) -> Frame:
         """Write edges and return a frame over them; the round before last goes."""
-        place = self.folder / f"round-{self.number:04d}"
-        place.parent.mkdir(parents=True, exist_ok=True)
-        self.rows = self.engine.write(edges, os.fspath(place / "edges"), ())
-        write_text(place / _ROWS, json.dumps(self.rows))
+        round_folder = self.folder / f"round-{self.number:04d}"
+        round_folder.parent.mkdir(parents=True, exist_ok=True)
+        self.rows = self.engine.write(edges, os.fspath(round_folder / "edges"), ())
+        write_text(round_folder / _ROWS, json.dumps(self.rows))
         remove(self.folder / f"round-{self.number - 2:04d}")
         self.number += 1
-        return self._read(place)
+        return self._read(round_folder)
 
-    def _read(self, place: Path) -> Frame:
+    def _read(self, round_folder: Path) -> Frame:
         try:
-            wanted = json.loads((place / _ROWS).read_text())
-            frame = self.engine.scan(os.fspath(place / "edges"))
-            found = self.engine.count(frame)
+            wanted = json.loads((round_folder / _ROWS).read_text())
+            frame = self.engine.scan(os.fspath(round_folder / "edges"))
+            there = self.engine.count(frame)
         except (OSError, ValueError) as error:
-            raise _gone(place, str(error)) from error
-        if found != wanted:
-            raise _gone(place, f"{wanted:,} edges were written, {found:,} are there")
+            raise _gone(round_folder, str(error)) from error
+        if there != wanted:
+            raise _gone(
+                round_folder, f"{wanted:,} edges were written, {there:,} are there"
+            )
         return frame
 
 
-def _gone(place: Path, why: str) -> RunError:
-    return RunError(f"{place}: a round's edges are lost ({why}); run the step again")
+def _gone(round_folder: Path, why: str) -> RunError:
+    return RunError(
+        f"{round_folder}: a round's edges are lost ({why}); run the step again"
+    )
 
 
 def _large_star(engine: Engine, down: Frame) -> Frame:
@@ -135,9 +139,9 @@ def _large_star(engine: Engine, down: Frame) -> Frame:
 def _small_star(engine: Engine, down: Frame) -> Frame:
     """Join a node and its smaller neighbours to the smallest of them."""
     least = engine.aggregate(down, "node", {"least": ("other", "min")})
-    own = engine.select(least, {"node": "node", "other": "least"})
+    to_least = engine.select(least, {"node": "node", "other": "least"})
     joined = engine.join(down, least, "node", "inner")
-    return engine.union([own, engine.map_batches(joined, smaller_to_least, _DOWN)])
+    return engine.union([to_least, engine.map_batches(joined, smaller_to_least, _DOWN)])
 
 
 def _is_stars(engine: Engine, down: Frame) -> bool:
@@ -161,8 +165,8 @@ def _on_driver(engine: Engine, down: Frame) -> Frame:
     ends = [table[name].to_numpy() for name in _DOWN.names]
     nodes, places = np.unique(np.concatenate(ends), return_inverse=True)
     left, right = places[: len(table)], places[len(table) :]
-    found = nodes[components(len(nodes), left, right)]
-    return engine.from_table(pa.table([nodes, found], schema=COMPONENTS))
+    labels = nodes[components(len(nodes), left, right)]
+    return engine.from_table(pa.table([nodes, labels], schema=COMPONENTS))
 
 
 def _distinct(engine: Engine, edges: Frame) -> Frame:
@@ -185,8 +189,8 @@ def only_loops(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Label the nodes that an edge joins to themselves."""
     for batch in batches:
         left, right = _ends(batch, "left", "right")
-        own = pa.array(left[left == right])
-        yield pa.RecordBatch.from_arrays([own, own], schema=COMPONENTS)
+        loops = pa.array(left[left == right])
+        yield pa.RecordBatch.from_arrays([loops, loops], schema=COMPONENTS)
 
 
 def downwards(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -50,9 +50,9 @@ def repeated_lines(corpus: Corpus, config: LinesConfig) -> Spans:
     earliest = first[line] == np.arange(len(line))
     if config.keep_first:
         repeated &= ~earliest
-    place = np.where(earliest, -1, start[first[line]])
+    first_start = np.where(earliest, -1, start[first[line]])
     return Spans(
-        start[repeated], end[repeated], place[repeated], copies[line][repeated]
+        start[repeated], end[repeated], first_start[repeated], copies[line][repeated]
     )
 
 

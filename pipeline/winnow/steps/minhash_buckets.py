@@ -56,11 +56,11 @@ def find_buckets(engine: Engine, sketches: TextSketches) -> Buckets:
     Raises RunError for more memberships than one driver holds.
     """
     if len(sketches.present) <= engine.driver_rows:
-        found = _on_driver(engine, sketches)
+        parts_of_bands = _on_driver(engine, sketches)
     else:
-        found = _on_workers(engine, sketches)
+        parts_of_bands = _on_workers(engine, sketches)
     parts: list[Buckets] = []
-    for part in found:
+    for part in parts_of_bands:
         parts.append(part)
         if sum(len(p.members) for p in parts) > MAX_MEMBERSHIPS:
             raise RunError(
@@ -99,8 +99,8 @@ def collect_digests(
     for i, band in enumerate(bands):
         columns = {"number": "number", "digest": f"band_{band}"}
         table = engine.collect(engine.select(sketches.frame, columns), rows)
-        place = sketches.position[table["number"].to_numpy()]
-        out[place, i] = table["digest"].to_numpy()
+        rank = sketches.position[table["number"].to_numpy()]
+        out[rank, i] = table["digest"].to_numpy()
     return out
 
 
@@ -127,9 +127,9 @@ def _grouped(members: pa.Table, position: npt.NDArray[np.int64]) -> Buckets:
     Should rows of two bands have the same digest, they still are two buckets here, or
     none where either has a single row.
     """
-    place = position[members["number"].to_numpy()]
+    rank = position[members["number"].to_numpy()]
     digest, band = members["digest"].to_numpy(), members["band"].to_numpy()
-    order = np.lexsort((place, digest, band))
+    order = np.lexsort((rank, digest, band))
     fresh = np.ones(len(order), np.bool_)
     fresh[1:] = np.diff(digest[order]) != 0
     fresh[1:] |= np.diff(band[order]) != 0
@@ -138,7 +138,7 @@ def _grouped(members: pa.Table, position: npt.NDArray[np.int64]) -> Buckets:
     several = sizes > 1
     return Buckets(
         np.concatenate([[0], np.cumsum(sizes[several])]).astype(np.int64),
-        place[order][np.repeat(several, sizes)].astype(np.uint32),
+        rank[order][np.repeat(several, sizes)].astype(np.uint32),
         band[order][starts[several]].astype(np.int16),
     )
 

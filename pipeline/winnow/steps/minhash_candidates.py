@@ -95,9 +95,9 @@ def fresh_candidates(
     )
     sketches = engine.map_batches(context.samples, kernel, schema, order_by=_PLACE)
     rows, position = _ordered(engine, sketches, context, pool_rows=ends[-1])
-    found = Candidates(rows, _NONE)
-    given = TextSketches(sketches, settings.bands, position, found.present)
-    return replace(found, buckets=find_buckets(engine, given), sketches=given)
+    candidates = Candidates(rows, _NONE)
+    given = TextSketches(sketches, settings.bands, position, candidates.present)
+    return replace(candidates, buckets=find_buckets(engine, given), sketches=given)
 
 
 _PLACE = ("source", "row")
@@ -142,12 +142,12 @@ def sketch_rows(
         few = _few_shingles(text, settings, config.min_shingles)
         state = pc.if_else(pa.array(few), "too_few_shingles", "")
         state = pc.if_else(pa.array(sketched.empty), "no_text", state)
-        place = _popped(passed, len(uid))
+        references = _popped(passed, len(uid))
         columns = {
-            "number": _numbers(place, first_of),
+            "number": _numbers(references, first_of),
             "uid": uid,
-            "source": place["source"],
-            "row": place["row"],
+            "source": references["source"],
+            "row": references["row"],
             "origin": extra[config.source] if config.source else pa.nulls(len(uid)),
             "state": pc.coalesce(reason, state),
             "rejected": pc.is_valid(reason),
@@ -186,11 +186,11 @@ def _few_shingles(
     return few
 
 
-def _numbers(place: pa.Table, first_of: Mapping[str, int]) -> pa.Array:
-    source = single(place["source"]).dictionary_encode()
+def _numbers(references: pa.Table, first_of: Mapping[str, int]) -> pa.Array:
+    source = single(references["source"]).dictionary_encode()
     names = source.dictionary.to_pylist()
     first = np.array([first_of[name] for name in names], dtype=np.int64)
-    return pa.array(first[source.indices.to_numpy()] + place["row"].to_numpy())
+    return pa.array(first[source.indices.to_numpy()] + references["row"].to_numpy())
 
 
 def _recorded(

@@ -109,12 +109,12 @@ def refuse_large_hits(
     large = _too_large(cluster, hits["row"].to_numpy(), rows, config)
     if large is None:
         return
-    own = hits.filter(pa.array(cluster == large.cluster)).sort_by("similarity")
-    least, similarity = own["row"][0].as_py(), own["similarity"][0].as_py()
+    its_hits = hits.filter(pa.array(cluster == large.cluster)).sort_by("similarity")
+    least, similarity = its_hits["row"][0].as_py(), its_hits["similarity"][0].as_py()
     (gone,) = sets.texts(np.array([least]))
     raise InputError(
-        f"minhash: '{own['uid'][0]}' of the index would remove {large.words}. Least "
-        f"similar to it is '{rows['uid'][least]}' with a Jaccard similarity of "
+        f"minhash: '{its_hits['uid'][0]}' of the index would remove {large.words}. "
+        f"Least similar to it is '{rows['uid'][least]}' with a Jaccard similarity of "
         f"{similarity:.3f}: {gone[:_TEXT_CHARS]!r}. {_WAYS}"
     )
 

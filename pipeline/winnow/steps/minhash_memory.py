@@ -15,12 +15,14 @@ from winnow.steps.minhash_candidates import ROWS, Candidates
 from winnow.steps.step import Context
 
 
-def store_candidates(context: Context, found: Candidates, pairs: Pairs | None) -> None:
+def store_candidates(
+    context: Context, candidates: Candidates, pairs: Pairs | None
+) -> None:
     """Write rows, buckets and compared pairs for a run with another threshold."""
-    buckets, compared = found.buckets, _united(found.known, pairs)
+    buckets, compared = candidates.buckets, _united(candidates.known, pairs)
     sizes = np.diff(buckets.bounds)
     tables = {
-        "rows": found.rows.cast(_undictionaried(ROWS)),
+        "rows": candidates.rows.cast(_undictionaried(ROWS)),
         "buckets": pa.table({"band": buckets.band, "size": sizes}),
         "members": pa.table({"row": buckets.members}),
         "pairs": pa.table(compared._asdict()),

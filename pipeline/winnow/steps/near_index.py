@@ -265,9 +265,9 @@ def hits_in_index(
             similarity = _across(segment, rows, others, settings, sets)
             near_enough = np.flatnonzero(similarity >= config.threshold)
             rows, others = rows[near_enough], others[near_enough]
-            same, own = itself(segment, rows, others)
+            same, is_itself = itself(segment, rows, others)
             names = segment.table.column("uid").take(pa.array(others)).to_pylist()
-            for i in np.flatnonzero(~own):
+            for i in np.flatnonzero(~is_itself):
                 value = -float(similarity[near_enough[i]])
                 hit = (value, names[i], bool(same[i]))
                 best[int(rows[i])] = min(hit, best.get(int(rows[i]), hit))
@@ -304,15 +304,15 @@ def _identity(
             zero_copy_only=False
         )
         numbers = segment.table.column("addition").take(wanted).to_pylist()
-        own = np.zeros(len(rows), dtype=np.bool_)
+        is_itself = np.zeros(len(rows), dtype=np.bool_)
         for i in np.flatnonzero(same):
             addition = index.additions[numbers[i]]
-            own[i] = (
+            is_itself[i] = (
                 named_alike[i]
                 if addition["named"]
                 else keys[sources[int(rows[i])].as_py()] in addition["shards"]
             )
-        return same, own
+        return same, is_itself
 
     return itself
 

@@ -231,11 +231,11 @@ def _cut(
         uids: list[int] = []
         for i in range(first, min(len(edges), first + _CUT_ROWS)):
             row = int(rows[bounds[i]])
-            kept, place = [], int(corpus.bounds[row])
+            kept, copied_to = [], int(corpus.bounds[row])
             for span in range(bounds[i], bounds[i + 1]):
-                kept.append(corpus.text[place : spans.start[span]].tobytes())
-                place = int(spans.end[span])
-            kept.append(corpus.text[place : corpus.bounds[row + 1]].tobytes())
+                kept.append(corpus.text[copied_to : spans.start[span]].tobytes())
+                copied_to = int(spans.end[span])
+            kept.append(corpus.text[copied_to : corpus.bounds[row + 1]].tobytes())
             text = b"".join(kept).decode()
             left[row] = bool(text.strip())
             texts.append(text)

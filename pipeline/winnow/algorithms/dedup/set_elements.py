@@ -51,8 +51,8 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def _escaped(values: pa.Array) -> pa.Array:
-    found = pc.match_substring_regex(values, _SPECIAL)
-    if not pc.any(found).as_py():
+    special = pc.match_substring_regex(values, _SPECIAL)
+    if not pc.any(special).as_py():
         return values
     for sign in ("\\", *_white()):
         code = "\\\\" if sign == "\\" else f"\\{ord(sign):x};"

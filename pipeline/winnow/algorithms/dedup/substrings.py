@@ -106,10 +106,10 @@ def _mark_part(
         if end - bounds[row] < length:
             continue
         value = _first_hash(text, bounds[row], length)
-        for place in range(bounds[row], end - length + 1):
-            if place > bounds[row]:
-                value -= uint64(text[place - 1]) * weight
-                value = value * uint64(_BASE) + uint64(text[place + length - 1])
+        for window in range(bounds[row], end - length + 1):
+            if window > bounds[row]:
+                value -= uint64(text[window - 1]) * weight
+                value = value * uint64(_BASE) + uint64(text[window + length - 1])
             mixed = _mixed(value)
             if (mixed >> uint64(48)) * uint64(parts) >> uint64(16) != uint64(number):
                 continue
@@ -120,18 +120,18 @@ def _mark_part(
                 entry = table[slot]
                 if (entry ^ tag) >> uint64(_PLACE_BITS) == 0:
                     other = np.int64(entry & uint64(_PLACE_MASK)) - 1
-                    if _equal(text, other, place, length):
+                    if _equal(text, other, window, length):
                         repeated = True
                         if first_too:
                             marks[other >> 3] |= np.uint8(1 << (other & 7))
                         break
                 slot = (slot + uint64(1)) & mask
             if repeated:
-                marks[place >> 3] |= np.uint8(1 << (place & 7))
+                marks[window >> 3] |= np.uint8(1 << (window & 7))
             else:
                 if free == 0:
                     return False
-                table[slot] = tag | uint64(place + 1)
+                table[slot] = tag | uint64(window + 1)
                 free -= 1
     return True
 
@@ -144,14 +144,14 @@ def _spans(bounds: Places, length: int, marks: Bytes) -> tuple[Places, Places]:
     ends: Any = [np.int64(0)]
     for row in range(len(bounds) - 1):
         last = -1
-        for place in range(bounds[row], bounds[row + 1] - length + 1):
-            if marks[place >> 3] >> (place & 7) & 1:
-                if place > last:
-                    starts.append(place)
-                    ends.append(place + length)
+        for window in range(bounds[row], bounds[row + 1] - length + 1):
+            if marks[window >> 3] >> (window & 7) & 1:
+                if window > last:
+                    starts.append(window)
+                    ends.append(window + length)
                 else:
-                    ends[-1] = place + length
-                last = place + length
+                    ends[-1] = window + length
+                last = window + length
     return np.array(starts)[1:], np.array(ends)[1:]
 
 
@@ -179,17 +179,17 @@ def _locate(
         if end - bounds[row] < length:
             continue
         value = _first_hash(text, bounds[row], length)
-        for place in range(bounds[row], end - length + 1):
-            if place > bounds[row]:
-                value -= uint64(text[place - 1]) * weight
-                value = value * uint64(_BASE) + uint64(text[place + length - 1])
+        for window in range(bounds[row], end - length + 1):
+            if window > bounds[row]:
+                value -= uint64(text[window - 1]) * weight
+                value = value * uint64(_BASE) + uint64(text[window + length - 1])
             slot = _mixed(value) & mask
             while table[slot]:
                 i = table[slot] - 1
-                if _equal(text, wanted[i], place, length):
+                if _equal(text, wanted[i], window, length):
                     copies[i] += 1
                     if first[i] < 0:
-                        first[i] = place
+                        first[i] = window
                     break
                 slot = (slot + uint64(1)) & mask
     return first[same_as], copies[same_as]
