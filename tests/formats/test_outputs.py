@@ -14,13 +14,15 @@ import pytest
 from winnow.core.task import Task, set_task
 from winnow.formats.outputs import (
     ShardSize,
+    ShardWriter,
     datacomp_subset,
     join_subset,
     write_kept,
     write_quarantine,
     write_subset,
 )
-from winnow.formats.reader import SampleReader
+from winnow.formats.reader import SampleReader, read_rows
+from winnow.formats.shards import find_shards, read_footers
 
 GOLDEN = "139e4a9b22a614771f06c700a8ebe150"
 
@@ -222,3 +224,36 @@ def test_no_file_if_one_task_meets_another_kind_of_uid(tmp_path: Path):
     written = subset_of(tmp_path, tasks)
     assert not join_subset(tmp_path, written, tmp_path / "subset.npy")
     assert not (tmp_path / "subset.npy").exists()
+
+
+def test_shards_that_differ_in_what_may_be_null_are_written_together(tmp_path: Path):
+    for name, nullable in (("a", False), ("b", True)):
+        schema = pa.schema([pa.field("text", pa.string(), nullable=nullable)])
+        table = pa.table({"text": [name] * 3}, schema=schema)
+        pq.write_table(table, tmp_path / f"{name}.parquet")
+    shards, schema, _ = read_footers(find_shards(str(tmp_path)))
+    writer = ShardWriter(
+        tmp_path / "kept", shards[0].path, schema, ShardSize(100, 2**20)
+    )
+    for shard in shards:
+        writer.add(pq.ParquetFile(shard.path).read())
+    writer.close()
+    ((file, rows),) = writer.written
+    assert rows == 6
+    assert pq.read_table(tmp_path / "kept" / file)["text"].to_pylist() == [
+        *"aaa",
+        *"bbb",
+    ]
+
+
+def test_large_rows_are_read_few_at_a_time(tmp_path: Path):
+    big = pa.table({"image": [bytes(3 * 2**20)] * 40, "n": list(range(40))})
+    pq.write_table(
+        big, tmp_path / "a.parquet", compression="none", use_dictionary=False
+    )
+    path = str(tmp_path / "a.parquet")
+    parts = [part for _, part in read_rows(path, np.arange(40), ["image", "n"])]
+    assert sum(map(len, parts)) == 40
+    assert max(map(len, parts)) <= 22
+    small = [part for _, part in read_rows(path, np.arange(40), ["n"])]
+    assert len(small) == 1

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.core.errors import InputError
 from winnow.core.task import current_task
 from winnow.formats.reader import SampleReader, by_source, single
 from winnow.formats.shard_format import Sink, Unreadable
@@ -55,7 +56,7 @@ def write_kept(
     """Copy the referenced rows, whole, to shards of the input's format in `folder`.
 
     Yields one batch of WRITTEN per shard; `settle` gives them their names. Raises
-    OSError if a row that an earlier step could read no longer can be.
+    InputError if a row cannot be read whole, though the steps could read their part.
     """
     like = next(iter(reader.paths.values()))
     whole = format_of(like).whole(schema)
@@ -64,7 +65,10 @@ def write_kept(
     for source, wanted in by_source(references):
         for _, table in reader.rows(source, wanted["row"].to_numpy(), whole):
             if isinstance(table, Unreadable):
-                raise OSError(f"{reader.paths[source]}: {table.reason}")
+                raise InputError(
+                    f"{reader.paths[source]}: {table.reason}, where no step has read "
+                    "it: restore the file, or leave it out of input.path"
+                )
             writer.add(table)
     writer.close()
     for file, rows in writer.written:
@@ -120,6 +124,8 @@ class ShardWriter:
 
     def add(self, table: pa.Table) -> None:
         """Append rows, starting shards as they fill."""
+        # Shards may differ in what may be null, and tables that do are not joined.
+        table = table.cast(self._schema)
         while len(table):
             room = self._size.rows - self._rows - self._held_rows
             part, table = table.slice(0, room), table.slice(room)

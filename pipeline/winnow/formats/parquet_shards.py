@@ -16,6 +16,8 @@ from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.shard_format import ShardFooter, Unreadable
 
 _BATCH_ROWS = 256
+#: Of the rows of one batch, as far as their average tells: images are read in few.
+_BATCH_BYTES = 64 * 2**20
 
 
 class ParquetFormat:
@@ -151,7 +153,9 @@ def _read_group(
         return
     seen, taken = 0, 0
     batches = file.iter_batches(
-        batch_size=_BATCH_ROWS, row_groups=[group], columns=list(columns)
+        batch_size=_batch_rows(file, group, columns),
+        row_groups=[group],
+        columns=list(columns),
     )
     for batch in batches:
         end = int(np.searchsorted(wanted, seen + len(batch)))
@@ -162,6 +166,20 @@ def _read_group(
             yield table if len(picked) == len(batch) else table.take(picked)
         if taken == len(wanted):
             return
+
+
+def _batch_rows(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
+    """Return how many rows of a group to hold at once, by what one takes on average."""
+    meta, wanted = file.metadata.row_group(group), set(columns)
+    parts = (meta.column(number) for number in range(meta.num_columns))
+    size = sum(
+        part.total_uncompressed_size
+        for part in parts
+        if part.path_in_schema.partition(".")[0] in wanted
+    )
+    average: int = max(1, size // max(1, meta.num_rows))
+    rows: int = max(1, min(_BATCH_ROWS, _BATCH_BYTES // average))
+    return rows
 
 
 def _require_same_columns(
