@@ -245,7 +245,7 @@ def _beginning(setting: str) -> str:
     return setting if len(setting) <= 100 else setting[:100] + "…"
 
 
-class Recipe(Protocol):
+class ValidRecipe(Protocol):
     """A validated recipe of any flow."""
 
     def as_recipe(self) -> dict[str, Any]:
@@ -253,7 +253,7 @@ class Recipe(Protocol):
         ...
 
 
-def dump(config: Recipe) -> str:
+def dump(config: ValidRecipe) -> str:
     """Return the resolved recipe as YAML; running it again gives the same run."""
     return yaml.safe_dump(config.as_recipe(), sort_keys=False, allow_unicode=True)
 

@@ -28,7 +28,7 @@ from winnow.models.encoder import ModelSpec, load_encoder
 from winnow.steps.known_vectors import (
     CONTENT,
     Variant,
-    Wanted,
+    VectorsWanted,
     content_digests,
     contents_folder,
     known_vectors,
@@ -149,7 +149,7 @@ def embed(
         threads=context.model.decode_threads,
         variant=variant,
     )
-    wanted = Wanted(modalities, variant)
+    wanted = VectorsWanted(modalities, variant)
     old, todo = known_vectors(context, samples, wanted)
     names = tuple(f"{m}_vector" for m in modalities)
     valid = partial(as_valid, names=names)

@@ -31,7 +31,7 @@ _CONTENTS = pa.schema([("uid", pa.string()), (CONTENT, pa.binary())])
 
 
 @dataclass(frozen=True)
-class Wanted:
+class VectorsWanted:
     """Which vectors are looked for."""
 
     modalities: tuple[str, ...]
@@ -54,7 +54,7 @@ def contents_folder(variant: Variant) -> str:
 
 
 def known_vectors(
-    context: Context, samples: Frame, wanted: Wanted
+    context: Context, samples: Frame, wanted: VectorsWanted
 ) -> tuple[list[Frame], Frame]:
     """Return (uid, vectors…, content) of samples that are known, and the other samples.
 
@@ -90,7 +90,7 @@ def _take(context: Context, stored: Frame, todo: Frame, known: list[Frame]) -> F
 
 
 def _of_equal_contents(
-    context: Context, folder: Path, wanted: Wanted, digested: Frame
+    context: Context, folder: Path, wanted: VectorsWanted, digested: Frame
 ) -> Frame:
     """Return (uid, vectors…, content) of samples whose content a folder has."""
     engine = context.engine
@@ -103,13 +103,13 @@ def _of_equal_contents(
     return engine.select(both, {n: n for n in ("uid", *wanted.columns, CONTENT)})
 
 
-def _has(folder: Path, wanted: Wanted) -> bool:
+def _has(folder: Path, wanted: VectorsWanted) -> bool:
     variant = wanted.variant
     names = (vectors_folder(variant), contents_folder(variant))
     return all((folder / name).is_dir() for name in names)
 
 
-def _stored(context: Context, folder: Path, wanted: Wanted) -> Frame:
+def _stored(context: Context, folder: Path, wanted: VectorsWanted) -> Frame:
     engine = context.engine
     vectors = engine.scan(os.fspath(folder / vectors_folder(wanted.variant)))
     contents = engine.scan(os.fspath(folder / contents_folder(wanted.variant)))
