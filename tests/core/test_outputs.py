@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,9 @@ def test_a_file_that_cannot_be_made_is_named(tmp_path: Path, name: str):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--out"):
         require_file(tmp_path / name, "--out")
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="no plain file"):
+        require_file(tmp_path / "pipe", "--out")

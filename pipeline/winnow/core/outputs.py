@@ -27,6 +27,9 @@ def require_file(path: str | Path, option: str) -> None:
     try:
         if file.is_dir():
             raise IsADirectoryError(None, "it is a folder")
+        if file.exists() and not file.is_file():
+            # A new file would take the place of a device or a pipe.
+            raise OSError(None, "it is no plain file")
         _require_room(file.parent)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise ConfigError(_told(option, path, error)) from error
