@@ -20,8 +20,8 @@ def seals(root: Path, below: Iterable[Path]) -> dict[str, Seal]:
     """
     return {
         file.relative_to(root).as_posix(): [file.stat().st_size, checksum(file)]
-        for place in below
-        for file in _files(place)
+        for part in below
+        for file in _files(part)
     }
 
 
@@ -33,9 +33,9 @@ def damage(root: Path, sealed: Mapping[str, Seal], *, contents: bool = True) -> 
     for name, (size, digest) in sealed.items():
         file = root / name
         try:
-            found = file.stat().st_size
-            if found != size:
-                return f"{file} has {found:,} bytes instead of {size:,}"
+            length = file.stat().st_size
+            if length != size:
+                return f"{file} has {length:,} bytes instead of {size:,}"
             if contents and checksum(file) != digest:
                 return f"the contents of {file} are not those that were written"
         except FileNotFoundError:
@@ -59,7 +59,7 @@ def text_checksum(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
 
 
-def _files(place: Path) -> Iterable[Path]:
-    if place.is_dir():
-        return sorted(file for file in place.rglob("*") if file.is_file())
-    return [place] if os.path.exists(place) else []
+def _files(part: Path) -> Iterable[Path]:
+    if part.is_dir():
+        return sorted(file for file in part.rglob("*") if file.is_file())
+    return [part] if os.path.exists(part) else []

@@ -219,12 +219,12 @@ class RunFolder:
         standing = {
             m.step for m in self.standing() if fingerprints.get(m.step) == m.fingerprint
         }
-        for place in [p for p in folder.iterdir() if p.is_dir()]:
-            if place.name not in standing:
-                self._put_aside(place.name)
-        for place in self.file("ledger").glob("step=*"):
-            if place.name.removeprefix("step=") not in standing:
-                remove(place)
+        for there in [p for p in folder.iterdir() if p.is_dir()]:
+            if there.name not in standing:
+                self._put_aside(there.name)
+        for there in self.file("ledger").glob("step=*"):
+            if there.name.removeprefix("step=") not in standing:
+                remove(there)
         write_text(folder / "order.json", json.dumps(steps))
 
     def _put_aside(self, step: str) -> None:

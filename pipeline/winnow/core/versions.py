@@ -33,8 +33,8 @@ def releases(packages: Iterable[str]) -> list[str]:
     Without the build (`+cpu`, `+cu128`): a release computes the same on any device,
     up to what its own rounding differs by from one processor to the next.
     """
-    found = ((name, _version(name)) for name in sorted(packages))
-    return [f"{name} {(said or 'none').partition('+')[0]}" for name, said in found]
+    installed = ((name, _version(name)) for name in sorted(packages))
+    return [f"{name} {(said or 'none').partition('+')[0]}" for name, said in installed]
 
 
 def _version(package: str) -> str | None:

@@ -94,8 +94,8 @@ def _write_quarantine(session: Session) -> None:
     engine.clear()
     bad = tuple(session.pool.bad)
     if bad or not len(files):
-        own = kernel(iter(()), bad_files=bad)
-        files = pa.concat_tables([files, pa.Table.from_batches(list(own))])
+        unreadable = kernel(iter(()), bad_files=bad)
+        files = pa.concat_tables([files, pa.Table.from_batches(list(unreadable))])
     settle(work, files)
     replace(work, folder.file("quarantine"))
 

@@ -160,8 +160,8 @@ class Execution:
                 if name not in outcome.outputs:
                     remove(folder.file(name))
         below_artifacts = folder.artifacts(step.name).relative_to(folder.path)
-        own = seals(work, work.iterdir())
-        inside = {f"{below_artifacts.as_posix()}/{n}": s for n, s in own.items()}
+        sealed = seals(work, work.iterdir())
+        inside = {f"{below_artifacts.as_posix()}/{n}": s for n, s in sealed.items()}
         return {**inside, **seals(folder.path, places)}
 
 

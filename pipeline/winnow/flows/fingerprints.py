@@ -51,12 +51,12 @@ def of_steps(planned: Sequence[Planned], config: RunConfig, pool: Pool) -> list[
     """Return the fingerprints of a run's steps, in order."""
     overrides = overrides_of(planned)
     source = upstream = of_input(config, pool.shards)
-    found = []
+    prints = []
     for step in planned:
         reuse, content = _of_reuse(step, config, pool, (source, upstream))
         upstream = _of_step(step, config, pool, upstream)
-        found.append(Prints(_overridden(step, upstream, overrides), reuse, content))
-    return found
+        prints.append(Prints(_overridden(step, upstream, overrides), reuse, content))
+    return prints
 
 
 def of_input(config: RunConfig, shards: Sequence[Shard]) -> str:
@@ -113,9 +113,9 @@ def _decided_by(planned: Planned, config: RunConfig) -> list[Any]:
     """Return what else a step's result depends on: versions, sections of the recipe."""
     names = sorted(planned.contract.depends_on)
     sections = [(name, _plain(attrgetter(name)(config))) for name in names]
-    own = getattr(planned.config, "model", None)
-    if own is not None:
-        sections.append(("model", _plain(own)))
+    own_model = getattr(planned.config, "model", None)
+    if own_model is not None:
+        sections.append(("model", _plain(own_model)))
     return [planned.step.version, releases(planned.contract.libraries), sections]
 
 

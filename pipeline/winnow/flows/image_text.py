@@ -80,8 +80,8 @@ def require_models(config: RunConfig, steps: Sequence[Planned]) -> None:
 
 def _model_of(step: Planned, config: RunConfig) -> ModelConfig | None:
     shared = config.model if "model" in step.contract.depends_on else None
-    own: ModelConfig | None = getattr(step.config, "model", None)
-    return own or shared
+    own_model: ModelConfig | None = getattr(step.config, "model", None)
+    return own_model or shared
 
 
 def _check_model(step: Planned, config: RunConfig) -> None:
@@ -211,14 +211,16 @@ def _provider(artifact: str) -> str:
 
 def _check_order(steps: list[Planned]) -> None:
     provided: set[str] = set()
-    for place, step in enumerate(steps):
-        if place and steps[place - 1].kind == APPLY:
+    for position, step in enumerate(steps):
+        if position and steps[position - 1].kind == APPLY:
             raise ConfigError(
                 f"steps: '{step.name}' stands after apply, which writes the result; "
                 "put apply last"
             )
         for artifact in sorted(step.contract.needs - provided):
-            later = [s.name for s in steps[place:] if artifact in s.contract.provides]
+            later = [
+                s.name for s in steps[position:] if artifact in s.contract.provides
+            ]
             remedy = (
                 f"move '{later[0]}' before it"
                 if later

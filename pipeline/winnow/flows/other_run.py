@@ -88,10 +88,10 @@ def _same_input(
 
 def _manifest(folder: RunFolder) -> dict[str, Any]:
     try:
-        found = json.loads(folder.file(MANIFEST).read_text())["input"]
+        said = json.loads(folder.file(MANIFEST).read_text())["input"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return said if isinstance(said, dict) else {}
 
 
 def _paths(recipe: dict[str, Any]) -> list[str]:

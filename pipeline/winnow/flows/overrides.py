@@ -73,8 +73,8 @@ class Rescues:
             engine.join(decisions, named, "uid", "left"), mark_saved, _MARKED
         )
         columns = {name: name for name in DECISIONS.names}
-        own = engine.select(engine.where(marked, "saved", True), columns)
-        saved = engine.write(own, os.fspath(folder / SAVED), ["uid"])
+        own_words = engine.select(engine.where(marked, "saved", True), columns)
+        saved = engine.write(own_words, os.fspath(folder / SAVED), ["uid"])
         ledger = [engine.map_batches(marked, keep_saved, DECISIONS)]
         if self.rows:
             ledger.append(engine.map_batches(self._aside(), rescued, DECISIONS))

@@ -64,8 +64,11 @@ def _entry(
     there: tuple[RunFolder, Marker] | None,
 ) -> dict[str, Any]:
     done = there is not None
-    own = RunFolder(config.output.path)
-    elsewhere = there is not None and there[0].path not in (own.path, own.next.path)
+    folder = RunFolder(config.output.path)
+    elsewhere = there is not None and there[0].path not in (
+        folder.path,
+        folder.next.path,
+    )
     return {
         "step": step.name,
         "rows_at_most": rows,

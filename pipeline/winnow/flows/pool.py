@@ -105,8 +105,8 @@ def open_pool(config: RunConfig) -> Pool:
 def _refuse_output_among_shards(config: RunConfig) -> None:
     out = Path(config.output.path).expanduser().resolve()
     for item in config.input.path:
-        place = Path(item).expanduser()
-        if place.is_dir() and place.resolve() in (out, *out.parents):
+        folder = Path(item).expanduser()
+        if folder.is_dir() and folder.resolve() in (out, *out.parents):
             raise ConfigError(
                 f"output.path: {out} lies in the input folder {item}, and the next run "
                 "would read this one's result; choose another folder with --out"

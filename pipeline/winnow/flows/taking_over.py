@@ -31,9 +31,9 @@ def runs_to_take_from(
         if not (folder / "artifacts" / "order.json").is_file():
             raise ConfigError(f"--from {folder}: there is no run in that folder")
     if isinstance(recipe, str | Path) and Path(recipe).name == LOCK_FILE:
-        own = Path(recipe).expanduser().parent
-        if (own / "artifacts" / "order.json").is_file():
-            folders.insert(0, own)
+        run = Path(recipe).expanduser().parent
+        if (run / "artifacts" / "order.json").is_file():
+            folders.insert(0, run)
     return tuple(folders)
 
 
@@ -67,8 +67,10 @@ class Sources:
 
     def reusable(self, key: str) -> Path | None:
         """Return the artifacts of a step with this reuse key, of the first that is."""
-        found = self._with(lambda marker: marker.reuse_key == key) if key else iter(())
-        return next(found, None)
+        folders = (
+            self._with(lambda marker: marker.reuse_key == key) if key else iter(())
+        )
+        return next(folders, None)
 
     def alike(self, key: str) -> list[Path]:
         """Return the artifacts of every step with this content key."""

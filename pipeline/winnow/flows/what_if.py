@@ -55,9 +55,9 @@ def what_if(
     if the folder holds no finished run.
     """
     with tried(run, overrides, make_engine, embed=embed, progress=progress) as other:
-        found = diff(run, other.path, examples)
-    found["runs"]["b"] = " ".join(overrides)
-    return {"set": list(overrides), "ran": other.ran, **found}
+        difference = diff(run, other.path, examples)
+    difference["runs"]["b"] = " ".join(overrides)
+    return {"set": list(overrides), "ran": other.ran, **difference}
 
 
 def sweep(
@@ -149,8 +149,8 @@ def _require_vectors(step: Planned, context: Context) -> None:
 
 def _uses_model(step: Planned) -> bool:
     """Whether a step embeds samples by a model, the recipe's or its own."""
-    own = getattr(step.config, "model", None)
-    return own is not None or "model" in step.contract.depends_on
+    own_model = getattr(step.config, "model", None)
+    return own_model is not None or "model" in step.contract.depends_on
 
 
 def _without_vector(context: Context) -> int:

@@ -47,11 +47,11 @@ def run(context: Context) -> Outcome:
     written = engine.map_batches(
         context.samples, kernel, WRITTEN, order_by=("source", "row")
     )
-    found = engine.collect(written, MAX_FILES)
-    if not len(found):
+    parts = engine.collect(written, MAX_FILES)
+    if not len(parts):
         # An engine need not call a kernel that nothing reaches.
-        found = pa.Table.from_batches(list(kernel(iter(()))))
-    files = settle(folder, found)
+        parts = pa.Table.from_batches(list(kernel(iter(()))))
+    files = settle(folder, parts)
     outputs = {"kept": "kept"}
     repeats = _repeats(context)
     if repeats is not None:

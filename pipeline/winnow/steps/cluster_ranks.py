@@ -120,14 +120,14 @@ def place_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         cluster = batch.column("cluster").to_numpy().astype(np.int64)
         start = np.searchsorted(cluster, cluster)
-        place = np.arange(len(batch)) - start
+        rank = np.arange(len(batch)) - start
         if cluster[0] == last:
-            place[start == 0] += passed
-        last, passed = int(cluster[-1]), int(place[-1]) + 1
+            rank[start == 0] += passed
+        last, passed = int(cluster[-1]), int(rank[-1]) + 1
         columns = [
             *(batch.column(name) for name in _VALUED.names),
             pa.array((cluster << _TASK_BITS) + current_task().number),
-            pa.array(place),
+            pa.array(rank),
         ]
         yield pa.RecordBatch.from_arrays(columns, schema=_PLACED)
 
@@ -143,8 +143,8 @@ def add_before(
         rank = batch.column("place").to_numpy()
         if len(piece):
             mine = batch.column("piece").to_numpy()
-            at = np.minimum(np.searchsorted(piece, mine), len(piece) - 1)
-            rank = rank + np.where(piece[at] == mine, before[at], 0)
+            position = np.minimum(np.searchsorted(piece, mine), len(piece) - 1)
+            rank = rank + np.where(piece[position] == mine, before[position], 0)
         columns = [*(batch.column(name) for name in _VALUED.names), pa.array(rank)]
         yield pa.RecordBatch.from_arrays(columns, schema=RANKED)
 

@@ -87,29 +87,29 @@ def contract(config: DecontaminateConfig) -> Contract:
 def run(context: Context) -> Outcome:
     """Compare every row with every evaluation set, criterion by criterion."""
     engine, config = context.engine, context.config
-    found: dict[str, Frame] = {}
+    compared: dict[str, Frame] = {}
     facts: dict[str, Any] = {}
     for criterion in config.by:
-        found[criterion], facts[criterion] = _COMPARE[criterion](context)
+        compared[criterion], facts[criterion] = _COMPARE[criterion](context)
     table = engine.select(context.samples, {"uid": "uid"})
     rejects = None
-    if "perceptual_hash" in found:
-        unread = engine.where(found["perceptual_hash"], "valid", False)
+    if "perceptual_hash" in compared:
+        unread = engine.where(compared["perceptual_hash"], "valid", False)
         rejects = engine.select(unread, {"uid": "uid", "reason": "fault"})
         table = engine.join(table, engine.select(unread, {"uid": "uid"}), "uid", "anti")
-    for criterion, frame in found.items():
+    for criterion, frame in compared.items():
         columns = {f"{criterion}_{n}": n for n in ("similarity", "item", "hit")}
         named = engine.select(frame, {"uid": "uid", **columns})
         table = engine.join(table, named, "uid", "left")
-    place = os.fspath(context.folder / "removed")
+    removed = os.fspath(context.folder / "removed")
     listing = partial(list_hits, thresholds=_thresholds(config))
-    engine.write(engine.map_batches(table, listing, _REMOVED), place, ["uid"])
+    engine.write(engine.map_batches(table, listing, _REMOVED), removed, ["uid"])
     judging = partial(judge_hits, thresholds=_thresholds(config))
     return Outcome(
         decisions_of(engine, engine.map_batches(table, judging, JUDGED)),
         rejects=rejects,
         artifacts={"removed": "removed"},
-        facts={**facts, "removed_by": _removed_by(context, place)},
+        facts={**facts, "removed_by": _removed_by(context, removed)},
     )
 
 

@@ -209,10 +209,10 @@ def embed_samples(
         reason = pa.array(
             [unread.pop(u, r) for u, r in zip(uids, reasons, strict=True)], pa.string()
         )
-        place = batch.schema.get_field_index("reason")
+        index = batch.schema.get_field_index("reason")
         content = pa.array([contents.pop(uid) for uid in uids], pa.binary())
         yield (
-            batch.set_column(place, "reason", reason)
+            batch.set_column(index, "reason", reason)
             .append_column(CONTENT, content)
             .append_column("valid", pc.is_null(reason))
         )
@@ -220,9 +220,9 @@ def embed_samples(
 
 def without_digits(part: pa.RecordBatch) -> pa.RecordBatch:
     """Take every decimal digit (Unicode category Nd) out of the captions."""
-    place = part.schema.get_field_index("text")
+    index = part.schema.get_field_index("text")
     stripped = pc.replace_substring_regex(part.column("text"), r"\p{Nd}", "")
-    return part.set_column(place, "text", stripped)
+    return part.set_column(index, "text", stripped)
 
 
 def as_valid(

@@ -76,10 +76,10 @@ def evaluation_vectors(
     Raises ConfigError if no set has images or vectors.
     """
     _require(sets, "image_vectors", "images or vectors")
-    found = [(given.title, outside_vectors(given, spec, dim)) for given in sets]
-    names = [f"{title}:{name}" for title, part in found for name in part.names]
-    matrix = np.concatenate([part.matrix for _, part in found])
-    return Items(names, matrix), {title: part.facts for title, part in found}
+    sets_vectors = [(given.title, outside_vectors(given, spec, dim)) for given in sets]
+    names = [f"{title}:{name}" for title, part in sets_vectors for name in part.names]
+    matrix = np.concatenate([part.matrix for _, part in sets_vectors])
+    return Items(names, matrix), {title: part.facts for title, part in sets_vectors}
 
 
 def evaluation_hashes(
@@ -97,13 +97,13 @@ def evaluation_hashes(
         unusable: Counter[str] = Counter()
         before = len(names)
         for part in read_outside(given, ("image",)):
-            found, faults = hash_images(part.column("image"), max_pixels, CROPS)
+            crop_hashes, faults = hash_images(part.column("image"), max_pixels, CROPS)
             reasons = pc.coalesce(part.column("reason"), faults)
             good = pc.is_null(reasons).to_numpy(zero_copy_only=False)
             unusable.update(reasons.drop_null().to_pylist())
             uids = part.column("uid").filter(pa.array(good)).to_pylist()
             names += [f"{given.title}:{uid}" for uid in uids for _ in CROPS]
-            hashes.append(found[good].reshape(-1))
+            hashes.append(crop_hashes[good].reshape(-1))
         images = (len(names) - before) // len(CROPS)
         facts[given.title] = {"images": images, "unusable": dict(unusable)}
     if not names:
@@ -117,12 +117,12 @@ def hash_images(
     """Return hashes of image bytes, (n, boxes), 0 where there is none, and faults."""
     squares = np.zeros((len(images), len(boxes), SIDE, SIDE), np.uint8)
     faults: list[str | None] = []
-    for place, data in enumerate(images.to_pylist()):
+    for row, data in enumerate(images.to_pylist()):
         fault = None
         try:
             if data is None:
                 raise ImageRejected("image_missing")
-            squares[place] = grey_squares(decode_rgb(data, max_pixels), SIDE, boxes)
+            squares[row] = grey_squares(decode_rgb(data, max_pixels), SIDE, boxes)
         except ImageRejected as rejected:
             fault = str(rejected)
         faults.append(fault)

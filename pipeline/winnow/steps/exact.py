@@ -57,8 +57,8 @@ def run(context: Context) -> Outcome:
     unread = engine.where(digests, "valid", False)
     alive, dropped = engine.where(digests, "valid", True), None
     for criterion, name in zip(criteria, names, strict=True):
-        alive, found = _deduplicate(engine, alive, criterion, name)
-        dropped = found if dropped is None else _chain(engine, dropped, found)
+        alive, duplicates = _deduplicate(engine, alive, criterion, name)
+        dropped = duplicates if dropped is None else _chain(engine, dropped, duplicates)
     kept = engine.map_batches(alive, judge_kept, JUDGED)
     frames = [kept] if dropped is None else [kept, dropped]
     return Outcome(
@@ -91,8 +91,8 @@ def digest_samples(
             else:
                 digests, faults = pixel_digests(part.column("image"), max_pixels)
                 reason = pc.coalesce(reason, faults)
-            own = uid.cast(pa.binary())
-            columns.append(pc.coalesce(digests.cast(pa.binary()), own))
+            unlike_any = uid.cast(pa.binary())
+            columns.append(pc.coalesce(digests.cast(pa.binary()), unlike_any))
         names = [f"digest_{criterion}" for criterion in criteria]
         yield pa.RecordBatch.from_arrays(
             [uid, *columns, reason, pc.is_null(reason)],
@@ -174,5 +174,5 @@ def follow_twins(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         twin = pc.coalesce(batch.column("successor"), batch.column("kept_twin"))
         table = batch.drop_columns(["successor"])
-        place = table.schema.get_field_index("kept_twin")
-        yield table.set_column(place, "kept_twin", twin).select(JUDGED.names)
+        index = table.schema.get_field_index("kept_twin")
+        yield table.set_column(index, "kept_twin", twin).select(JUDGED.names)

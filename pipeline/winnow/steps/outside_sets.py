@@ -167,9 +167,9 @@ def _named(part: pa.RecordBatch, given: OutsideSet) -> pa.RecordBatch:
     """Call rows by their own uid where they have one."""
     if given.uid is None:
         return part
-    own = part.column(f"extra.{given.uid}").cast(pa.string()).to_pylist()
+    given_uids = part.column(f"extra.{given.uid}").cast(pa.string()).to_pylist()
     places = part.column("uid").to_pylist()
-    names = [o if o is not None else p for o, p in zip(own, places, strict=True)]
+    names = [o if o is not None else p for o, p in zip(given_uids, places, strict=True)]
     return part.set_column(0, "uid", pa.array(names, pa.string()))
 
 

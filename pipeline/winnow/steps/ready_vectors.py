@@ -105,16 +105,16 @@ def _from_clip_retrieval(
         parts, partial(read_layout, layout=layout, dim=layout.dim), schema
     )
     uids = engine.select(context.samples, {"uid": "uid"})
-    found = engine.join(stored, uids, "uid", "semi")
-    _refuse_repeated(context, found, folder)
+    matched = engine.join(stored, uids, "uid", "semi")
+    _refuse_repeated(context, matched, folder)
     absent = engine.join(uids, engine.select(stored, {"uid": "uid"}), "uid", "anti")
     lacking = engine.map_batches(absent, partial(reject_absent, schema=schema), schema)
-    return engine.union([found, lacking]), {"vectors_from": str(folder)}
+    return engine.union([matched, lacking]), {"vectors_from": str(folder)}
 
 
-def _refuse_repeated(context: Context, found: Frame, folder: Path) -> None:
+def _refuse_repeated(context: Context, matched: Frame, folder: Path) -> None:
     engine = context.engine
-    counts = engine.aggregate(found, "uid", {"rows": ("uid", "count")})
+    counts = engine.aggregate(matched, "uid", {"rows": ("uid", "count")})
     repeated = engine.map_batches(counts, repeated_uids, pa.schema([schemas.UID]))
     if engine.count(repeated):
         example = engine.collect(repeated, context.rows)["uid"][0]

@@ -68,18 +68,18 @@ def contract(config: ScoreConfig) -> Contract:
         depends_on.add("model")
     stored = (f"{modality}_vectors" for modality in _BOTH)
     versions = [f"{term.method} {term.kind.version}" for term in config.parts]
-    own = config.model is not None
+    embeds_itself = config.model is not None
     return Contract(
         modalities=frozenset(modalities),
-        needs=frozenset() if own else frozenset(stored),
+        needs=frozenset() if embeds_itself else frozenset(stored),
         provides=frozenset({"scores"}),
         depends_on=frozenset(depends_on),
         version=" ".join([*versions, *(state_of(target) for target in targets)]),
         libraries=ENCODER_LIBRARIES
-        if own or "model" in depends_on
+        if embeds_itself or "model" in depends_on
         else frozenset[str](),
-        rate=EMBED_RATE if own else None,
-        row_bytes=VECTOR_BYTES * len(_BOTH) if own else LEDGER_BYTES,
+        rate=EMBED_RATE if embeds_itself else None,
+        row_bytes=VECTOR_BYTES * len(_BOTH) if embeds_itself else LEDGER_BYTES,
     )
 
 
@@ -96,7 +96,7 @@ def reuse(config: ScoreConfig) -> Reuse | None:
 def run(context: Context) -> Outcome:
     """Score every pair and cut."""
     engine, config = context.engine, context.config
-    pairs, own = _pairs(context)
+    pairs, left = _pairs(context)
     scored, facts = _mixture(context, pairs) if config.terms else _alone(context, pairs)
     count = budget_rows(context, config) if config.has_budget else None
     decided = keep_best(
@@ -108,10 +108,10 @@ def run(context: Context) -> Outcome:
     )
     return Outcome(
         decisions_of(engine, decided),
-        rejects=own.rejects,
-        artifacts={**own.artifacts, "scores": "scores"},
+        rejects=left.rejects,
+        artifacts={**left.artifacts, "scores": "scores"},
         facts={
-            **own.facts,
+            **left.facts,
             **facts,
             "budget": count,
             "not_scored": count_unscored(engine, scored),
@@ -124,9 +124,9 @@ def _pairs(context: Context) -> tuple[Frame, Outcome]:
     engine, config = context.engine, context.config
     if config.model is not None:
         frame, facts = embed(context, context.samples, own_spec(context), _BOTH)
-        own = store_vectors(context, frame, _BOTH, facts)
+        left = store_vectors(context, frame, _BOTH, facts)
         pairs = engine.scan(os.fspath(context.folder / "vectors"))
-        return engine.select(pairs, _PAIR), own
+        return engine.select(pairs, _PAIR), left
     samples = engine.select(context.samples, {"uid": "uid"})
     return engine.join(_stored_pairs(context), samples, "uid", "semi"), Outcome()
 
@@ -144,13 +144,13 @@ def _stored_pairs(context: Context) -> Frame:
 def _alone(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
     """Return (uid, score) of every pair by the one method."""
     engine, config = context.engine, context.config
-    found = score_term(context, pairs, config)
-    scored = found.frame
+    term = score_term(context, pairs, config)
+    scored = term.frame
     if config.kind.variant:
         # Rows whose changed picture or caption gave no vector have no score.
         every = engine.select(pairs, {"uid": "uid"})
         scored = engine.join(every, scored, "uid", "left")
-    return _stored(context, scored), found.facts
+    return _stored(context, scored), term.facts
 
 
 def _mixture(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
@@ -158,10 +158,10 @@ def _mixture(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
     engine, config = context.engine, context.config
     table, facts = engine.select(pairs, {"uid": "uid"}), {}
     for term in config.terms:
-        found = score_term(context, pairs, term)
-        named = engine.select(found.frame, {"uid": "uid", term.title: "score"})
+        rated = score_term(context, pairs, term)
+        named = engine.select(rated.frame, {"uid": "uid", term.title: "score"})
         table = engine.join(table, named, "uid", "left")
-        facts[term.title] = dict(found.facts)
+        facts[term.title] = dict(rated.facts)
     names = tuple(term.title for term in config.terms)
     scalings = _scalings(context, table, names)
     kernel = partial(
@@ -178,9 +178,9 @@ def _mixture(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:
 
 def _stored(context: Context, scores: Frame) -> Frame:
     """Write uid, terms and score as an artifact; return its (uid, score)."""
-    place = os.fspath(context.folder / "scores")
-    context.engine.write(scores, place, ["uid"])
-    return context.engine.scan(place, SCORED.names)
+    folder = os.fspath(context.folder / "scores")
+    context.engine.write(scores, folder, ["uid"])
+    return context.engine.scan(folder, SCORED.names)
 
 
 def _scalings(
@@ -196,10 +196,10 @@ def _scalings(
         None,
         {f"{end}_{name}": (name, end) for name in names for end in ("min", "max")},
     )
-    (found,) = engine.collect(bounds, 1).to_pylist()
+    (extremes,) = engine.collect(bounds, 1).to_pylist()
     scalings = []
     for name in names:
-        least, most = found[f"min_{name}"], found[f"max_{name}"]
+        least, most = extremes[f"min_{name}"], extremes[f"max_{name}"]
         to_unit = range_scaling(least or 0.0, most or 0.0)
         if config.normalise == "range":
             scalings.append(to_unit)

@@ -76,18 +76,18 @@ def changed_alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored
             f"{dim} numbers, but those of the pool have {stored}; name their model "
             "under model"
         )
-    place = os.fspath(context.folder / vectors_folder(variant))
+    vectors = os.fspath(context.folder / vectors_folder(variant))
     paired = engine.select(pairs, {"uid": "uid"})
     samples = engine.join(context.samples, paired, "uid", "semi")
     frame, facts = embed(context, samples, spec, (changed,), variant)
     good = engine.where(frame, "valid", True)
     column = f"{changed}_vector"
-    engine.write(engine.select(good, {"uid": "uid", column: column}), place, ())
+    engine.write(engine.select(good, {"uid": "uid", column: column}), vectors, ())
     store_contents(context, good, variant)
     others = [name for name in ("uid", "image", "text") if name != changed]
     both = engine.join(
         engine.select(pairs, {name: name for name in others}),
-        engine.select(engine.scan(place), {"uid": "uid", changed: column}),
+        engine.select(engine.scan(vectors), {"uid": "uid", changed: column}),
         "uid",
         "inner",
     )
@@ -174,8 +174,8 @@ def draw_batch(
 ) -> Iterator[pa.RecordBatch]:
     """Append the random batch that each row belongs to."""
     for part in rows:
-        place = uniform(part.column("uid").to_pylist(), salt)
-        batch = np.floor(place * batches).astype(np.int64)
+        position = uniform(part.column("uid").to_pylist(), salt)
+        batch = np.floor(position * batches).astype(np.int64)
         yield part.append_column("batch", pa.array(batch))
 
 

@@ -171,7 +171,7 @@ def deduplicate_cluster(
 
 def _stored(visited: pa.RecordBatch, names: npt.NDArray[np.object_]) -> Neighbours:
     """Turn stored uids of twins back into positions."""
-    places = {name: place for place, name in enumerate(names)}
+    places = {name: position for position, name in enumerate(names)}
     twins = [places.get(twin, -1) for twin in visited.column("twin").to_pylist()]
     similarity = visited.column("similarity").to_numpy(zero_copy_only=False)
     return Neighbours(similarity.astype(np.float64), np.array(twins, np.int64))

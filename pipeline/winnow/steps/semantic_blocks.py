@@ -172,8 +172,8 @@ MAX_FILES = 10_000_000
 def neighbours_of(large: Large) -> Neighbours:
     """Return each row's most similar earlier row of its cluster, by number."""
     search = partial(search_task, state=None, floor=-np.inf)
-    found = large.mapped(large.tasks(), search, FOUND)
-    nearest = large.engine.map_groups(found, "block", nearest_in_block, FOUND)
+    candidates = large.mapped(large.tasks(), search, FOUND)
+    nearest = large.engine.map_groups(candidates, "block", nearest_in_block, FOUND)
     table = large.engine.collect(nearest, len(large.blocks))
     number = table["number"].to_numpy()
     similarity = np.full(len(large.blocks), np.nan)
@@ -237,9 +237,9 @@ def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
     for number, tasks in enumerate(_rounds(large, state == OPEN)):
         path = large.saved(f"state-{number}", state)
         search = partial(search_task, state=path, floor=least)
-        found = large.mapped(tasks, search, FOUND)
+        cosines = large.mapped(tasks, search, FOUND)
         settle = partial(settle_block, blocks=large.blocks, least=least)
-        frame = large.engine.map_groups(found, "block", settle, SETTLED)
+        frame = large.engine.map_groups(cosines, "block", settle, SETTLED)
         table = large.engine.collect(frame, len(large.blocks))
         rows, keep = table["number"].to_numpy(), table["keep"].to_numpy()
         state[rows] = np.where(keep, KEPT, DROPPED)
@@ -261,8 +261,8 @@ def _measure_spared(
     state = np.where(rows, SPARED, np.where(selection.keep, KEPT, DROPPED))
     path = large.saved("state-spared", state)
     search = partial(search_task, state=path, floor=-np.inf)
-    found = large.mapped(large.tasks(rows), search, FOUND)
-    nearest = large.engine.map_groups(found, "block", nearest_in_block, FOUND)
+    cosines = large.mapped(large.tasks(rows), search, FOUND)
+    nearest = large.engine.map_groups(cosines, "block", nearest_in_block, FOUND)
     table = large.engine.collect(nearest, len(large.blocks))
     selection.similarity[table["number"].to_numpy()] = table["cosine"].to_numpy()
     os.unlink(path)
@@ -276,8 +276,8 @@ def _rounds(large: Large, still_open: Flags) -> Iterator[pa.Table]:
     cluster = np.searchsorted(firsts, start, side="right")
     # Blocks ascend by cluster and place: number them within each cluster.
     block = tasks["block"].to_numpy()
-    ids, at = np.unique(block, return_index=True)
-    of_cluster = cluster[at]
+    ids, first_tasks = np.unique(block, return_index=True)
+    of_cluster = cluster[first_tasks]
     begins = np.searchsorted(of_cluster, of_cluster)
     turn = np.arange(len(ids)) - begins
     turns = turn[np.searchsorted(ids, block)]
@@ -300,8 +300,8 @@ def _components(large: Large, neighbours: Neighbours, least: float) -> Selection
     similarity = np.full(rows, np.nan)
     if not keep.all():
         measure = partial(measure_task, first=large.saved("first", first))
-        found = engine.collect(large.mapped(_whole(large), measure, FIRSTS), rows)
-        similarity[found["number"].to_numpy()] = found["cosine"].to_numpy()
+        cosines = engine.collect(large.mapped(_whole(large), measure, FIRSTS), rows)
+        similarity[cosines["number"].to_numpy()] = cosines["cosine"].to_numpy()
     return Selection(keep, np.where(keep, -1, first), similarity)
 
 

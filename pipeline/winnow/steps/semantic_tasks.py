@@ -186,8 +186,8 @@ def measure_task(
             numbers = numbers[firsts[numbers] != numbers]
             if not len(numbers):
                 continue
-            twins, place = np.unique(firsts[numbers], return_inverse=True)
-            other = prepare(blocks.chosen(twins)[place])
+            twins, inverse = np.unique(firsts[numbers], return_inverse=True)
+            other = prepare(blocks.chosen(twins)[inverse])
             cosine = pairwise(prepare(blocks.chosen(numbers)), other)
             yield pa.RecordBatch.from_arrays(
                 [pa.array(numbers), pa.array(cosine)], schema=FIRSTS
@@ -234,5 +234,5 @@ def decide_task(
 
 def _names(blocks: VectorBlocks, numbers: Numbers) -> pa.Array:
     there = numbers >= 0
-    found = blocks.uids(np.maximum(numbers, 0))
-    return pc.if_else(pa.array(there), found, pa.scalar(None, pa.string()))
+    uids = blocks.uids(np.maximum(numbers, 0))
+    return pc.if_else(pa.array(there), uids, pa.scalar(None, pa.string()))

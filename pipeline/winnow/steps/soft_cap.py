@@ -55,10 +55,10 @@ def run(context: Context) -> Outcome:
     total = _total(context, context.rows - unscored)
     draw = _race if config.batch == 1 else draw_in_rounds
     counts = draw(context, engine.map_batches(scored, with_score, SCORED), total)
-    place = os.fspath(context.folder / "repeats")
-    distinct = engine.write(counts, place, ["uid"])
-    most = engine.aggregate(engine.scan(place), None, {"count": ("count", "max")})
-    judgeable = engine.join(scored, engine.scan(place), "uid", "left")
+    repeats = os.fspath(context.folder / "repeats")
+    distinct = engine.write(counts, repeats, ["uid"])
+    most = engine.aggregate(engine.scan(repeats), None, {"count": ("count", "max")})
+    judgeable = engine.join(scored, engine.scan(repeats), "uid", "left")
     decided = engine.map_batches(judgeable, judge_draws, JUDGED)
     return Outcome(
         decisions_of(engine, decided),
@@ -164,7 +164,9 @@ def expect(
     """Yield about how many draws of a batch arrive up to each time of the grid."""
     for batch in batches:
         logits = logits_of(batch, config)
-        draws = [expected_draws(logits, config.penalty, float(at)) for at in grid]
+        draws = [
+            expected_draws(logits, config.penalty, float(moment)) for moment in grid
+        ]
         yield pa.RecordBatch.from_arrays(
             [pa.array(np.arange(len(grid))), pa.array(draws, pa.float64())],
             schema=_EXPECTED,
@@ -180,9 +182,9 @@ def emit_draws(
 ) -> Iterator[pa.RecordBatch]:
     """Yield every draw of the race that arrives up to `until`."""
     for batch in batches:
-        own = keys(batch.column("uid").to_pylist(), salt)
+        uid_keys = keys(batch.column("uid").to_pylist(), salt)
         rows, number, time = arrivals(
-            logits_of(batch, config), own, config.penalty, until
+            logits_of(batch, config), uid_keys, config.penalty, until
         )
         uids = batch.column("uid").take(pa.array(rows))
         yield pa.RecordBatch.from_arrays(

@@ -114,10 +114,10 @@ def counted(
     """Yield (uid, count) of the rows that were drawn."""
     for batch in batches:
         count = pa.array(_count(batch, last))
-        found = pa.RecordBatch.from_arrays(
+        counted = pa.RecordBatch.from_arrays(
             [batch.column("uid"), count], schema=_REPEATS
         )
-        yield found.filter(pc.greater(count, 0))
+        yield counted.filter(pc.greater(count, 0))
 
 
 def _count(

@@ -120,24 +120,24 @@ class VectorBlocks:
         """Return the uids of some rows, in any order."""
         order = np.argsort(numbers, kind="stable")
         ascending = numbers[order]
-        found = [pa.array([], pa.string())]
+        taken = [pa.array([], pa.string())]
         for part, file, first, _ in self._by_file(ascending):
             with pa.memory_map(os.path.join(self.folder, f"{file}.uid")) as source:
                 column = pa.ipc.open_file(source).read_all()["uid"]
-                found.append(single(column.take(pa.array(ascending[part] - first))))
+                taken.append(single(column.take(pa.array(ascending[part] - first))))
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        return pa.concat_arrays(found).take(pa.array(back))
+        return pa.concat_arrays(taken).take(pa.array(back))
 
     def _mapped(self, file: str, rows: int) -> Halves:
         path = os.path.join(self.folder, f"{file}.f16")
         return np.memmap(path, np.float16, "r", shape=(rows, self.dim))
 
     def _files(self, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
-        at = bisect_right(self.bounds, start) - 1
-        while at < len(self.files) and self.bounds[at] < stop:
-            yield self.files[at], self.bounds[at], self.bounds[at + 1]
-            at += 1
+        number = bisect_right(self.bounds, start) - 1
+        while number < len(self.files) and self.bounds[number] < stop:
+            yield self.files[number], self.bounds[number], self.bounds[number + 1]
+            number += 1
 
     def _by_file(self, ascending: Numbers) -> Iterator[tuple[slice, str, int, int]]:
         if not len(ascending):
