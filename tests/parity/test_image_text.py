@@ -132,7 +132,9 @@ def test_a_run_goes_on_with_the_other_engine(
     planted: Callable[[str], tuple[Recipe, Path]], run_spark: Run, tmp_path: Path
 ):
     recipe, local = planted("prune")
-    half = {**recipe, "steps": recipe["steps"][:5]}
+    later = recipe["steps"][5:]
+    half = {name: values for name, values in recipe.items() if name not in later}
+    half["steps"] = recipe["steps"][:5]
     out = run_spark(half, 3, tmp_path / "run")
     whole = {**recipe, "output": {"path": str(out), "report": False}}
     assert winnow.run(whole).ran == ["complexity", "apply"]
