@@ -88,6 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="let a run of another recipe or input in --out go once this is done",
     )
+    run.add_argument(
+        "-q", "--quiet", action="store_true", help="say nothing of the steps"
+    )
     run.set_defaults(command=_run)
 
     plan = commands.add_parser("plan", help="show what a recipe would do; run nothing")
@@ -182,7 +185,7 @@ def _run(parsed: argparse.Namespace) -> None:
     if isinstance(config, LakeConfig):
         lake.run(config, parsed.json)
         return
-    with make_progress(quiet=parsed.json) as progress:
+    with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         result = api.run(
             config,
             progress=progress,
