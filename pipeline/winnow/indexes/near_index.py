@@ -38,7 +38,7 @@ from winnow.indexes.segment import (
     stated,
     write_segment,
 )
-from winnow.indexes.state import FORMAT, read_state, write_state
+from winnow.indexes.state import FORMAT, additions_of, read_state, write_state
 
 #: A segment's digests and texts are in memory while it is written or merged.
 SEGMENT_ROWS = 1_000_000
@@ -95,6 +95,8 @@ class NearIndex:
 
         `named` is false where rows had no uid column and are named by their content.
         """
+        if isinstance(self._state["additions"], str):
+            self._state["additions"] = additions_of(self._state)
         values: list[dict[str, Any]] = self._state["additions"]
         return values
 
@@ -109,7 +111,7 @@ class NearIndex:
             except (DamagedIndex, FileNotFoundError):
                 # A merge may have taken their place in the meantime.
                 state = read_state(self.path)
-                if state == self._state:
+                if state["checksum"] == self._state.get("checksum"):
                     raise
                 self._state = state
         raise InputError(f"{self.path}: the index is being rewritten; ask again")
@@ -189,7 +191,7 @@ class NearIndex:
         self, sources: Sequence[str], shards: Sequence[str], *, named: bool
     ) -> int:
         """Note that rows of these sources come now; return the addition's number."""
-        self._state["additions"].append(
+        self.additions.append(
             {
                 "sources": list(sources),
                 "shards": list(shards),

@@ -22,7 +22,13 @@ from winnow.indexes.segment import (
     damaged,
     write_segment,
 )
-from winnow.indexes.state import COPY, FILE, read_state, write_state
+from winnow.indexes.state import (
+    COPY,
+    FILE,
+    additions_of,
+    read_state,
+    write_state,
+)
 
 #: Sorted digests (bands, n) and their rows, of texts sketched with the settings.
 Sketch = Callable[
@@ -73,7 +79,7 @@ def repair(path: str | os.PathLike[str], sketch: Sketch) -> dict[str, Any]:
     state = {**state, "segments": entries}
     state["content"] = _content(folder, entries)
     write_state(folder, state)
-    sources = [s for a in state["additions"] for s in a["sources"]]
+    sources = [s for a in additions_of(state) for s in a["sources"]]
     return {**told, "lost_rows": lost, "add_again": sources if lost else []}
 
 

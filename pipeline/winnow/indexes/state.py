@@ -30,13 +30,21 @@ def _sealed(state: Mapping[str, Any]) -> str:
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Replace an index's state; the copy follows."""
-    text = json.dumps({**state, "checksum": _sealed(state)}, indent=1) + "\n"
+    # As text within the text: a question need not take thousands of them apart.
+    packed = {**state, "additions": json.dumps(additions_of(state))}
+    text = json.dumps({**packed, "checksum": _sealed(packed)}) + "\n"
     write_text(folder / FILE, text)
     write_text(folder / COPY, text)
 
 
+def additions_of(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what went into an index, of a state as it is read or as it is changed."""
+    additions = state["additions"]
+    return list(json.loads(additions) if isinstance(additions, str) else additions)
+
+
 def read_state(folder: Path, name: str = FILE) -> dict[str, Any]:
-    """Return an index's state.
+    """Return an index's state, its additions as they are in the file (`additions_of`).
 
     Raises ConfigError if the folder holds no index or one of another version,
     DamagedIndex if the state is not what was written.
