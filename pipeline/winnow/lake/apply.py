@@ -199,9 +199,9 @@ class _Applier:
         return f"{name} changed while it was compared" if changed else None
 
     def _rebuild(self, row: Mapping[str, Any]) -> Rebuild:
-        place = self.run.side_file(row["table"], row["parent"])
+        positions_file = self.run.side_file(row["table"], row["parent"])
         sql = row["rebuild_sql"]
-        return Rebuild(sql, str(place) if str(place) in sql else None)
+        return Rebuild(sql, str(positions_file) if str(positions_file) in sql else None)
 
 
 def _deletions(folder: RunFolder) -> list[dict[str, Any]]:

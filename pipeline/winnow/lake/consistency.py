@@ -42,5 +42,5 @@ def contradicted(findings: Findings) -> Ints:
     reached = (small @ small + small + sp.eye_array(count, dtype=np.int64)).tocsr()
     ends = node[edges.child[refuted]], node[edges.parent[refuted]]
     implied = np.asarray(reached[ends]).ravel() > 0
-    found: Ints = np.union1d(whole, refuted[implied])
-    return found
+    pairs: Ints = np.union1d(whole, refuted[implied])
+    return pairs

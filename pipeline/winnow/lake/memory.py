@@ -66,9 +66,9 @@ class Keys(NamedTuple):
 def keys_of(config: LakeConfig, folder: RunFolder) -> Keys:
     """Return the keys of a recipe."""
     lake = config.input.path
-    place = lake if "://" in lake else os.path.abspath(lake)
+    location = lake if "://" in lake else os.path.abspath(lake)
     texts = {glob: options.model_dump() for glob, options in config.csv.items()}
-    catalogue = [_VERSION, place, list(texts.items())]
+    catalogue = [_VERSION, location, list(texts.items())]
     sketches = [
         *catalogue,
         config.column_names,
@@ -135,18 +135,18 @@ class SketchMemory:
         seen: set[str] = set()
         for part in reversed(self._parts):
             names, versions = (part[n].to_pylist() for n in ("table", "version"))
-            at = [
+            current = [
                 i
                 for i, (name, version) in enumerate(zip(names, versions, strict=True))
                 if name not in seen
                 and name in number
                 and self._versions[number[name]] == version
             ]
-            seen |= {names[i] for i in at}
-            newest.append(part.take(pa.array(at, pa.int64())))
-        found = pa.concat_tables([_named(SKETCHES.empty_table()), *newest])
+            seen |= {names[i] for i in current}
+            newest.append(part.take(pa.array(current, pa.int64())))
+        sketched = pa.concat_tables([_named(SKETCHES.empty_table()), *newest])
         # A table whose rows could not be read is tried again.
-        sound = found.filter(found["reason"].is_null())
+        sound = sketched.filter(sketched["reason"].is_null())
         return Sketches.from_named(sound.select(SKETCHES.names), number, self._sizes)
 
     def remember(self, sketches: Sketches) -> None:
@@ -180,8 +180,8 @@ def _failed(sketches: pa.Table) -> bool:
 
 
 def _named(sketches: pa.Table) -> pa.Table:
-    place = SKETCHES.get_field_index("table")
-    named = sketches.set_column(place, "table", pa.array([], pa.string()))
+    position = SKETCHES.get_field_index("table")
+    named = sketches.set_column(position, "table", pa.array([], pa.string()))
     return named.append_column("version", pa.array([], pa.string()))
 
 
@@ -218,10 +218,10 @@ class PairMemory:
 
     def counted(self, what: str, edges: TablePairs) -> tuple[_Bools, Verdicts]:
         """Return which pairs are known, and verdicts that hold for those."""
-        found = [self._held.get(key) for key in _keys(what, edges)]
-        known = np.array([one is not None for one in found], np.bool_)
-        verdicts = nothing_looked_up(len(found))
-        rows = [one for one in found if one is not None]
+        remembered = [self._held.get(key) for key in _keys(what, edges)]
+        known = np.array([one is not None for one in remembered], np.bool_)
+        verdicts = nothing_looked_up(len(remembered))
+        rows = [one for one in remembered if one is not None]
         if rows:
             for column, values in zip(verdicts, zip(*rows, strict=True), strict=True):
                 column[known] = values
@@ -234,9 +234,9 @@ class PairMemory:
 
     def texts(self, what: str, edges: TablePairs) -> tuple[_Bools, list[str | None]]:
         """Return which pairs are known, and their texts."""
-        found = [self._held.get(key) for key in _keys(what, edges)]
-        known = np.array([one is not None for one in found], np.bool_)
-        return known, [one[0] if one is not None else None for one in found]
+        values = [self._held.get(key) for key in _keys(what, edges)]
+        known = np.array([one is not None for one in values], np.bool_)
+        return known, [one[0] if one is not None else None for one in values]
 
     def remember_texts(
         self, what: str, edges: TablePairs, texts: Sequence[str | None]

@@ -46,10 +46,10 @@ def plan_lake(run: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     opened = open_run(run, overrides)
     with opened.folder.locked():
         planner = _Planner(opened)
-        found = planner.solve()
-        rows = planner.rows(found)
+        solution = planner.solve()
+        rows = planner.rows(solution)
         _write(opened, rows)
-        _remove_stale_side_files(opened, planner.side_files(found))
+        _remove_stale_side_files(opened, planner.side_files(solution))
     gone = [row for row in rows if row["action"] == "delete"]
     return {
         "run": str(opened.folder.path),
@@ -57,7 +57,7 @@ def plan_lake(run: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
         "deleted": len(gone),
         "bytes_saved": sum(row["bytes_saved"] for row in rows),
         "cost_saved": sum(row["cost_saved"] for row in rows),
-        "gap": found.gap,
+        "gap": solution.gap,
         "plan": rows,
     }
 
@@ -101,9 +101,9 @@ class _Planner:
             for child, parent in pairs
             if not (changed[child] or changed[parent])
         }
-        place = {name: number for number, name in enumerate(self.names)}
+        position = {name: number for number, name in enumerate(self.names)}
         ends = np.array(
-            [(place[v], place[u]) for v, u in self.edges], np.int64
+            [(position[v], position[u]) for v, u in self.edges], np.int64
         ).reshape(-1, 2)
         files = files_of(self.run.tables)
         self.safety = Safety(files, self.run.tables.reader.tables)
@@ -121,16 +121,16 @@ class _Planner:
     def solve(self) -> Retained:
         """Return the cheapest plan all of whose queries give the tables back."""
         while True:
-            found = retain(self._problem())
-            unknown = [edge for edge in self._chosen(found) if edge.rebuild is None]
+            solution = retain(self._problem())
+            unknown = [edge for edge in self._chosen(solution) if edge.rebuild is None]
             if not unknown:
-                return found
+                return solution
             for edge in unknown:
                 self._try(edge)
 
-    def rows(self, found: Retained) -> list[dict[str, Any]]:
+    def rows(self, solution: Retained) -> list[dict[str, Any]]:
         """Return the rows of `plan.parquet`, sorted by table."""
-        chosen = {edge.child: edge for edge in self._chosen(found)}
+        chosen = {edge.child: edge for edge in self._chosen(solution)}
         parents = Counter(edge.parent for edge in chosen.values())
         least: dict[str, float] = {}
         for edge in self.edges.values():
@@ -144,15 +144,15 @@ class _Planner:
             if name in self.run.number
         ]
 
-    def side_files(self, found: Retained) -> set[Path]:
+    def side_files(self, solution: Retained) -> set[Path]:
         """Return the side files that the plan's queries read."""
-        used = (edge.rebuild for edge in self._chosen(found))
+        used = (edge.rebuild for edge in self._chosen(solution))
         return {Path(r.side_file) for r in used if r and r.side_file}
 
     def _edge(self, child: str, parent: str) -> _Edge:
         tables, numbers = self.run.tables, self.run.number
-        own, held = tables.names[numbers[child]], tables.names[numbers[parent]]
-        columns = [held[compared] for compared in own]
+        child_names, held = tables.names[numbers[child]], tables.names[numbers[parent]]
+        columns = [held[compared] for compared in child_names]
         read = sum(
             tables.reader.bytes_of(numbers[parent], part, None, columns)
             for part in range(len(self.run.table(parent).parts))
@@ -168,12 +168,12 @@ class _Planner:
     def _protected(self) -> dict[str, str]:
         """Return why tables must stay, by name."""
         stays = _globs(self.run.config.plan.protected)
-        found = {name: "protected" for name in self.names if stays.match(name)}
+        protected = {name: "protected" for name in self.names if stays.match(name)}
         for move in self.run.trash.moves().values():
-            found[move.facts.get("parent", "")] = (
+            protected[move.facts.get("parent", "")] = (
                 f"{move.table}, which was moved away, is rebuilt from it"
             )
-        return found
+        return protected
 
     def _drop_if_slow(self, edge: _Edge) -> None:
         prices = self.run.config.plan
@@ -189,14 +189,14 @@ class _Planner:
     def _try(self, edge: _Edge) -> None:
         """Find the rebuild query and run it; drop the edge if it is no good."""
         tables = self.run.tables
-        place = self.run.side_file(edge.child, edge.parent)
+        side_file = self.run.side_file(edge.child, edge.parent)
         try:
             key = self.contents.of(edge.child), self.contents.of(edge.parent)
             edge.rebuild = self._known(key, self.run.table(edge.parent))
             why = None
             if edge.rebuild is None:
                 child, parent = self.run.numbers(edge.child, edge.parent, self._strict)
-                edge.rebuild = describe(tables, child, parent, place)
+                edge.rebuild = describe(tables, child, parent, side_file)
                 why = difference(tables, child, parent, edge.rebuild, self._strict)
                 if why is None and None not in key and not edge.rebuild.side_file:
                     path = self.run.table(edge.parent).location
@@ -227,21 +227,21 @@ class _Planner:
         return self.safety.saved_bytes(self.run.table(edge.child)) - beside
 
     def _problem(self) -> Plan:
-        place = {name: number for number, name in enumerate(self.names)}
+        position = {name: number for number, name in enumerate(self.names)}
         edges = list(self.edges.values())
         return Plan(
             np.array([self._keep_cost(name) for name in self.names]),
             np.array([name in self.protected for name in self.names], bool),
             self.groups,
-            np.array([place[edge.child] for edge in edges], np.int64),
-            np.array([place[edge.parent] for edge in edges], np.int64),
+            np.array([position[edge.child] for edge in edges], np.int64),
+            np.array([position[edge.parent] for edge in edges], np.int64),
             np.array([self._rebuild_cost(edge) for edge in edges], np.float64),
         )
 
-    def _chosen(self, found: Retained) -> list[_Edge]:
+    def _chosen(self, solution: Retained) -> list[_Edge]:
         return [
             self.edges[self.names[child], self.names[parent]]
-            for child, parent in enumerate(found.source.tolist())
+            for child, parent in enumerate(solution.source.tolist())
             if parent >= 0
         ]
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def tell_plan(found: Mapping[str, Any]) -> str:
+def tell_plan(plan: Mapping[str, Any]) -> str:
     """Return a plan as text."""
     lines = []
-    for row in found["plan"]:
+    for row in plan["plan"]:
         if row["action"] == "delete":
             lines.append(
                 f"delete  {row['table']}  {size(row['bytes_saved'])}, "
@@ -19,37 +19,37 @@ def tell_plan(found: Mapping[str, Any]) -> str:
         else:
             lines.append(f"keep    {row['table']}  {row['reason']}")
     lines.append(
-        f"{found['deleted']:,} of {found['tables']:,} tables can go: "
-        f"{size(found['bytes_saved'])} and {found['cost_saved']:,.4g} per period saved"
+        f"{plan['deleted']:,} of {plan['tables']:,} tables can go: "
+        f"{size(plan['bytes_saved'])} and {plan['cost_saved']:,.4g} per period saved"
     )
-    if found["gap"]:
+    if plan["gap"]:
         lines.append(
-            f"the solver ran out of time; a plan up to {found['gap']:.2%} cheaper may "
+            f"the solver ran out of time; a plan up to {plan['gap']:.2%} cheaper may "
             "exist"
         )
-    if found["deleted"]:
-        lines.append(f"next: winnow lake apply {shlex.quote(found['run'])} --dry-run")
+    if plan["deleted"]:
+        lines.append(f"next: winnow lake apply {shlex.quote(plan['run'])} --dry-run")
     return "\n".join(lines)
 
 
-def tell_commands(found: list[dict[str, Any]]) -> str:
+def tell_commands(commands: list[dict[str, Any]]) -> str:
     """Return what `apply` would do as text."""
     lines = []
-    for entry in found:
+    for entry in commands:
         lines.append(f"# {entry['table']} is had back by: {entry['rebuild_sql']}")
         lines.append(entry["command"])
     return "\n".join(lines) or "nothing to move"
 
 
-def tell_moved(found: Mapping[str, Any], done: str) -> str:
+def tell_moved(outcome: Mapping[str, Any], done: str) -> str:
     """Return what `apply` (`moved`) or `restore` (`restored`) did as text."""
-    lines = [f"{done}  {table}" for table in found[done]]
-    lines += [f"left  {kept['table']}: {kept['reason']}" for kept in found["kept"]]
-    where = f" to {found['trash']}" if "trash" in found else ""
-    tables = "1 table" if len(found[done]) == 1 else f"{len(found[done]):,} tables"
-    before = len(found.get("before", ()))
+    lines = [f"{done}  {table}" for table in outcome[done]]
+    lines += [f"left  {kept['table']}: {kept['reason']}" for kept in outcome["kept"]]
+    where = f" to {outcome['trash']}" if "trash" in outcome else ""
+    tables = "1 table" if len(outcome[done]) == 1 else f"{len(outcome[done]):,} tables"
+    before = len(outcome.get("before", ()))
     earlier = f", {before:,} moved before" if before else ""
-    lines.append(f"{tables} {done}{where}, {len(found['kept']):,} left{earlier}")
+    lines.append(f"{tables} {done}{where}, {len(outcome['kept']):,} left{earlier}")
     return "\n".join(lines)
 
 

@@ -64,19 +64,19 @@ class LakeRun:
         pair = self.number[child], self.number[parent]
         if strict and all(is_csv(self.table(name)) for name in (child, parent)):
             forms = (all_as_text(self.table(name)) for name in (child, parent))
-            own, held = (
+            child_number, held = (
                 self.tables.in_form(number, form)
                 for number, form in zip(pair, forms, strict=True)
             )
-            return own, held
-        own, held = self.tables.paired(*pair) or pair
-        told = dict(self.tables.reader.tables[own].forms)
+            return child_number, held
+        child_number, held = self.tables.paired(*pair) or pair
+        told = dict(self.tables.reader.tables[child_number].forms)
         if told and self.table(child).format == "jsonl":
             raise RunError(
                 f"{child}: its column {min(told)} is equal by value, but would come "
                 "back as text"
             )
-        return own, held
+        return child_number, held
 
     def table(self, name: str) -> Table:
         """Return a table that stands in the lake; KeyError if it is gone."""
@@ -142,12 +142,12 @@ def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
 
 def lake_of(config: LakeConfig, folder: RunFolder) -> LakeSource:
     """Return the lake of a recipe; the run's own folder is no part of it."""
-    place = config.input
+    source = config.input
     return LakeSource(
-        place.path,
-        place.include,
-        place.exclude,
-        place.storage_options,
+        source.path,
+        source.include,
+        source.exclude,
+        source.storage_options,
         without=os.fspath(folder.path),
         csv={
             glob: CsvOptions(**options.model_dump())

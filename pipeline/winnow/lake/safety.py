@@ -64,11 +64,11 @@ class Safety:
 
     def _in_folder(self, table: Table) -> str | None:
         """Return what else the table's folder holds, or None."""
-        own = {part.path for part in table.parts}
+        compared = {part.path for part in table.parts}
         others = [
             entry
             for entry in self._files.listed(table.location)
-            if entry.path not in own and not _is_marker(entry.name)
+            if entry.path not in compared and not _is_marker(entry.name)
         ]
         if table.format == "delta":
             commits = [e for e in others if e.name.startswith(_LOG)]

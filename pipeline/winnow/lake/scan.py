@@ -63,9 +63,9 @@ def run(
     # The solver takes a while to import, and a scan alone needs none.
     from winnow.lake.plan import plan_lake
 
-    found = scan(config, make_engine, progress)
-    plan = plan_lake(str(found.path))
-    return LakeResult(**{**vars(found), "plan": plan})
+    result = scan(config, make_engine, progress)
+    plan = plan_lake(str(result.path))
+    return LakeResult(**{**vars(result), "plan": plan})
 
 
 def scan(
@@ -225,15 +225,15 @@ class _Scan:
 def _reasons(stages: Stages) -> dict[str, str]:
     """Return why tables cannot be read, or what of them only in part, by name."""
     tables = stages.tables.reader.tables
-    found = {table.name: table.reason for table in tables if table.reason}
+    reasons = {table.name: table.reason for table in tables if table.reason}
     for number, reason in stages.sketches.unreadable.items():
-        found[tables[number].name] = reason
+        reasons[tables[number].name] = reason
     for number, key in stages.sketches.raw:
         name = tables[number].name
         column = stages.tables.names[number][key]
         text = f"column {column} holds text that is not UTF-8; it is compared as bytes"
-        found[name] = f"{found[name]}; {text}" if name in found else text
-    return dict(sorted(found.items()))
+        reasons[name] = f"{reasons[name]}; {text}" if name in reasons else text
+    return dict(sorted(reasons.items()))
 
 
 def _readable(table: Table, failed: bool, read: bool) -> bool | None:

@@ -79,7 +79,7 @@ class Stages:
 
     def schema(self) -> int:
         """Find the pairs whose column names are contained; return the bytes read."""
-        found = candidate_edges(
+        edges = candidate_edges(
             [
                 {column.name: column.family for column in table.columns}
                 for table in self.tables.reader.tables
@@ -87,40 +87,42 @@ class Stages:
             self.config.column_names == "folded",
             self.config.ignore_columns,
         )
-        self._schema = found = self._in_text(found)
-        self.findings = Findings(TablePairs(found.child, found.parent))
-        at = np.flatnonzero(found.incomparable >= 0)
-        reasons = [self._incomparable(i) for i in at.tolist()]
-        self.findings.cannot_compare(at, "schema", reasons)
+        self._schema = edges = self._in_text(edges)
+        self.findings = Findings(TablePairs(edges.child, edges.parent))
+        incomparable = np.flatnonzero(edges.incomparable >= 0)
+        reasons = [self._incomparable(i) for i in incomparable.tolist()]
+        self.findings.cannot_compare(incomparable, "schema", reasons)
         return 0
 
-    def _in_text(self, found: SchemaEdges) -> SchemaEdges:
+    def _in_text(self, edges: SchemaEdges) -> SchemaEdges:
         """Compare inferred columns by their text where their types do not agree."""
         tables = self.tables.reader.tables
         inferred = np.array([may_have_text(table) for table in tables], np.bool_)
         lines = np.array([table.format == "jsonl" for table in tables], np.bool_)
-        some = inferred[found.child] | inferred[found.parent]
-        some &= (found.incomparable >= 0) | (lines[found.child] & lines[found.parent])
+        some = inferred[edges.child] | inferred[edges.parent]
+        some &= (edges.incomparable >= 0) | (lines[edges.child] & lines[edges.parent])
         before = len(tables)
         child, parent, lost = (
-            side.copy() for side in (found.child, found.parent, found.incomparable)
+            side.copy() for side in (edges.child, edges.parent, edges.incomparable)
         )
         for i in np.flatnonzero(some).tolist():
             pair = self.tables.paired(int(child[i]), int(parent[i]))
             if pair is not None:
                 child[i], parent[i], lost[i] = *pair, -1
         new = list(tables[before:])
-        own = {number: table for (table, _), number in self.tables.others.items()}
+        original = {number: table for (table, _), number in self.tables.others.items()}
         self.statistics = [
             *self.statistics,
             *(
-                _of_text(self.statistics[own[number]], self.tables.names[number], table)
+                _of_text(
+                    self.statistics[original[number]], self.tables.names[number], table
+                )
                 for number, table in enumerate(new, before)
             ),
         ]
         self.sketch_memory.extend(new)
         self.pair_memory.extend(new)
-        return SchemaEdges(child, parent, lost, found.keys)
+        return SchemaEdges(child, parent, lost, edges.keys)
 
     def min_max(self) -> int:
         """Refute pairs by the bounds in footers; return the bytes read."""
@@ -131,41 +133,43 @@ class Stages:
         """Sketch what is left to compare, refute by it; return the bytes read."""
         read = self._sketch_tables()
         self._without_unreadable()
-        found = self.sketches.statistics
-        merged = [{**own, **found.get(i, {})} for i, own in enumerate(self.statistics)]
+        sketched = self.sketches.statistics
+        merged = [
+            {**known, **sketched.get(i, {})} for i, known in enumerate(self.statistics)
+        ]
         self._by_bounds("sketch", merged, ", as its sketch pass found")
-        at = self.findings.open()
-        refuted = self.sketches.refute(self.tables, self._edges(at), self.bag)
+        pairs = self.findings.open()
+        refuted = self.sketches.refute(self.tables, self._edges(pairs), self.bag)
         lost = np.flatnonzero(refuted.missing)
-        reasons = [self._missing(int(at[i]), refuted, i) for i in lost.tolist()]
-        self.findings.refute(at[lost], "sketch", reasons)
+        reasons = [self._missing(int(pairs[i]), refuted, i) for i in lost.tolist()]
+        self.findings.refute(pairs[lost], "sketch", reasons)
         self.missing_values += [
-            (int(at[i]), refuted.column[i], int(refuted.witness[i]))
+            (int(pairs[i]), refuted.column[i], int(refuted.witness[i]))
             for i in lost.tolist()
         ]
         return read
 
     def sample(self) -> int:
         """Look the rows that the sketches keep up in the parents; return bytes read."""
-        at = self.findings.open()
-        found, read = self._counted("sample", at, self._sampled)
-        at, found = self._sound(at, found, "sample")
-        self._settle_exact(at[found.exact], found.take(found.exact))
-        lost = ~found.exact & ~found.contained(self.bag)
-        some = found.take(lost)
+        pairs = self.findings.open()
+        verdicts, read = self._counted("sample", pairs, self._sampled)
+        pairs, verdicts = self._sound(pairs, verdicts, "sample")
+        self._settle_exact(pairs[verdicts.exact], verdicts.take(verdicts.exact))
+        lost = ~verdicts.exact & ~verdicts.contained(self.bag)
+        some = verdicts.take(lost)
         kind = "rows" if self.bag else "distinct rows"
         reasons = [
             f"{count - there:,} of {count:,} sampled {kind} are not in the parent"
             for count, there in some.counts(self.bag)
         ]
-        self._refute_rows(at[lost], "sample", reasons, some)
+        self._refute_rows(pairs[lost], "sample", reasons, some)
         return read
 
     def content(self) -> int:
         """Compare all rows of the pairs that are left; return the bytes read."""
-        at = self.findings.open()
-        found, read = self._counted("content", at, self._verified)
-        self._settle_exact(*self._sound(at, found, "content"))
+        pairs = self.findings.open()
+        verdicts, read = self._counted("content", pairs, self._verified)
+        self._settle_exact(*self._sound(pairs, verdicts, "content"))
         return read
 
     def partial(self) -> tuple[int, int, int]:
@@ -175,24 +179,24 @@ class Stages:
         """
         if not self.config.partial.enabled:
             return 0, 0, 0
-        at = self.findings.refuted()
-        at = at[np.isnan(self.findings.containment[at])]
+        pairs = self.findings.refuted()
+        pairs = pairs[np.isnan(self.findings.containment[pairs])]
         chosen = partial.candidates(
-            self.tables, self.sketches, self._edges(at), self.config.partial
+            self.tables, self.sketches, self._edges(pairs), self.config.partial
         )
-        at = at[chosen]
-        suggested = len(at)
-        found, read = self._counted("partial", at, self._measured)
-        at, found = self._sound(at, found, "partial")
-        share = found.containment(self.bag)
-        near = found.exact & (share >= self.config.partial.min_containment)
-        self.findings.count_partial(at[near], share[near])
-        positions = found.witness(self.bag)[near].tolist()
-        self.missing_rows += zip(at[near].tolist(), positions, strict=True)
+        pairs = pairs[chosen]
+        suggested = len(pairs)
+        verdicts, read = self._counted("partial", pairs, self._measured)
+        pairs, verdicts = self._sound(pairs, verdicts, "partial")
+        share = verdicts.containment(self.bag)
+        near = verdicts.exact & (share >= self.config.partial.min_containment)
+        self.findings.count_partial(pairs[near], share[near])
+        positions = verdicts.witness(self.bag)[near].tolist()
+        self.missing_rows += zip(pairs[near].tolist(), positions, strict=True)
         return suggested, int(near.sum()), read
 
-    def _edges(self, at: Ints) -> TablePairs:
-        return self.findings.edges.take(at)
+    def _edges(self, pairs: Ints) -> TablePairs:
+        return self.findings.edges.take(pairs)
 
     def _incomparable(self, i: int) -> str:
         key = self._schema.keys[self._schema.incomparable[i]]
@@ -203,48 +207,48 @@ class Stages:
         return f"column {key}: {one} in the child, {other} in the parent"
 
     def _by_bounds(self, stage: str, statistics: Statistics, how: str) -> None:
-        at = self.findings.open()
-        keys = refuting_keys(self._schema.take(at), statistics, self.bag)
+        pairs = self.findings.open()
+        keys = refuting_keys(self._schema.take(pairs), statistics, self.bag)
         lost = np.flatnonzero(keys >= 0)
         reasons, witnesses = [], []
         told: dict[tuple[Any, ...], str | None] = {}
-        for i, k in zip(at[lost].tolist(), keys[lost].tolist(), strict=True):
+        for i, k in zip(pairs[lost].tolist(), keys[lost].tolist(), strict=True):
             key = self._schema.keys[k]
             child, parent = int(self._schema.child[i]), int(self._schema.parent[i])
             name = self.tables.names[child][key]
             family = self.tables.reader.tables[child].column(name).family
-            found = refute(
+            refutation = refute(
                 statistics[child][key], statistics[parent][key], family, self.bag
             )
-            assert found is not None
-            reasons.append(f"column {name}: {found.reason}{how}")
+            assert refutation is not None
+            reasons.append(f"column {name}: {refutation.reason}{how}")
             # Few values of a child witness against all of its parents.
-            value = child, k, found.null, found.witness
+            value = child, k, refutation.null, refutation.witness
             if value not in told:
-                told[value] = bound_witness(name, found, family)
+                told[value] = bound_witness(name, refutation, family)
             witnesses.append(told[value])
-        self.findings.refute(at[lost], stage, reasons)
-        self.findings.tell(at[lost], "witness", witnesses)
+        self.findings.refute(pairs[lost], stage, reasons)
+        self.findings.tell(pairs[lost], "witness", witnesses)
 
     def _sketch_tables(self) -> int:
         """Sketch the tables that open pairs name, noting what is done as it goes."""
-        at = self.findings.open()
+        pairs = self.findings.open()
         if self.config.partial.enabled and self.config.partial.read_all:
-            at = np.flatnonzero(~self.findings.incomparable)
+            pairs = np.flatnonzero(~self.findings.incomparable)
         wanted = sketches.wanted_of(
             self.tables,
-            self._edges(at),
+            self._edges(pairs),
             sketches.unknown_bounds(self.statistics),
             sketches.unsure_texts(self.tables, self.config.input.check_text_mb * _MB),
         )
         read, kept = sketches.divided(wanted, self.sketch_memory.known())
-        found = [kept]
+        sketched = [kept]
         for some in _chunks(read, lambda w: self.tables.bytes_of({w.table: w.columns})):
             new = sketches.sketch_tables(self.engine, self.tables, some, self.sizes)
             self.engine.clear()
             self.sketch_memory.remember(new)
-            found.append(new.table)
-        self.sketches = Sketches(pa.concat_tables(found), self.sizes)
+            sketched.append(new.table)
+        self.sketches = Sketches(pa.concat_tables(sketched), self.sizes)
         return self.tables.bytes_of({item.table: item.columns for item in read})
 
     def _without_unreadable(self) -> None:
@@ -252,8 +256,8 @@ class Stages:
         broken = self.sketches.unreadable
         if not broken:
             return
-        at = self.findings.open()
-        pairs = zip(at.tolist(), *self._edges(at), strict=True)
+        open_pairs = self.findings.open()
+        pairs = zip(open_pairs.tolist(), *self._edges(open_pairs), strict=True)
         lost = {
             i: name
             for i, *pair in pairs
@@ -276,19 +280,19 @@ class Stages:
     def _counted(
         self,
         what: str,
-        at: Ints,
+        pairs: Ints,
         count: Callable[[TablePairs], Iterator[tuple[Ints, Verdicts, int]]],
     ) -> tuple[Verdicts, int]:
         """Return verdicts on pairs, those known from before not worked out again."""
-        edges = self._edges(at)
+        edges = self._edges(pairs)
         known, verdicts = self.pair_memory.counted(what, edges)
         rest, read = np.flatnonzero(~known), 0
         if len(rest):
-            for places, found, stored in self._fenced(at[rest], count):
+            for places, counted, stored in self._fenced(pairs[rest], count):
                 self.engine.clear()
                 some = rest[places]
-                self.pair_memory.remember_counts(what, edges.take(some), found)
-                for column, values in zip(verdicts, found, strict=True):
+                self.pair_memory.remember_counts(what, edges.take(some), counted)
+                for column, values in zip(verdicts, counted, strict=True):
                     column[some] = values
                 read += stored
         return verdicts, read
@@ -317,27 +321,29 @@ class Stages:
                 else:
                     waiting += [half for half in np.array_split(left, 2) if len(half)]
 
-    def _sound(self, at: Ints, found: Verdicts, stage: str) -> tuple[Ints, Verdicts]:
+    def _sound(
+        self, counted: Ints, verdicts: Verdicts, stage: str
+    ) -> tuple[Ints, Verdicts]:
         """Settle the pairs that failed as incomparable; return the others."""
         failed, self._failed = self._failed, {}
         if not failed:
-            return at, found
+            return counted, verdicts
         pairs = np.array([*failed], np.int64)
         self.findings.cannot_compare(pairs, stage, [*failed.values()])
-        sound = ~np.isin(at, pairs)
-        return at[sound], found.take(sound)
+        sound = ~np.isin(counted, pairs)
+        return counted[sound], verdicts.take(sound)
 
     def consistent(self) -> int:
         """Let rows decide where verdicts contradict each other; return bytes read.
 
         Raises RunError if a contradiction is left: nothing of the scan can be trusted.
         """
-        at = contradicted(self.findings)
-        if not len(at):
+        pairs = contradicted(self.findings)
+        if not len(pairs):
             return 0
-        self.findings.reopen(at)
-        counted, read = self._counted("content", at, self._verified)
-        self._settle_exact(*self._sound(at, counted, "content"))
+        self.findings.reopen(pairs)
+        counted, read = self._counted("content", pairs, self._verified)
+        self._settle_exact(*self._sound(pairs, counted, "content"))
         left = contradicted(self.findings)
         if len(left):
             tables = self.tables.reader.tables
@@ -349,9 +355,9 @@ class Stages:
         return read
 
     def _sampled(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
-        found = sample_edges(self.engine, self.tables, self.sketches, edges)
+        verdicts = sample_edges(self.engine, self.tables, self.sketches, edges)
         reads = sample_reads(self.tables, self.sketches, edges)
-        yield np.arange(len(edges.child)), found, self.tables.bytes_of(reads)
+        yield np.arange(len(edges.child)), verdicts, self.tables.bytes_of(reads)
 
     def _verified(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
         # Pairs whose children have the same columns share what is read.
@@ -366,12 +372,12 @@ class Stages:
         for groups in _chunks(list(together.values()), stored):
             places = np.array([i for some in groups for i in some])
             chosen = edges.take(places)
-            found = verify_edges(self.engine, self.tables, chosen)
+            verdicts = verify_edges(self.engine, self.tables, chosen)
             reads = content_reads(self.tables, chosen)
-            yield places, found, self.tables.bytes_of(reads)
+            yield places, verdicts, self.tables.bytes_of(reads)
 
     def _measured(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
-        found = partial.measure(
+        verdicts = partial.measure(
             self.engine,
             self.tables,
             self.sketches,
@@ -382,35 +388,35 @@ class Stages:
             [self.sketches.kmv(c, None).complete for c in edges.child.tolist()]
         )
         read = self.tables.bytes_of(sample_reads(self.tables, self.sketches, edges))
-        compared = edges.take(found.exact & ~whole)
+        compared = edges.take(verdicts.exact & ~whole)
         read += self.tables.bytes_of(content_reads(self.tables, compared))
-        yield np.arange(len(edges.child)), found, read
+        yield np.arange(len(edges.child)), verdicts, read
 
-    def _settle_exact(self, at: Ints, found: Verdicts) -> None:
+    def _settle_exact(self, pairs: Ints, verdicts: Verdicts) -> None:
         """Settle pairs all of whose rows were compared."""
-        held = found.contained(self.bag)
+        held = verdicts.contained(self.bag)
         kind = "rows" if self.bag else "distinct rows"
         self.findings.confirm(
-            at[held],
+            pairs[held],
             [
                 f"all {count:,} {kind} are in the parent" if count else "it has no rows"
-                for count, _ in found.take(held).counts(self.bag)
+                for count, _ in verdicts.take(held).counts(self.bag)
             ],
         )
-        lost = found.take(~held)
+        lost = verdicts.take(~held)
         reasons = [
             f"{count - there:,} of {count:,} {kind} are not in the parent"
             for count, there in lost.counts(self.bag)
         ]
-        self._refute_rows(at[~held], "content", reasons, lost)
-        self.findings.containment[at[~held]] = lost.containment(self.bag)
+        self._refute_rows(pairs[~held], "content", reasons, lost)
+        self.findings.containment[pairs[~held]] = lost.containment(self.bag)
 
     def _refute_rows(
-        self, at: Ints, stage: str, reasons: Sequence[str], found: Verdicts
+        self, pairs: Ints, stage: str, reasons: Sequence[str], verdicts: Verdicts
     ) -> None:
-        self.findings.refute(at, stage, reasons)
-        witness = found.witness(self.bag).tolist()
-        self.missing_rows += zip(at.tolist(), witness, strict=True)
+        self.findings.refute(pairs, stage, reasons)
+        witness = verdicts.witness(self.bag).tolist()
+        self.missing_rows += zip(pairs.tolist(), witness, strict=True)
 
 
 def _of_text(

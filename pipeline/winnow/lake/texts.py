@@ -34,27 +34,29 @@ _NOTED = 64
 
 def add_witnesses(stages: Stages) -> tuple[int, int]:
     """Read rows (or values) that parents lack; return how many pairs and bytes."""
-    rows = {pair: place for pair, place in stages.missing_rows if place >= 0}
-    read = _add(stages, "row", {pair: (None, place) for pair, place in rows.items()})
+    rows = {pair: position for pair, position in stages.missing_rows if position >= 0}
+    read = _add(
+        stages, "row", {pair: (None, position) for pair, position in rows.items()}
+    )
     values = {
-        pair: (column, place)
-        for pair, column, place in stages.missing_values
-        if place >= 0 and pair not in rows
+        pair: (column, position)
+        for pair, column, position in stages.missing_values
+        if position >= 0 and pair not in rows
     }
     return len(rows) + len(values), read + _add(stages, "value", values)
 
 
 def _add(stages: Stages, what: str, places: Mapping[int, _Place]) -> int:
-    at = np.array(sorted(places), np.int64)
-    edges = stages.findings.edges.take(at)
+    pairs = np.array(sorted(places), np.int64)
+    edges = stages.findings.edges.take(pairs)
     known, texts = stages.pair_memory.texts(what, edges)
     new = np.flatnonzero(~known)
     wanted: dict[tuple[int, str | None], list[int]] = defaultdict(list)
     for i in new.tolist():
-        wanted[int(edges.child[i]), places[int(at[i])][0]].append(i)
+        wanted[int(edges.child[i]), places[int(pairs[i])][0]].append(i)
     read = 0
     for (child, column), some in wanted.items():
-        positions = np.array([places[int(at[i])][1] for i in some])
+        positions = np.array([places[int(pairs[i])][1] for i in some])
         read += _read(stages, child, column, positions)
         unique, back = np.unique(positions, return_inverse=True)
         try:
@@ -71,13 +73,13 @@ def _add(stages: Stages, what: str, places: Mapping[int, _Place]) -> int:
             texts[i] = rows[number]
     learned = [texts[i] for i in new.tolist()]
     stages.pair_memory.remember_texts(what, edges.take(new), learned)
-    stages.findings.tell(at, "witness", texts)
+    stages.findings.tell(pairs, "witness", texts)
     return read
 
 
 def _read(stages: Stages, child: int, column: str | None, positions: Ints) -> int:
-    own = stages.tables.names[child]
-    names = list(own.values()) if column is None else [own[column]]
+    stored_names = stages.tables.names[child]
+    names = list(stored_names.values()) if column is None else [stored_names[column]]
     return stages.tables.reader.bytes_of_rows(child, positions, names)
 
 
@@ -87,28 +89,28 @@ def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
     A query may read a side file that only `winnow lake plan` writes, and only for a
     table that it deletes.
     """
-    at = np.flatnonzero(stages.findings.contained)
-    edges = stages.findings.edges.take(at)
+    pairs = np.flatnonzero(stages.findings.contained)
+    edges = stages.findings.edges.take(pairs)
     stored = np.array([table.bytes for table in stages.tables.reader.tables], np.int64)
     size = stored[edges.child] + stored[edges.parent]
     searched = _searched(edges, size, stages.config.rebuild.search_mb * _MB)
-    texts: list[str | None] = [None] * len(at)
+    texts: list[str | None] = [None] * len(pairs)
     read, hashes = 0, RowHashes(stages.tables)
     for some in np.array_split(searched, -(-len(searched) // _NOTED) or 1):
-        known, found = stages.pair_memory.texts("rebuild", edges.take(some))
+        known, queries = stages.pair_memory.texts("rebuild", edges.take(some))
         for i in np.flatnonzero(~known).tolist():
-            found[i] = _query(stages, folder, edges.take(some[i : i + 1]), hashes)
+            queries[i] = _query(stages, folder, edges.take(some[i : i + 1]), hashes)
             read += int(size[some[i]])
         new = np.flatnonzero(~known)
         stages.pair_memory.remember_texts(
-            "rebuild", edges.take(some[new]), [found[i] for i in new.tolist()]
+            "rebuild", edges.take(some[new]), [queries[i] for i in new.tolist()]
         )
-        for i, text in zip(some.tolist(), found, strict=True):
+        for i, text in zip(some.tolist(), queries, strict=True):
             texts[i] = text
-    for i in np.setdiff1d(np.arange(len(at)), searched).tolist():
+    for i in np.setdiff1d(np.arange(len(pairs)), searched).tolist():
         texts[i] = _query(stages, folder, edges.take(np.array([i])), None)
-    stages.findings.tell(at, "rebuild_sql", texts)
-    return len(at), read
+    stages.findings.tell(pairs, "rebuild_sql", texts)
+    return len(pairs), read
 
 
 def _searched(edges: TablePairs, size: Ints, most: float) -> Ints:
@@ -132,13 +134,15 @@ def _query(
 ) -> str | None:
     """Return the query of a pair, the shortest if there are `hashes` to look for it."""
     child, parent = int(pair.child[0]), int(pair.parent[0])
-    own = stages.tables.reader.tables
-    versions = {own[i].name: own[i].fingerprint for i in (child, parent)}
-    place = side_file(folder, versions, own[child].name, own[parent].name)
+    lake = stages.tables.reader.tables
+    versions = {lake[i].name: lake[i].fingerprint for i in (child, parent)}
+    positions_file = side_file(folder, versions, lake[child].name, lake[parent].name)
     try:
         if hashes is not None:
-            return query_of(hashes, child, parent, place)
-        return query_by_side_file(stages.tables, child, parent, os.fspath(place))
+            return query_of(hashes, child, parent, positions_file)
+        return query_by_side_file(
+            stages.tables, child, parent, os.fspath(positions_file)
+        )
     except Exception:
         # SQL has no notation for a value, or no way to read a file: there is no query.
         return None

@@ -58,11 +58,11 @@ class LakeView:
 
     def table(self, name: str) -> dict[str, Any]:
         """Return a table's row; raises RunError that names the nearest."""
-        found = self.tables.filter(pl.col("table") == name)
-        if found.is_empty():
+        rows = self.tables.filter(pl.col("table") == name)
+        if rows.is_empty():
             hint = did_you_mean(name, self.tables["table"].to_list()[:5000])
             raise RunError(f"{self.path}: no table '{name}'; {hint}")
-        return found.row(0, named=True)
+        return rows.row(0, named=True)
 
 
 def edges(view: LakeView, relations: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -76,24 +76,24 @@ def edges(view: LakeView, relations: Sequence[str] = ()) -> list[dict[str, Any]]
             raise ConfigError(
                 f"no relation '{relation}'; {did_you_mean(relation, known)}"
             )
-    found = view.edges.sort("child", "parent")
+    chosen = view.edges.sort("child", "parent")
     if relations:
-        found = found.filter(pl.col("relation").is_in(list(relations)))
-    return found.to_dicts()
+        chosen = chosen.filter(pl.col("relation").is_in(list(relations)))
+    return chosen.to_dicts()
 
 
-def tell_edges(found: list[dict[str, Any]]) -> str:
+def tell_edges(edges: list[dict[str, Any]]) -> str:
     """Return edges one to a line."""
-    if not found:
+    if not edges:
         return "no such edges"
     return "\n".join(
         f"{edge['relation']:<12} {_share(edge['containment']):>8}  "
         f"{edge['child']}  in  {edge['parent']}"
-        for edge in found
+        for edge in edges
     )
 
 
-def tell_stages(found: Sequence[Mapping[str, Any]]) -> str:
+def tell_stages(stages: Sequence[Mapping[str, Any]]) -> str:
     """Return the stages of a scan, one to a line."""
     head = f"{'stage':<10} {'pairs in':>12} {'left':>12} {'read':>10} {'seconds':>9}"
     return "\n".join(
@@ -101,7 +101,7 @@ def tell_stages(found: Sequence[Mapping[str, Any]]) -> str:
         + [
             f"{row['stage']:<10} {row['edges_in']:>12,} {row['edges_out']:>12,} "
             f"{size(row['bytes_read']):>10} {row['seconds']:>9,.1f}"
-            for row in found
+            for row in stages
         ]
     )
 
@@ -117,15 +117,15 @@ def explain(view: LakeView, child: str, parent: str | None = None) -> dict[str, 
             "plan": _planned(view, child),
         }
     other = view.table(parent)
-    found = view.edges.filter((pl.col("child") == child) & (pl.col("parent") == parent))
-    if found.is_empty():
+    rows = view.edges.filter((pl.col("child") == child) & (pl.col("parent") == parent))
+    if rows.is_empty():
         return {
             "child": child,
             "parent": parent,
             "relation": "none",
             "reason": _why_no_edge(view, table, other),
         }
-    edge = found.row(0, named=True)
+    edge = rows.row(0, named=True)
     return {
         **edge,
         "witness": edge["witness"] and json.loads(edge["witness"]),
@@ -179,8 +179,8 @@ def _planned(view: LakeView, name: str) -> dict[str, Any] | None:
     file = view.path / "plan.parquet"
     if not file.is_file():
         return None
-    found = pl.read_parquet(file).filter(pl.col("table") == name)
-    return found.row(0, named=True) if len(found) else None
+    rows = pl.read_parquet(file).filter(pl.col("table") == name)
+    return rows.row(0, named=True) if len(rows) else None
 
 
 def _why_no_edge(view: LakeView, child: dict[str, Any], parent: dict[str, Any]) -> str:
@@ -215,7 +215,7 @@ def tell(story: dict[str, Any]) -> str:
     if story["relation"] == "none":
         return head + f"no edge\n  {story['reason']}"
     lines = [head + story["relation"] + _measure(story)]
-    lines += [f"  {found['stage']:<8} {found['verdict']}" for found in story["stages"]]
+    lines += [f"  {stage['stage']:<8} {stage['verdict']}" for stage in story["stages"]]
     if story["witness"]:
         row = json.dumps(story["witness"], ensure_ascii=False)
         lines.append(f"  witness  {row} is in the child and not in the parent")

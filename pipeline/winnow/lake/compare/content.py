@@ -107,13 +107,13 @@ def _column_sets(
     members: dict[Names, list[tuple[int, int, int]]] = defaultdict(list)
     for i, (child, parent) in enumerate(zip(*edges, strict=True)):
         members[tables.names_of(child)].append((i, int(child), int(parent)))
-    found, first = [], 0
+    column_sets, first = [], 0
     for names, some in members.items():
         whole = ColumnSet(names, tuple(some), first, 1)
         rows = sum(tables.reader.tables[table].rows for table in whole.tables)
-        found.append(whole._replace(groups=rows // group_rows + 1))
-        first += found[-1].groups
-    return found
+        column_sets.append(whole._replace(groups=rows // group_rows + 1))
+        first += column_sets[-1].groups
+    return column_sets
 
 
 def hash_tables(
@@ -155,8 +155,12 @@ def compare_group(group: pa.Table, *, sets: Sequence[ColumnSet]) -> pa.Table:
     first = [item.first for item in sets]
     item = sets[int(np.searchsorted(first, number[0], side="right")) - 1]
     rows: dict[int, RowSet] = {}
-    for held, at in _places(table):
-        rows[held] = row_set(Hashes(hi[at], lo[at]), position[at], repeats[at])
+    for held, row_places in _places(table):
+        rows[held] = row_set(
+            Hashes(hi[row_places], lo[row_places]),
+            position[row_places],
+            repeats[row_places],
+        )
     nothing = no_rows()
     return as_table(
         (edge, compare(rows[child], rows.get(parent, nothing)))
@@ -171,5 +175,5 @@ def _places(
     """Yield each table with the places of its rows."""
     order = np.argsort(table, kind="stable")
     ends = np.flatnonzero(np.diff(table[order])) + 1
-    for at in np.split(order, ends):
-        yield int(table[at[0]]), at
+    for row_places in np.split(order, ends):
+        yield int(table[row_places[0]]), row_places

@@ -55,69 +55,69 @@ class Findings:
 
     def refute(
         self,
-        at: Ints,
+        pairs: Ints,
         stage: str,
         reasons: Sequence[str],
         containment: npt.NDArray[np.float64] | None = None,
     ) -> None:
         """Settle pairs as not contained, with the exact containment if known."""
-        self._stage[at] = self._refuted_by[at] = STAGES.index(stage)
-        self._texts["reason"][at] = reasons
+        self._stage[pairs] = self._refuted_by[pairs] = STAGES.index(stage)
+        self._texts["reason"][pairs] = reasons
         if containment is not None:
-            self.containment[at] = containment
+            self.containment[pairs] = containment
 
-    def cannot_compare(self, at: Ints, stage: str, reasons: Sequence[str]) -> None:
+    def cannot_compare(self, pairs: Ints, stage: str, reasons: Sequence[str]) -> None:
         """Settle pairs as incomparable."""
-        self._stage[at] = STAGES.index(stage)
-        self.incomparable[at] = True
-        self._texts["reason"][at] = reasons
+        self._stage[pairs] = STAGES.index(stage)
+        self.incomparable[pairs] = True
+        self._texts["reason"][pairs] = reasons
 
-    def reopen(self, at: Ints) -> None:
+    def reopen(self, pairs: Ints) -> None:
         """Take back what was found of pairs; rows will decide."""
-        self._stage[at] = self._refuted_by[at] = _OPEN
-        self.containment[at] = np.nan
+        self._stage[pairs] = self._refuted_by[pairs] = _OPEN
+        self.containment[pairs] = np.nan
         for texts in self._texts.values():
-            texts[at] = None
+            texts[pairs] = None
 
-    def confirm(self, at: Ints, reasons: Sequence[str]) -> None:
+    def confirm(self, pairs: Ints, reasons: Sequence[str]) -> None:
         """Settle pairs as contained: every row was compared."""
-        self._stage[at] = STAGES.index("content")
-        self.contained[at] = True
-        self.containment[at] = 1.0
-        self._texts["reason"][at] = reasons
+        self._stage[pairs] = STAGES.index("content")
+        self.contained[pairs] = True
+        self.containment[pairs] = 1.0
+        self._texts["reason"][pairs] = reasons
 
-    def tell(self, at: Ints, name: str, texts: Sequence[str | None]) -> None:
+    def tell(self, pairs: Ints, name: str, texts: Sequence[str | None]) -> None:
         """Set `witness` or `rebuild_sql` of pairs."""
-        self._texts[name][at] = texts
+        self._texts[name][pairs] = texts
 
-    def count_partial(self, at: Ints, containment: npt.NDArray[np.float64]) -> None:
+    def count_partial(self, pairs: Ints, containment: npt.NDArray[np.float64]) -> None:
         """Set the exact containment of pairs that are not contained."""
-        self._stage[at] = STAGES.index("partial")
-        self.containment[at] = containment
+        self._stage[pairs] = STAGES.index("partial")
+        self.containment[pairs] = containment
 
     def relations(self, partial_from: float | None) -> npt.NDArray[np.object_]:
         """Return each pair's relation; `partial` from that containment on, or never."""
-        found = np.full(len(self._stage), "refuted", object)
+        relations = np.full(len(self._stage), "refuted", object)
         if partial_from is not None:
             with np.errstate(invalid="ignore"):
-                found[self.containment >= partial_from] = "partial"
-        found[self.contained] = "contained"
-        found[self._mutual()] = "duplicate"
-        found[self.incomparable] = "incomparable"
-        return found
+                relations[self.containment >= partial_from] = "partial"
+        relations[self.contained] = "contained"
+        relations[self._mutual()] = "duplicate"
+        relations[self.incomparable] = "incomparable"
+        return relations
 
     def _mutual(self) -> Ints:
         """Return the pairs that are contained both ways."""
-        at = np.flatnonzero(self.contained)
-        child, parent = self.edges.child[at], self.edges.parent[at]
+        held = np.flatnonzero(self.contained)
+        child, parent = self.edges.child[held], self.edges.parent[held]
         width = int(max(child.max(initial=0), parent.max(initial=0))) + 1
-        return at[np.isin(child * width + parent, parent * width + child)]
+        return held[np.isin(child * width + parent, parent * width + child)]
 
     def as_table(self, tables: HashedTables, partial_from: float | None) -> pa.Table:
         """Return EDGES, sorted by the names of child and parent."""
-        own = tables.reader.tables
-        names = pa.array([table.name for table in own], pa.string())
-        rows = pa.array([table.rows for table in own], pa.int64())
+        lake = tables.reader.tables
+        names = pa.array([table.name for table in lake], pa.string())
+        rows = pa.array([table.rows for table in lake], pa.int64())
         shared = pa.array(
             [[by[key] for key in sorted(by)] for by in tables.names],
             pa.list_(pa.string()),

@@ -77,8 +77,8 @@ class HashedTables:
         from text, have no value in common.
         """
         tables = self.reader.tables
-        own, held = self.names[child], self.names[parent]
-        matched = {name: held[key] for key, name in own.items()}
+        child_names, held = self.names[child], self.names[parent]
+        matched = {name: held[key] for key, name in child_names.items()}
         chosen = forms(tables[child], tables[parent], matched)
         if chosen is None:
             return None
@@ -123,10 +123,10 @@ class HashedTables:
         Raises what `TableReader.batches` raises.
         """
         table, part, group = task
-        own = [self.names[table][name] for name in compared]
-        families = [self.reader.tables[table].column(name).family for name in own]
+        columns = [self.names[table][name] for name in compared]
+        families = [self.reader.tables[table].column(name).family for name in columns]
         read = self.reader.batches(
-            table, part, None if group < 0 else group, own, presence=True
+            table, part, None if group < 0 else group, columns, presence=True
         )
         for first, batch in read:
             yield RowBlock(first, batch, families)
@@ -135,10 +135,10 @@ class HashedTables:
         """Return the stored bytes that reading these columns of each table reads."""
         total = 0
         for table, names in columns.items():
-            own = [self.names[table][name] for name in names]
+            stored = [self.names[table][name] for name in names]
             for _, part, group in self.reads(table):
                 chosen = None if group < 0 else group
-                total += self.reader.bytes_of(table, part, chosen, own)
+                total += self.reader.bytes_of(table, part, chosen, stored)
         return total
 
 

@@ -44,20 +44,20 @@ def candidates(
 
     Edges whose tables are not sketched as needed are none.
     """
-    found = np.zeros(len(edges.child), np.bool_)
+    suggested = np.zeros(len(edges.child), np.bool_)
     # Most tables of a large lake are not sketched: footers told them apart.
     sketched = np.zeros(len(tables.names), np.bool_)
     sketched[sketches.whole] = True
-    at = np.flatnonzero(sketched[edges.child])
-    at, pairs = _compared(tables, sketches, edges, at)
+    known = np.flatnonzero(sketched[edges.child])
+    known, pairs = _compared(tables, sketches, edges, known)
     chosen = _containing(sketches, pairs, config)
     rows = [i for i, (key, _) in enumerate(pairs) if key[1] is None]
     chosen[rows] |= _similar(sketches, [pairs[i] for i in rows], config)
     some = np.flatnonzero(chosen)
     shares, looked_up = sketches.shares([pairs[i] for i in some.tolist()])
     chosen[some] = ~_ruled_out(shares, looked_up, config.min_containment)
-    found[at] = chosen
-    return found
+    suggested[known] = chosen
+    return suggested
 
 
 def measure(
@@ -71,14 +71,14 @@ def measure(
 
     Verdicts are exact but where a sample says that less than `min_containment` is held.
     """
-    found = sample_edges(engine, tables, sketches, edges)
-    low = _ruled_out(found.containment(False), found.distinct, min_containment)
-    rest = np.flatnonzero(~found.exact & ~low)
+    verdicts = sample_edges(engine, tables, sketches, edges)
+    low = _ruled_out(verdicts.containment(False), verdicts.distinct, min_containment)
+    rest = np.flatnonzero(~verdicts.exact & ~low)
     if len(rest):
         exact = verify_edges(engine, tables, edges.take(rest))
-        for column, values in zip(found, exact, strict=True):
+        for column, values in zip(verdicts, exact, strict=True):
             column[rest] = values
-    return found
+    return verdicts
 
 
 def _ruled_out(
@@ -90,7 +90,7 @@ def _ruled_out(
 
 
 def _compared(
-    tables: HashedTables, sketches: Sketches, edges: TablePairs, at: Ints
+    tables: HashedTables, sketches: Sketches, edges: TablePairs, numbers: Ints
 ) -> tuple[Ints, list[tuple[_Key, _Key]]]:
     """Return which of some edges can be judged, and by which sketches of both tables.
 
@@ -98,8 +98,10 @@ def _compared(
     """
     telling: dict[int, str | None] = {}
     known, pairs = [], []
-    places = zip(at.tolist(), *(side.tolist() for side in edges.take(at)), strict=True)
-    for place, child, parent in places:
+    places = zip(
+        numbers.tolist(), *(side.tolist() for side in edges.take(numbers)), strict=True
+    )
+    for number, child, parent in places:
         name = None
         if len(tables.names[child]) < len(tables.names[parent]):
             if child not in telling:
@@ -107,7 +109,7 @@ def _compared(
             name = telling[child]
         pair = (child, name), (parent, name)
         if pair[0] in sketches and pair[1] in sketches:
-            known.append(place)
+            known.append(number)
             pairs.append(pair)
     return np.array(known, np.int64), pairs
 

@@ -59,11 +59,13 @@ def query_by_side_file(
     what `rebuild_query` raises.
     """
     matched = _matched(tables, child, parent)
-    own = tables.reader.tables
-    side = [c.name for c in own[child].columns if c.name not in matched]
+    lake = tables.reader.tables
+    side = [c.name for c in lake[child].columns if c.name not in matched]
     selection = ChosenRows(side_file=side_file)
     origins = Origins(matched, side=side)
-    return rebuild_query(files_of(tables), own[child], own[parent], origins, selection)
+    return rebuild_query(
+        files_of(tables), lake[child], lake[parent], origins, selection
+    )
 
 
 def describe(
@@ -146,10 +148,10 @@ class _Search:
         child = ChildRows(_joined([hashes for _, hashes in rows]))
         positions, numbers = [], []
         for first, hashes in self.hashes.of(self.parent, compared):
-            found = child.numbers_of(hashes)
-            held = np.flatnonzero(found >= 0)
+            child_rows = child.numbers_of(hashes)
+            held = np.flatnonzero(child_rows >= 0)
             positions.append(first + held)
-            numbers.append(found[held])
+            numbers.append(child_rows[held])
         nothing = np.empty(0, np.int64)
         return Matches(
             child.numbers,
@@ -186,8 +188,8 @@ class _Search:
 
     def _columns(self, names: list[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
         batches = list(leaf_batches(self.tables, self.parent, names))
-        for place, name in enumerate(names):
-            chunks = [batch.column(place) for batch in batches]
+        for number, name in enumerate(names):
+            chunks = [batch.column(number) for batch in batches]
             # A part whose text is no UTF-8, or of another width: no condition on it.
             if len({chunk.type for chunk in chunks}) == 1:
                 yield name, pa.chunked_array(chunks)
@@ -209,11 +211,13 @@ class _Search:
         self, name: str, values: pa.ChunkedArray, sources: Ints
     ) -> bool:
         held = {column.name: column for column in self._parent.columns}.get(name)
-        own = self._child.column(name)
-        if held is None or not comparable(held.family, own.family):
+        child_column = self._child.column(name)
+        if held is None or not comparable(held.family, child_column.family):
             return False
         rows = self.tables.reader.rows(self.parent, sources, [name])
-        return _equal(_hashes(values, own.family), _hashes(rows.column(0), held.family))
+        return _equal(
+            _hashes(values, child_column.family), _hashes(rows.column(0), held.family)
+        )
 
     def _child_column(self, name: str) -> pa.ChunkedArray:
         kind = value_type(self._child.column(name).type)
@@ -241,8 +245,8 @@ class _Search:
 
 def _matched(tables: HashedTables, child: int, parent: int) -> dict[str, str]:
     """Return the parent's column for each compared column of the child."""
-    own, held = tables.names[child], tables.names[parent]
-    return {name: held[compared] for compared, name in own.items()}
+    child_names, held = tables.names[child], tables.names[parent]
+    return {name: held[compared] for compared, name in child_names.items()}
 
 
 def files_of(tables: HashedTables) -> Files:

@@ -34,11 +34,11 @@ def difference(
     table = tables.reader.tables[child]
     families = [column.family for column in table.columns]
     replay = Replay(files_of(tables))
-    found = replay.batches(
+    batches = replay.batches(
         rebuild.sql, table, tables.reader.tables[parent], rebuild.side_file, strict
     )
     hashed = _hash_bits if strict else hash_batch
-    rebuilt = (hashed(batch, families) for batch in found)
+    rebuilt = (hashed(batch, families) for batch in batches)
     stored = (
         hashed(batch, families) for batch in leaf_batches(tables, child, presence=True)
     )

@@ -26,14 +26,14 @@ class RowHashes:
         """
         if self.tables.reader.tables[table].rows > _SMALL:
             return self._read(table, compared)
-        found = self._kept.pop((table, compared), None)
-        if found is None:
-            found = list(self._read(table, compared))
+        blocks = self._kept.pop((table, compared), None)
+        if blocks is None:
+            blocks = list(self._read(table, compared))
         # The one asked for last stands last; the first goes.
-        self._kept[table, compared] = found
+        self._kept[table, compared] = blocks
         if len(self._kept) > _KEPT:
             self._kept.pop(next(iter(self._kept)))
-        return found
+        return blocks
 
     def _read(self, table: int, compared: Names) -> Iterator[tuple[int, Hashes]]:
         for task in self.tables.reads(table):

@@ -73,8 +73,8 @@ def projections_of(
     for i in chosen:
         members[int(edges.parent[i]), names[int(edges.child[i])]].append(i)
     return [
-        Projection(n, *key, tuple(at), tuple(edges.child[at].tolist()))
-        for n, (key, at) in enumerate(members.items())
+        Projection(n, *key, tuple(numbers), tuple(edges.child[numbers].tolist()))
+        for n, (key, numbers) in enumerate(members.items())
     ]
 
 
@@ -96,11 +96,11 @@ def sample_edges(
     kernel = partial(
         look_up, tables=tables, projections=_by_parent(projections), samples=rows
     )
-    found = engine.map_batches(
+    matches = engine.map_batches(
         engine.from_table(tasks), kernel, _FOUND, order_by=ORDER, together="table"
     )
     judge = partial(judge_projection, projections=projections, samples=rows)
-    judged = engine.map_groups(found, "projection", judge, VERDICTS)
+    judged = engine.map_groups(matches, "projection", judge, VERDICTS)
     exact = [samples[child].complete for child in edges.child.tolist()]
     start = nothing_looked_up(len(exact))._replace(exact=np.array(exact, np.bool_))
     verdicts = engine.union([engine.from_table(known), judged])
@@ -144,10 +144,10 @@ def _whole(
 
 
 def _by_parent(projections: Sequence[Projection]) -> dict[int, list[Projection]]:
-    found: dict[int, list[Projection]] = defaultdict(list)
+    by_parent: dict[int, list[Projection]] = defaultdict(list)
     for projection in projections:
-        found[projection.parent].append(projection)
-    return dict(found)
+        by_parent[projection.parent].append(projection)
+    return dict(by_parent)
 
 
 def look_up(

@@ -96,15 +96,17 @@ class Sketches:
             pc.is_in(table["table"], pa.array(list(numbers), pa.string()))
         )
         number = [numbers[name] for name in known["table"].to_pylist()]
-        place = SKETCHES.get_field_index("table")
-        own = known.set_column(place, "table", pa.array(number, pa.int32()))
-        return cls(own.cast(SKETCHES), sizes)
+        position = SKETCHES.get_field_index("table")
+        numbered = known.set_column(position, "table", pa.array(number, pa.int32()))
+        return cls(numbered.cast(SKETCHES), sizes)
 
     def named(self, names: Sequence[str]) -> pa.Table:
         """Return the sketches with the tables' names instead of their numbers."""
-        own = [names[number] for number in self.table["table"].to_pylist()]
-        place = SKETCHES.get_field_index("table")
-        return self.table.set_column(place, "table", pa.array(own, pa.string()))
+        table_names = [names[number] for number in self.table["table"].to_pylist()]
+        position = SKETCHES.get_field_index("table")
+        return self.table.set_column(
+            position, "table", pa.array(table_names, pa.string())
+        )
 
     def of(self, chosen: Iterable[tuple[int, str | None]]) -> pa.Table:
         """Return the sketches of some columns (or of rows: None), SKETCHES."""
@@ -138,8 +140,8 @@ class Sketches:
         self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Return which rows of `minhashes` each pair stands for, both `(n,)`."""
-        found = [[self._place[key] for key in pair] for pair in pairs]
-        one, other = np.array(found, np.int64).reshape(-1, 2).T.copy()
+        rows = [[self._place[key] for key in pair] for pair in pairs]
+        one, other = np.array(rows, np.int64).reshape(-1, 2).T.copy()
         return one, other
 
     def minhash(self, table: int, column: str | None) -> npt.NDArray[np.uint32]:
@@ -151,11 +153,11 @@ class Sketches:
     def minhashes(self) -> npt.NDArray[np.uint32]:
         """The MinHash values of every sketch `(m, num_perm)`; 0 where there is none."""
         column = self.table["minhash"].combine_chunks()
-        found = np.zeros((len(column), self.sizes.num_perm), np.uint32)
-        found[column.is_valid().to_numpy(zero_copy_only=False)] = (
+        values = np.zeros((len(column), self.sizes.num_perm), np.uint32)
+        values[column.is_valid().to_numpy(zero_copy_only=False)] = (
             pc.list_flatten(column).to_numpy().reshape(-1, self.sizes.num_perm)
         )
-        return found
+        return values
 
     @cached_property
     def distinct_values(self) -> npt.NDArray[np.int64]:
@@ -166,13 +168,15 @@ class Sketches:
     @cached_property
     def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
         """The bounds that were found, by table and compared name."""
-        found: dict[int, dict[str, ColumnStatistics]] = {}
+        statistics: dict[int, dict[str, ColumnStatistics]] = {}
         texts = self.table["statistics"].to_pylist()
         for (table, column), i in self._place.items():
             if texts[i] and column is not None:
                 plain = json.loads(texts[i])
-                found.setdefault(table, {})[column] = ColumnStatistics.from_json(plain)
-        return found
+                statistics.setdefault(table, {})[column] = ColumnStatistics.from_json(
+                    plain
+                )
+        return statistics
 
     def refute(
         self, tables: HashedTables, edges: TablePairs, bag: bool = False
@@ -195,8 +199,8 @@ class Sketches:
         witness = np.full(count, -1)
         column: list[str | None] = [None] * count
         witness[refuted] = compared.witness[ordered[first]]
-        for edge, at in zip(refuted.tolist(), ordered[first].tolist(), strict=True):
-            column[edge] = names[at]
+        for edge, lookup in zip(refuted.tolist(), ordered[first].tolist(), strict=True):
+            column[edge] = names[lookup]
         return Refuted(missing, witness, column)
 
     def shares(
@@ -206,8 +210,10 @@ class Sketches:
 
         The sample are the hashes of the first that the second would have to keep.
         """
-        found = kmv.compare(self._stack, *self.places(pairs))
-        return 1 - found.missing / np.maximum(found.looked_up, 1), found.looked_up
+        compared = kmv.compare(self._stack, *self.places(pairs))
+        return 1 - compared.missing / np.maximum(
+            compared.looked_up, 1
+        ), compared.looked_up
 
     def _pairs(
         self, tables: HashedTables, edges: TablePairs
@@ -244,10 +250,10 @@ def _plain(numbers: npt.NDArray[np.int64]) -> list[int]:
 
 def as_table(sketches: Iterable[tuple[int, Sketch]]) -> pa.Table:
     """Return the sketches of tables as SKETCHES."""
-    found = list(sketches)
-    kept = [sketch for _, sketch in found]
+    numbered = list(sketches)
+    kept = [sketch for _, sketch in numbered]
     columns: dict[str, Any] = {
-        "table": [table for table, _ in found],
+        "table": [table for table, _ in numbered],
         **{name: [getattr(s, name) for s in kept] for name in _PLAIN},
         **{name: [getattr(s.kmv, name) for s in kept] for name in _LISTS},
         "complete": [s.kmv.complete for s in kept],
@@ -306,12 +312,15 @@ def _whole(table: pa.Table, sizes: Sizes) -> pa.Table:
             places.setdefault(key, []).append(i)
     if len(places) == len(table):
         return table
-    split = [at for at in places.values() if len(at) > 1 and not reasons[at[0]]]
+    split = [rows for rows in places.values() if len(rows) > 1 and not reasons[rows[0]]]
     merged = [
-        (tables[at[0]], merge([_sketch(r) for r in table.take(at).to_pylist()], sizes))
-        for at in split
+        (
+            tables[rows[0]],
+            merge([_sketch(r) for r in table.take(rows).to_pylist()], sizes),
+        )
+        for rows in split
     ]
-    single = [at[0] for at in places.values() if len(at) == 1 or reasons[at[0]]]
+    single = [rows[0] for rows in places.values() if len(rows) == 1 or reasons[rows[0]]]
     rest = table.take(pa.array(single, pa.int64()))
     return pa.concat_tables([rest, as_table(merged)])
 

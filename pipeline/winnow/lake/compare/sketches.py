@@ -65,10 +65,10 @@ def wanted_of(
         columns.setdefault(child, set()).update(names)
         if len(names) == len(tables.names[parent]):
             whole.add(parent)
-    found = []
+    wanted = []
     for table in sorted(columns):
         missing = columns[table].intersection((unknown or {}).get(table, ()))
-        found.append(
+        wanted.append(
             Wanted(
                 table,
                 tuple(sorted(columns[table])),
@@ -76,7 +76,7 @@ def wanted_of(
                 tuple(sorted(missing)),
             )
         )
-    return found
+    return wanted
 
 
 def unknown_bounds(
@@ -97,16 +97,16 @@ def unsure_texts(tables: HashedTables, most: float) -> dict[int, list[str]]:
 
     Those of a table are left out if they take more than `most` bytes.
     """
-    found = {}
+    unsure = {}
     for number, table in enumerate(tables.reader.tables):
         if table.parts and table.format in _CHECKED:
             texts = {c.name for c in table.columns if c.family is Family.TEXT}
             names = [k for k, n in tables.names[number].items() if n in texts]
             if names and not vouches_for_text(table.writer):
-                found[number] = names
+                unsure[number] = names
     return {
         number: names
-        for number, names in found.items()
+        for number, names in unsure.items()
         if tables.bytes_of({number: names}) <= most
     }
 
@@ -142,9 +142,9 @@ def sketch_tables(
     frame = engine.map_batches(
         engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER, together="table"
     )
-    found = engine.collect(frame, _MAX_SKETCHES)
+    sketched = engine.collect(frame, _MAX_SKETCHES)
     without = _without_parts(tables, read, sizes)
-    return Sketches(pa.concat_tables([found, *without, kept]), sizes)
+    return Sketches(pa.concat_tables([sketched, *without, kept]), sizes)
 
 
 def divided(
@@ -205,7 +205,7 @@ def sketch_batches(
     sizes: Sizes,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
-    found: list[tuple[int, Sketch]] = []
+    sketches: list[tuple[int, Sketch]] = []
     for table, tasks in by_table(batches):
         item = wanted[table]
         try:
@@ -217,8 +217,8 @@ def sketch_batches(
             reason = getattr(error, "reason", None) or in_words(error)
             yield from as_unreadable(table, str(reason)).to_batches()
         else:
-            found += ((table, sketch) for sketch in sketcher.sketches())
-        if len(found) >= _TOGETHER:
-            yield from as_table(found).to_batches()
-            found = []
-    yield from as_table(found).to_batches()
+            sketches += ((table, sketch) for sketch in sketcher.sketches())
+        if len(sketches) >= _TOGETHER:
+            yield from as_table(sketches).to_batches()
+            sketches = []
+    yield from as_table(sketches).to_batches()

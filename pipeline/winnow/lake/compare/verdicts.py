@@ -46,8 +46,8 @@ class Verdicts(NamedTuple):
     def counts(self, bag: bool) -> list[tuple[int, int]]:
         """Return (looked up, found again): distinct rows, or as `bag` all rows."""
         whole = self.rows if bag else self.distinct
-        found = self.matched if bag else self.distinct - self.missing
-        return list(zip(whole.tolist(), found.tolist(), strict=True))
+        held = self.matched if bag else self.distinct - self.missing
+        return list(zip(whole.tolist(), held.tolist(), strict=True))
 
     def contained(self, bag: bool) -> npt.NDArray[np.bool_]:
         """Return which children were found again as far as they were looked up."""
@@ -60,8 +60,8 @@ class Verdicts(NamedTuple):
         An empty table is contained in every other: 1.
         """
         whole = self.rows if bag else self.distinct
-        found = self.matched if bag else self.distinct - self.missing
-        return np.where(whole == 0, 1.0, found / np.maximum(whole, 1))
+        held = self.matched if bag else self.distinct - self.missing
+        return np.where(whole == 0, 1.0, held / np.maximum(whole, 1))
 
     def witness(self, bag: bool) -> _Counts:
         """Return the position of the first row that is not found again, or −1."""
@@ -70,7 +70,7 @@ class Verdicts(NamedTuple):
 
 def as_table(verdicts: Iterable[tuple[int, Verdict]]) -> pa.Table:
     """Return verdicts on numbered edges as VERDICTS."""
-    rows = np.array([(edge, *found) for edge, found in verdicts], np.int64)
+    rows = np.array([(edge, *verdict) for edge, verdict in verdicts], np.int64)
     columns = rows.reshape(-1, len(VERDICTS)).T
     return pa.table([pa.array(column) for column in columns], schema=VERDICTS)
 
@@ -79,18 +79,18 @@ def gather(engine: Engine, frame: Frame, start: Verdicts) -> Verdicts:
     """Add what a frame of VERDICTS holds to `start`, verdicts on all edges."""
     table = engine.collect(frame, _MAX_VERDICTS)
     edge = table["edge"].to_numpy()
-    found: dict[str, Any] = {}
+    totals: dict[str, Any] = {}
     for name in Verdict._fields:
         values, before = table[name].to_numpy(), getattr(start, name)
         if name.startswith("first"):
             total = np.where(before < 0, NOWHERE, before)
             np.minimum.at(total, edge, values)
-            found[name] = np.where(total == NOWHERE, -1, total)
+            totals[name] = np.where(total == NOWHERE, -1, total)
         else:
             total = before.copy()
             np.add.at(total, edge, values)
-            found[name] = total
-    return start._replace(**found)
+            totals[name] = total
+    return start._replace(**totals)
 
 
 def nothing_looked_up(edges: int) -> Verdicts:

@@ -28,26 +28,26 @@ def row_witnesses(
 
     Raises UnreadableTable if the child's rows cannot be read.
     """
-    own = [tables.names[child][name] for name in tables.names_of(child)]
-    return _objects(tables.reader.rows(child, positions, own))
+    columns = [tables.names[child][name] for name in tables.names_of(child)]
+    return _objects(tables.reader.rows(child, positions, columns))
 
 
 def value_witnesses(
     tables: HashedTables, child: int, column: str, positions: npt.NDArray[np.int64]
 ) -> list[str]:
     """Return one column (a compared name) of a child's rows as JSON objects."""
-    own = tables.names[child][column]
-    return _objects(tables.reader.rows(child, positions, [own]))
+    stored_name = tables.names[child][column]
+    return _objects(tables.reader.rows(child, positions, [stored_name]))
 
 
-def bound_witness(name: str, found: Refutation, family: Family) -> str | None:
+def bound_witness(name: str, refutation: Refutation, family: Family) -> str | None:
     """Return the value that a footer says must occur as a JSON object, if it is known.
 
     A text that does not fit a witness is none: the bound is long, not cut.
     """
-    if found.null:
+    if refutation.null:
         return _json({name: None})
-    value = found.witness
+    value = refutation.witness
     if value is None:
         return None
     if isinstance(value, bytes):

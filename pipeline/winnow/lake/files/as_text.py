@@ -31,9 +31,9 @@ def forms(
     cannot be compared in any form.
     """
     chosen: tuple[dict[str, str], dict[str, str]] = ({}, {})
-    for own, held in matched.items():
-        columns = child.column(own), parent.column(held)
-        mixed = [_is_mixed(child, own), _is_mixed(parent, held)]
+    for child_name, held in matched.items():
+        columns = child.column(child_name), parent.column(held)
+        mixed = [_is_mixed(child, child_name), _is_mixed(parent, held)]
         if any(mixed) and not all(mixed) and _both_json(child, parent):
             side = mixed.index(False)
             if columns[side].family is not Family.NULL:

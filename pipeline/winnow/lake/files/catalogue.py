@@ -110,17 +110,19 @@ class _Survey:
     def tables(self) -> Iterator[Surveyed]:
         """Yield every table."""
         changed: list[Candidate] = []
-        for found in self._candidates():
-            same = self._unchanged(found)
+        for candidate in self._candidates():
+            same = self._unchanged(candidate)
             if same is None:
-                changed.append(found)
+                changed.append(candidate)
             yield from same or ()
         at_once = [f for f in changed if not self._local or f.format in _TEXTS]
         in_turn = [f for f in changed if self._local and f.format not in _TEXTS]
         with ThreadPoolExecutor(self._threads) as pool:
             opened = pool.map(self._opened, at_once)
-            for found in self._ahead(in_turn, lambda found: found.files[:1]):
-                yield from self._opened(found)
+            for candidate in self._ahead(
+                in_turn, lambda candidate: candidate.files[:1]
+            ):
+                yield from self._opened(candidate)
             for tables in opened:
                 yield from tables
 
@@ -140,8 +142,8 @@ class _Survey:
     def _candidates(self) -> Iterator[Candidate]:
         base = self._root.rstrip("/").rpartition("/")[2]
         include, exclude = _globs(self._lake.include), _globs(self._lake.exclude)
-        for found in candidates(self._listed_files()):
-            named = replace(found, name=found.name or base)
+        for candidate in candidates(self._listed_files()):
+            named = replace(candidate, name=candidate.name or base)
             if include.match(named.name) and not exclude.match(named.name):
                 yield named
 
@@ -149,37 +151,37 @@ class _Survey:
         entries = self._files.listed(self._lake.path)
         if self._lake.without is None:
             return entries
-        own = os.path.join(os.path.realpath(self._lake.without), "")
-        return [e for e in entries if not os.path.realpath(e.path).startswith(own)]
+        left_out = os.path.join(os.path.realpath(self._lake.without), "")
+        return [e for e in entries if not os.path.realpath(e.path).startswith(left_out)]
 
-    def _unchanged(self, found: Candidate) -> list[Surveyed] | None:
+    def _unchanged(self, candidate: Candidate) -> list[Surveyed] | None:
         """Return what is known of a table that did not change, else None."""
-        tables = [found]
-        if found.supposed and found.name not in self._known:
-            tables = [single(entry) for entry in found.files]
+        tables = [candidate]
+        if candidate.supposed and candidate.name not in self._known:
+            tables = [single(entry) for entry in candidate.files]
         same = [self._known[table.name] for table in tables if self._is_known(table)]
         return same if len(same) == len(tables) else None
 
-    def _is_known(self, found: Candidate) -> bool:
-        if found.name not in self._known:
+    def _is_known(self, candidate: Candidate) -> bool:
+        if candidate.name not in self._known:
             return False
-        table, _ = self._known[found.name]
+        table, _ = self._known[candidate.name]
         # What could not be read may be readable now: a server was away.
-        return table.reason is None and table.fingerprint == _fingerprint_of(found)
+        return table.reason is None and table.fingerprint == _fingerprint_of(candidate)
 
-    def _opened(self, found: Candidate) -> list[Surveyed]:
+    def _opened(self, candidate: Candidate) -> list[Surveyed]:
         """Return the table that these files are, or each file as one."""
-        if found.reason is not None:
-            return [self._unread(found, found.reason)]
+        if candidate.reason is not None:
+            return [self._unread(candidate, candidate.reason)]
         try:
-            if found.format in _TEXTS:
-                return [self._text(found)]
-            stored, schema = self._stored(found)
-            if found.supposed and not _agree(stored):
-                return [t for e in found.files for t in self._opened(single(e))]
+            if candidate.format in _TEXTS:
+                return [self._text(candidate)]
+            stored, schema = self._stored(candidate)
+            if candidate.supposed and not _agree(stored):
+                return [t for e in candidate.files for t in self._opened(single(e))]
             columns = columns_of(stored, schema)
             table = replace(
-                self._listed(found),
+                self._listed(candidate),
                 parts=tuple(part.part() for part in stored),
                 columns=columns,
                 writer=next((p.footer.writer for p in stored), None),
@@ -188,14 +190,14 @@ class _Survey:
         except MissingExtraError:
             raise  # the install's fault, not the table's; it would be remembered
         except Exception as error:  # whatever it is: one table never costs the others
-            if found.supposed and len(found.files) > 1:
-                return [t for e in found.files for t in self._opened(single(e))]
-            return [self._unread(found, in_words(error))]
+            if candidate.supposed and len(candidate.files) > 1:
+                return [t for e in candidate.files for t in self._opened(single(e))]
+            return [self._unread(candidate, in_words(error))]
 
-    def _text(self, found: Candidate) -> Surveyed:
-        (entry,) = found.files
+    def _text(self, candidate: Candidate) -> Surveyed:
+        (entry,) = candidate.files
         text = text_tables.inferred(
-            self._files, entry.path, found.format, self._options(found.name)
+            self._files, entry.path, candidate.format, self._options(candidate.name)
         )
         part = Part(
             entry.path,
@@ -205,7 +207,7 @@ class _Survey:
             dialect=text.dialect,
             surveyed_bytes=entry.bytes,
         )
-        table = replace(self._listed(found), parts=(part,), columns=text.columns)
+        table = replace(self._listed(candidate), parts=(part,), columns=text.columns)
         return table, {
             column.name: ColumnStatistics(text.rows, text.nulls.get(column.name))
             for column in text.columns
@@ -218,13 +220,15 @@ class _Survey:
                 return options
         return CsvOptions()
 
-    def _stored(self, found: Candidate) -> tuple[list[StoredPart], pa.Schema | None]:
+    def _stored(
+        self, candidate: Candidate
+    ) -> tuple[list[StoredPart], pa.Schema | None]:
         """Return a table's Parquet files, and the schema that a log demands."""
-        entries, schema = list(found.files), None
-        if found.format == "delta":
-            entries, constants, schema = self._active(found)
-        elif found.format == "parquet_folder":
-            constants = partition_values([found.below(e) for e in entries])
+        entries, schema = list(candidate.files), None
+        if candidate.format == "delta":
+            entries, constants, schema = self._active(candidate)
+        elif candidate.format == "parquet_folder":
+            constants = partition_values([candidate.below(e) for e in entries])
         else:
             constants = [()]
         if len(entries) == 1:
@@ -239,10 +243,12 @@ class _Survey:
         return [StoredPart(*part) for part in parts], schema
 
     def _active(
-        self, found: Candidate
+        self, candidate: Candidate
     ) -> tuple[list[Entry], list[Constants], pa.Schema]:
-        entries = {found.below(entry): entry for entry in found.files}
-        newest = delta_log.snapshot(self._files, self._location(found), found.files)
+        entries = {candidate.below(entry): entry for entry in candidate.files}
+        newest = delta_log.snapshot(
+            self._files, self._location(candidate), candidate.files
+        )
         gone = [path for path, _ in newest.files if path not in entries]
         if gone:
             raise ValueError(f"a file that its log names is gone: {gone[0]}")
@@ -255,22 +261,22 @@ class _Survey:
         except Exception as error:
             raise ValueError(f"{entry.name}: {in_words(error)}") from error
 
-    def _location(self, found: Candidate) -> str:
-        if found.folder is None:
-            return found.files[0].path
-        return f"{self._root.rstrip('/')}/{found.folder}".rstrip("/")
+    def _location(self, candidate: Candidate) -> str:
+        if candidate.folder is None:
+            return candidate.files[0].path
+        return f"{self._root.rstrip('/')}/{candidate.folder}".rstrip("/")
 
-    def _listed(self, found: Candidate) -> Table:
+    def _listed(self, candidate: Candidate) -> Table:
         return Table(
-            name=found.name,
-            format=found.format,
-            location=self._location(found),
-            fingerprint=_fingerprint_of(found),
+            name=candidate.name,
+            format=candidate.format,
+            location=self._location(candidate),
+            fingerprint=_fingerprint_of(candidate),
         )
 
-    def _unread(self, found: Candidate, reason: str) -> Surveyed:
-        parts = (Part(e.path, e.bytes, e.modified, ()) for e in found.files)
-        return replace(self._listed(found), parts=tuple(parts), reason=reason), {}
+    def _unread(self, candidate: Candidate, reason: str) -> Surveyed:
+        parts = (Part(e.path, e.bytes, e.modified, ()) for e in candidate.files)
+        return replace(self._listed(candidate), parts=tuple(parts), reason=reason), {}
 
 
 def _agree(parts: Sequence[StoredPart]) -> bool:
@@ -278,8 +284,10 @@ def _agree(parts: Sequence[StoredPart]) -> bool:
     return len({frozenset(c.name for c in p.footer.columns) for p in parts}) <= 1
 
 
-def _fingerprint_of(found: Candidate) -> str:
-    return _fingerprint(found.format, [(found.below(e), e) for e in found.files])
+def _fingerprint_of(candidate: Candidate) -> str:
+    return _fingerprint(
+        candidate.format, [(candidate.below(e), e) for e in candidate.files]
+    )
 
 
 def _fingerprint(kind: str, files: Iterable[tuple[str, Entry]]) -> str:

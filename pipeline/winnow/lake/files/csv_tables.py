@@ -137,11 +137,11 @@ def sql_source(files: Files, part: Part, columns: Sequence[Column]) -> str:
     return f"(SELECT {', '.join(fields)} FROM {source})"
 
 
-def _cast(place: int, column: Column) -> str:
+def _cast(number: int, column: Column) -> str:
     kind = SQL_TYPES.get(column.type)
     if column.type == pa.null():
         return "CAST(NULL AS VARCHAR)"
-    return f"c{place}" if kind is None else f"CAST(c{place} AS {kind})"
+    return f"c{number}" if kind is None else f"CAST(c{number} AS {kind})"
 
 
 def _source(

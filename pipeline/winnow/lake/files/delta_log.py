@@ -83,8 +83,8 @@ def _opened(
         return
     with tempfile.TemporaryDirectory() as copy:
         for entry in entries:
-            _, found, name = entry.name.rpartition(f"{_LOG}/")
-            if not found:
+            _, log, name = entry.name.rpartition(f"{_LOG}/")
+            if not log:
                 continue
             target = resolve_inside([copy], os.path.join(copy, _LOG), name)
             os.makedirs(os.path.dirname(target), exist_ok=True)

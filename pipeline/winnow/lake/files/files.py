@@ -127,7 +127,7 @@ def _refuse_encrypted(source: Any, file: pq.ParquetFile) -> None:
 def _local(root: str) -> list[Entry]:
     if os.path.isfile(root):
         return [_of_stat(os.path.basename(root), root, os.stat(root))]
-    found: list[Entry] = []
+    entries: list[Entry] = []
     folders = [("", root)]
     while folders:
         prefix, folder = folders.pop()
@@ -139,21 +139,21 @@ def _local(root: str) -> list[Entry]:
         except OSError as error:
             reason = f"the folder cannot be read ({error.strerror})"
             name = prefix.rstrip("/")
-            found.append(Entry(name, folder, reason=reason, is_folder=True))
+            entries.append(Entry(name, folder, reason=reason, is_folder=True))
             continue
         for child in children:
             name = prefix + child.name
             if child.is_symlink():
                 reason = f"a link to {os.readlink(child.path)}; links are not followed"
                 is_folder = child.is_dir()
-                found.append(
+                entries.append(
                     Entry(name, child.path, reason=reason, is_folder=is_folder)
                 )
             elif child.is_dir():
                 folders.append((name + "/", child.path))
             elif child.is_file():
-                found.append(_of_stat(name, child.path, child.stat()))
-    return found
+                entries.append(_of_stat(name, child.path, child.stat()))
+    return entries
 
 
 def _of_stat(name: str, path: str, stat: os.stat_result) -> Entry:
@@ -163,12 +163,12 @@ def _of_stat(name: str, path: str, stat: os.stat_result) -> Entry:
 
 def _remote(fs: Any, root: str) -> list[Entry]:
     root = root.rstrip("/")
-    found = fs.find(root, detail=True)
-    if list(found) == [root]:
+    listing = fs.find(root, detail=True)
+    if list(listing) == [root]:
         root = fs._parent(root)
     return [
         _of_listing(path.removeprefix(root).lstrip("/"), fs, info)
-        for path, info in found.items()
+        for path, info in listing.items()
         # Object stores show a folder as an empty object.
         if not path.endswith("/") and info.get("type") != "directory"
     ]

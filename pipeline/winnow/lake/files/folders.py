@@ -69,11 +69,11 @@ class _Folder:
 
     def data(self) -> list[Entry]:
         """Return every data file at any depth, sorted by name."""
-        found = [entry for entry in self.files if format_of(entry.name)]
+        data = [entry for entry in self.files if format_of(entry.name)]
         for name, folder in self.folders.items():
             if not _hidden(name):
-                found += folder.data()
-        return sorted(found, key=lambda entry: entry.name)
+                data += folder.data()
+        return sorted(data, key=lambda entry: entry.name)
 
 
 def candidates(entries: Sequence[Entry]) -> list[Candidate]:

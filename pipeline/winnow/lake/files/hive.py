@@ -22,11 +22,11 @@ def partition_values(
     text: `month=01` stays text.
     """
     texts = [dict(_pairs(path)) for path in paths]
-    keys = dict.fromkeys(key for found in texts for key in found)
-    kinds = {key: _kind([found.get(key) for found in texts]) for key in keys}
+    keys = dict.fromkeys(key for pairs in texts for key in pairs)
+    kinds = {key: _kind([pairs.get(key) for pairs in texts]) for key in keys}
     return [
-        tuple((key, _scalar(found.get(key), kind)) for key, kind in kinds.items())
-        for found in texts
+        tuple((key, _scalar(pairs.get(key), kind)) for key, kind in kinds.items())
+        for pairs in texts
     ]
 
 

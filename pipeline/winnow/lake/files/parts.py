@@ -48,12 +48,12 @@ def columns_of(
     may hold them in another width. Raises ValueError if two parts hold values of one
     column that cannot be equal.
     """
-    found: dict[str, tuple[Column, Entry]] = {}
+    first_seen: dict[str, tuple[Column, Entry]] = {}
     for stored in parts:
         for column in _columns(stored):
-            first = found.setdefault(column.name, (column, stored.entry))
-            found[column.name] = _both(first, column, stored.entry)
-    columns = {name: column for name, (column, _) in found.items()}
+            first = first_seen.setdefault(column.name, (column, stored.entry))
+            first_seen[column.name] = _both(first, column, stored.entry)
+    columns = {name: column for name, (column, _) in first_seen.items()}
     if schema is None:
         return tuple(columns.values())
     return tuple(columns.get(c.name, c) for c in leaf_columns(schema))
@@ -107,12 +107,12 @@ def _statistics(
 ) -> Mapping[str, ColumnStatistics]:
     rows = sum(stored.footer.row_groups)
     constants = dict(stored.constants)
-    found = {}
+    statistics = {}
     for column in columns:
         if column.name in stored.footer.statistics:
-            found[column.name] = stored.footer.statistics[column.name]
+            statistics[column.name] = stored.footer.statistics[column.name]
         elif column.name in constants:
-            found[column.name] = constant_statistics(constants[column.name], rows)
+            statistics[column.name] = constant_statistics(constants[column.name], rows)
         else:
-            found[column.name] = ColumnStatistics(rows, nulls=rows)
-    return found
+            statistics[column.name] = ColumnStatistics(rows, nulls=rows)
+    return statistics

@@ -91,15 +91,15 @@ class TableReader:
             raise IndexError(f"{whole.name} has {whole.rows} rows")
         order = np.argsort(wanted, kind="stable")
         ordered = wanted[order]
-        found: list[pa.RecordBatch] = []
+        batches: list[pa.RecordBatch] = []
         for part, group, first, size in _groups(whole):
             left, right = np.searchsorted(ordered, [first, first + size])
             if left < right:
                 read = self.batches(table, part, group, columns)
-                found += _picked(read, ordered[left:right])
+                batches += _picked(read, ordered[left:right])
         back = np.empty(len(wanted), np.int64)
         back[order] = np.arange(len(wanted))
-        return _one_table(whole, found, columns).take(pa.array(back))
+        return _one_table(whole, batches, columns).take(pa.array(back))
 
     def bytes_of_rows(
         self, table: int, positions: npt.ArrayLike, columns: Sequence[str]
@@ -250,9 +250,9 @@ def _one_table(
 def _as_bytes(batch: pa.RecordBatch, columns: Collection[str]) -> pa.RecordBatch:
     """Return a batch with these columns as bytes, as other batches hold them."""
     for name in columns:
-        place = batch.schema.get_field_index(name)
-        array = batch.column(place).cast(pa.large_binary())
-        batch = batch.set_column(place, name, array)
+        position = batch.schema.get_field_index(name)
+        array = batch.column(position).cast(pa.large_binary())
+        batch = batch.set_column(position, name, array)
     return batch
 
 

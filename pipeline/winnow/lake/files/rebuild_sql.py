@@ -138,7 +138,7 @@ def _presence(
     child: Table, rows: Source, origins: Origins
 ) -> Callable[[LeafPath], str | None]:
     """Return what gives the parent's struct that stands for one of the child's."""
-    held = {name: tuple(at.split(".")) for name, at in origins.parent.items()}
+    held = {name: tuple(dotted.split(".")) for name, dotted in origins.parent.items()}
     named = {".".join(path): sql for path, sql in rows.structs.items()}
 
     def struct(path: LeafPath) -> str | None:

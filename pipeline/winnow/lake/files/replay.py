@@ -83,20 +83,22 @@ def _require_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None
         raise ReplayError("a rebuild query is one SELECT")
 
 
-def _require_columns(found: Sequence[Column], wanted: Sequence[Column]) -> None:
-    if [c.name for c in found] != [c.name for c in wanted]:
+def _require_columns(given: Sequence[Column], wanted: Sequence[Column]) -> None:
+    if [c.name for c in given] != [c.name for c in wanted]:
         raise ReplayError(
-            f"it gives the columns {', '.join(c.name for c in found)} "
+            f"it gives the columns {', '.join(c.name for c in given)} "
             f"instead of {', '.join(c.name for c in wanted)}"
         )
 
 
-def _require_types(found: Sequence[Column], wanted: Sequence[Column]) -> None:
-    for given, own in zip(found, wanted, strict=True):
-        if own.family is not Family.NULL and not same_type(given.type, own.type):
+def _require_types(columns: Sequence[Column], wanted: Sequence[Column]) -> None:
+    for given, demanded in zip(columns, wanted, strict=True):
+        if demanded.family is not Family.NULL and not same_type(
+            given.type, demanded.type
+        ):
             raise ReplayError(
-                f"it gives {own.name!r} equal by value, but as {given.type} instead of "
-                f"{own.type}; plan.types=relaxed takes that"
+                f"it gives {demanded.name!r} equal by value, but as {given.type} "
+                f"instead of {demanded.type}; plan.types=relaxed takes that"
             )
 
 

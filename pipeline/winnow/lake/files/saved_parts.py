@@ -24,7 +24,7 @@ class SavedParts:
 
         So are those that cannot be read: what they held is worked out again.
         """
-        found = []
+        parts = []
         for path in sorted(self._folder.glob("part-*.parquet")):
             try:
                 table = pq.read_table(path)
@@ -33,8 +33,8 @@ class SavedParts:
             if table is None or (table.schema.metadata or {}).get(_KEY) != self._key:
                 remove(path)
             else:
-                found.append(table.replace_schema_metadata(None))
-        return found
+                parts.append(table.replace_schema_metadata(None))
+        return parts
 
     def append(self, table: pa.Table) -> None:
         """Write one more part; it is whole or not there."""

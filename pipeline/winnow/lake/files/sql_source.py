@@ -47,11 +47,11 @@ def leaf_paths(files: Files, table: Table) -> dict[str, LeafPath]:
     `a.b` is a field of a struct or a column of that name; only the files can tell.
     Raises OSError or an Arrow error if they cannot be read.
     """
-    found: dict[str, LeafPath] = {}
+    paths: dict[str, LeafPath] = {}
     for part in table.parts:
         for path in _paths_in(files, part):
-            found.setdefault(".".join(path), path)
-    return {c.name: found.get(c.name, (c.name,)) for c in table.columns}
+            paths.setdefault(".".join(path), path)
+    return {c.name: paths.get(c.name, (c.name,)) for c in table.columns}
 
 
 def source(
@@ -143,9 +143,9 @@ def _branch(
         expressions = {**constants, **text.columns}
     else:
         held = {".".join(path): path for path in _paths_in(files, part)}
-        own = {name: _expression(path) for name, path in held.items()}
+        stored = {name: _expression(path) for name, path in held.items()}
         sql = _read_parquet(part, positions=True)
-        position, expressions = f"{_ALIAS}.{_ROW_NUMBER}", {**constants, **own}
+        position, expressions = f"{_ALIAS}.{_ROW_NUMBER}", {**constants, **stored}
     chosen = [
         f"{_widened(table, name, expressions.get(name, 'NULL'))} AS {sql_name(name)}"
         for name in columns

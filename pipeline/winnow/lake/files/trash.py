@@ -158,21 +158,21 @@ class Trash:
         return self._record(copied, "moved")
 
     def _record(self, move: Move, state: str) -> Move:
-        found = Move(**{**asdict(move), "state": state})
-        self._journal.add(asdict(found))
-        self._latest[found.table] = found
-        return found
+        latest = Move(**{**asdict(move), "state": state})
+        self._journal.add(asdict(latest))
+        self._latest[latest.table] = latest
+        return latest
 
     def _listed(self, location: str) -> dict[str, int]:
-        found = {}
+        sizes = {}
         _, inner = self._files.filesystem(location)
         for entry in self._files.listed(location):
             if self._files.filesystem(entry.path)[1] == inner:
                 return {"": entry.bytes}
             if entry.reason is not None:
                 raise RunError(f"{entry.path}: {entry.reason}; it cannot be moved")
-            found[entry.name] = entry.bytes
-        return found
+            sizes[entry.name] = entry.bytes
+        return sizes
 
     def _exists(self, path: str) -> bool:
         """Whether a file is there; folders without any may be left over."""

@@ -58,8 +58,8 @@ def _ordered(array: pa.Array, family: Family) -> pa.Array:
 
 
 def _value(value: Any) -> Value:
-    found: Value = value
-    return found
+    typed: Value = value
+    return typed
 
 
 def _scaled(value: Value, kind: pa.DataType) -> Value:

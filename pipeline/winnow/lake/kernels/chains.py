@@ -23,9 +23,9 @@ def common_ranking(costs: Costs) -> Ints | None:
     if topological is None:
         return None
     # Tables that cannot be a child's parent by their place in the chain do not count.
-    place = np.empty(n, np.int64)
-    place[topological] = np.arange(n)
-    above = place[:, None] < place[None, :]
+    position = np.empty(n, np.int64)
+    position[topological] = np.arange(n)
+    above = position[:, None] < position[None, :]
     keys = np.where(above, costs, -np.inf)
     ranking: Ints = np.lexsort(keys[:, topological].T)
     for child in range(n):
@@ -74,15 +74,15 @@ def retain_on_chain(
     deleted = np.zeros((n, n + 1), bool)
     origin = np.zeros(n, np.int64)
     for table in order:
-        own = rank[table]
+        table_rank = rank[table]
         kept = value + keep[table]
         gone = np.append(value[:n] + costs[ranking, table], np.inf)
         if protected[table]:
             gone[:] = np.inf
-        origin[table] = own + np.argmin(kept[own:])
+        origin[table] = table_rank + np.argmin(kept[table_rank:])
         best_above = kept[origin[table]]
-        kept[own:] = np.inf
-        kept[own] = best_above
+        kept[table_rank:] = np.inf
+        kept[table_rank] = best_above
         deleted[table] = gone < kept
         value = np.minimum(gone, kept)
     stays = np.ones(n, bool)

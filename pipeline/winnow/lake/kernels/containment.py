@@ -80,8 +80,8 @@ def of_sketch(kmv: Kmv) -> RowSet:
 
 def compare(child: RowSet, parent: RowSet) -> Verdict:
     """Look every row of `child` up in `parent`."""
-    found = _compare(child, parent)
-    return Verdict(int(child.repeats.sum()), len(child.hi), *found)
+    counts = _compare(child, parent)
+    return Verdict(int(child.repeats.sum()), len(child.hi), *counts)
 
 
 class Index:
@@ -108,33 +108,33 @@ def _distinct(hashes: Any, places: Any, order: Any, rows: Any) -> Any:
         row = order[i]
         if kept == 0 or rows[0][kept - 1] != hi[row]:
             first = kept  # of the rows with this `hi`, nearly always one
-        at = first
-        while at < kept and rows[1][at] < lo[row]:
-            at += 1
-        if at < kept and rows[1][at] == lo[row]:
-            rows[2][at] = min(rows[2][at], position[row])
-            rows[3][at] += times[row]
+        slot = first
+        while slot < kept and rows[1][slot] < lo[row]:
+            slot += 1
+        if slot < kept and rows[1][slot] == lo[row]:
+            rows[2][slot] = min(rows[2][slot], position[row])
+            rows[3][slot] += times[row]
             continue
-        for k in range(kept, at, -1):
+        for k in range(kept, slot, -1):
             rows[1][k], rows[2][k] = rows[1][k - 1], rows[2][k - 1]
             rows[3][k] = rows[3][k - 1]
         rows[0][kept] = hi[row]
-        rows[1][at], rows[2][at], rows[3][at] = lo[row], position[row], times[row]
+        rows[1][slot], rows[2][slot], rows[3][slot] = lo[row], position[row], times[row]
         kept += 1
     return kept
 
 
 @compiled
 def _compare(child: Any, parent: Any) -> Any:
-    missing, matched, at = 0, 0, 0
+    missing, matched, held = 0, 0, 0
     first_missing, first_scarcer = NOWHERE, NOWHERE
     for i in range(len(child[0])):
         hi, lo = child[0][i], child[1][i]
-        while at < len(parent[0]) and (parent[0][at], parent[1][at]) < (hi, lo):
-            at += 1
+        while held < len(parent[0]) and (parent[0][held], parent[1][held]) < (hi, lo):
+            held += 1
         times = 0
-        if at < len(parent[0]) and parent[0][at] == hi and parent[1][at] == lo:
-            times = parent[3][at]
+        if held < len(parent[0]) and parent[0][held] == hi and parent[1][held] == lo:
+            times = parent[3][held]
         else:
             missing += 1
             first_missing = min(first_missing, child[2][i])
@@ -147,10 +147,12 @@ def _compare(child: Any, parent: Any) -> Any:
 @compiled(inline="always")
 def _slot(rows: Any, slots: Any, hi: Any, lo: Any) -> Any:
     last = uint64(len(slots) - 1)
-    at = lo & last
-    while slots[at] >= 0 and (rows[0][slots[at]] != hi or rows[1][slots[at]] != lo):
-        at = (at + uint64(1)) & last
-    return at
+    slot = lo & last
+    while slots[slot] >= 0 and (
+        rows[0][slots[slot]] != hi or rows[1][slots[slot]] != lo
+    ):
+        slot = (slot + uint64(1)) & last
+    return slot
 
 
 @compiled
@@ -166,6 +168,6 @@ def _count(rows: Any, slots: Any, hashes: Any, counts: Any) -> None:
     greatest = rows[0][-1]
     for i in range(len(hashes[0])):
         if hashes[0][i] <= greatest:
-            at = slots[_slot(rows, slots, hashes[0][i], hashes[1][i])]
-            if at >= 0:
-                counts[at] += 1
+            row = slots[_slot(rows, slots, hashes[0][i], hashes[1][i])]
+            if row >= 0:
+                counts[row] += 1

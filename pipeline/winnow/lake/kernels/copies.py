@@ -79,20 +79,20 @@ def contracted(plan: Plan, alike: Ints) -> tuple[Plan, list[Ints]]:
 
     Also, for each table of that plan, which tables (k,) of `plan` it stands for.
     """
-    kept, place = np.unique(alike, return_inverse=True)
-    size = np.bincount(place)
+    kept, kind_of = np.unique(alike, return_inverse=True)
+    size = np.bincount(kind_of)
     several = np.flatnonzero(size > 1)
     rest = np.full(len(kept), -1)
     rest[several] = len(kept) + np.arange(len(several))
     groups, kinds = np.unique(plan.group[kept], return_counts=True)
     only_kind = np.isin(plan.group[kept], groups[kinds == 1]) & (size > 1)
     first = np.isin(plan.child, kept) & np.isin(plan.parent, kept)
-    edges = place[plan.child[first]], place[plan.parent[first]], plan.rebuild[first]
+    edges = kind_of[plan.child[first]], kind_of[plan.parent[first]], plan.rebuild[first]
     # What is left of a kind can be had from whatever its first can, and from it.
     more = rest[edges[0]] >= 0
     inner = np.full(len(kept), np.inf)
-    same = place[plan.child] == place[plan.parent]
-    np.minimum.at(inner, place[plan.child[same]], plan.rebuild[same])
+    same = kind_of[plan.child] == kind_of[plan.parent]
+    np.minimum.at(inner, kind_of[plan.child[same]], plan.rebuild[same])
     near = several[np.isfinite(inner[several])]
     times = size - 1
     small = Plan(
@@ -111,13 +111,13 @@ def contracted(plan: Plan, alike: Ints) -> tuple[Plan, list[Ints]]:
     )
     members = [np.array([table]) for table in kept.tolist()]
     for kind in several.tolist():
-        members.append(np.flatnonzero(place == kind)[1:])
+        members.append(np.flatnonzero(kind_of == kind)[1:])
     return small, members
 
 
 def expanded(keep: _Mask, members: list[Ints], tables: int) -> _Mask:
     """Return (tables,) which tables stay, from which of a contracted plan do."""
-    found = np.zeros(tables, np.bool_)
+    stay = np.zeros(tables, np.bool_)
     for stays, some in zip(keep.tolist(), members, strict=True):
-        found[some] = stays
-    return found
+        stay[some] = stays
+    return stay

@@ -75,11 +75,13 @@ def retain(plan: Plan, seconds: float = 60.0) -> Retained:
     edge_starts = np.searchsorted(component[plan.child[edges]], np.arange(len(starts)))
     for number in range(len(starts) - 1):
         members = order[starts[number] : starts[number + 1]]
-        own = edges[edge_starts[number] : edge_starts[number + 1]]
-        if len(own):
-            found = _retain_component(_part(plan, members, own), seconds)
-            source[members] = np.where(found.source < 0, -1, members[found.source])
-            gap = max(gap, found.gap)
+        component_edges = edges[edge_starts[number] : edge_starts[number + 1]]
+        if len(component_edges):
+            solution = _retain_component(_part(plan, members, component_edges), seconds)
+            source[members] = np.where(
+                solution.source < 0, -1, members[solution.source]
+            )
+            gap = max(gap, solution.gap)
     return Retained(source, gap)
 
 
@@ -111,8 +113,8 @@ def _components(n: int, left: Ints, right: Ints, connection: str) -> Ints:
 
 
 def _first_of_group(group: Ints) -> Ints:
-    _, first, place = np.unique(group, return_index=True, return_inverse=True)
-    return np.asarray(first[place], np.int64)
+    _, first, group_number = np.unique(group, return_index=True, return_inverse=True)
+    return np.asarray(first[group_number], np.int64)
 
 
 def _part(plan: Plan, members: Ints, edges: Ints) -> Plan:
@@ -142,9 +144,9 @@ def _retain_component(plan: Plan, seconds: float) -> Retained:
     alike = first_alike(plan)
     if len(np.unique(alike)) < n:
         small, members = contracted(plan, alike)
-        found = _retain_component(small, seconds)
-        keep = expanded(found.source < 0, members, n)
-        return Retained(_prefer_first_copies(plan, keep), found.gap)
+        solution = _retain_component(small, seconds)
+        keep = expanded(solution.source < 0, members, n)
+        return Retained(_prefer_first_copies(plan, keep), solution.gap)
     keep, gap = _highs(plan, seconds)
     return Retained(_prefer_first_copies(plan, keep), gap)
 

@@ -30,9 +30,9 @@ def family(kind: pa.DataType) -> Family:
     nevertheless is nested.
     """
     kind = value_type(kind)
-    for belongs, found in _TESTS:
+    for belongs, known in _TESTS:
         if belongs(kind):
-            return found
+            return known
     if pa.types.is_timestamp(kind):
         return Family.NAIVE if kind.tz is None else Family.ZONED
     return Family.NESTED

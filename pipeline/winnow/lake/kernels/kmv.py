@@ -187,10 +187,10 @@ def _slot(table: Any, hi: Any, lo: Any, count: Any) -> Any:
     """Return where a hash is in the open-addressing table, or where it would go."""
     last = uint64(len(count) - 1)
     # `hi` of a kept hash is small, `lo` is anything.
-    at = lo & last
-    while count[at] and (table[0][at] != hi or table[1][at] != lo):
-        at = (at + uint64(1)) & last
-    return at
+    slot = lo & last
+    while count[slot] and (table[0][slot] != hi or table[1][slot] != lo):
+        slot = (slot + uint64(1)) & last
+    return slot
 
 
 @compiled
@@ -202,13 +202,13 @@ def _insert(hashes: Any, state: Any, limit: Any, table: Any, values: Any) -> Any
         hi, lo = hashes[0][i], hashes[1][i]
         if hi > limit:
             continue
-        at = _slot(table, hi, lo, count)
-        if count[at] == 0:
-            table[0][at], table[1][at], position[at] = hi, lo, first + i
+        slot = _slot(table, hi, lo, count)
+        if count[slot] == 0:
+            table[0][slot], table[1][slot], position[slot] = hi, lo, first + i
             held += 1
-        elif first + i < position[at]:
-            position[at] = first + i
-        count[at] += 1
+        elif first + i < position[slot]:
+            position[slot] = first + i
+        count[slot] += 1
         if held >= most:
             return i + 1, held
     return len(hashes[0]), held
@@ -218,9 +218,9 @@ def _insert(hashes: Any, state: Any, limit: Any, table: Any, values: Any) -> Any
 def _place(hashes: Any, kept: Any, table: Any, values: Any) -> None:
     position, count = values
     for i in range(len(hashes[0])):
-        at = _slot(table, hashes[0][i], hashes[1][i], count)
-        table[0][at], table[1][at] = hashes[0][i], hashes[1][i]
-        position[at], count[at] = kept[0][i], kept[1][i]
+        slot = _slot(table, hashes[0][i], hashes[1][i], count)
+        table[0][slot], table[1][slot] = hashes[0][i], hashes[1][i]
+        position[slot], count[slot] = kept[0][i], kept[1][i]
 
 
 @compiled
@@ -230,15 +230,15 @@ def _compare(stack: Any, pairs: Any, bag: Any, out: Any) -> None:
         a, end_a = bounds[pairs[0][i]], bounds[pairs[0][i] + 1]
         b, end_b = bounds[pairs[1][i]], bounds[pairs[1][i] + 1]
         whole = complete[pairs[1][i]]
-        for at in range(a, end_a):
-            while b < end_b and (hi[b], lo[b]) < (hi[at], lo[at]):
+        for sought in range(a, end_a):
+            while b < end_b and (hi[b], lo[b]) < (hi[sought], lo[sought]):
                 b += 1
             if b == end_b and not whole:
                 break
             out[0, i] += 1
-            found = b < end_b and hi[b] == hi[at] and lo[b] == lo[at]
-            if found and not (bag and count[at] > count[b]):
+            held = b < end_b and hi[b] == hi[sought] and lo[b] == lo[sought]
+            if held and not (bag and count[sought] > count[b]):
                 continue
             out[1, i] += 1
-            if out[2, i] < 0 or position[at] < out[2, i]:
-                out[2, i] = position[at]
+            if out[2, i] < 0 or position[sought] < out[2, i]:
+                out[2, i] = position[sought]

@@ -63,12 +63,14 @@ def containing(
     one, other = pairs
     chosen = containment_bands(threshold, signatures.shape[1], weights)
     ratio = sizes[other] / np.maximum(sizes[one], 1)
-    place = np.minimum(np.searchsorted(_RATIOS, ratio), len(_RATIOS) - 1)
-    found = np.zeros(len(one), np.bool_)
-    for i in np.unique(place):
-        at = np.flatnonzero(place == i)
-        found[at] = _share_a_band(signatures, one[at], other[at], chosen[i])
-    return found
+    ratio_class = np.minimum(np.searchsorted(_RATIOS, ratio), len(_RATIOS) - 1)
+    suggested = np.zeros(len(one), np.bool_)
+    for i in np.unique(ratio_class):
+        members = np.flatnonzero(ratio_class == i)
+        suggested[members] = _share_a_band(
+            signatures, one[members], other[members], chosen[i]
+        )
+    return suggested
 
 
 @lru_cache(maxsize=64)
@@ -120,14 +122,16 @@ def _best(
     a signature, and of a band.
     """
     num_perm, longest = most
-    found: list[tuple[float, int, int]] = []
+    choices: list[tuple[float, int, int]] = []
     for rows in range(1, min(longest, num_perm) + 1):
         bands = np.arange(1, num_perm // rows + 1)
         left_out, missed = ((1 - s**rows) ** bands[:, None] for s, _ in (below, above))
         wrong = (1 - left_out) @ below[1]
         errors = wrong * weights[0] + (missed @ above[1]) * weights[1]
-        found += zip(errors.tolist(), bands.tolist(), [rows] * len(bands), strict=True)
-    return min(found)[1:]
+        choices += zip(
+            errors.tolist(), bands.tolist(), [rows] * len(bands), strict=True
+        )
+    return min(choices)[1:]
 
 
 def _share_a_band(
@@ -135,10 +139,10 @@ def _share_a_band(
 ) -> _Mask:
     bands, rows = shape
     values = signatures[:, : bands * rows]
-    found = np.zeros(len(one), np.bool_)
+    shared = np.zeros(len(one), np.bool_)
     step = max(1, _CHUNK // max(1, values.shape[1]))
     for start in range(0, len(one), step):
         part = slice(start, start + step)
         same = values[one[part]] == values[other[part]]
-        found[part] = same.reshape(-1, bands, rows).all(axis=2).any(axis=1)
-    return found
+        shared[part] = same.reshape(-1, bands, rows).all(axis=2).any(axis=1)
+    return shared

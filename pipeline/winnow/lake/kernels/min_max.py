@@ -48,8 +48,12 @@ def refute(
         return Refutation("the parent has no rows")
     if bag and child.rows > parent.rows:
         return Refutation(f"{child.rows} rows cannot be among {parent.rows}")
-    found = _by_nulls(child, parent, bag)
-    return found or _by_values(child, parent, family) or _by_gap(child, parent, family)
+    refutation = _by_nulls(child, parent, bag)
+    return (
+        refutation
+        or _by_values(child, parent, family)
+        or _by_gap(child, parent, family)
+    )
 
 
 def refute_edge(
@@ -64,9 +68,9 @@ def refute_edge(
     the child's keys.
     """
     for key, family in sorted(columns.items()):
-        found = refute(child[key], parent[key], family, bag)
-        if found is not None:
-            return key, found
+        refutation = refute(child[key], parent[key], family, bag)
+        if refutation is not None:
+            return key, refutation
     return None
 
 
@@ -86,11 +90,11 @@ def refuting_keys(
         edges.keys,
         [s if known else {} for s, known in zip(statistics, named, strict=True)],
     )
-    found = np.full(len(edges), -1, np.int64)
+    refuting = np.full(len(edges), -1, np.int64)
     for start in range(0, len(edges), _CHUNK):
         part = slice(start, start + _CHUNK)
-        found[part] = bounds.refuting(edges.child[part], edges.parent[part], bag)
-    return found
+        refuting[part] = bounds.refuting(edges.child[part], edges.parent[part], bag)
+    return refuting
 
 
 def in_words(value: Value, family: Family) -> str:
@@ -178,23 +182,23 @@ class _Bounds:
         keys: Sequence[str],
         statistics: Sequence[Mapping[str, ColumnStatistics]],
     ) -> None:
-        place = {key: i for i, key in enumerate(keys)}
+        position = {key: i for i, key in enumerate(keys)}
         slots = sorted(
-            (table, place[key], key)
+            (table, position[key], key)
             for table, columns in enumerate(statistics)
             for key in columns
-            if key in place
+            if key in position
         )
-        found = [statistics[table][key] for table, _, key in slots]
+        known = [statistics[table][key] for table, _, key in slots]
         self._width = len(keys)
         self._key = np.array([key for _, key, _ in slots], np.int64)
         self._table = np.array([table for table, _, _ in slots], np.int64)
-        self._rows = np.array([c.rows for c in found], np.int64)
+        self._rows = np.array([c.rows for c in known], np.int64)
         self._nulls = np.array(
-            [-1 if c.nulls is None else c.nulls for c in found], np.int64
+            [-1 if c.nulls is None else c.nulls for c in known], np.int64
         )
-        self._has_value = np.array([c.has_value for c in found], bool)
-        ranks = _ranks(self._key, found)
+        self._has_value = np.array([c.has_value for c in known], bool)
+        ranks = _ranks(self._key, known)
         self._low, self._high, self._low_certain, self._high_certain = ranks
         self._first = np.searchsorted(self._table, np.arange(len(statistics) + 1))
 
@@ -208,9 +212,9 @@ class _Bounds:
         other = np.searchsorted(codes, parent[edge] * self._width + self._key[one])
         refuted = np.flatnonzero(self._refuted(one, other, bag))
         edges, first = np.unique(edge[refuted], return_index=True)
-        found = np.full(len(child), -1, np.int64)
-        found[edges] = self._key[one[refuted[first]]]
-        return found
+        keys = np.full(len(child), -1, np.int64)
+        keys[edges] = self._key[one[refuted[first]]]
+        return keys
 
     def _refuted(self, a: _Indices, b: _Indices, bag: bool) -> npt.NDArray[np.bool_]:
         """Whether column slot a[i] cannot be contained in slot b[i]."""
@@ -242,8 +246,8 @@ def _ranks(key: _Indices, columns: Sequence[ColumnStatistics]) -> list[_Indices]
             if value is not None:
                 groups[k, isinstance(value, bytes)].add(value)
     rank = {
-        group: {value: i for i, value in enumerate(sorted(found))}
-        for group, found in groups.items()
+        group: {value: i for i, value in enumerate(sorted(distinct))}
+        for group, distinct in groups.items()
     }
     unknown = {"high": _ABOVE_ALL}
     return [

@@ -101,8 +101,8 @@ def hash_bytes(
     for i in range(len(hi)):
         start, end = offsets[i], offsets[i + 1]
         h1, h2 = uint64(seed), uint64(seed)
-        for at in range(start, end - _BLOCK + 1, _BLOCK):
-            h1, h2 = _block(h1, h2, _word(data, at), _word(data, at + 8))
+        for block in range(start, end - _BLOCK + 1, _BLOCK):
+            h1, h2 = _block(h1, h2, _word(data, block), _word(data, block + 8))
         rest = (end - start) % _BLOCK
         if rest > 8:
             h2 ^= _rotl(_last_bytes(data, end, rest - 8) * _C2, 33) * _C1

@@ -41,13 +41,13 @@ class ChildRows:
 
     def numbers_of(self, rows: Hashes) -> Ints:
         """Return (m,) the number of the child's row equal to each, -1 if none is."""
-        found = np.full(len(rows.hi), -1)
+        numbers = np.full(len(rows.hi), -1)
         first = np.searchsorted(self._hi, rows.hi)
         for step in range(self._longest):
-            place = np.minimum(first + step, len(self._hi) - 1)
-            same = (self._hi[place] == rows.hi) & (self._lo[place] == rows.lo)
-            found[same] = place[same]
-        return found
+            candidate = np.minimum(first + step, len(self._hi) - 1)
+            same = (self._hi[candidate] == rows.hi) & (self._lo[candidate] == rows.lo)
+            numbers[same] = candidate[same]
+        return numbers
 
 
 @dataclass(frozen=True)
@@ -92,18 +92,18 @@ class Matches:
         where the child has more of them. Raises ValueError if the parent lacks a row.
         """
         order = np.argsort(self.numbers, kind="stable")
-        own = np.argsort(self.child, kind="stable")
+        by_number = np.argsort(self.child, kind="stable")
         distinct = int(self.child.max(initial=-1)) + 1
         there = np.bincount(self.numbers, minlength=distinct)
         if (there[self.child] == 0).any():
             raise ValueError("the parent lacks a row of the child")
         first_there = np.cumsum(there) - there
-        first_own = np.searchsorted(self.child[own], np.arange(distinct))
-        number = self.child[own]
-        turn = (np.arange(len(own)) - first_own[number]) % there[number]
-        found = np.empty(len(own), np.int64)
-        found[own] = self.positions[order[first_there[number] + turn]]
-        return found
+        first_own = np.searchsorted(self.child[by_number], np.arange(distinct))
+        number = self.child[by_number]
+        turn = (np.arange(len(by_number)) - first_own[number]) % there[number]
+        sources = np.empty(len(by_number), np.int64)
+        sources[by_number] = self.positions[order[first_there[number] + turn]]
+        return sources
 
 
 @dataclass(frozen=True)

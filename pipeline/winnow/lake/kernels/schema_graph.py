@@ -87,15 +87,15 @@ def candidate_edges(
     for kind in tables_of:
         kinds_of[frozenset(key for key, _ in kind)].append(kind)
     keys = tuple(sorted({key for names in kinds_of for key in names}))
-    place = {key: i for i, key in enumerate(keys)}
-    found = [
-        _pairs(tables_of[a], tables_of[b], _place(place, _incomparable(a, b)))
+    position = {key: i for i, key in enumerate(keys)}
+    groups = [
+        _pairs(tables_of[a], tables_of[b], _place(position, _incomparable(a, b)))
         for child, parent in _contained(list(kinds_of))
         for a in kinds_of[child]
         for b in kinds_of[parent]
     ]
     child, parent, incomparable = (
-        np.concatenate(found, axis=1) if found else np.empty((3, 0), np.int64)
+        np.concatenate(groups, axis=1) if groups else np.empty((3, 0), np.int64)
     )
     order = np.lexsort((parent, child))
     return SchemaEdges(child[order], parent[order], incomparable[order], keys)
@@ -109,12 +109,12 @@ def _contained(
     for i, names in enumerate(schemas):
         for name in names:
             postings[name].add(i)
-    found = []
+    contained = []
     for names in schemas:
         rarest, *others = sorted((postings[name] for name in names), key=len)
         holders = rarest.intersection(*others)
-        found += [(names, schemas[i]) for i in holders]
-    return found
+        contained += [(names, schemas[i]) for i in holders]
+    return contained
 
 
 def _pairs(children: list[int], parents: list[int], incomparable: int) -> _Indices:

@@ -105,9 +105,11 @@ class TableSketcher:
                 value_type(values.type)
             )
             if name in self._bounded:
-                found = bounds.statistics(values, family)
+                block_statistics = bounds.statistics(values, family)
                 before = self._statistics.get(name)
-                self._statistics[name] = before.merged(found) if before else found
+                self._statistics[name] = (
+                    before.merged(block_statistics) if before else block_statistics
+                )
         if self._of_rows is not None:
             rows = hash_rows([hashes[i] for i in self._row_columns])
             self._of_rows.add(rows, first, 0)

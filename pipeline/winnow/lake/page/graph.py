@@ -46,7 +46,7 @@ def arrange(islands: Sequence[tuple[Sequence[str], set[Pair]]], width: int) -> M
 
     width: pixels that the map may take.
     """
-    found = Map(width)
+    drawing = Map(width)
     left = top = tallest = 0
     for number, (tables, pairs) in enumerate(islands):
         groups, above = _groups(tables, pairs)
@@ -56,13 +56,13 @@ def arrange(islands: Sequence[tuple[Sequence[str], set[Pair]]], width: int) -> M
             left, top, tallest = 0, top + tallest, 0
         placed = _placed(lines, left + _CELL / 2, top + _HEAD + _LINE / 2)
         for table, (x, y) in sorted(placed.items()):
-            found.dots.append(Dot(table, number, x, y))
-        _draw_lines(found, placed, groups, above)
-        found.numbers.append((left + _CELL / 2, top + _HEAD / 2, str(number + 1)))
+            drawing.dots.append(Dot(table, number, x, y))
+        _draw_lines(drawing, placed, groups, above)
+        drawing.numbers.append((left + _CELL / 2, top + _HEAD / 2, str(number + 1)))
         left += wide
         tallest = max(tallest, _HEAD + len(lines) * _LINE + _GAP)
-    found.height = top + tallest
-    return found
+    drawing.height = top + tallest
+    return drawing
 
 
 def _groups(
@@ -95,15 +95,15 @@ def _lines(
     for group in sorted(groups, key=lambda g: (len(above[g]), g)):
         depth[group] = 1 + max((depth.get(u, 0) for u in above[group]), default=-1)
     lines: list[list[str]] = []
-    place: dict[str, float] = {}
+    height: dict[str, float] = {}
     for level in range(max(depth.values()) + 1):
         here = sorted(
             (g for g in groups if depth[g] == level),
-            key=lambda g: (_middle([place[u] for u in above[g] if u in place]), g),
+            key=lambda g: (_middle([height[u] for u in above[g] if u in height]), g),
         )
         tables = [table for group in here for table in groups[group]]
         for number, table in enumerate(tables):
-            place.setdefault(table, number)
+            height.setdefault(table, number)
         lines += [tables[i : i + most] for i in range(0, len(tables), most)]
     return lines
 
@@ -128,19 +128,19 @@ def _placed(
 
 
 def _draw_lines(
-    found: Map,
+    drawing: Map,
     placed: dict[str, tuple[float, float]],
     groups: dict[str, list[str]],
     above: dict[str, set[str]],
 ) -> None:
     for group, tables in groups.items():
         for one, other in pairwise(tables):
-            found.lines.append((*placed[one], *placed[other], "same rows"))
+            drawing.lines.append((*placed[one], *placed[other], "same rows"))
         nearest = above[group] - {u for v in above[group] for u in above[v]}
         for parent in sorted(nearest):
             ends = ((one, u) for one in tables for u in groups[parent])
             child, holder = min(ends, key=lambda pair: (_distance(placed, pair), pair))
-            found.lines.append((*placed[child], *placed[holder], "contained"))
+            drawing.lines.append((*placed[child], *placed[holder], "contained"))
 
 
 def _distance(placed: dict[str, tuple[float, float]], pair: Pair) -> float:

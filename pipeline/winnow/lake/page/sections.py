@@ -108,12 +108,12 @@ def _graph(answers: Answers, planned: bool) -> Section | None:
     tables, edges = _by_island(members), _by_island(pairs)
     listed = [
         {
-            "id": f"island-{place + 1}",
+            "id": f"island-{number + 1}",
             "tables": tables[row["island"]],
             "pairs": edges[row["island"]][:_LISTED],
             "more": len(edges[row["island"]]) > _LISTED,
         }
-        for place, row in enumerate(islands.rows)
+        for number, row in enumerate(islands.rows)
     ]
     ordered = [row["island"] for row in islands.rows]
     drawings = [
@@ -159,10 +159,10 @@ def _members(planned: bool) -> str:
 
 def _by_island(answer: Answer) -> dict[str, list[int]]:
     """Return the places of an answer's rows, island by island."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for place, row in enumerate(answer.rows):
-        found[row["island"]].append(place)
-    return found
+    by_island: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(answer.rows):
+        by_island[row["island"]].append(number)
+    return by_island
 
 
 def _drawn(
@@ -170,7 +170,7 @@ def _drawn(
 ) -> Any:
     tables, edges = _by_island(members), _by_island(pairs)
     role = {row["table"]: _role(row, planned) for row in members.rows}
-    found = arrange(
+    drawing = arrange(
         [
             (
                 [members.rows[i]["table"] for i in tables[island]],
@@ -187,7 +187,7 @@ def _drawn(
         f"Tables that are contained in others, {len(islands)} islands of them; a line "
         "leads from a table up to one that holds it"
     )
-    return draw_links(containment_map(_marks(found, role), found), label)
+    return draw_links(containment_map(_marks(drawing, role), drawing), label)
 
 
 def _role(row: dict[str, Any], planned: bool) -> str:
@@ -196,7 +196,7 @@ def _role(row: dict[str, Any], planned: bool) -> str:
     return "can go" if row["action"] == "delete" else "stays"
 
 
-def _marks(found: Map, role: dict[str, str]) -> list[dict[str, Any]]:
+def _marks(drawing: Map, role: dict[str, str]) -> list[dict[str, Any]]:
     return [
         {
             "x": dot.x,
@@ -205,7 +205,7 @@ def _marks(found: Map, role: dict[str, str]) -> list[dict[str, Any]]:
             "href": f"#island-{dot.island + 1}",
             "description": f"{dot.table}, {role[dot.table]}",
         }
-        for dot in found.dots
+        for dot in drawing.dots
     ]
 
 
