@@ -26,7 +26,7 @@ from winnow.core.errors import ConfigError, InputError, QueryError
 from winnow.formats.clip_retrieval import map_numbers
 from winnow.formats.image_files import read_image
 from winnow.formats.reader import SampleReader
-from winnow.formats.shards import find_shards, read_footers
+from winnow.formats.shard_discovery import find_shards, read_footers
 from winnow.models.images import ImageRejected, decode_rgb, pixel_digest
 from winnow.pages.closed_sql import ClosedSql
 

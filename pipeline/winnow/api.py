@@ -223,7 +223,9 @@ def scan(
     """
     from winnow.handles.finished_scan import FinishedScan
     from winnow.lake import scan as table_lake
-    from winnow.pages import charts
+    from winnow.pages import (
+        drawing as charts,
+    )
 
     if isinstance(lake, LakeConfig):
         config = lake

@@ -55,7 +55,7 @@ def test_folders_of_tests_are_rooms_or_stand_above_them():
 
 
 def test_every_step_has_one_name_everywhere():
-    from winnow.config.registry import STEPS, step_of
+    from winnow.config.step_kinds import STEPS, step_of
     from winnow.core.extensions import load_part
 
     for name in STEPS.names():

@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 from winnow.config.filter_steps import ScoreConfig
 from winnow.config.lake import LakeConfig
-from winnow.config.registry import APPLY, INDEX, OVERRIDES, SCORES, STEPS
+from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, SCORES, STEPS
 from winnow.core.extensions import load_part
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ tilted = letters.kinds:TILTED
 """
 
 _KINDS = """
-from winnow.config.registry import Score, Shown, Step
+from winnow.config.step_kinds import Score, Shown, Step
 from winnow.reports.export.exporters import Exporter
 
 LETTERS = Step(
@@ -55,8 +55,8 @@ _STEP = """
 import pyarrow as pa
 import pyarrow.compute as pc
 from functools import partial
-from winnow.steps.step import JUDGED, Contract, Outcome
-from winnow.steps.step import decisions_of, judged, rejects_of
+from winnow.steps.contract import JUDGED, Contract, Outcome
+from winnow.steps.contract import decisions_of, judged, rejects_of
 
 
 def contract(config):

@@ -16,8 +16,8 @@ import winnow
 from winnow import api
 from winnow.cli.main import main
 from winnow.config.recipes import load
-from winnow.config.registry import SCORES, STEPS
 from winnow.config.run import parse
+from winnow.config.step_kinds import SCORES, STEPS
 from winnow.core.errors import ConfigError
 from winnow.flows.plan import plan
 from winnow.flows.what_if import what_if
@@ -145,7 +145,7 @@ def test_who_lacks_an_artifact_of_its_is_told_where_to_get_it(
 ):
     from winnow.flows.image_text import ordered_steps
     from winnow.steps import exact
-    from winnow.steps.step import Contract
+    from winnow.steps.contract import Contract
 
     needy = Contract(needs=frozenset({"letters"}))
     monkeypatch.setattr(exact, "contract", lambda config: needy)

@@ -14,7 +14,7 @@ import winnow
 from winnow import api
 from winnow.cli.main import main
 from winnow.config.recipes import load
-from winnow.config.registry import APPLY, sections
+from winnow.config.step_kinds import APPLY, sections
 from winnow.core.errors import ConfigError, RunError
 from winnow.flows.what_if import tried, what_if
 from winnow.reports.diff import diff

@@ -328,7 +328,9 @@ def test_the_version_of_a_step_voids_it_and_what_follows(
 ):
     from dataclasses import replace
 
-    from winnow.config import registry
+    from winnow.config import (
+        step_kinds as registry,
+    )
 
     recipe = load(first.path / "config.lock.yaml")
     semantic = registry.step_of("semantic")

@@ -15,8 +15,12 @@ import pytest
 from winnow.core.errors import InputError
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.jsonl_shards import JsonLinesFormat
+from winnow.formats.pool_formats import format_of
 from winnow.formats.reader import Unreadable, read_rows
-from winnow.formats.shards import find_shards, format_of, read_footers
+from winnow.formats.shard_discovery import (
+    find_shards,
+    read_footers,
+)
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 Winnow = Callable[..., Any]

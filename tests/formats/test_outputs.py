@@ -22,7 +22,7 @@ from winnow.formats.outputs import (
     write_subset,
 )
 from winnow.formats.reader import SampleReader, read_rows
-from winnow.formats.shards import find_shards, read_footers
+from winnow.formats.shard_discovery import find_shards, read_footers
 
 GOLDEN = "139e4a9b22a614771f06c700a8ebe150"
 

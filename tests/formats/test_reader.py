@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from winnow.core.errors import InputError
 from winnow.formats.parquet_shards import open_shard
 from winnow.formats.reader import SampleReader, Unreadable, read_rows
-from winnow.formats.shards import read_footers
+from winnow.formats.shard_discovery import read_footers
 
 SLOW_DISK = settings(
     max_examples=40,

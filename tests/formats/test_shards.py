@@ -10,7 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from winnow.core.errors import InputError
 from winnow.formats.parquet_shards import open_shard
-from winnow.formats.shards import common_root, find_shards, pool_folders, read_footers
+from winnow.formats.shard_discovery import (
+    common_root,
+    find_shards,
+    pool_folders,
+    read_footers,
+)
 
 
 def write(path: Path, **columns: object) -> str:
@@ -69,9 +74,8 @@ def test_relative_and_home_paths_become_absolute(tmp_path: Path, monkeypatch):
 @pytest.mark.parametrize("item", ["nowhere", "*.parquet", "empty"])
 def test_nothing_found_names_what_was_looked_for(tmp_path: Path, item: str):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(
-        InputError, match=r"no Parquet file and .* at .*" + item.strip("*")
-    ):
+    wanted = rf"no shard at .*{item.strip('*')}.*Parquet \(.*; JSON Lines \("
+    with pytest.raises(InputError, match=wanted):
         find_shards(str(tmp_path / item))
 
 

@@ -17,7 +17,13 @@ from winnow.config.recipes import load_lake
 from winnow.lake import plan as lake_plan
 from winnow.lake import safety, stages, texts
 from winnow.lake.compare import hashed_tables, sketches
-from winnow.lake.files import catalogue, reader, text_tables
+from winnow.lake.files import (
+    catalogue,
+    reader,
+)
+from winnow.lake.files import (
+    text_readers as text_tables,
+)
 from winnow.lake.kernels.min_max import Refutation
 from winnow.lake.kernels.tables import Table
 from winnow.lake.plan import plan_lake

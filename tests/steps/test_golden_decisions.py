@@ -1,6 +1,6 @@
 """Who decides otherwise says so: golden decisions of every step, by its version.
 
-After a change of a step's decisions, raise its `version` in `config/registry.py` and
+After a change of a step's decisions, raise its `version` in `config/step_kinds.py` and
 record them anew: `WINNOW_RECORD_GOLDEN=1 pytest tests/steps/test_golden_decisions.py`.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from winnow.config.registry import STEPS, step_of
+from winnow.config.step_kinds import STEPS, step_of
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "decisions.json"
 RECORD = "WINNOW_RECORD_GOLDEN"

@@ -15,7 +15,7 @@ from winnow.app.row_index import FOLDER, SEARCHED, IndexedColumn, row_index
 from winnow.app.rows import IndexedRows, Page, Row
 from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
 from winnow.config.overrides import Action, Override
-from winnow.config.registry import OVERRIDES
+from winnow.config.step_kinds import OVERRIDES
 from winnow.core.errors import QueryError, WinnowError
 from winnow.reports.database import RunDatabase
 from winnow.reports.explain import explain, sentences

@@ -15,7 +15,9 @@ from winnow.cli.output import json_argument, print_json, say, set_argument, show
 if TYPE_CHECKING:
     from winnow.filters.train.classifier import ClassifierResult
 
-from winnow.cli import judge as cli_judge
+from winnow.cli import (
+    filter_eval as cli_judge,
+)
 
 Commands = Any
 Tell = Callable[[str], None]

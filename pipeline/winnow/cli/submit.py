@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from typing import Any
+
+from winnow.cli.run import recipe_arguments
 
 Commands = Any
 
 
-def add_commands(
-    commands: Commands, recipe_arguments: Callable[[argparse.ArgumentParser], None]
-) -> None:
+def add_commands(commands: Commands) -> None:
     """Register the command of this file."""
     submit = commands.add_parser(
         "submit", help="run a recipe on a Spark cluster, or go on where it stopped"

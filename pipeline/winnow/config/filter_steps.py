@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from winnow.config.model import ModelConfig
-from winnow.config.registry import SCORES, Score, score_of
 from winnow.config.section import Positive, StepConfig, TiedBudget
+from winnow.config.step_kinds import SCORES, Score, score_of
 from winnow.core.errors import did_you_mean
 from winnow.core.extensions import load_part
 

@@ -14,8 +14,8 @@ from pydantic import (
 )
 
 from winnow.config.model import ModelConfig
-from winnow.config.registry import has_section, packages_of, sections, step_of
 from winnow.config.section import Frozen, StepConfig
+from winnow.config.step_kinds import has_section, packages_of, sections, step_of
 from winnow.config.yaml_text import require_finite, shown
 from winnow.core.engine import DRIVER_ROWS
 from winnow.core.errors import ConfigError, did_you_mean

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.config.recipes import dump
-from winnow.config.registry import INDEX
 from winnow.config.run import RunConfig
+from winnow.config.step_kinds import INDEX
 from winnow.core import schemas
 from winnow.core.engine import Frame
 from winnow.core.integrity import damage, seals

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from winnow.config.registry import APPLY, INDEX
+from winnow.config.step_kinds import APPLY, INDEX
 from winnow.core.errors import ConservationError
 from winnow.core.integrity import seals
 from winnow.core.marker import Marker
@@ -21,7 +21,7 @@ from winnow.flows.image_text import Planned
 from winnow.flows.overrides import SAVED
 from winnow.flows.session import Session
 from winnow.flows.taking_over import Sources
-from winnow.steps.step import Context, Outcome
+from winnow.steps.contract import Context, Outcome
 
 #: Told what a step is about to work on; may refuse by raising.
 Guard = Callable[[Planned, Context], None]

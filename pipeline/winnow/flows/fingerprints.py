@@ -17,14 +17,14 @@ from pydantic import BaseModel
 
 from winnow.config.model import ModelConfig
 from winnow.config.overrides import Overrides
-from winnow.config.registry import INDEX, OVERRIDES
 from winnow.config.run import RunConfig
+from winnow.config.step_kinds import INDEX, OVERRIDES
 from winnow.core.hashing import fingerprint
 from winnow.core.versions import releases
 from winnow.flows.image_text import Planned
 from winnow.flows.overrides import overrides_of
 from winnow.flows.pool import Pool
-from winnow.formats.shards import Shard
+from winnow.formats.shard_discovery import Shard
 from winnow.models.checkpoint import local_files
 from winnow.models.local_model import LOCAL_DIR
 

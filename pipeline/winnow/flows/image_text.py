@@ -11,16 +11,16 @@ import pyarrow as pa
 
 from winnow.config.model import ModelConfig
 from winnow.config.overrides import read as read_overrides
-from winnow.config.registry import APPLY, INDEX, OVERRIDES, STEPS, Step, step_of
 from winnow.config.run import RunConfig, kind_of
+from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, STEPS, Step, step_of
 from winnow.core.arrow_types import is_text
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.extras import require
 from winnow.formats.reader import is_binary
-from winnow.formats.shards import require_column
+from winnow.formats.shard_discovery import require_column
 from winnow.models.checkpoint import require_weights
 from winnow.models.local_model import LOCAL_DIR, check_folder
-from winnow.steps.step import Contract
+from winnow.steps.contract import Contract
 
 
 @dataclass(frozen=True)

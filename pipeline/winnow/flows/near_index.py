@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.config.lock_file import read_lock
-from winnow.config.run import parse
+from winnow.config.run import RunConfig, parse
 from winnow.config.steps import MinhashConfig, SketchConfig
 from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
 from winnow.core.run_folder import RunFolder
@@ -248,16 +248,7 @@ def _opened(
     minhash = {**of_run.get("minhash", {}), **settings, "index": None}
     text = columns.text or minhash.get("column") or named["text"]
     uid = columns.uid or named["uid"]
-    recipe = {
-        "input": {
-            "path": paths,
-            "columns": {"uid": uid, "text": text, "image": None},
-        },
-        "steps": ["minhash"],
-        "minhash": {**minhash, "column": None},
-        "output": {"path": os.path.join(os.path.abspath(os.sep), "nowhere")},
-    }
-    config = parse(recipe)
+    config = _config(paths, NamedColumns(uid, text), minhash)
     pool = open_pool(config)
     if not of_run and columns.uid is None and _UID not in pool.schema.names:
         # Nothing names the rows of this pool but what they hold.
@@ -271,6 +262,21 @@ def _opened(
         sketching(section, section.threshold),
         tuple(os.path.abspath(source) for source in sources),
         tuple(dict.fromkeys(shards)),
+    )
+
+
+def _config(
+    paths: Sequence[str], columns: NamedColumns, minhash: Mapping[str, Any]
+) -> RunConfig:
+    """Return a run of `minhash` alone over the paths; it is read, never run."""
+    named = {"uid": columns.uid, "text": columns.text, "image": None}
+    return parse(
+        {
+            "input": {"path": list(paths), "columns": named},
+            "steps": ["minhash"],
+            "minhash": {**minhash, "column": None},
+            "output": {"path": os.path.join(os.path.abspath(os.sep), "nowhere")},
+        }
     )
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from winnow.config.registry import APPLY, INDEX, OVERRIDES
 from winnow.config.run import RunConfig
+from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES
 from winnow.core.errors import RunError
 from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder, is_scan
 from winnow.flows.pool import Pool

@@ -17,13 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.config.overrides import Overrides
-from winnow.config.registry import APPLY, OVERRIDES
+from winnow.config.step_kinds import APPLY, OVERRIDES
 from winnow.core.engine import Engine, Frame
 from winnow.core.marker import Marker
 from winnow.core.schemas import DECISIONS
 from winnow.flows.image_text import Planned
+from winnow.steps.contract import judged
 from winnow.steps.overrides import RESCUED, as_table
-from winnow.steps.step import judged
 
 #: What a step decided about rows that it would have dropped: DECISIONS, all dropped.
 SAVED = "rescued"

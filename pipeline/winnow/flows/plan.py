@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from winnow.config.registry import APPLY, INDEX
 from winnow.config.run import RunConfig
+from winnow.config.step_kinds import APPLY, INDEX
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
 from winnow.flows.fingerprints import of_input

@@ -12,7 +12,7 @@ from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import digest
 from winnow.formats.image_states import States, first_changed, image_states
 from winnow.formats.reader import SampleReader
-from winnow.formats.shards import (
+from winnow.formats.shard_discovery import (
     Shard,
     common_root,
     find_shards,

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from winnow.config.recipes import dump
-from winnow.config.registry import APPLY, INDEX
 from winnow.config.run import RunConfig
+from winnow.config.step_kinds import APPLY, INDEX
 from winnow.core.engine import Engine
 from winnow.core.errors import ConservationError, InputError
 from winnow.core.marker import Marker

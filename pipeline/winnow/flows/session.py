@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from winnow.config.registry import INDEX
 from winnow.config.run import RunConfig
+from winnow.config.step_kinds import INDEX
 from winnow.core.engine import Engine, Frame
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from winnow.config.recipes import load
-from winnow.config.registry import APPLY
 from winnow.config.run import RunConfig, kind_of
+from winnow.config.step_kinds import APPLY
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.progress import Progress, Silent
 from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder, link
@@ -27,7 +27,7 @@ from winnow.flows.runner import EngineFactory, Recipe, run_steps
 from winnow.flows.taking_over import Sources
 from winnow.reports.diff import diff
 from winnow.reports.diff import tell as tell_diff
-from winnow.steps.step import Context
+from winnow.steps.contract import Context
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from winnow.core.hashing import keys
 from winnow.core.inside import is_url, resolve_inside
 from winnow.formats.reader import SampleReader, is_binary, single, utf8
-from winnow.formats.shard_format import Unreadable
+from winnow.formats.shard_protocol import Unreadable
 
 #: A number for each row: a digest of its file's path, size and time; 0 without one.
 States = npt.NDArray[np.uint64]

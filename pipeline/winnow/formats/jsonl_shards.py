@@ -30,7 +30,7 @@ from winnow.formats.jsonl_fields import (
     parse_object,
     schema_of,
 )
-from winnow.formats.shard_format import ShardFooter, Unreadable
+from winnow.formats.shard_protocol import ShardFooter, Unreadable
 
 COMPRESSIONS = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 
@@ -44,6 +44,8 @@ class JsonLinesFormat:
     """Shards of one JSON object per line."""
 
     name = "JSON Lines"
+    endings: tuple[str, ...] = tuple(COMPRESSIONS)
+    sql_reads_it = False
 
     def footer(self, path: str) -> ShardFooter:
         """Return a shard's rows and fields; raises InputError if it is cut short.

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
 from winnow.core.task import current_task
+from winnow.formats.pool_formats import format_of
 from winnow.formats.reader import SampleReader, by_source, single
-from winnow.formats.shard_format import Sink, Unreadable
-from winnow.formats.shards import format_of
+from winnow.formats.shard_protocol import Sink, Unreadable
 
 _ROW_GROUP_BYTES = 32 * 2**20
 _ROW_GROUP_ROWS = 10_000

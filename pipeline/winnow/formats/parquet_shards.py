@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
 from winnow.formats.file_access import filesystem, is_local
-from winnow.formats.shard_format import ShardFooter, Unreadable
+from winnow.formats.shard_protocol import ShardFooter, Unreadable
 
 _BATCH_ROWS = 256
 #: Of the rows of one batch, as far as their average tells: images are read in few.
@@ -24,6 +24,8 @@ class ParquetFormat:
     """Shards that are Parquet files."""
 
     name = "Parquet"
+    endings: tuple[str, ...] = (".parquet", ".parq", ".pq")
+    sql_reads_it = True
 
     def footer(self, path: str) -> ShardFooter:
         """Return a shard's footer; raises InputError if the file is not whole."""

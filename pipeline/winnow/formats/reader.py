@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from winnow.core.errors import InputError
 from winnow.formats.image_files import read_image
-from winnow.formats.shard_format import Unreadable
-from winnow.formats.shards import format_of
+from winnow.formats.pool_formats import format_of
+from winnow.formats.shard_protocol import Unreadable
 
 #: `reason` is set where the row could not be read at all.
 READ = {

@@ -18,8 +18,8 @@ from winnow.config.recipes import load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
-from winnow.lake.files.as_text import all_as_text, is_csv
 from winnow.lake.files.catalogue import LakeSource, discover
+from winnow.lake.files.compared_as_text import all_as_text, is_csv
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Files
 from winnow.lake.files.journal import Journal

@@ -28,7 +28,7 @@ from winnow.lake.compare.sketched import Refuted, Sketches
 from winnow.lake.compare.verdicts import Verdicts
 from winnow.lake.compare.witness import bound_witness
 from winnow.lake.consistency import contradicted
-from winnow.lake.files.as_text import may_have_text
+from winnow.lake.files.compared_as_text import may_have_text
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.min_max import refute, refuting_keys
 from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges

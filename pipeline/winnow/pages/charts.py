@@ -1,123 +1,224 @@
-"""Vega-Lite charts, drawn to SVG here and coloured by the page's style sheet.
-
-Colours are CSS variables, so that one drawing serves light and dark; text is text. A
-chart is an image with one description; a table beside it holds its numbers. Only the
-marks of a chart with links are named one by one.
-"""
+"""What the charts of a page look like, as Vega-Lite."""
 
 from __future__ import annotations
 
-import hashlib
-import re
+from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup
+from winnow.pages.drawing import DROPPED, KEPT, OTHER, Spec
 
-Spec = dict[str, Any]
+Row = dict[str, Any]
 
-# What vl-convert makes of a link within the page.
-_LINK = re.compile(r'<a xlink:href="https?://[^"#]*(#[^"]+)"')
-_NAMED = re.compile(
-    r'<(path|rect) aria-label="([^"]*)" role="graphics-symbol"([^>]*)/>'
-)
-# Roles of WAI-ARIA's graphics module, which few readers know.
-_GRAPHICS = re.compile(r' aria-roledescription="[^"]*"| role="graphics-[a-z]+"')
-_ID = re.compile(r' id="([^"]+)"')
-_ID_USED = re.compile(r'( id="|url\(#)([^")]+)')
-_SIZE = re.compile(r' width="[\d.]+" height="[\d.]+" viewBox="0 0 ([\d.]+) ([\d.]+)"')
+NARROW, WIDE = 330, 680
 
-KEPT, DROPPED, OTHER = "var(--kept)", "var(--dropped)", "var(--quarantined)"
+_FATES = {"kept": KEPT, "dropped": DROPPED, "quarantined": OTHER}
+# A letter of a label, as wide as browsers' fonts may make it.
+_LETTER = 7
+_COUNTS = {"tickCount": 4, "format": ",d", "tickMinStep": 1}
 
-_AXIS = {
-    "labelColor": "var(--soft)",
-    "titleColor": "var(--soft)",
-    "titleFontWeight": "normal",
-    "titleFontSize": 12,
-    "labelFontSize": 11,
-    "gridColor": "var(--line)",
-    "domainColor": "var(--line)",
-    "tickColor": "var(--line)",
-    "labelLimit": 150,
+
+def _axis(field: str, title: str, **more: Any) -> Spec:
+    return {"field": field, "type": "quantitative", "title": title, **more}
+
+
+def funnel(rows: Sequence[Row], width: int, what: str = "rows") -> Spec:
+    """Return bars of (step, kept, dropped, quarantined), one below the other."""
+    labels = max((len(row["step"]) for row in rows), default=0) * _LETTER + 10
+    shown = [f for f in _FATES if any(row[f] for row in rows)] or ["kept"]
+    return {
+        "width": width - labels - 30,
+        "height": {"step": 26},
+        "padding": 4,
+        "data": {"values": list(rows)},
+        "transform": [{"fold": shown, "as": ["fate", what]}],
+        "mark": {"type": "bar", "height": 16, "cornerRadius": 2},
+        "encoding": {
+            "y": {
+                "field": "step",
+                "type": "nominal",
+                "sort": None,
+                "title": None,
+                "axis": {
+                    "domain": False,
+                    "ticks": False,
+                    "labelColor": "var(--ink)",
+                    "minExtent": labels,
+                },
+            },
+            "x": _axis(what, what, axis=_COUNTS),
+            "color": {
+                "field": "fate",
+                "scale": {"domain": shown, "range": [_FATES[fate] for fate in shown]},
+                "type": "nominal",
+                "title": None,
+            },
+        },
+    }
+
+
+def histogram(rows: Sequence[Row], cut: float | None, title: str) -> Spec:
+    """Return bars of (low, high, kept, dropped), with a line at the cut."""
+    bars: Spec = {
+        "data": {"values": list(rows)},
+        "transform": [{"fold": ["kept", "dropped"], "as": ["fate", "rows"]}],
+        "mark": {"type": "bar", "binSpacing": 1},
+        "encoding": {
+            "x": _axis("low", title, bin={"binned": True}, scale={"zero": False}),
+            "x2": {"field": "high"},
+            "y": _axis("rows", "rows", axis=_COUNTS),
+            "color": {
+                "field": "fate",
+                "type": "nominal",
+                "title": None,
+                "scale": {"domain": ["kept", "dropped"], "range": [KEPT, DROPPED]},
+            },
+        },
+    }
+    layers = [bars]
+    if cut is not None:
+        cut_at: Spec = {"x": {"datum": cut, "type": "quantitative"}}
+        line = {"type": "rule", "strokeDash": [4, 3], "strokeWidth": 1.5}
+        layers.append({"data": {"values": [{}]}, "mark": line, "encoding": cut_at})
+        note = {"type": "text", "dx": -4, "align": "right", "text": "cut"}
+        beside = {**cut_at, "y": {"value": 6}}
+        layers.append({"data": {"values": [{}]}, "mark": note, "encoding": beside})
+    return {"width": NARROW - 60, "height": 150, "padding": 4, "layer": layers}
+
+
+def cluster_map(rows: Sequence[Row], width: int) -> Spec:
+    """Return circles of (x, y, size, keep_rate, href, description)."""
+    bare = {
+        "axis": None,
+        "type": "quantitative",
+        "scale": {"zero": False, "nice": False},
+    }
+    return {
+        "width": width - 24,
+        "height": min(width - 24, 460),
+        "padding": 12,
+        "data": {"values": list(rows)},
+        "mark": {
+            "type": "circle",
+            "opacity": 0.85,
+            "stroke": "var(--paper)",
+            "strokeWidth": 1,
+        },
+        "encoding": {
+            "x": {"field": "x", **bare},
+            "y": {"field": "y", **bare},
+            "size": _axis(
+                "size",
+                "rows",
+                scale={"range": [30, 1600 if width > NARROW else 600]},
+                legend=None,
+            ),
+            "order": _axis("size", "rows", sort="descending"),
+            "color": _axis(
+                "keep_rate",
+                "keep rate",
+                scale={"domain": [0, 1], "range": RATES},
+                legend={"format": ".0%", "gradientLength": 160},
+            ),
+            "href": {"field": "href"},
+            "description": {"field": "description"},
+        },
+    }
+
+
+#: Keep rates from none to all; legible on light and dark, told apart by colour-blind.
+RATES = ["#d95f0e", "#e39a5b", "#b8b09c", "#5aa3ab", "#0f7f8f"]
+
+
+def quotas(rows: Sequence[Row]) -> Spec:
+    """Return circles of (complexity, quota, size, full)."""
+    return {
+        "width": NARROW - 60,
+        "height": 220,
+        "padding": 4,
+        "data": {"values": list(rows)},
+        "mark": {"type": "point", "filled": True, "opacity": 0.75},
+        "encoding": {
+            "x": _axis("complexity", "complexity (d intra × d inter)"),
+            "y": _axis("quota", "quota (rows to keep)"),
+            "size": _axis("size", "rows", scale={"range": [15, 300]}, legend=None),
+            "color": {
+                "field": "full",
+                "type": "nominal",
+                "title": None,
+                "scale": {
+                    "domain": ["keeps all it has", "keeps a part"],
+                    "range": [KEPT, DROPPED],
+                },
+            },
+            "shape": {
+                "field": "full",
+                "type": "nominal",
+                "title": None,
+                "scale": {
+                    "domain": ["keeps all it has", "keeps a part"],
+                    "range": ["square", "circle"],
+                },
+            },
+        },
+    }
+
+
+_VERDICTS: Spec = {
+    "field": "verdict",
+    "type": "nominal",
+    "title": "removed",
+    "scale": {
+        "domain": ["more", "as all", "less"],
+        "range": [DROPPED, "var(--soft)", KEPT],
+    },
+    "legend": {
+        "symbolType": "circle",
+        "symbolOpacity": 1,
+        "titleOrient": "left",
+        "titlePadding": 12,
+    },
 }
-_LEGEND = {
-    "labelColor": "var(--soft)",
-    "titleColor": "var(--soft)",
-    "titleFontWeight": "normal",
-    "labelFontSize": 11,
-    "titleFontSize": 12,
-    "orient": "top",
-}
-_CONFIG: Spec = {
-    "background": None,
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": _AXIS,
-    "legend": _LEGEND,
-    "text": {"color": "var(--ink)", "fontSize": 11},
-    "rule": {"color": "var(--ink)"},
-}
 
 
-def start() -> None:
-    """Start the drawing engine, in a thread of its own: the first chart waits for it.
-
-    A page that fetches its scripts needs no engine and comes at once, but the library
-    makes the one that draws. A drawing would do so, too, and let no other Python run.
-    """
-    import vl_convert
-
-    vl_convert.vega_to_html({}, bundle=False)
-
-
-def draw(spec: Spec, label: str) -> Markup:
-    """Return a chart as an image that `label` describes."""
-    svg = _svg(spec, named=False)
-    return _opened(svg, 'role="img"', label)
-
-
-def draw_links(spec: Spec, label: str) -> Markup:
-    """Return a chart whose marks are links within the page.
-
-    Each mark's `description` is its name, and its `href` a fragment (`#…`).
-    """
-    svg = _LINK.sub(r'<a href="\1"', _svg(spec, named=True))
-    svg = _NAMED.sub(r'<\1 role="img" aria-label="\2"\3><title>\2</title></\1>', svg)
-    return _opened(svg, 'role="group"', label)
-
-
-def _svg(spec: Spec, *, named: bool) -> str:
-    import vl_convert
-
-    config = _CONFIG if named else {**_CONFIG, "aria": False}
-    silent = {"aria": False}
-    if named:
-        config = {**config, "axis": {**_AXIS, **silent}}
-        config["legend"] = {**_LEGEND, **silent}
-    whole = {"config": config, **spec}
-    drawn: str = vl_convert.vegalite_to_svg(whole, allowed_base_urls=[])
-    return drawn
-
-
-def _opened(svg: str, role: str, label: str) -> Markup:
-    """Return the drawing as it stands in the page: as wide as there is room.
-
-    Its ids (of gradients, clips) are numbered anew and named by what the drawing holds,
-    since vl-convert counts on from chart to chart.
-    """
-    ids = list(dict.fromkeys(_ID.findall(svg)))
-    plain = _ID_USED.sub(
-        lambda m: f"{m[1]}{ids.index(m[2]) if m[2] in ids else ''}", svg
-    )
-    prefix = "c" + hashlib.sha256(plain.encode()).hexdigest()[:10]
-    svg = _ID_USED.sub(
-        lambda m: f"{m[1]}{prefix}-{ids.index(m[2])}" if m[2] in ids else m[0], svg
-    )
-    body = svg[svg.index(">") + 1 :]
-    sizes = _SIZE.search(svg[: svg.index(">")])
-    width, height = sizes.groups() if sizes else ("0", "0")
-    body = _GRAPHICS.sub("", body)
-    head = Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" class="chart" width="{}" height="{}" '
-        'viewBox="0 0 {} {}" {} aria-label="{}">'
-    ).format(width, height, width, height, Markup(role), label)
-    return head + Markup(body)
+def rates(rows: Sequence[Row], overall: float) -> Spec:
+    """Return dots of (label, keep_rate, low, high, verdict) about the overall rate."""
+    labels = max((len(row["label"]) for row in rows), default=0) * _LETTER + 8
+    y = {
+        "field": "label",
+        "type": "nominal",
+        "sort": None,
+        "title": None,
+        "axis": {"ticks": False, "minExtent": labels, "labelColor": "var(--ink)"},
+    }
+    # A dot at 0 % stands clear of its label.
+    room = {"scale": {"padding": 6}}
+    x = {"type": "quantitative", "axis": {"format": ".0%", "tickCount": 4}, **room}
+    return {
+        "width": NARROW - 26 - labels,
+        "height": {"step": 20},
+        "padding": 4,
+        "data": {"values": list(rows)},
+        "layer": [
+            {
+                "mark": {"type": "rule", "strokeDash": [3, 3]},
+                "encoding": {"x": {"datum": overall, "type": "quantitative"}},
+            },
+            {
+                "mark": {"type": "rule", "strokeWidth": 2},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "low", "title": "kept", **x},
+                    "x2": {"field": "high"},
+                    "color": _VERDICTS,
+                },
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 60, "opacity": 1},
+                "encoding": {
+                    "y": y,
+                    "x": {"field": "keep_rate", **x},
+                    "color": _VERDICTS,
+                },
+            },
+        ],
+    }

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from winnow.config.registry import INDEX, OVERRIDES, shown
+from winnow.config.step_kinds import INDEX, OVERRIDES, shown
 from winnow.core.errors import InputError
 from winnow.core.marker import Marker
 from winnow.reports.remedies import remedy

@@ -24,9 +24,14 @@ from winnow.core.saved_files import read_manifest
 from winnow.core.sql_text import identifier, literal
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
+from winnow.formats.pool_formats import format_of
 from winnow.formats.reader import SampleReader, by_source, is_binary, single, utf8
-from winnow.formats.shard_format import Unreadable
-from winnow.formats.shards import common_root, find_shards, format_of, pool_folders
+from winnow.formats.shard_discovery import (
+    common_root,
+    find_shards,
+    pool_folders,
+)
+from winnow.formats.shard_protocol import Unreadable
 from winnow.reports.run_sql import RunSql
 
 
@@ -71,7 +76,7 @@ class RunPool:
     @property
     def is_parquet(self) -> bool:
         """Whether the engine can read the shards itself."""
-        return format_of(next(iter(self.paths.values()))).name == "Parquet"
+        return format_of(next(iter(self.paths.values()))).sql_reads_it
 
     def require(self) -> None:
         """Raise InputError if a shard is gone."""

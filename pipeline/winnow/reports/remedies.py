@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from winnow.config.registry import shown
+from winnow.config.step_kinds import shown
 from winnow.core.extensions import load_part
 from winnow.core.marker import Marker
 from winnow.reports.run_view import RunView

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from winnow.config.registry import INDEX
+from winnow.config.step_kinds import INDEX
 from winnow.core.errors import RunError
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder

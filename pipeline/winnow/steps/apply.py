@@ -24,7 +24,7 @@ from winnow.formats.outputs import (
     write_kept,
     write_subset,
 )
-from winnow.steps.step import Context, Contract, Outcome
+from winnow.steps.contract import Context, Contract, Outcome
 
 
 def contract(config: ApplyConfig) -> Contract:

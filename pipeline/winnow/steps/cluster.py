@@ -22,7 +22,7 @@ from winnow.core.schemas import CLUSTERS
 from winnow.core.vectors import to_matrix
 from winnow.models.kmeans import default_k, train_kmeans
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
-from winnow.steps.step import Context, Contract, Outcome
+from winnow.steps.contract import Context, Contract, Outcome
 
 #: Training rows for each centroid where the recipe states none; FAISS's own bound,
 #: but drawn by uid hash and written into the manifest.

@@ -18,7 +18,7 @@ from winnow.core.engine import Engine, Frame
 from winnow.core.hashing import keys
 from winnow.core.schemas import CLUSTERS
 from winnow.core.task import current_task
-from winnow.steps.step import Context
+from winnow.steps.contract import Context
 
 #: More clusters than any pool asks for; their statistics live on the driver.
 MAX_CLUSTERS = 5_000_000

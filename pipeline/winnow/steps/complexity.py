@@ -12,8 +12,8 @@ from winnow.algorithms.prune.complexity import allocate_budget, inter_distances
 from winnow.config.steps import ComplexityConfig
 from winnow.core.errors import ConfigError
 from winnow.steps.cluster_ranks import rank_in_clusters
+from winnow.steps.contract import Context, Contract, Outcome, decisions_of
 from winnow.steps.selection import Words, budget_rows, keep_quotas
-from winnow.steps.step import Context, Contract, Outcome, decisions_of
 
 #: Nearest other centroids in d_inter (Abbas et al. 2024, arXiv 2401.04578, §3).
 _NEIGHBOURS = 20

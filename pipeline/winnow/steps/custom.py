@@ -23,8 +23,15 @@ from winnow.config.steps import CustomConfig
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.hashing import digest
 from winnow.formats.reader import SampleReader
+from winnow.steps.contract import (
+    JUDGED,
+    Context,
+    Contract,
+    Outcome,
+    decisions_of,
+    judged,
+)
 from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
-from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
 
 _ANSWERED = pa.schema(
     [

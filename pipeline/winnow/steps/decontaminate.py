@@ -23,16 +23,7 @@ from winnow.config.filter_steps import DecontaminateConfig
 from winnow.core.engine import Frame
 from winnow.core.vectors import to_matrix
 from winnow.formats.reader import SampleReader
-from winnow.steps.evaluation_items import (
-    Captions,
-    Items,
-    evaluation_captions,
-    evaluation_hashes,
-    evaluation_vectors,
-    hash_images,
-)
-from winnow.steps.outside_sets import embeds, has_captions, has_images, state_of
-from winnow.steps.step import (
+from winnow.steps.contract import (
     ENCODER_LIBRARIES,
     JUDGED,
     Context,
@@ -42,6 +33,15 @@ from winnow.steps.step import (
     judged,
     model_spec,
 )
+from winnow.steps.evaluation_items import (
+    Captions,
+    Items,
+    evaluation_captions,
+    evaluation_hashes,
+    evaluation_vectors,
+    hash_images,
+)
+from winnow.steps.outside_sets import embeds, has_captions, has_images, state_of
 
 #: How near a row comes to an evaluation item under one criterion.
 _NEAR = pa.schema(

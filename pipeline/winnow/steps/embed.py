@@ -25,16 +25,7 @@ from winnow.formats.clip_retrieval import ClipRetrieval, state_of
 from winnow.formats.reader import SampleReader
 from winnow.models.embed import embed_batches, output_schema
 from winnow.models.encoder import ModelSpec, load_encoder
-from winnow.steps.known_vectors import (
-    CONTENT,
-    Variant,
-    VectorsWanted,
-    content_digests,
-    contents_folder,
-    known_vectors,
-)
-from winnow.steps.ready_vectors import ready_vectors
-from winnow.steps.step import (
+from winnow.steps.contract import (
     EMBED_RATE,
     ENCODER_LIBRARIES,
     VECTOR_BYTES,
@@ -44,6 +35,15 @@ from winnow.steps.step import (
     Reuse,
     model_spec,
 )
+from winnow.steps.known_vectors import (
+    CONTENT,
+    Variant,
+    VectorsWanted,
+    content_digests,
+    contents_folder,
+    known_vectors,
+)
+from winnow.steps.ready_vectors import ready_vectors
 
 # For each kernel that runs at a time.
 _PART_ROWS = 4_000

@@ -17,7 +17,14 @@ from winnow.config.steps import ExactConfig
 from winnow.core.engine import Engine, Frame
 from winnow.formats.reader import SampleReader
 from winnow.models.images import ImageRejected, pixel_digest
-from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
+from winnow.steps.contract import (
+    JUDGED,
+    Context,
+    Contract,
+    Outcome,
+    decisions_of,
+    judged,
+)
 
 _MODALITY = {"image_bytes": "image", "image_pixels": "image", "caption": "text"}
 

@@ -22,7 +22,7 @@ from winnow.core.errors import InputError
 from winnow.core.hashing import digest, keys
 from winnow.core.schemas import REJECTS, SAMPLES
 from winnow.formats.reader import SampleReader, utf8
-from winnow.steps.step import Context, Contract, Outcome
+from winnow.steps.contract import Context, Contract, Outcome
 
 _CHUNK = 65_536
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 from winnow.core.engine import Frame
 from winnow.core.hashing import digest
 from winnow.formats.reader import SampleReader
-from winnow.steps.step import Context
+from winnow.steps.contract import Context
 
 #: What is embedded: the samples as they are, their images flipped left to right, their
 #: captions without digits.

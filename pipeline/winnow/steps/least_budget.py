@@ -1,6 +1,6 @@
 """The least budget that would have kept a row, where clusters have their own parts.
 
-For `explain`: how reports find a remedy is said in `config.registry`. Each is found by
+For `explain`: how reports find a remedy is said in `config.step_kinds`. Each is by
 bisection between the budget that dropped the row and all rows, over what the step
 itself would keep: with one row less the row goes. Where rounding makes the step keep a
 row at one budget and not at the next, another such budget may lie below.

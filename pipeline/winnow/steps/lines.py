@@ -13,8 +13,8 @@ import numpy as np
 
 from winnow.config.text_steps import LinesConfig
 from winnow.core.hashing import digest
+from winnow.steps.contract import Context, Contract, Outcome
 from winnow.steps.passages import Corpus, Spans, run_on_spans
-from winnow.steps.step import Context, Contract, Outcome
 
 _LINE = re.compile(rb"[^\n]+\n?")
 # A paragraph goes to the next empty line.

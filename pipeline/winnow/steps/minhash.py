@@ -22,6 +22,14 @@ from winnow.core.errors import ConfigError, InputError
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
 from winnow.steps.components import component_labels
+from winnow.steps.contract import (
+    Context,
+    Contract,
+    Outcome,
+    Reuse,
+    decisions_of,
+    rejects_of,
+)
 from winnow.steps.minhash_candidates import Candidates, fresh_candidates
 from winnow.steps.minhash_clusters import (
     largest_clusters,
@@ -39,14 +47,6 @@ from winnow.steps.minhash_marks import (
 from winnow.steps.minhash_memory import store_candidates, stored_candidates
 from winnow.steps.near_index import hits_in_index, index_version
 from winnow.steps.sketching import TextColumn, require_text, sketching
-from winnow.steps.step import (
-    Context,
-    Contract,
-    Outcome,
-    Reuse,
-    decisions_of,
-    rejects_of,
-)
 
 _log = logging.getLogger(__name__)
 

@@ -22,9 +22,9 @@ from winnow.algorithms.dedup.verification import NO_PAIRS, Pairs
 from winnow.config.steps import MinhashConfig
 from winnow.core.engine import Engine, Frame
 from winnow.formats.reader import single
+from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import TextSketches, find_buckets
 from winnow.steps.sketching import Digested, Sketching, TextColumn
-from winnow.steps.step import Context
 
 _SOURCE = pa.dictionary(pa.int32(), pa.string())
 #: Rows by preference as keeper. `state` is empty for rows that take part, `origin` what

@@ -16,8 +16,8 @@ from winnow.config.steps import MinhashConfig
 from winnow.core.schemas import REJECTS
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
+from winnow.steps.contract import JUDGED, Context, judged
 from winnow.steps.minhash_candidates import Candidates
-from winnow.steps.step import JUDGED, Context, judged
 
 _MARKS = pa.schema(
     [

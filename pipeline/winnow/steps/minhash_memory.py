@@ -10,9 +10,9 @@ import pyarrow as pa
 from winnow.algorithms.dedup.banding import Buckets
 from winnow.algorithms.dedup.verification import Pairs
 from winnow.formats.reader import single
+from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import MAX_MEMBERSHIPS
 from winnow.steps.minhash_candidates import ROWS, Candidates
-from winnow.steps.step import Context
 
 
 def store_candidates(

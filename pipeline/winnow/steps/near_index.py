@@ -27,10 +27,10 @@ from winnow.formats.reader import SampleReader, single
 from winnow.indexes.near_index import SEGMENT_BYTES, NearIndex, segment_rows
 from winnow.indexes.segment import TEXTS, Segment
 from winnow.steps.candidate_sets import CandidateSets, contents_of
+from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import collect_digests
 from winnow.steps.minhash_candidates import Candidates
 from winnow.steps.sketching import BLOCK_ROWS, Sketching
-from winnow.steps.step import Context
 
 # Rows of a bucket of the index that one entering row is compared with.
 _MOST_IN_BUCKET = 64

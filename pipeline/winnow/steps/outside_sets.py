@@ -23,7 +23,7 @@ from winnow.core.hashing import digest, fingerprint
 from winnow.core.vectors import to_matrix, unit_vectors
 from winnow.formats.clip_retrieval import map_numbers
 from winnow.formats.reader import SampleReader, single
-from winnow.formats.shards import (
+from winnow.formats.shard_discovery import (
     common_root,
     find_shards,
     pool_folders,

@@ -26,9 +26,8 @@ from winnow.config.text_steps import ItemSet, OverlapConfig
 from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.formats.reader import SampleReader, single, utf8
-from winnow.formats.shards import Shard, common_root, find_shards, read_footers
-from winnow.steps.index import references, uid_strings
-from winnow.steps.step import (
+from winnow.formats.shard_discovery import Shard, common_root, find_shards, read_footers
+from winnow.steps.contract import (
     JUDGED,
     Context,
     Contract,
@@ -37,6 +36,7 @@ from winnow.steps.step import (
     judged,
     rejects_of,
 )
+from winnow.steps.index import references, uid_strings
 
 #: For each text and criterion: the first test item that it shares a passage with, as
 #: SET:ITEM, and the part of the text's passages that test items have.

@@ -15,7 +15,14 @@ import pyarrow.compute as pc
 from winnow.config.overrides import Overrides
 from winnow.core.engine import Engine, Frame
 from winnow.core.errors import InputError
-from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
+from winnow.steps.contract import (
+    JUDGED,
+    Context,
+    Contract,
+    Outcome,
+    decisions_of,
+    judged,
+)
 
 RESCUED, DROPPED = "override_rescue", "override_drop"
 UNTOUCHED = "not_overridden"

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
 from winnow.formats.reader import single
-from winnow.steps.step import (
+from winnow.steps.contract import (
     JUDGED,
     Context,
     Outcome,
@@ -273,32 +273,29 @@ def _marks(
     twins = corpus.uids.take(pa.array(np.where(known, twin, 0), mask=~known))
     unread = np.flatnonzero(corpus.faults.is_valid().to_numpy(zero_copy_only=False))
     readable = ~np.isin(affected, unread)
-    return pa.concat_tables(
-        [
-            pa.table(
-                [
-                    corpus.uids.take(pa.array(affected)),
-                    pa.array(keep),
-                    pa.array(reason.tolist(), pa.string()),
-                    pa.array(share),
-                    twins,
-                    pa.repeat(pa.scalar(False), len(affected)),
-                ],
-                schema=_MARKS,
-            ).filter(pa.array(readable)),
-            pa.table(
-                [
-                    corpus.uids.take(pa.array(unread)),
-                    pa.repeat(pa.scalar(False), len(unread)),
-                    corpus.faults.take(pa.array(unread)),
-                    pa.nulls(len(unread), pa.float64()),
-                    pa.nulls(len(unread), pa.string()),
-                    pa.repeat(pa.scalar(True), len(unread)),
-                ],
-                schema=_MARKS,
-            ),
-        ]
-    )
+    marked = [
+        corpus.uids.take(pa.array(affected)),
+        pa.array(keep),
+        pa.array(reason.tolist(), pa.string()),
+        pa.array(share),
+        twins,
+        pa.repeat(pa.scalar(False), len(affected)),
+    ]
+    told = pa.table(marked, schema=_MARKS).filter(pa.array(readable))
+    return pa.concat_tables([told, _unread_marks(corpus, unread)])
+
+
+def _unread_marks(corpus: Corpus, unread: Places) -> pa.Table:
+    """Return the marks of rows that cannot be read, with the reason of each."""
+    columns = [
+        corpus.uids.take(pa.array(unread)),
+        pa.repeat(pa.scalar(False), len(unread)),
+        corpus.faults.take(pa.array(unread)),
+        pa.nulls(len(unread), pa.float64()),
+        pa.nulls(len(unread), pa.string()),
+        pa.repeat(pa.scalar(True), len(unread)),
+    ]
+    return pa.table(columns, schema=_MARKS)
 
 
 def judge_rows(

@@ -10,8 +10,15 @@ import pyarrow.compute as pc
 from winnow.algorithms.prune.prototypes import floor_counts
 from winnow.config.steps import PrototypesConfig
 from winnow.steps.cluster_ranks import rank_in_clusters
+from winnow.steps.contract import (
+    JUDGED,
+    Context,
+    Contract,
+    Outcome,
+    decisions_of,
+    judged,
+)
 from winnow.steps.selection import Cut, Words, budget_rows, keep_best
-from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
 
 _SCORED = pa.schema(
     [("uid", pa.string()), ("score", pa.float64()), ("reserved", pa.bool_())]

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from winnow.algorithms.filter.text_quality import QualityLimits, first_failure
 from winnow.config.text_steps import QualityConfig
 from winnow.formats.reader import SampleReader
-from winnow.steps.step import (
+from winnow.steps.contract import (
     JUDGED,
     Context,
     Contract,

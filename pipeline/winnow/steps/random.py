@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from winnow.config.steps import RandomConfig
 from winnow.steps.cluster_ranks import uniform
+from winnow.steps.contract import Context, Contract, Outcome, decisions_of
 from winnow.steps.selection import Cut, Words, budget_rows, keep_best
-from winnow.steps.step import Context, Contract, Outcome, decisions_of
 
 _SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])
 

@@ -21,8 +21,8 @@ from winnow.core.errors import ConfigError, InputError
 from winnow.core.vectors import unit_vectors
 from winnow.formats.clip_retrieval import ClipRetrieval
 from winnow.formats.reader import SampleReader, first_vector_length
+from winnow.steps.contract import Context
 from winnow.steps.index import repeated_uids
-from winnow.steps.step import Context
 
 
 def ready_vectors(context: Context) -> tuple[Frame, Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from winnow.config.steps import RulesConfig
 from winnow.formats.reader import SampleReader
 from winnow.models.images import ImageRejected, header_size
 from winnow.models.language import identify_languages
-from winnow.steps.step import (
+from winnow.steps.contract import (
     JUDGED,
     Context,
     Contract,

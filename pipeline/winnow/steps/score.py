@@ -26,11 +26,7 @@ from winnow.algorithms.filter.mixture import (
 )
 from winnow.config.filter_steps import ScoreConfig
 from winnow.core.engine import Frame
-from winnow.steps.embed import embed, store_vectors
-from winnow.steps.outside_sets import embeds, state_of
-from winnow.steps.score_terms import CHANGED, SCORED, own_spec, score_term
-from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
-from winnow.steps.step import (
+from winnow.steps.contract import (
     EMBED_RATE,
     ENCODER_LIBRARIES,
     LEDGER_BYTES,
@@ -41,6 +37,10 @@ from winnow.steps.step import (
     Reuse,
     decisions_of,
 )
+from winnow.steps.embed import embed, store_vectors
+from winnow.steps.outside_sets import embeds, state_of
+from winnow.steps.score_terms import CHANGED, SCORED, own_spec, score_term
+from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
 
 _BOTH = ("image", "text")
 _PAIR = {"uid": "uid", "image": "image_vector", "text": "text_vector"}

@@ -26,10 +26,10 @@ from winnow.core.extensions import load_part
 from winnow.core.vectors import to_matrix
 from winnow.models.encoder import ModelSpec, load_encoder
 from winnow.steps.cluster_ranks import uniform
+from winnow.steps.contract import Context, model_spec
 from winnow.steps.embed import embed, store_contents
 from winnow.steps.known_vectors import Variant, vectors_folder
 from winnow.steps.outside_sets import outside_vectors
-from winnow.steps.step import Context, model_spec
 
 SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])
 

@@ -20,7 +20,7 @@ from winnow.config.section import Budget
 from winnow.core.engine import Engine, Frame
 from winnow.core.errors import ConfigError
 from winnow.steps.cluster_ranks import RANKED
-from winnow.steps.step import JUDGED, Context, judged
+from winnow.steps.contract import JUDGED, Context, judged
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from winnow.core.hashing import keys
 from winnow.core.schemas import DECISIONS
 from winnow.core.vectors import take, to_matrix
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
+from winnow.steps.contract import Context, Contract, Outcome, Reuse
 from winnow.steps.semantic_blocks import (
     decided_rows,
     divide,
@@ -36,7 +37,6 @@ from winnow.steps.semantic_blocks import (
     select_large,
 )
 from winnow.steps.semantic_tasks import Decided
-from winnow.steps.step import Context, Contract, Outcome, Reuse
 
 #: What is stored for a later epsilon: M_j and its argmax, in visiting order.
 NEIGHBOURS = pa.schema(

@@ -36,6 +36,7 @@ from winnow.core.engine import Engine, Frame
 from winnow.core.errors import RunError
 from winnow.core.run_folder import remove
 from winnow.steps.components import EDGES, connected_components
+from winnow.steps.contract import Context
 from winnow.steps.semantic_tasks import (
     FIRSTS,
     FOUND,
@@ -52,7 +53,6 @@ from winnow.steps.semantic_tasks import (
     settle_block,
     with_value,
 )
-from winnow.steps.step import Context
 from winnow.steps.vector_blocks import WRITTEN, VectorBlocks, as_blocks, write_blocks
 
 #: What is known of each row, in the order of the numbers, in a file.

@@ -24,10 +24,17 @@ from winnow.config.filter_steps import SoftCapConfig
 from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError
 from winnow.core.hashing import keys
+from winnow.steps.contract import (
+    JUDGED,
+    Context,
+    Contract,
+    Outcome,
+    decisions_of,
+    judged,
+)
 from winnow.steps.score_terms import SCORED
 from winnow.steps.selection import count_unscored
 from winnow.steps.soft_cap_rounds import draw_in_rounds, logits_of
-from winnow.steps.step import JUDGED, Context, Contract, Outcome, decisions_of, judged
 
 _DRAWS = pa.schema([("uid", pa.string()), ("draw", pa.int64()), ("time", pa.float64())])
 _EXPECTED = pa.schema([("at", pa.int64()), ("draws", pa.float64())])

@@ -19,8 +19,8 @@ from winnow.config.filter_steps import SoftCapConfig
 from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError
 from winnow.core.hashing import keys
+from winnow.steps.contract import Context
 from winnow.steps.score_terms import SCORED
-from winnow.steps.step import Context
 
 #: Each round is one pass over all rows.
 MAX_ROUNDS = 2_000

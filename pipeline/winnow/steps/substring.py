@@ -5,8 +5,8 @@ from __future__ import annotations
 from winnow.algorithms.dedup.substrings import repeated_passages
 from winnow.config.text_steps import SubstringConfig
 from winnow.core.task import available_cores
+from winnow.steps.contract import Context, Contract, Outcome
 from winnow.steps.passages import Corpus, Spans, refuse_too_large, run_on_spans
-from winnow.steps.step import Context, Contract, Outcome
 
 
 def contract(config: SubstringConfig) -> Contract:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from winnow.algorithms.prune.prototypes import proportional_counts, uniform_counts
 from winnow.config.steps import UniformConfig
 from winnow.steps.cluster_ranks import rank_in_clusters
+from winnow.steps.contract import Context, Contract, Outcome, decisions_of
 from winnow.steps.selection import Words, budget_rows, keep_quotas
-from winnow.steps.step import Context, Contract, Outcome, decisions_of
 
 
 def contract(config: UniformConfig) -> Contract:

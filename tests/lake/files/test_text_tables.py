@@ -16,7 +16,7 @@ from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened
 from winnow.lake.files.reader import TableReader
-from winnow.lake.files.text_tables import sql_source
+from winnow.lake.files.text_readers import sql_source
 from winnow.lake.kernels.tables import Family, Table
 
 from tests.examples import examples

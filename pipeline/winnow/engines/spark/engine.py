@@ -27,7 +27,7 @@ from winnow.engines.parts import part_writer, plain_schema
 from winnow.engines.spark import workers
 from winnow.engines.spark.frame import SparkFrame, read_footers
 from winnow.engines.spark.peak import PeakParam
-from winnow.engines.spark.relations import BUNDLE_BYTES, Relations
+from winnow.engines.spark.relational_verbs import BUNDLE_BYTES, Relations
 from winnow.engines.spark.session import SparkOptions, open_session, our_errors
 from winnow.engines.spark.wire import from_wire, wire_schema
 

@@ -17,12 +17,12 @@ from winnow.config.model import ModelConfig
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import keys
 from winnow.core.vectors import to_matrix
-from winnow.formats.shards import find_shards, read_footers
+from winnow.formats.shard_discovery import find_shards, read_footers
 from winnow.models.embed import embed_batches
 from winnow.models.encoder import ModelSpec
 from winnow.models.local_model import LOCAL_DIR
+from winnow.steps.contract import model_spec
 from winnow.steps.outside_sets import read_outside
-from winnow.steps.step import model_spec
 
 Matrix = npt.NDArray[np.float16]
 Ids = npt.NDArray[np.int64]

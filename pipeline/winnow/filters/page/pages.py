@@ -10,8 +10,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from winnow.filters.page.specs import reliability, score_histogram, score_strips
-from winnow.pages.charts import draw
+from winnow.filters.page.charts import reliability, score_histogram, score_strips
+from winnow.pages.drawing import draw
 from winnow.pages.page import render, write_page
 from winnow.reports.page.pictures import Picture, fill
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from winnow.pages.charts import KEPT, Spec, draw
+from winnow.pages.drawing import KEPT, Spec, draw
 from winnow.pages.page import render, write_page
 
 Row = dict[str, Any]

@@ -20,7 +20,7 @@ from winnow.core.hashing import digest, keys
 from winnow.filters.train.order import plain, wrong_order
 from winnow.filters.train.rows import Captions, LeftOut, Pair, usable
 from winnow.formats.reader import SampleReader
-from winnow.formats.shards import (
+from winnow.formats.shard_discovery import (
     common_root,
     find_shards,
     pool_folders,

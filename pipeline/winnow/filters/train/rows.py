@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from winnow.config.filter_train import PairPool, read_uids
 from winnow.filters.train.order import plain
+from winnow.formats.pool_formats import format_of
 from winnow.formats.reader import SampleReader, read_rows, single, utf8
-from winnow.formats.shard_format import Unreadable
-from winnow.formats.shards import format_of
+from winnow.formats.shard_protocol import Unreadable
 
 Captions = tuple[str, ...]
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from winnow.lake.files.as_text import Forms, as_text, forms
+from winnow.lake.files.compared_as_text import Forms, as_text, forms
 from winnow.lake.files.reader import TableReader
 from winnow.lake.kernels.canonical import hash_values
 from winnow.lake.kernels.murmur3 import Hashes

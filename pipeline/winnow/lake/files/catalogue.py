@@ -19,7 +19,12 @@ import pyarrow as pa
 from fsspec.utils import glob_translate
 
 from winnow.core.extras import MissingExtraError
-from winnow.lake.files import delta_log, text_tables
+from winnow.lake.files import (
+    delta_log,
+)
+from winnow.lake.files import (
+    text_readers as text_tables,
+)
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.folders import Candidate, candidates, data_files, single

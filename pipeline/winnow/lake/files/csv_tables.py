@@ -23,8 +23,7 @@ import pyarrow as pa
 
 from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
-from winnow.lake.files.notations import SQL_TYPES, Notation
-from winnow.lake.files.text_files import (
+from winnow.lake.files.text_encoding import (
     as_duckdb_reads,
     encoding_of,
     is_native,
@@ -32,6 +31,7 @@ from winnow.lake.files.text_files import (
     sql_name,
     sql_path,
 )
+from winnow.lake.files.text_types import SQL_TYPES, Notation
 from winnow.lake.kernels.families import family
 from winnow.lake.kernels.tables import Column, Part
 

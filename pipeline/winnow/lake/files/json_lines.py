@@ -18,7 +18,7 @@ import pyarrow as pa
 from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import leaf_columns
-from winnow.lake.files.text_files import (
+from winnow.lake.files.text_encoding import (
     as_duckdb_reads,
     encoding_of,
     is_native,

@@ -12,7 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.core.errors import InputError
-from winnow.lake.files import text_tables
+from winnow.lake.files import (
+    text_readers as text_tables,
+)
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened
 from winnow.lake.files.words import in_words

@@ -11,7 +11,7 @@ from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_source import LeafPath, Source, leaf_paths, source
 from winnow.lake.files.sql_types import sql_type, sql_value
-from winnow.lake.files.text_files import sql_name
+from winnow.lake.files.text_encoding import sql_name
 from winnow.lake.kernels.families import value_type
 from winnow.lake.kernels.tables import Column, Table
 

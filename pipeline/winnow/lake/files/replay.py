@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from winnow.lake.files.exact_types import same_type
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened, leaf_columns
-from winnow.lake.files.text_files import UNNAMED
+from winnow.lake.files.text_encoding import UNNAMED
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.families import family, is_wrapped, value_type, within
 from winnow.lake.kernels.tables import Column, Family, Table

@@ -12,8 +12,8 @@ from winnow.core.sql_text import literal
 from winnow.lake.files import json_lines
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_types import sql_type, sql_value
-from winnow.lake.files.text_files import sql_name
-from winnow.lake.files.text_tables import sql_source
+from winnow.lake.files.text_encoding import sql_name
+from winnow.lake.files.text_readers import sql_source
 from winnow.lake.kernels.tables import Part, Table
 
 _ROW_NUMBER = "file_row_number"

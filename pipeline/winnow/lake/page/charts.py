@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from winnow.lake.page.graph import Map
-from winnow.pages.charts import DROPPED, KEPT, OTHER, Spec
+from winnow.pages.drawing import DROPPED, KEPT, OTHER, Spec
 
 Row = dict[str, Any]
 

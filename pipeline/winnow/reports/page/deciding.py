@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from winnow.config.registry import shown
+from winnow.config.step_kinds import shown
 from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, score
-from winnow.pages.charts import draw
-from winnow.pages.specs import histogram
+from winnow.pages.charts import histogram
+from winnow.pages.drawing import draw
 from winnow.reports.page.context import Gallery, PageSource, gallery
 
 _BARS = 36

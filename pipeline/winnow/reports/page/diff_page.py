@@ -8,9 +8,9 @@ from typing import Any
 
 from winnow.config.lock_file import read_lock
 from winnow.pages.answers import Section, count, score, share
-from winnow.pages.charts import DROPPED, KEPT, OTHER, Spec, draw
+from winnow.pages.charts import NARROW, WIDE
+from winnow.pages.drawing import DROPPED, KEPT, OTHER, Spec, draw
 from winnow.pages.page import render, write_page
-from winnow.pages.specs import NARROW, WIDE
 from winnow.reports.database import RunDatabase
 from winnow.reports.diff import diff, ended
 from winnow.reports.page.pictures import Pictures

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from winnow.config.registry import shown
+from winnow.config.step_kinds import shown
 from winnow.core.sql_text import identifier, literal
 from winnow.pages.answers import Answer, Section
 from winnow.reports.page.context import PageSource

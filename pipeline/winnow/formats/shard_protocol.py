@@ -45,6 +45,10 @@ class ShardFormat(Protocol):
     """How shards of one format are read and written."""
 
     name: str
+    #: What names of its files end in, in lower case.
+    endings: tuple[str, ...]
+    #: Whether a run's SQL opens the files itself, instead of a copy of their rows.
+    sql_reads_it: bool
 
     def footer(self, path: str) -> ShardFooter:
         """Return a shard's footer; raises InputError if the file is not whole."""

@@ -19,6 +19,12 @@ _SURE = 0.9
 
 def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
+    _add_index(commands)
+    _add_near(commands)
+    _add_duplicates(commands)
+
+
+def _add_index(commands: Commands) -> None:
     index = commands.add_parser("index", help="build an index of texts, or add to one")
     actions = index.add_subparsers(required=True, metavar="ACTION")
 
@@ -44,6 +50,8 @@ def add_commands(commands: Commands) -> None:
     add.set_defaults(command=_add)
     _upkeep(actions)
 
+
+def _add_near(commands: Commands) -> None:
     near = commands.add_parser("near", help="what an index holds near a text or a row")
     near.add_argument("index", metavar="INDEX")
     asked = near.add_mutually_exclusive_group(required=True)
@@ -59,6 +67,8 @@ def add_commands(commands: Commands) -> None:
     json_argument(near)
     near.set_defaults(command=_near)
 
+
+def _add_duplicates(commands: Commands) -> None:
     duplicates = commands.add_parser(
         "duplicates", help="the largest clusters of duplicates that a run found"
     )

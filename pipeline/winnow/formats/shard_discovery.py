@@ -19,14 +19,8 @@ from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
-from winnow.formats.jsonl_shards import JsonLinesFormat, suffix_of
-from winnow.formats.parquet_shards import ParquetFormat
-from winnow.formats.shard_format import ShardFooter, ShardFormat
-
-#: Endings of Parquet files, in any case.
-PARQUET_SUFFIXES = (".parquet", ".parq", ".pq")
-
-_PARQUET, _JSON_LINES = ParquetFormat(), JsonLinesFormat()
+from winnow.formats.pool_formats import format_of, known_format, usual_endings
+from winnow.formats.shard_protocol import ShardFooter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +51,13 @@ def find_shards(path: str | Sequence[str]) -> list[str]:
         hits = [shard for given in places for shard in _shards_at(fs, given)]
         if not hits:
             raise InputError(
-                f"input.path: no Parquet file and no JSON Lines at '{item}'; give a "
-                "folder that holds *.parquet or *.jsonl (.gz, .zst) files, a glob, a "
-                "file, or a list of them"
+                f"input.path: no shard at '{item}'; give a folder that holds some, a "
+                f"glob, a file, or a list of them: {usual_endings()}"
             )
         paths += [fs.unstrip_protocol(hit) for hit in hits]
     shards = sorted({_plain(url) for url in paths})
     _require_one_format(shards)
     return shards
-
-
-def format_of(path: str) -> ShardFormat:
-    """Return the format of a shard, by its name; Parquet unless it says otherwise."""
-    return _PARQUET if suffix_of(path) is None else _JSON_LINES
 
 
 def _require_one_format(shards: Sequence[str]) -> None:
@@ -144,8 +132,7 @@ def _refuse_table(file: str, root: str) -> None:
 def _is_shard(file: str, root: str) -> bool:
     below = file[len(root) :].lstrip("/").split("/")
     hidden = any(part.startswith((".", "_")) for part in below)
-    known = file.lower().endswith(PARQUET_SUFFIXES) or suffix_of(file) is not None
-    return known and not hidden
+    return known_format(file) is not None and not hidden
 
 
 def _plain(url: str) -> str:
