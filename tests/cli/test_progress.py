@@ -51,5 +51,5 @@ def test_an_interruption_says_how_to_go_on(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("winnow.api.run", interrupted)
-    assert cli.main(["run", str(recipe)]) == 1
+    assert cli.main(["run", str(recipe)]) == 130
     assert "the same command goes on" in capsys.readouterr().err

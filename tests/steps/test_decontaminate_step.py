@@ -238,7 +238,7 @@ def test_images_that_cannot_be_read_are_quarantined_and_counted(
         ({"set": {"image": None}}, ConfigError, "perceptual_hash needs images"),
         ({"by": ["captions"], "set": {"text": None}}, ConfigError, "needs captions"),
         ({"by": []}, ConfigError, "by"),
-        ({"set": {"path": "nowhere"}}, InputError, "nowhere: no Parquet file"),
+        ({"set": {"path": "nowhere"}}, InputError, "no shard at .nowhere|nowhere: no"),
     ],
 )
 def test_sets_that_cannot_be_compared_say_why(

@@ -1,0 +1,25 @@
+"""Functions stay short enough to be read at a glance."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[2] / "pipeline" / "winnow"
+LONGEST_BODY = 40
+
+
+def bodies() -> Iterator[tuple[str, int]]:
+    """Yield each function of the package and the lines below its docstring."""
+    for module in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(module.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                documented = ast.get_docstring(node) is not None
+                first = node.body[min(int(documented), len(node.body) - 1)]
+                lines = (node.end_lineno or 0) - first.lineno + 1
+                yield f"{module.relative_to(PACKAGE)}:{node.name}", lines
+
+
+def test_bodies_are_short() -> None:
+    assert {name: n for name, n in bodies() if n > LONGEST_BODY} == {}
