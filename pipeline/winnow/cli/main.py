@@ -15,7 +15,9 @@ from collections.abc import Sequence
 from winnow import __version__
 from winnow.cli import (
     demo,
+    diff,
     explain,
+    export,
     filters,
     index,
     lake,
@@ -24,6 +26,7 @@ from winnow.cli import (
     run,
     submit,
     ui,
+    what_if,
 )
 from winnow.core.errors import WinnowError
 from winnow.core.extras import explained
@@ -32,7 +35,21 @@ from winnow.core.run_folder import RunFolder, is_scan
 from winnow.core.terminal import plain
 
 #: In the order of `winnow --help`; the file of a command is named for it or its group.
-_GROUPS = (run, submit, explain, query, index, lake, report, filters, ui, demo)
+_GROUPS = (
+    run,
+    submit,
+    explain,
+    query,
+    what_if,
+    diff,
+    export,
+    index,
+    lake,
+    report,
+    filters,
+    ui,
+    demo,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

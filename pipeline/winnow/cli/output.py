@@ -12,6 +12,7 @@ import re
 import sys
 from typing import Any, TextIO
 
+from winnow.cli.numbers import natural
 from winnow.core.terminal import plain
 
 #: Control signs that JSON need not escape, and a terminal obeys.
@@ -77,3 +78,21 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def examples_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--examples N`."""
+    parser.add_argument(
+        "--examples",
+        type=natural,
+        default=10,
+        metavar="N",
+        help="rows shown of each kind",
+    )
+
+
+def print_values(value: Any) -> None:
+    """Print what a query gives (dates, decimals, bytes) as JSON."""
+    from winnow.reports.rows_out import as_json
+
+    print_json(as_json(value))

@@ -1,4 +1,4 @@
-"""Commands that look at runs: `query`, `what-if`, `diff`, `export`.
+"""The command `query`: a run or a scan in SQL, within limits of time and memory.
 
 May import what `cli` may; all of it inside functions.
 """
@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from winnow.cli.numbers import finite, natural, positive
-from winnow.cli.output import PlainOut, json_argument, print_json, show
+from winnow.cli.numbers import finite, natural
+from winnow.cli.output import PlainOut, show
 from winnow.core.errors import ConfigError
 from winnow.core.outputs import require_file
 
@@ -34,14 +34,7 @@ _DATA_BYTES = 4 * 2**30
 
 
 def add_commands(commands: Commands) -> None:
-    """Register the commands of this file."""
-    _add_query(commands)
-    _add_what_if(commands)
-    _add_diff(commands)
-    _add_export(commands)
-
-
-def _add_query(commands: Commands) -> None:
+    """Register the command of this file."""
     query = commands.add_parser(
         "query", help="ask a run in SQL; without SQL, at a prompt"
     )
@@ -65,71 +58,6 @@ def _add_query(commands: Commands) -> None:
         "--seconds", type=finite, default=_SECONDS, metavar="S", help="time limit (300)"
     )
     query.set_defaults(command=_query)
-
-
-def _add_what_if(commands: Commands) -> None:
-    what_if = commands.add_parser(
-        "what-if", help="how a run's decisions would differ under another setting"
-    )
-    what_if.add_argument("run", metavar="RUN", help="folder of a finished run")
-    what_if.add_argument(
-        "--set",
-        action="append",
-        required=True,
-        metavar="SECTION.KEY=VALUE",
-        dest="overrides",
-        help="change a setting; may be repeated",
-    )
-    what_if.add_argument(
-        "--embed", action="store_true", help="embed rows that have no vector yet"
-    )
-    _examples_argument(what_if)
-    json_argument(what_if)
-    what_if.set_defaults(command=_what_if)
-
-
-def _add_diff(commands: Commands) -> None:
-    diff = commands.add_parser("diff", help="which rows one run keeps and another not")
-    diff.add_argument("run_a", metavar="RUN_A")
-    diff.add_argument("run_b", metavar="RUN_B")
-    diff.add_argument("--html", metavar="FILE", help="write it as a page, too")
-    _examples_argument(diff)
-    json_argument(diff)
-    diff.set_defaults(command=_diff)
-
-
-def _add_export(commands: Commands) -> None:
-    export = commands.add_parser(
-        "export", help="what a run keeps, as training code reads it"
-    )
-    export.add_argument("run", metavar="RUN", help="folder of a finished run")
-    export.add_argument(
-        "--to",
-        required=True,
-        metavar="FORMAT",
-        help="webdataset, hf, parquet, uids or clip-retrieval",
-    )
-    export.add_argument(
-        "--out", required=True, metavar="PLACE", help="a new folder; for uids a file"
-    )
-    export.add_argument(
-        "--with-scores", action="store_true", help="add a column for each step's score"
-    )
-    export.add_argument(
-        "--shard-rows", type=positive, default=10_000, metavar="N", help="(10,000)"
-    )
-    json_argument(export)
-    export.set_defaults(command=_export)
-
-
-def _examples_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--examples",
-        type=natural,
-        default=10,
-        metavar="N",
-        help="rows shown of each kind",
-    )
 
 
 def _query(parsed: argparse.Namespace) -> None:
@@ -220,53 +148,3 @@ def _bounded(database: ViewDatabase) -> Iterator[None]:
             yield
         finally:
             done.set()
-
-
-def _what_if(parsed: argparse.Namespace) -> None:
-    from winnow.cli.progress import make_progress
-    from winnow.flows.what_if import tell, what_if
-    from winnow.handles.engine import make_engine
-
-    with make_progress(quiet=parsed.json) as progress:
-        difference = what_if(
-            parsed.run,
-            parsed.overrides,
-            make_engine,
-            embed=parsed.embed,
-            examples=parsed.examples,
-            progress=progress,
-        )
-    _print_values(difference) if parsed.json else show(tell(difference))
-
-
-def _diff(parsed: argparse.Namespace) -> None:
-    from winnow.reports.diff import diff, tell
-
-    difference = diff(parsed.run_a, parsed.run_b, parsed.examples)
-    if parsed.html:
-        from winnow.reports.page.diff_page import write_diff_page
-
-        write_diff_page(parsed.run_a, parsed.run_b, parsed.html)
-    _print_values(difference) if parsed.json else show(tell(difference))
-
-
-def _export(parsed: argparse.Namespace) -> None:
-    from winnow.reports.export.export import export
-
-    exported = export(
-        parsed.run,
-        parsed.to,
-        parsed.out,
-        with_scores=parsed.with_scores,
-        shard_rows=parsed.shard_rows,
-    )
-    if parsed.json:
-        _print_values(exported)
-    else:
-        show(f"{exported['rows']:,} rows as {exported['to']} in {exported['out']}")
-
-
-def _print_values(value: Any) -> None:
-    from winnow.reports.rows_out import as_json
-
-    print_json(as_json(value))

@@ -27,6 +27,8 @@ _ID_USED = re.compile(r'( id="|url\(#)([^")]+)')
 _SIZE = re.compile(r' width="[\d.]+" height="[\d.]+" viewBox="0 0 ([\d.]+) ([\d.]+)"')
 
 KEPT, DROPPED, OTHER = "var(--kept)", "var(--dropped)", "var(--quarantined)"
+#: Widths of charts, in pixels: beside another one, or across the page.
+NARROW, WIDE = 330, 680
 
 _AXIS = {
     "labelColor": "var(--soft)",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from winnow.pages.charts import NARROW, WIDE
-from winnow.pages.drawing import DROPPED, KEPT, OTHER, Spec
+from winnow.pages.drawing import DROPPED, KEPT, NARROW, OTHER, WIDE, Spec
 
 Row = dict[str, Any]
 

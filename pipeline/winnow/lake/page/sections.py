@@ -8,8 +8,7 @@ from typing import Any
 from winnow.lake.page.charts import containment_map, pairs_left
 from winnow.lake.page.graph import Map, arrange
 from winnow.pages.answers import Answer, Answers, Section
-from winnow.pages.charts import NARROW, WIDE
-from winnow.pages.drawing import draw, draw_links
+from winnow.pages.drawing import NARROW, WIDE, draw, draw_links
 
 #: What the map draws: islands, the largest first, and of each the largest tables.
 _ISLANDS, _TABLES = 48, 40

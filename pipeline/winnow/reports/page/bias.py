@@ -7,9 +7,9 @@ JASA 22, 209–212), and the lift: how often it was removed, against how often a
 from __future__ import annotations
 
 from winnow.pages.answers import Answer, Section
-from winnow.pages.charts import rates
 from winnow.pages.drawing import draw
 from winnow.reports.page.attributes import Attribute
+from winnow.reports.page.charts import rates
 from winnow.reports.page.context import PageSource
 
 _VALUES = 14

@@ -10,8 +10,8 @@ import numpy.typing as npt
 from winnow.core.errors import RunError
 from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, share
-from winnow.pages.charts import NARROW, WIDE, cluster_map, quotas
-from winnow.pages.drawing import draw, draw_links
+from winnow.pages.drawing import NARROW, WIDE, draw, draw_links
+from winnow.reports.page.charts import cluster_map, quotas
 from winnow.reports.page.context import PageSource
 from winnow.reports.run_view import RunView
 

@@ -7,8 +7,8 @@ from typing import Any
 from winnow.config.step_kinds import shown
 from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, score
-from winnow.pages.charts import histogram
 from winnow.pages.drawing import draw
+from winnow.reports.page.charts import histogram
 from winnow.reports.page.context import Gallery, PageSource, gallery
 
 _BARS = 36

@@ -8,8 +8,7 @@ from typing import Any
 
 from winnow.config.lock_file import read_lock
 from winnow.pages.answers import Section, count, score, share
-from winnow.pages.charts import NARROW, WIDE
-from winnow.pages.drawing import DROPPED, KEPT, OTHER, Spec, draw
+from winnow.pages.drawing import DROPPED, KEPT, NARROW, OTHER, WIDE, Spec, draw
 from winnow.pages.page import render, write_page
 from winnow.reports.database import RunDatabase
 from winnow.reports.diff import diff, ended

@@ -4,8 +4,8 @@ read."""
 from __future__ import annotations
 
 from winnow.pages.answers import Section
-from winnow.pages.charts import NARROW, WIDE, funnel
-from winnow.pages.drawing import draw
+from winnow.pages.drawing import NARROW, WIDE, draw
+from winnow.reports.page.charts import funnel
 from winnow.reports.page.context import PageSource
 
 

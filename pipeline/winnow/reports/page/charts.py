@@ -1,15 +1,13 @@
-"""What the charts of a page look like, as Vega-Lite."""
+"""What the charts of a run's page look like, as Vega-Lite."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from winnow.pages.drawing import DROPPED, KEPT, OTHER, Spec
+from winnow.pages.drawing import DROPPED, KEPT, NARROW, OTHER, Spec
 
 Row = dict[str, Any]
-
-NARROW, WIDE = 330, 680
 
 _FATES = {"kept": KEPT, "dropped": DROPPED, "quarantined": OTHER}
 # A letter of a label, as wide as browsers' fonts may make it.
