@@ -211,7 +211,7 @@ def test_only_one_module_asks_for_what_some_systems_lack() -> None:
 
 def test_every_locker_imports_without_fcntl_and_resource() -> None:
     modules = ["core.run_folder", "core.meter", "indexes.near_index", "app.marks"]
-    modules += ["filters.train.state", "engines.spark.workers", "cli.query", "cli.export"]
+    modules += ["filters.train.state", "engines.spark.workers", "cli.query"]
     code = "import sys; sys.modules.update(fcntl=None, resource=None)\n" + "".join(
         f"import winnow.{name}\n" for name in modules
     )

@@ -37,7 +37,7 @@ SAMPLES: dict[str, NamedQuery] = {
     "quarantine-by-reason": NamedQuery(
         "why rows could not be read",
         "SELECT step, split_part(reason, ':', 1) AS reason, count(*) AS rows, "
-        "min(source) AS example_source, min_by(row, source) AS example_row "
+        "min(source) AS example_source, min_by(row, (source, row)) AS example_row "
         "FROM quarantine GROUP BY ALL ORDER BY rows DESC, step, reason",
     ),
     "closest-to-the-threshold": NamedQuery(

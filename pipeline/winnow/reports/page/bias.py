@@ -57,10 +57,13 @@ def _sql(attribute: Attribute) -> str:
     )
     return f"""
 WITH counted AS (
-    SELECT a.value AS value, count(*) AS rows, {_KEPT} AS kept,
-        mode(f.step) FILTER (f.fate = 'dropped') AS most_by
+    SELECT a.value AS value, count(*) AS rows, {_KEPT} AS kept
     FROM ({attribute.rows}) a JOIN fates f USING (uid)
     WHERE {_DECIDED} GROUP BY a.value
+), dropping AS (
+    SELECT a.value AS value, f.step AS step, count(*) AS rows
+    FROM ({attribute.rows}) a JOIN fates f USING (uid)
+    WHERE f.fate = 'dropped' GROUP BY ALL
 ), whole AS (
     SELECT sum(rows - kept) / sum(rows) AS removed FROM counted
 ), largest AS (
@@ -71,7 +74,10 @@ SELECT value, rows, kept, kept / rows AS keep_rate,
     (1 - kept / rows) / nullif(removed, 0) AS lift,
     greatest(1 - ({rate} + {half}), 0) / nullif(removed, 0) AS lift_low,
     least(1 - ({rate} - {half}), 1) / nullif(removed, 0) AS lift_high,
-    most_by
+    (
+        SELECT step FROM dropping d WHERE d.value IS NOT DISTINCT FROM largest.value
+        ORDER BY d.rows DESC, step LIMIT 1
+    ) AS most_by
 FROM largest, whole ORDER BY rows DESC, value"""
 
 
