@@ -382,10 +382,11 @@ def test_a_query_that_gives_anything_else_is_found_out(edge, tmp_path: Path) -> 
     secret = tmp_path / "secret.parquet"
     pq.write_table(pa.table({"id": [1]}), secret)
     where = right.sql.partition(" WHERE ")[0] + " WHERE "
+    unsorted = right.sql.partition(" ORDER BY ")[0]
     wrong = {
         where + 'p."id" BETWEEN 110 AND 117': "another row 8",
         where + 'p."id" BETWEEN 110 AND 119': "another row 9",
-        right.sql + ' ORDER BY p."id" DESC': "another row 0",
+        f'{unsorted} ORDER BY p."id" DESC': "another row 0",
         right.sql.replace('p."value"', 'p."value" + 1 AS "value"'): "another row 0",
         right.sql.replace('p."value", ', ""): "gives the columns id, year, text",
         right.sql.replace('p."value"', 'p."text" AS "value"'): "fails",
@@ -450,3 +451,18 @@ def test_every_known_containment_of_a_real_lake_is_rebuilt(
     for child, parent in edges[::step]:
         rebuild = rebuilt(lake, child, parent, tmp_path)
         assert rows(plain(rebuild)) == rows(pq.read_table(folder / child)), child
+
+
+def test_listed_values_come_in_the_parents_order(
+    open_lake: Callable[..., Lake], write_lake: Callable[..., Path], tmp_path: Path
+) -> None:
+    # Of several row groups: DuckDB looks listed values up by a join, in any order.
+    parent = pa.table({"row": pa.array(range(18), pa.int64())})
+    chosen = [1, 8, 9, 10, 15, 16]
+    child = parent.take(chosen).append_column("n", pa.array(range(6), pa.int64()))
+    write_lake(tmp_path / "lake", {"a": child, "b": parent}, "pyarrow", 8)
+    lake = open_lake(tmp_path / "lake", ignored=["n"])
+    rebuild = rebuilt(lake, "a.parquet", "b.parquet", tmp_path)
+    assert " IN (" in rebuild.sql
+    for _ in range(20):
+        assert plain(rebuild).to_pylist() == child.to_pylist()

@@ -28,6 +28,11 @@ class Where:
     values: tuple[pa.Scalar, ...] = ()
     bounds: tuple[pa.Scalar, pa.Scalar] | None = None
 
+    @property
+    def listed(self) -> bool:
+        """Whether rows are looked up in a list of several values."""
+        return self.bounds is None and len(self.values) > 1
+
 
 @dataclass(frozen=True)
 class ChosenRows:
@@ -67,24 +72,33 @@ def rebuild_query(
     needed = list(dict.fromkeys(origins.parent.values()))
     if selection.where is not None and selection.where.column not in needed:
         needed.append(selection.where.column)
-    by_position = selection.run is not None or selection.side_file is not None
+    by_position = selection.where is None or selection.where.listed
+    by_position = by_position and selection != ChosenRows()
     rows = source(files, parent, needed, positions=by_position)
+    order = _order(rows, selection)
     count = (
-        "row_number() OVER () - 1" if selection.side_file is None else "s.winnow_row"
+        f"row_number() OVER ({order.strip()}) - 1"
+        if selection.side_file is None
+        else "s.winnow_row"
     )
     leaves = {
         column.name: _leaf(column, parent, origins, rows, count)
         for column in child.columns
     }
     columns = _nested(leaf_paths(files, child), leaves, _presence(child, rows, origins))
-    return f"SELECT {', '.join(columns)} FROM {_rows(rows, selection)}"
+    return f"SELECT {', '.join(columns)} FROM {_chosen(rows, selection)}{order}"
 
 
-def _rows(rows: Source, selection: ChosenRows) -> str:
-    chosen = _chosen(rows, selection)
-    if rows.unordered and selection.side_file is None:
-        return f"{chosen} ORDER BY {rows.position}"
-    return chosen
+def _order(rows: Source, selection: ChosenRows) -> str:
+    """Return what sorts the chosen rows where DuckDB may give them in another order.
+
+    It does so with the rows of several files, and with those that it looks up in a
+    list: measured on 2.0.0 with several row groups, in more than half of the tries.
+    """
+    if selection.side_file is not None:
+        return " ORDER BY s.winnow_row"
+    listed = selection.where is not None and selection.where.listed
+    return f" ORDER BY {rows.position}" if rows.unordered or listed else ""
 
 
 def _chosen(rows: Source, selection: ChosenRows) -> str:
@@ -93,7 +107,6 @@ def _chosen(rows: Source, selection: ChosenRows) -> str:
         return (
             f"{rows.sql} JOIN (SELECT * RENAME ({_SIDE_ORDER} AS winnow_row)"
             f" FROM {side}) AS s ON {rows.position} = s.{SIDE_POSITION}"
-            " ORDER BY s.winnow_row"
         )
     if selection.run is not None:
         start, stop = selection.run
