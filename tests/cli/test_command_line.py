@@ -326,6 +326,9 @@ def assert_works_outside(site: Path, tmp_path: Path) -> None:
     """The package below `site` finds its recipes from a folder of a user's own."""
     user = tmp_path / "user"
     user.mkdir()
+    # Names that a user's own files have, and that are first on their path.
+    for name in ("pipeline", "steps", "config", "core"):
+        (user / f"{name}.py").write_text(f"raise ImportError('{name} is the user's')")
     pq.write_table(pa.table({"uid": ["a"], "text": ["b"]}), user / "pool.parquet")
     done = run_outside(site, user, "init", "recipes", "--json")
     assert done.returncode == 0, done.stderr
