@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from winnow.core.errors import ConfigError
 from winnow.demo.pool import (
     BOILERPLATE,
     COPIES,
@@ -155,5 +156,5 @@ def test_a_mismatched_caption_names_none_of_the_shapes(pool):
 
 
 def test_a_pool_too_small_for_its_defects_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="200"):
+    with pytest.raises(ConfigError, match="200"):
         make_pool(tmp_path, rows=50)

@@ -334,3 +334,13 @@ def test_an_index_is_not_built_over_something_else(pool: Path, tmp_path: Path):
     with pytest.raises(InputError, match="titel"):
         build(str(pool), tmp_path / "i", columns=NamedColumns(text="titel"))
     assert not (tmp_path / "i").exists()
+
+
+@pytest.mark.parametrize("least", [-1.0, 7.0, float("nan")])
+def test_a_similarity_is_from_0_to_1(tmp_path: Path, least: float):
+    from winnow.flows.near_index import chance
+
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        ask(tmp_path, text="a", min_jaccard=least)
+    with pytest.raises(ConfigError, match="from 0 to 1"):
+        chance(tmp_path, least)

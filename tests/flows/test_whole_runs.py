@@ -120,6 +120,19 @@ def test_a_folder_with_a_scan_of_a_lake_is_refused(
         winnow(pool, tmp_path / "scan", STEPS)
 
 
+def test_a_scan_is_not_replaced_since_its_trash_may_hold_tables(
+    vector_recipe: Any, pool: Path, tmp_path: Path
+):
+    from winnow import api
+
+    (tmp_path / "scan").mkdir()
+    for name in ("edges.parquet", "config.lock.yaml"):
+        (tmp_path / "scan" / name).write_text("")
+    recipe = vector_recipe(pool, tmp_path / "scan", STEPS)
+    with pytest.raises(RunError, match="--replace does not remove"):
+        api.run(recipe, replace=True)
+
+
 def test_a_scan_of_a_lake_is_refused_where_a_run_is(first: Any, pool: Path):
     import winnow as library
 

@@ -207,3 +207,12 @@ def test_an_edited_function_runs_again(winnow: Winnow, pool: Path, tmp_path: Pat
     again = custom(winnow, pool, "number", keep_count=3)
     assert again.result.ran == ["custom"]
     assert kept(again) == [0, 1, 2]
+
+
+def test_a_module_that_fails_is_the_users_and_named(
+    winnow: Winnow, pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "fails_when_imported.py").write_text("raise RuntimeError('no licence')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"fails_when_imported.*no licence"):
+        custom(winnow, pool, "number", function="fails_when_imported:f")

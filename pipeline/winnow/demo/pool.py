@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.core.errors import ConfigError
 from winnow.core.hashing import digest
 from winnow.demo.captions import describe, plain_name, reword
 from winnow.demo.copies import copy, decode
@@ -100,7 +101,7 @@ def make_pool(
     the good row that a copy repeats, or null), concept.
     """
     if rows < 200:
-        raise ValueError(f"a pool needs at least 200 rows to hold defects, not {rows}")
+        raise ConfigError(f"a pool needs at least 200 rows to hold defects, not {rows}")
     samples = list(_samples(rows, seed))
     generator("order", seed).shuffle(samples)
     target = Path(folder) / "shards"

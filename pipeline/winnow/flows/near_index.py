@@ -186,6 +186,7 @@ def ask(
     See `winnow.steps.near_index.near`. Raises ConfigError if `settings` differ from
     the index's, InputError for a uid that it does not have.
     """
+    _require_share(min_jaccard)
     index = NearIndex(path)
     refuse_other_settings(index, settings or {})
     if (text is None) == (uid is None):
@@ -199,8 +200,17 @@ def ask(
 
 
 def chance(path: str | os.PathLike[str], similarity: float) -> float:
-    """Return the probability that an index finds a row of this similarity."""
+    """Return the probability that an index finds a row of this similarity.
+
+    Raises ConfigError for a similarity that is not from 0 to 1.
+    """
+    _require_share(similarity)
     return found_with(NearIndex(path), similarity)
+
+
+def _require_share(similarity: float) -> None:
+    if not 0 <= similarity <= 1:
+        raise ConfigError(f"min_jaccard: a similarity is from 0 to 1, not {similarity}")
 
 
 def refuse_other_settings(index: NearIndex, settings: Mapping[str, Any]) -> None:

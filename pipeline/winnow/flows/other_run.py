@@ -21,10 +21,19 @@ _REMEDY = (
 )
 
 
+def refuse_scan(folder: RunFolder) -> None:
+    """Raise RunError if a folder holds a scan of a lake: its trash may hold tables."""
+    if is_scan(folder.path):
+        raise RunError(
+            f"{folder.path} holds a scan of a lake, which --replace does not remove: "
+            "its trash may hold tables; choose another folder with --out"
+        )
+
+
 def refuse_other_run(
     folder: RunFolder, config: RunConfig, pool: Pool, index: str
 ) -> None:
-    """Raise RunError if a folder holds a scan, or a run of another recipe or input.
+    """Raise RunError if a folder holds a run of another recipe or input.
 
     A recipe may change its settings, and gain steps or lose some; one that does both
     is another. A pool may be moved, or gain shards and lose some; one at another place
@@ -32,10 +41,6 @@ def refuse_other_run(
 
     index: fingerprint of the first step, which says whether the pool is the same.
     """
-    if is_scan(folder.path):
-        raise RunError(
-            f"{folder.path} holds a scan of a lake; choose another folder with --out"
-        )
     old = _recipe(folder)
     if old is None:
         return

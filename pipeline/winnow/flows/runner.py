@@ -36,7 +36,7 @@ from winnow.flows.image_text import (
     require_models,
 )
 from winnow.flows.losses import WatchedProgress
-from winnow.flows.other_run import refuse_other_run
+from winnow.flows.other_run import refuse_other_run, refuse_scan
 from winnow.flows.overrides import Rescues, overrides_of
 from winnow.flows.pool import Pool, open_pool
 from winnow.flows.session import Session
@@ -107,6 +107,7 @@ def run(
     told = progress or Silent()
     with folder.locked():
         folder.settle()
+        refuse_scan(folder)
         if not replace_other:
             refuse_other_run(folder, config, recipe.pool, recipe.prints[0].step)
         finished = _finished(recipe, folder)

@@ -73,7 +73,7 @@ class Run(RunTables):
         """
         from winnow.reports.explain import explain, tell
 
-        return Facts(explain(self._left, uid), tell)
+        return Facts(explain(self._left, str(uid)), tell)
 
     def what_if(
         self,

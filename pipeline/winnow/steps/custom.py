@@ -77,6 +77,10 @@ def load_function(name: str) -> Callable[[pa.RecordBatch], Any]:
             f"custom.function: cannot import '{name}' ({error}); the module has to be "
             "installed or lie in the working directory"
         ) from error
+    except Exception as error:
+        raise ConfigError(
+            f"custom.function: importing '{name}' failed: {error!r}"
+        ) from error
     if not callable(function):
         raise ConfigError(f"custom.function: '{name}' is no function but {function!r}")
     return function
