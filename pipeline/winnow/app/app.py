@@ -84,10 +84,10 @@ def _routes(site: Site) -> list[Route]:
 
     def picture(request: Request) -> Response:
         large = request.query_params.get("large") == "1"
-        found = site.picture(request.path_params["n"], large)
-        if found is None:
+        media = site.picture(request.path_params["n"], large)
+        if media is None:
             raise HTTPException(404, "there is no such picture")
-        return Response(found[1], media_type=found[0], headers=_KEEP_PICTURE)
+        return Response(media[1], media_type=media[0], headers=_KEEP_PICTURE)
 
     async def mark(request: Request) -> Response:
         fields = _fields(await _form(request))

@@ -127,16 +127,16 @@ def _conditions(fields: Fields, index: RowIndex) -> tuple[ColumnFilter, ...]:
     )
     if not len(columns) == len(operations) == len(values):
         raise QueryError("each condition needs a column, an operation and a value")
-    found = []
+    conditions = []
     for column, operation, value in zip(columns, operations, values, strict=True):
         if not column or (not value and operation not in ("empty", "filled")):
             continue
         one = ColumnFilter(column, _one_of(operation, OPERATIONS, "operation"), value)
         condition_sql(one, index)
-        found.append(one)
-    if len(found) > _CONDITIONS:
+        conditions.append(one)
+    if len(conditions) > _CONDITIONS:
         raise QueryError(f"at most {_CONDITIONS} conditions at once")
-    return tuple(found)
+    return tuple(conditions)
 
 
 def _one_of(value: str, known: Iterable[str], what: str) -> str:

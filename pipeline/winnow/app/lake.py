@@ -47,13 +47,13 @@ class LakeSite:
         names = [name for name, _ in self._database.views[view]]
         words = single.get("q", "")[:1_000]
         joined = ", ".join(f"{identifier(name)}::VARCHAR" for name in names)
-        found = self._database.query(
+        table = self._database.query(
             f"SELECT * FROM (SELECT row_number() OVER () AS __n, * FROM {view}) "
             f"WHERE __n > ? AND contains(lower(concat_ws(' ', {joined})), lower(?)) "
             "ORDER BY __n LIMIT ?",
             [int(start), words, _ROWS + 1],
         )
-        rows = found.to_pylist()
+        rows = table.to_pylist()
         shown = rows[:_ROWS]
         return {
             "view": view,
@@ -62,7 +62,7 @@ class LakeSite:
             "rows": [[_cell(row[name]) for name in names] for row in shown],
             "after": shown[-1]["__n"] if len(rows) > _ROWS else None,
             "started": int(start) > 0,
-            "numeric": [_is_number(found.schema.field(name).type) for name in names],
+            "numeric": [_is_number(table.schema.field(name).type) for name in names],
         }
 
 

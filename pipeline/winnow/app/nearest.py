@@ -91,10 +91,10 @@ class Nearest:
             if key in self._views:
                 self._views.move_to_end(key)
                 return self._views[key]
-            found = self._similarities(vector())
+            similarities = self._similarities(vector())
             name, self._made = f"similar_{self._made}", self._made + 1
             file = self._rows.sql.scratch / f"{name}.parquet"
-            pq.write_table(found, file)
+            pq.write_table(similarities, file)
             self._rows.sql.define(
                 f"CREATE VIEW {name} AS FROM read_parquet([{literal(str(file))}])"
             )
@@ -106,39 +106,39 @@ class Nearest:
 
     def _similarities(self, query: Vector) -> pa.Table:
         numbers = self._row_numbers()
-        found = np.full(len(numbers), np.nan, np.float32)
+        scores = np.full(len(numbers), np.nan, np.float32)
         for start, matrix in _blocks(self._files):
             if matrix.shape[1] != len(query):
                 raise QueryError(
                     f"the model gives {len(query)} numbers, the run's vectors have "
                     f"{matrix.shape[1]}; {_MODEL}"
                 )
-            found[start : start + len(matrix)] = matrix.astype(np.float32) @ query
-        known = (numbers >= 0) & np.isfinite(found)
+            scores[start : start + len(matrix)] = matrix.astype(np.float32) @ query
+        known = (numbers >= 0) & np.isfinite(scores)
         order = np.argsort(numbers[known])
         # Six places: what is left of the order of sums in a product is below that.
-        similar = np.round(found[known][order].astype(np.float64), 6)
+        similar = np.round(scores[known][order].astype(np.float64), 6)
         return pa.table({"n": numbers[known][order], "similarity": similar})
 
     def _row_numbers(self) -> npt.NDArray[np.int64]:
         """Return each vector's row number, in the order of the files; -1: none."""
         if self._numbers is None:
             listed = ", ".join(literal(str(file)) for file in self._files)
-            found = self._rows.table(
+            table = self._rows.table(
                 "SELECT coalesce(r.n, -1) AS n FROM (SELECT uid, filename AS f, "
                 "file_row_number AS place FROM read_parquet("
                 f"[{listed}], filename = true, file_row_number = true)) v "
                 "LEFT JOIN (SELECT uid, n FROM rows WHERE step IS DISTINCT FROM "
                 "'index') r USING (uid) ORDER BY f, place"
             )
-            self._numbers = found["n"].to_numpy()
+            self._numbers = table["n"].to_numpy()
         return self._numbers
 
     def _vector_of(self, n: int) -> Vector:
-        place = np.flatnonzero(self._row_numbers() == n)
-        if not len(place):
+        positions = np.flatnonzero(self._row_numbers() == n)
+        if not len(positions):
             raise QueryError("that row has no vector; it left the run before `embed`")
-        first = int(place[0])
+        first = int(positions[0])
         for start, matrix in _blocks(self._files):
             if start <= first < start + len(matrix):
                 vector: Vector = matrix[first - start].astype(np.float32)
@@ -195,8 +195,8 @@ def text_model(
             encoder = load_encoder(spec)
         except WinnowError as error:
             raise QueryError(f"the run's model cannot be loaded: {error}") from error
-        found = encoder.identity["weights_sha256"]
-        if found != made_by["weights_sha256"]:
+        sha256 = encoder.identity["weights_sha256"]
+        if sha256 != made_by["weights_sha256"]:
             raise QueryError(
                 f"the weights of {given['name']} have changed since the run; {_MODEL}"
             )

@@ -246,29 +246,32 @@ def _scores(database: RunDatabase, parts: _AddedColumns) -> None:
         "ORDER BY position"
     )
     pivot: list[str] = []
-    for place, step in enumerate(scored["step"].to_pylist()):
-        at = f"FILTER (step = {literal(step)})"
-        pivot += [f"max(score) {at} AS s{place}", f"max(threshold) {at} AS t{place}"]
-        parts.margins.append(_finite(f"s.s{place} - s.t{place}"))
+    for number, step in enumerate(scored["step"].to_pylist()):
+        step_filter = f"FILTER (step = {literal(step)})"
+        pivot += [
+            f"max(score) {step_filter} AS s{number}",
+            f"max(threshold) {step_filter} AS t{number}",
+        ]
+        parts.margins.append(_finite(f"s.s{number} - s.t{number}"))
         column = IndexedColumn(f"score.{step}", f"score of {step}", "number", "score")
-        parts.add(column, _number(f"s.s{place}"))
+        parts.add(column, _number(f"s.s{number}"))
     parts.join("ledger", "s", pivot)
 
 
 def _clusters(database: RunDatabase, parts: _AddedColumns) -> None:
-    found = database.query("SELECT step FROM members GROUP BY step ORDER BY step")
+    clustered = database.query("SELECT step FROM members GROUP BY step ORDER BY step")
     pivot: list[str] = []
-    for place, step in enumerate(found["step"].to_pylist()):
-        at = f"FILTER (step = {literal(step)})"
+    for number, step in enumerate(clustered["step"].to_pylist()):
+        step_filter = f"FILTER (step = {literal(step)})"
         pivot += [
-            f"max(cluster_id) {at} AS c{place}",
-            f"max(distance) {at} AS d{place}",
+            f"max(cluster_id) {step_filter} AS c{number}",
+            f"max(distance) {step_filter} AS d{number}",
         ]
         ids = IndexedColumn(f"cluster.{step}", f"cluster in {step}", "whole", "cluster")
-        parts.add(ids, f"c.c{place}")
+        parts.add(ids, f"c.c{number}")
         label = f"distance from its centroid in {step}"
         away = IndexedColumn(f"distance.{step}", label, "number", "score")
-        parts.add(away, _number(f"c.d{place}"))
+        parts.add(away, _number(f"c.d{number}"))
     parts.join("members", "c", pivot)
 
 
@@ -289,14 +292,14 @@ def _input(database: RunDatabase, parts: _AddedColumns) -> None:
         elif name != pool.columns.image and kind:
             # Case does not tell columns of an index apart.
             known = {c.name.lower() for c in parts.columns}
-            own = f"input.{name}"
-            if own.lower() in known:
+            input_name = f"input.{name}"
+            if input_name.lower() in known:
                 continue
             if kind == "text":
                 column = f"left({column}::VARCHAR, {SEARCHED})"
             elif sql_type.startswith("DECIMAL"):
                 column = f"{column}::DOUBLE"
-            parts.add(IndexedColumn(own, name, kind, "input"), column)
+            parts.add(IndexedColumn(input_name, name, kind, "input"), column)
 
 
 def _kind(sql_type: str) -> str:

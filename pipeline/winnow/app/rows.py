@@ -55,8 +55,8 @@ class IndexedRows:
 
     def ask(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Return the rows of a SELECT over `rows`; raises QueryError."""
-        found: list[Row] = self.table(sql, values).to_pylist()
-        return found
+        rows: list[Row] = self.table(sql, values).to_pylist()
+        return rows
 
     def table(self, sql: str, values: Sequence[Any] = ()) -> pa.Table:
         """Return the rows of a SELECT as a table; raises QueryError."""
@@ -65,27 +65,27 @@ class IndexedRows:
 
     def row(self, n: int) -> Row | None:
         """Return the row of that number."""
-        found = self.ask("SELECT * FROM rows WHERE n = ?", [n])
-        return found[0] if found else None
+        rows = self.ask("SELECT * FROM rows WHERE n = ?", [n])
+        return rows[0] if rows else None
 
     def by_uid(self, uids: Sequence[str]) -> dict[str, Row]:
         """Return rows by uid; of a uid that is there twice the one that entered."""
-        found = self.ask(
+        rows = self.ask(
             "SELECT * FROM rows WHERE list_contains(?, uid) "
             "ORDER BY step IS NOT DISTINCT FROM 'index' DESC, n DESC",
             [list(uids)],
         )
-        return {row["uid"]: row for row in found}
+        return {row["uid"]: row for row in rows}
 
     def numbered(self, numbers: Sequence[int]) -> dict[int, Row]:
         """Return rows by number."""
         if not numbers:
             return {}
-        found = self.ask(
+        rows = self.ask(
             "SELECT * FROM rows WHERE n BETWEEN ? AND ? AND list_contains(?, n)",
             [min(numbers), max(numbers), list(numbers)],
         )
-        return {row["n"]: row for row in found}
+        return {row["n"]: row for row in rows}
 
     def fates(self) -> list[Row]:
         """Return how many rows each step ended, by reason."""
@@ -104,8 +104,8 @@ class IndexedRows:
         with self._lock:
             known = self._known.get(key)
         if known is None:
-            found = self.ask(sql + "GROUP BY fate", where.values)
-            known = {row["fate"] or "undecided": row["rows"] for row in found}
+            counts = self.ask(sql + "GROUP BY fate", where.values)
+            known = {row["fate"] or "undecided": row["rows"] for row in counts}
             with self._lock:
                 if len(self._known) > 200:
                     self._known.clear()
@@ -133,11 +133,11 @@ class IndexedRows:
             self._beyond(where, wanted, cursor, back, similar)
         order = _order(wanted, back)
         sql = f"SELECT n FROM {_from(similar)} {where.sql} ORDER BY {order} "
-        found = self.ask(f"{sql} LIMIT {size + 1}", where.values)
-        numbers = [row["n"] for row in found][:size]
+        listed = self.ask(f"{sql} LIMIT {size + 1}", where.values)
+        numbers = [row["n"] for row in listed][:size]
         if back:
             numbers.reverse()
-        more = len(found) > size
+        more = len(listed) > size
         rows = self.numbered(numbers)
         likes = self._similarities(similar, numbers)
         shown = [{**rows[n], "similarity": likes.get(n)} for n in numbers]
@@ -169,10 +169,10 @@ class IndexedRows:
             where.add("n > ?" if back else "n < ?", cursor)
             return
         key = identifier(wanted.sort)
-        at = f"(SELECT {key} FROM {_from(similar)} WHERE n = ?)"
-        found = self.ask(f"SELECT {at} IS NULL AS missing", [cursor])
+        bound = f"(SELECT {key} FROM {_from(similar)} WHERE n = ?)"
+        answer = self.ask(f"SELECT {bound} IS NULL AS missing", [cursor])
         # Rows without a value come last, whatever the direction.
-        if found[0]["missing"]:
+        if answer[0]["missing"]:
             if back:
                 where.add(f"{key} IS NOT NULL OR {n_after}", cursor)
             else:
@@ -181,7 +181,7 @@ class IndexedRows:
         beyond = "<" if wanted.descending != back else ">"
         nulls = "" if back else f" OR {key} IS NULL"
         where.add(
-            f"{key} {beyond} {at} OR ({key} = {at} AND {n_after}){nulls}",
+            f"{key} {beyond} {bound} OR ({key} = {bound} AND {n_after}){nulls}",
             cursor,
             cursor,
             cursor,
@@ -190,11 +190,11 @@ class IndexedRows:
     def _similarities(self, similar: str, numbers: Sequence[int]) -> dict[int, float]:
         if not similar or not numbers:
             return {}
-        found = self.ask(
+        rows = self.ask(
             f"SELECT n, similarity FROM {similar} WHERE list_contains(?, n)",
             [list(numbers)],
         )
-        return {row["n"]: row["similarity"] for row in found}
+        return {row["n"]: row["similarity"] for row in rows}
 
 
 def _from(similar: str) -> str:

@@ -177,10 +177,10 @@ class Site:
 
     def picture(self, n: int, large: bool) -> Picture | None:
         """Return a row's picture; None if there is no such row."""
-        found = self.rows.ask("SELECT source, row FROM rows WHERE n = ?", [n])
-        if not found or not self.has_images:
+        rows = self.rows.ask("SELECT source, row FROM rows WHERE n = ?", [n])
+        if not rows or not self.has_images:
             return None
-        return self.pictures.picture(_place(found[0]), LARGE if large else SMALL)
+        return self.pictures.picture(_place(rows[0]), LARGE if large else SMALL)
 
     def mark(self, numbers: Sequence[int], action: str, note: str) -> int:
         """Mark rows, or take their marks away; return how many rows that were.
@@ -254,8 +254,8 @@ class Site:
         if not more or not page.rows:
             return ""
         end = page.rows[0] if side == "before" else page.rows[-1]
-        place: dict[str, Any] = {"before": None, "after": None, side: end["n"]}
-        return wanted.address(**place)
+        cursors: dict[str, Any] = {"before": None, "after": None, side: end["n"]}
+        return wanted.address(**cursors)
 
     @cached_property
     def _fates(self) -> list[Row]:
@@ -263,11 +263,11 @@ class Site:
 
     def _ended(self, column: str) -> list[tuple[str, int]]:
         """Return the values of fate, step or reason with their rows."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for row in self._fates:
             if row[column] is not None:
-                found[row[column]] = found.get(row[column], 0) + row["rows"]
-        return list(found.items())
+                counts[row[column]] = counts.get(row[column], 0) + row["rows"]
+        return list(counts.items())
 
     def _told(self, row: Row) -> list[tuple[str, str]]:
         if row["step"] == "index":
@@ -281,7 +281,7 @@ class Site:
     def _facts(self, row: Row) -> list[tuple[IndexedColumn, Any, str]]:
         """Return each column's value, and the address of the rows that share it."""
         hidden = {"caption", "uid", "fate"}
-        found = []
+        facts = []
         for column in self.index.columns:
             value = row.get(column.name)
             if column.name in hidden or value is None:
@@ -295,8 +295,8 @@ class Site:
             asks = is_link and column.kind in ("text", "whole", "flag")
             fits = asks and len(str(value)) <= 200
             address = AskedPage(conditions=(same,)).address() if fits else ""
-            found.append((column, value, address))
-        return found
+            facts.append((column, value, address))
+        return facts
 
     def _chain(self, row: Row) -> Shown:
         """Return the twin that a row went for, that one's twin, and so on."""
@@ -316,9 +316,9 @@ class Site:
         counted = "SELECT count(*) AS total FROM rows WHERE kept_twin = ?"
         total = self.rows.ask(counted, [uid])[0]["total"]
         sql = "SELECT n FROM rows WHERE kept_twin = ? ORDER BY n LIMIT ?"
-        found = self.rows.ask(sql, [uid, _SHOWN_TWINS]) if total else []
-        rows = self.rows.numbered([entry["n"] for entry in found])
-        return {"total": total, "rows": [rows[entry["n"]] for entry in found]}
+        entries = self.rows.ask(sql, [uid, _SHOWN_TWINS]) if total else []
+        rows = self.rows.numbered([entry["n"] for entry in entries])
+        return {"total": total, "rows": [rows[entry["n"]] for entry in entries]}
 
 
 def _place(row: Row) -> Place:

@@ -57,24 +57,25 @@ class Thumbnails:
         with self._lock:
             keys = [
                 key
-                for place in sorted(set(places))
-                if (key := (place, side)) not in self._kept and key not in self._coming
+                for source_row in sorted(set(places))
+                if (key := (source_row, side)) not in self._kept
+                and key not in self._coming
             ]
             for key in keys:
                 self._coming[key] = Future()
         for start in range(0, len(keys), _GROUP):
             self._reader.submit(self._fill, keys[start : start + _GROUP])
 
-    def picture(self, place: Place, side: int = SMALL) -> Picture:
+    def picture(self, source_row: Place, side: int = SMALL) -> Picture:
         """Return a picture's media type and bytes; waits until it is read."""
-        key = (place, side)
+        key = (source_row, side)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
             coming = self._coming.get(key)
         if coming is None:
-            self.prepare([place], side)
+            self.prepare([source_row], side)
             with self._lock:
                 coming = self._coming.get(key)
                 if coming is None:
@@ -83,18 +84,18 @@ class Thumbnails:
 
     def _fill(self, keys: list[_Key]) -> None:
         try:
-            images = self._read([place for place, _ in keys])
-            found = [
+            images = self._read([source_row for source_row, _ in keys])
+            pictures = [
                 small(image, side)
                 for image, (_, side) in zip(images, keys, strict=True)
             ]
         except (WinnowError, OSError) as error:
-            found = [drawn(str(error))] * len(keys)
+            pictures = [drawn(str(error))] * len(keys)
         except BaseException:
-            found = [drawn("could not be read")] * len(keys)
+            pictures = [drawn("could not be read")] * len(keys)
             raise
         finally:
-            for key, picture in zip(keys, found, strict=True):
+            for key, picture in zip(keys, pictures, strict=True):
                 self._keep(key, picture)
 
     def _keep(self, key: _Key, picture: Picture) -> None:

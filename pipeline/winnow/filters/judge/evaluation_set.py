@@ -99,10 +99,10 @@ def model_of(name: str, precision: str = "auto") -> ModelSpec:
     """
     if not name.startswith(LOCAL_DIR) and Path(name).expanduser().is_dir():
         name = f"{LOCAL_DIR}{Path(name).expanduser()}"
-    architecture, at, tag = name.partition("@")
+    architecture, separator, tag = name.partition("@")
     if name.startswith(LOCAL_DIR):
-        architecture, at, tag = name, "", ""
-    config = ModelConfig(name=architecture, pretrained=tag if at else None)
+        architecture, separator, tag = name, "", ""
+    config = ModelConfig(name=architecture, pretrained=tag if separator else None)
     spec = model_spec(config)
     return replace(spec, precision=precision)
 
@@ -122,16 +122,16 @@ def load_set(
     places: list[int] = []
     groups: dict[str, list[str]] = {name: [] for name in columns.by}
     unusable: Counter[str] = Counter()
-    for place, uid, values in _rows(given, columns.by):
+    for row_number, uid, values in _rows(given, columns.by):
         if only is not None and uid not in only:
             continue
-        own = _captions(values[0])
-        if not own:
+        row_captions = _captions(values[0])
+        if not row_captions:
             unusable["caption_missing"] += 1
             continue
         uids.append(uid)
-        captions.append(own)
-        places.append(place)
+        captions.append(row_captions)
+        places.append(row_number)
         for name, value in zip(columns.by, values[1:], strict=True):
             groups[name].append("(none)" if value is None else str(value))
     if not uids:
@@ -185,7 +185,8 @@ def _numbered(captions: Iterable[list[str]]) -> tuple[list[tuple[int, ...]], lis
     """Return captions as ids into their distinct texts, by first appearance."""
     number: dict[str, int] = {}
     ids = [
-        tuple(number.setdefault(text, len(number)) for text in own) for own in captions
+        tuple(number.setdefault(text, len(number)) for text in row_captions)
+        for row_captions in captions
     ]
     return ids, list(number)
 
@@ -197,7 +198,7 @@ def with_image_vectors(
 
     Raises InputError if there is none, ConfigError (see `load_encoder`).
     """
-    row_of = {place: row for row, place in enumerate(data.places.tolist())}
+    row_of = {row_number: row for row, row_number in enumerate(data.places.tolist())}
     matrix: Matrix | None = None
     valid = np.zeros(len(data), bool)
     unusable: Counter[str] = Counter()

@@ -103,9 +103,9 @@ def score_pairs(
     cluster, and itself with a noun or number changed; none of them is a caption of
     the image.
     """
-    rows = np.repeat(np.arange(len(data)), [len(own) for own in data.captions])
-    texts = np.array([text for own in data.captions for text in own], np.int64)
-    slots = np.concatenate([np.arange(len(own)) for own in data.captions])
+    rows = np.repeat(np.arange(len(data)), [len(ids) for ids in data.captions])
+    texts = np.array([text for ids in data.captions for text in ids], np.int64)
+    slots = np.concatenate([np.arange(len(ids)) for ids in data.captions])
     changed = _changed(data, clusters, rows, texts)
     known = dict(zip(data.texts, range(len(data.texts)), strict=True))
     extra: dict[str, int] = {}
@@ -114,11 +114,11 @@ def score_pairs(
             extra.setdefault(text, len(known) + len(extra))
     number = known | extra
     vectors = text_vectors([*data.texts, *extra], spec)
-    own = [frozenset(ids) for ids in data.captions]
+    caption_sets = [frozenset(ids) for ids in data.captions]
     nobody = np.zeros(len(data), np.int64)
     partners = {
-        "random": strangers(data.keys("random caption"), nobody, own),
-        "same_cluster": strangers(data.keys("cluster caption"), clusters, own),
+        "random": strangers(data.keys("random caption"), nobody, caption_sets),
+        "same_cluster": strangers(data.keys("cluster caption"), clusters, caption_sets),
     }
     wrong = {
         name: _partner_captions(data, partner[rows], slots)
@@ -137,11 +137,13 @@ def score_random_pairs(
     data: EvaluationSet, spec: ModelSpec, images: Matrix
 ) -> tuple[Floats, Floats, Matrix]:
     """Return right and random pairs' scores, as `score_pairs`, and caption vectors."""
-    rows = np.repeat(np.arange(len(data)), [len(own) for own in data.captions])
-    texts = np.array([text for own in data.captions for text in own], np.int64)
-    slots = np.concatenate([np.arange(len(own)) for own in data.captions])
-    own = [frozenset(ids) for ids in data.captions]
-    partner = strangers(data.keys("random caption"), np.zeros(len(data), np.int64), own)
+    rows = np.repeat(np.arange(len(data)), [len(ids) for ids in data.captions])
+    texts = np.array([text for ids in data.captions for text in ids], np.int64)
+    slots = np.concatenate([np.arange(len(ids)) for ids in data.captions])
+    caption_sets = [frozenset(ids) for ids in data.captions]
+    partner = strangers(
+        data.keys("random caption"), np.zeros(len(data), np.int64), caption_sets
+    )
     vectors = text_vectors(data.texts, spec)
     random = _partner_captions(data, partner[rows], slots)
     right = _cosines(images, vectors, rows, texts)
@@ -178,7 +180,7 @@ def _changed(
         known[cluster] = vocabulary(
             data.texts[text] for row in members for text in data.captions[row]
         )
-    right = [words_of(data.texts[text] for text in own) for own in data.captions]
+    right = [words_of(data.texts[text] for text in ids) for ids in data.captions]
     salted = keys(
         (
             f"{data.uids[row]}\n{data.texts[text]}"
@@ -206,10 +208,10 @@ def retrieval(
     rows = np.sort(order).tolist()
     caption_ids = [data.captions[row] for row in rows]
     used = sorted({text for ids in caption_ids for text in ids})
-    column = {text: place for place, text in enumerate(used)}
+    column = {text: number for number, text in enumerate(used)}
     right = np.zeros((len(rows), len(used)), bool)
-    for place, ids in enumerate(caption_ids):
-        right[place, [column[text] for text in ids]] = True
+    for image, ids in enumerate(caption_ids):
+        right[image, [column[text] for text in ids]] = True
     left = images[rows].astype(np.float32)
     other = vectors[used].astype(np.float32)
     return _places(left, other, right), _places(other, left, right.T), len(rows)

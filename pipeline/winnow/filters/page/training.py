@@ -90,8 +90,8 @@ def _card_facts(manifest: Row) -> dict[str, str]:
     """Return the lines of the card's table, by what they say."""
     result, recipe = manifest["result"], manifest["recipe"]
     model, optimise = recipe["model"], recipe["optimise"]
-    own = model["architecture"]
-    name = own if isinstance(own, str) else "its own `model_cfg`"
+    architecture = model["architecture"]
+    name = architecture if isinstance(architecture, str) else "its own `model_cfg`"
     return {
         "layout": "open_clip `local-dir:`",
         "weights": f"{manifest['weights']['parameters']:,} parameters, "

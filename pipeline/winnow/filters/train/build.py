@@ -42,7 +42,7 @@ def open_clip_config(
 
     Raises ConfigError if the architecture is unknown.
     """
-    model, own = _model_cfg(architecture)
+    model, model_preprocessing = _model_cfg(architecture)
     vision = model.get("vision_cfg")
     if not isinstance(vision, dict) or "text_cfg" not in model:
         raise ConfigError(
@@ -56,7 +56,12 @@ def open_clip_config(
     size = vision.get("image_size", 224)
     return {
         "model_cfg": model,
-        "preprocess_cfg": {**_defaults(), **own, **preprocessing, "size": size},
+        "preprocess_cfg": {
+            **_defaults(),
+            **model_preprocessing,
+            **preprocessing,
+            "size": size,
+        },
     }
 
 
@@ -140,26 +145,26 @@ def load_part(model: Any, start: StartFrom) -> None:
 
     where = f"model.start: {start.part} from {start.weights}"
     given = _source_state(start)
-    own = {n: v for n, v in model.state_dict().items() if _within(n, start.part)}
-    if not own:
+    weights = {n: v for n, v in model.state_dict().items() if _within(n, start.part)}
+    if not weights:
         raise ConfigError(f"{where}: this architecture has no {start.part}")
     optional = _SCALARS if start.part == "all" else ()
-    lacking = [n for n in own if n not in given and n not in optional]
+    lacking = [n for n in weights if n not in given and n not in optional]
     if lacking:
         raise ConfigError(
-            f"{where}: {len(lacking)} of {len(own)} weights are missing there, "
+            f"{where}: {len(lacking)} of {len(weights)} weights are missing there, "
             f"{lacking[0]} among them; is it a checkpoint of this architecture?"
         )
-    unlike = [n for n in own if n in given and own[n].shape != given[n].shape]
+    unlike = [n for n in weights if n in given and weights[n].shape != given[n].shape]
     if unlike:
         name = unlike[0]
         raise ConfigError(
             f"{where}: {len(unlike)} weights have another shape, {name} "
-            f"{tuple(given[name].shape)} and not {tuple(own[name].shape)}; give the "
-            "architecture that they were trained in, or start a smaller part"
+            f"{tuple(given[name].shape)} and not {tuple(weights[name].shape)}; give "
+            "the architecture that they were trained in, or start a smaller part"
         )
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in weights.items():
             if name in given:
                 value.copy_(given[name])
 

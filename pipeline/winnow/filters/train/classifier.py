@@ -121,8 +121,8 @@ def _batches(pools: Pools) -> Iterator[pa.RecordBatch]:
     for number, reader in enumerate(pools.readers):
         held: list[dict[str, Any]] = []
         pairs = [pair for pair in pools.pairs if pair.pool == number]
-        for place, image, reason in read_images(pairs, reader):
-            pair = pairs[place]
+        for index, image, reason in read_images(pairs, reader):
+            pair = pairs[index]
             held.append(
                 {
                     "uid": pair.uid,

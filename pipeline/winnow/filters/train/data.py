@@ -80,9 +80,9 @@ def open_pools(pools: Sequence[PairPool], seed: int) -> Pools:
         readers.append(reader)
         marks.append(mark)
         rows += count
-        own = usable(pool, number, reader, left_out, seen)
-        held |= _held_out(pool, number, own, seed)
-        pairs += own
+        pool_pairs = usable(pool, number, reader, left_out, seen)
+        held |= _held_out(pool, number, pool_pairs, seed)
+        pairs += pool_pairs
     spare = _repeats_held_out(pairs, held)
     left_out += [
         LeftOut(pair.uid, pair.pool, pair.source, pair.row, "caption_held_out")
@@ -91,14 +91,14 @@ def open_pools(pools: Sequence[PairPool], seed: int) -> Pools:
     ]
     pairs.sort(key=lambda pair: pair.uid)
     mark = _mark(pairs, marks)
-    found = Pools(pairs, frozenset(held), readers, left_out, rows, mark, spare)
-    if len(found.training()) < 2:
+    opened = Pools(pairs, frozenset(held), readers, left_out, rows, mark, spare)
+    if len(opened.training()) < 2:
         raise InputError(
-            f"data: {len(found.training())} of {rows} rows are left to train on "
+            f"data: {len(opened.training())} of {rows} rows are left to train on "
             f"({_reasons(left_out)}; {len(held)} held out); give more rows, or hold "
             "out less"
         )
-    return found
+    return opened
 
 
 def with_wrong_captions(
@@ -133,13 +133,13 @@ def _held_out(
     if pool.hold_out.uids:
         key = f"data[{number}].hold_out.uids"
         wanted = read_uids(pool.hold_out.uids, key)
-        found = frozenset(pair.uid for pair in pairs if pair.uid in wanted)
-        if wanted and not found:
+        held_out = frozenset(pair.uid for pair in pairs if pair.uid in wanted)
+        if wanted and not held_out:
             raise ConfigError(
                 f"{key}: none of the {len(wanted)} uids of {pool.hold_out.uids} is in "
                 f"{', '.join(pool.path)}"
             )
-        return found
+        return held_out
     goal = round(pool.hold_out.fraction * len(pairs))
     groups = _groups(pairs)
     # A group goes by the hash of its smallest uid, wherever its rows stand.
@@ -209,20 +209,24 @@ def read_images(
     pairs: Sequence[Pair], reader: SampleReader
 ) -> Iterator[tuple[int, bytes | None, str | None]]:
     """Yield (place among `pairs`, image bytes, reason) of pairs of one pool."""
-    own = sorted((pair.source, pair.row, place) for place, pair in enumerate(pairs))
-    order: npt.NDArray[np.int64] = np.array([place for *_, place in own], np.int64)
+    stored_rows = sorted(
+        (pair.source, pair.row, index) for index, pair in enumerate(pairs)
+    )
+    order: npt.NDArray[np.int64] = np.array(
+        [index for *_, index in stored_rows], np.int64
+    )
     batch = pa.RecordBatch.from_pydict(
         {
             "uid": pa.array(
-                [pairs[place].uid for place in order.tolist()], pa.string()
+                [pairs[index].uid for index in order.tolist()], pa.string()
             ),
-            "source": pa.array([source for source, *_ in own], pa.string()),
-            "row": pa.array([row for _, row, _ in own], pa.int64()),
+            "source": pa.array([source for source, *_ in stored_rows], pa.string()),
+            "row": pa.array([row for _, row, _ in stored_rows], pa.int64()),
         }
     )
-    at = 0
+    position = 0
     for read in reader.read(iter([batch]), ["image"]):
         images, reasons = read.column("image"), read.column("reason").to_pylist()
         for inner in range(len(read)):
-            yield int(order[at]), images[inner].as_py(), reasons[inner]
-            at += 1
+            yield int(order[position]), images[inner].as_py(), reasons[inner]
+            position += 1

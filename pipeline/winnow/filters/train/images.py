@@ -105,17 +105,19 @@ class JoinedImages:
 
     parts: Sequence[Images]
     part: npt.NDArray[np.int64]
-    at: npt.NDArray[np.int64]
+    inner: npt.NDArray[np.int64]
 
     def training(
         self, rows: npt.NDArray[np.int64], epoch: int, view: int = 0
     ) -> npt.NDArray[Any]:
         """Return the (changed) images of rows, of whichever part."""
-        return self._gather(rows, lambda images, own: images.training(own, epoch, view))
+        return self._gather(
+            rows, lambda images, part_rows: images.training(part_rows, epoch, view)
+        )
 
     def plain(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """Return the unchanged images of rows, of whichever part."""
-        return self._gather(rows, lambda images, own: images.plain(own))
+        return self._gather(rows, lambda images, part_rows: images.plain(part_rows))
 
     def _gather(
         self,
@@ -125,11 +127,11 @@ class JoinedImages:
         out: npt.NDArray[Any] | None = None
         part = self.part[rows]
         for number in np.unique(part):
-            own = part == number
-            found = read(self.parts[number], self.at[rows[own]])
+            in_part = part == number
+            part_images = read(self.parts[number], self.inner[rows[in_part]])
             if out is None:
-                out = np.empty((len(rows), *found.shape[1:]), found.dtype)
-            out[own] = found
+                out = np.empty((len(rows), *part_images.shape[1:]), part_images.dtype)
+            out[in_part] = part_images
         assert out is not None
         return out
 

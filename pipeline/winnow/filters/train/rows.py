@@ -80,11 +80,11 @@ def _rows(
                 continue
             uids, _ = utf8(single(table[names[0]]).cast(pa.string()))
             texts = _captions(single(table[names[1]]))
-            for place, (uid, found) in enumerate(
+            for offset, (uid, captions) in enumerate(
                 zip(uids.to_pylist(), texts, strict=True)
             ):
-                pair = Pair(uid or "", found or (), number, source, start + place)
-                yield pair, _fault(uid, found)
+                pair = Pair(uid or "", captions or (), number, source, start + offset)
+                yield pair, _fault(uid, captions)
 
 
 def _fault(uid: str | None, captions: Captions | None) -> str:

@@ -112,7 +112,7 @@ def _train(
     model, tokenizer, described = _model(config, out, world)
     images, rejected = prepare_images(config, pools, model, world, tell)
     used = pools.without(rejected)
-    places = {pair.uid: place for place, pair in enumerate(pools.pairs)}
+    places = {pair.uid: index for index, pair in enumerate(pools.pairs)}
     data = training_set(config, used, places, images, tokenizer, world)
     if config.model.zero_unseen_tokens:
         building.zero_unseen_tokens(model.module, data.tokens)

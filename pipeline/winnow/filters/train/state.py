@@ -86,12 +86,12 @@ class StateFolder:
         """Put the newest checkpoint into model and optimizer; return its progress."""
         from safetensors.torch import load_file
 
-        found = self.latest()
-        if found is None:
+        folder = self.latest()
+        if folder is None:
             return TrainingProgress()
-        model.load_state_dict(load_file(found / "model.safetensors"), strict=False)
-        _restore(optimizer, load_file(found / "optimizer.safetensors"))
-        text = (found / "progress.json").read_text(encoding="utf-8")
+        model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        _restore(optimizer, load_file(folder / "optimizer.safetensors"))
+        text = (folder / "progress.json").read_text(encoding="utf-8")
         return TrainingProgress(**json.loads(text))
 
     def save_best(self, model: Any) -> None:
