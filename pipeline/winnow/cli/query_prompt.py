@@ -116,10 +116,10 @@ def _completer(views: Mapping[str, list[tuple[str, str]]]) -> Completer:
     """Complete columns after `view.`; views, columns and keywords elsewhere."""
     from prompt_toolkit.completion import Completer, Completion
 
-    columns = {name: [c for c, _ in found] for name, found in views.items()}
+    columns = {name: [c for c, _ in listed] for name, listed in views.items()}
     everywhere = {
         **dict.fromkeys(_KEYWORDS.split(), "keyword"),
-        **{column: "column" for found in columns.values() for column in found},
+        **{column: "column" for listed in columns.values() for column in listed},
         **dict.fromkeys(columns, "view"),
         **dict.fromkeys((".help", ".named", ".quit", ".run", ".views"), "command"),
     }
@@ -130,10 +130,10 @@ def _completer(views: Mapping[str, list[tuple[str, str]]]) -> Completer:
             word = word[max(map(word.rfind, "(,")) + 1 :]
             view, dot, start = word.rpartition(".")
             if dot and view in columns:
-                found = dict.fromkeys(columns[view], view)
+                offered = dict.fromkeys(columns[view], view)
             else:
-                found, start = everywhere, word
-            for name, kind in found.items():
+                offered, start = everywhere, word
+            for name, kind in offered.items():
                 if name.lower().startswith(start.lower()):
                     yield Completion(name, -len(start), display_meta=kind)
 

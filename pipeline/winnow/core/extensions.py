@@ -44,12 +44,12 @@ class Registry(Generic[T]):
 
     group: the entry points' group, as `winnow.steps`.
     kind: the class that an entry point has to name an instance of.
-    own: those that come with Winnow; no other package may take their names.
+    built_in: those that come with Winnow; no other package may take their names.
     """
 
-    def __init__(self, group: str, kind: type[T], own: Iterable[T]) -> None:
+    def __init__(self, group: str, kind: type[T], built_in: Iterable[T]) -> None:
         self._group, self._kind = group, kind
-        self._own = {item.name: item for item in own}
+        self._own = {item.name: item for item in built_in}
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in entry_points(group=self._group).names

@@ -75,16 +75,16 @@ def reword(text: str, rng: random.Random) -> str:
     """Return the caption with one word exchanged, added or taken away."""
     words = text.split()
     swaps = [
-        (place, other)
-        for place, word in enumerate(words)
+        (word_index, other)
+        for word_index, word in enumerate(words)
         for group in WORDS.values()
         if word in group
         for other in group
         if other not in ("", word)
     ]
     if swaps:
-        place, other = rng.choice(swaps)
-        words[place] = other
+        word_index, other = rng.choice(swaps)
+        words[word_index] = other
         return " ".join(words)
     return f"{text} {rng.choice(('drawing', 'picture', 'illustration'))}"
 
@@ -135,15 +135,15 @@ def _ground_phrase(ground: Ground, rng: random.Random) -> str:
 
 def _place(shape: Shape, rng: random.Random) -> str:
     row, column = (min(2, int(3 * value / SIZE)) for value in shape.centre[::-1])
-    place = _PLACES[row][column]
-    if place == "centre":
+    region = _PLACES[row][column]
+    if region == "centre":
         return rng.choice(("in the centre", "in the middle"))
-    if place.endswith("corner"):
+    if region.endswith("corner"):
         return rng.choice(
-            (f"in the {place}", f"at the {place.removesuffix(' corner')}")
+            (f"in the {region}", f"at the {region.removesuffix(' corner')}")
         )
-    side = "on" if place in ("left", "right") else "at"
-    return f"{side} the {place}"
+    side = "on" if region in ("left", "right") else "at"
+    return f"{side} the {region}"
 
 
 def _relation(first: Shape, second: Shape, rng: random.Random) -> str:

@@ -80,12 +80,12 @@ class Rescues:
             ledger.append(engine.map_batches(self._aside(), rescued, DECISIONS))
         return engine.union(ledger), saved
 
-    def account(self, marker: Marker, place: Path) -> None:
+    def account(self, marker: Marker, folder: Path) -> None:
         """Take into account what a finished step has set aside."""
         saved = int(marker.facts.get(SAVED, 0))
         if saved:
             self.rows += saved
-            self._saved.append(place / SAVED)
+            self._saved.append(folder / SAVED)
 
     def _aside(self) -> Frame:
         engine = self.engine

@@ -113,14 +113,14 @@ def _bytes(step: Planned, pool: Pool, rows: int) -> int:
     return rows * step.contract.row_bytes
 
 
-def tell(found: dict[str, Any]) -> str:
+def tell(planned: dict[str, Any]) -> str:
     """Return the plan as text."""
-    pool = found["input"]
+    pool = planned["input"]
     lines = [
         f"{pool['rows']:,} rows in {pool['shards']} shards below {pool['root']}",
-        f"to {found['output']}",
+        f"to {planned['output']}",
     ]
-    for entry in found["steps"]:
+    for entry in planned["steps"]:
         state = "done" if entry["done"] else f"about {entry['seconds']:,.1f} s"
         if entry["taken_from"]:
             state = f"taken over from {entry['taken_from']}"
@@ -130,7 +130,7 @@ def tell(found: dict[str, Any]) -> str:
             f"writes {', '.join(entry['writes'])}"
         )
     lines.append(
-        f"estimate: {found['seconds']:,.0f} s on two cores, "
-        f"{found['bytes'] / 2**20:,.0f} MiB of disk"
+        f"estimate: {planned['seconds']:,.0f} s on two cores, "
+        f"{planned['bytes'] / 2**20:,.0f} MiB of disk"
     )
     return "\n".join(lines)

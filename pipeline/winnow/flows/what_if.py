@@ -163,15 +163,15 @@ def _without_vector(context: Context) -> int:
     return engine.count(engine.join(context.samples, known, "uid", "anti"))
 
 
-def tell(found: dict[str, Any]) -> str:
+def tell(difference: dict[str, Any]) -> str:
     """Return the difference as text: counts per step, then rows."""
     lines = [f"{'step':<14}{'kept now':>12}{'kept then':>12}{'difference':>12}"]
-    for step in found["steps"]:
+    for step in difference["steps"]:
         now, then = step["kept_a"], step["kept_b"]
         if step["rows_in_b"] is None or step["rows_in_a"] is None:
             continue
-        again = "  (decided again)" if step["step"] in found["ran"] else ""
+        again = "  (decided again)" if step["step"] in difference["ran"] else ""
         lines.append(
             f"{step['step']:<14}{now:>12,}{then:>12,}{then - now:>+12,}{again}"
         )
-    return "\n".join([*lines, "", tell_diff(found)])
+    return "\n".join([*lines, "", tell_diff(difference)])

@@ -38,9 +38,9 @@ def schema_of(sample: Sequence[bytes]) -> pa.Schema:
             if not _is_text(name):
                 # No column can be called so; the line keeps the field.
                 continue
-            own = _field(name, value)
+            kind = _field(name, value)
             known = kinds.get(name)
-            kinds[name] = own if known is None else _common(known, own)
+            kinds[name] = kind if known is None else _common(known, kind)
     return pa.schema([_settled(field) for field in kinds.values()])
 
 

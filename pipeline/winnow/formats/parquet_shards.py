@@ -48,9 +48,9 @@ class ParquetFormat:
         Raises InputError if the columns differ, naming file and column.
         """
         _require_same_columns(schema, first, other, path)
-        for place, field in enumerate(schema):
+        for column_index, field in enumerate(schema):
             if not field.nullable and other.field(field.name).nullable:
-                schema = schema.set(place, field.with_nullable(True))
+                schema = schema.set(column_index, field.with_nullable(True))
         return schema
 
     def read_rows(

@@ -124,10 +124,10 @@ def _thresholds(config: DecontaminateConfig) -> dict[str, float | None]:
     return {criterion: every[criterion] for criterion in config.by}
 
 
-def _removed_by(context: Context, place: str) -> dict[str, int]:
+def _removed_by(context: Context, removed: str) -> dict[str, int]:
     engine = context.engine
     counts = engine.aggregate(
-        engine.scan(place), "criterion", {"rows": ("uid", "count")}
+        engine.scan(removed), "criterion", {"rows": ("uid", "count")}
     )
     table = engine.collect(counts, 10)
     return dict(zip(*(table[n].to_pylist() for n in table.column_names), strict=True))

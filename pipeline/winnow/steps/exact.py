@@ -167,13 +167,13 @@ def judge_kept(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield judged(batch.column("uid"), True, "unique")
 
 
-def _chain(engine: Engine, earlier: Frame, found: Frame) -> Frame:
+def _chain(engine: Engine, earlier: Frame, later: Frame) -> Frame:
     """Join two lists of dropped rows; a twin that went later hands on its own twin."""
-    successors = engine.select(found, {"kept_twin": "uid", "successor": "kept_twin"})
+    successors = engine.select(later, {"kept_twin": "uid", "successor": "kept_twin"})
     chained = engine.map_batches(
         engine.join(earlier, successors, "kept_twin", "left"), follow_twins, JUDGED
     )
-    return engine.union([chained, found])
+    return engine.union([chained, later])
 
 
 def follow_twins(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -48,29 +48,29 @@ def prototypes(run: Any, marker: Any, entry: dict[str, Any]) -> str:
     """Return the budget that reaches the row, with what clusters keep in any case."""
     settings = run.config[marker.step]
     balance = settings["balance"]
-    place = _place(run, marker, entry, descending=settings["keep"] == "hard")
+    standing = _place(run, marker, entry, descending=settings["keep"] == "hard")
 
     def keeps(budget: int) -> bool:
-        floors = floor_counts(place.sizes, budget, balance["share"], balance["of"])
-        reserved = bool(place.rank < floors[place.cluster])
+        floors = floor_counts(standing.sizes, budget, balance["share"], balance["of"])
+        reserved = bool(standing.rank < floors[standing.cluster])
         # Rows before it, and the reserved ones behind it.
-        taken = int(np.maximum(place.before, floors).sum())
+        taken = int(np.maximum(standing.before, floors).sum())
         return reserved or taken < budget
 
-    return f"a budget of {_least(keeps, marker, place)} rows"
+    return f"a budget of {_least(keeps, marker, standing)} rows"
 
 
 def complexity(run: Any, marker: Any, entry: dict[str, Any]) -> str:
     """Return the budget of which the row's cluster gets enough."""
     settings = run.config[marker.step]
     balance = settings["balance"]
-    place = _place(run, marker, entry, descending=settings["keep"] == "hard")
+    standing = _place(run, marker, entry, descending=settings["keep"] == "hard")
     table = run.artifact(marker.step, "complexity").sort("cluster").collect()
     complexities = table["complexity"].to_numpy()
 
     def quotas(budget: int) -> Counts:
         return allocate_budget(
-            place.sizes,
+            standing.sizes,
             complexities,
             budget,
             temperature=settings["temperature"],
@@ -78,30 +78,32 @@ def complexity(run: Any, marker: Any, entry: dict[str, Any]) -> str:
             of=balance["of"],
         )
 
-    return _by_quotas(quotas, marker, place)
+    return _by_quotas(quotas, marker, standing)
 
 
 def uniform(run: Any, marker: Any, entry: dict[str, Any]) -> str:
     """Return the budget of which the row's cluster gets enough."""
     by_number = run.config[marker.step]["equal"] == "number"
     spread = uniform_counts if by_number else proportional_counts
-    place = _place(run, marker, entry, descending=False)
-    return _by_quotas(lambda budget: spread(place.sizes, budget), marker, place)
+    standing = _place(run, marker, entry, descending=False)
+    return _by_quotas(lambda budget: spread(standing.sizes, budget), marker, standing)
 
 
-def _by_quotas(quotas: Callable[[int], Counts], marker: Any, place: Place) -> str:
+def _by_quotas(quotas: Callable[[int], Counts], marker: Any, standing: Place) -> str:
     least = _least(
-        lambda budget: bool(place.rank < quotas(budget)[place.cluster]), marker, place
+        lambda budget: bool(standing.rank < quotas(budget)[standing.cluster]),
+        marker,
+        standing,
     )
     return (
-        f"a budget of {least} rows (it is number {place.rank + 1} of the "
-        f"{place.sizes[place.cluster]} in its cluster)"
+        f"a budget of {least} rows (it is number {standing.rank + 1} of the "
+        f"{standing.sizes[standing.cluster]} in its cluster)"
     )
 
 
-def _least(keeps: Callable[[int], bool], marker: Any, place: Place) -> int:
+def _least(keeps: Callable[[int], bool], marker: Any, standing: Place) -> int:
     """Return a budget that keeps the row and would not if it were one row less."""
-    too_few, enough = int(marker.facts["budget"]), int(place.sizes.sum())
+    too_few, enough = int(marker.facts["budget"]), int(standing.sizes.sum())
     while enough - too_few > 1:
         middle = (too_few + enough) // 2
         if keeps(middle):

@@ -137,17 +137,17 @@ def _block(blocks: VectorBlocks, start: int, stop: int, wanted: Flags | None) ->
     return Block(blocks.chosen(numbers), numbers)
 
 
-def nearest_in_block(found: pa.Table) -> pa.Table:
+def nearest_in_block(matches: pa.Table) -> pa.Table:
     """Return FOUND: what the searches for one block's rows found together."""
-    columns = [found[name].to_numpy() for name in ("number", "cosine", "nearest")]
+    columns = [matches[name].to_numpy() for name in ("number", "cosine", "nearest")]
     number, cosine, nearest = nearest_of(*columns)
-    block = np.full(len(number), found["block"][0].as_py(), np.int64)
+    block = np.full(len(number), matches["block"][0].as_py(), np.int64)
     return pa.table([block, number, cosine, nearest], schema=FOUND)
 
 
-def settle_block(found: pa.Table, *, blocks: VectorBlocks, least: float) -> pa.Table:
+def settle_block(matches: pa.Table, *, blocks: VectorBlocks, least: float) -> pa.Table:
     """Return SETTLED: whether each of a block's open rows is kept."""
-    merged = nearest_in_block(found)
+    merged = nearest_in_block(matches)
     number = merged["number"].to_numpy()
     cosine, nearest = (merged[n].to_numpy().copy() for n in ("cosine", "nearest"))
     block = Block(blocks.chosen(number), number)

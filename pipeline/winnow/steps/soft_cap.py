@@ -131,11 +131,11 @@ def _horizon(context: Context, scored: Frame, total: int) -> float:
     bounds = engine.aggregate(
         scored, None, {"least": ("score", "min"), "most": ("score", "max")}
     )
-    (found,) = engine.collect(bounds, 1).to_pylist()
-    if found["most"] is None:
+    (extremes,) = engine.collect(bounds, 1).to_pylist()
+    if extremes["most"] is None:
         return 0.0
     wanted = total + 4 * math.sqrt(total) + 16
-    top = found["most"] / config.temperature
+    top = extremes["most"] / config.temperature
     # By then the best row alone would have been drawn that often.
     penalty = config.penalty
     latest = penalty * wanted - math.log(penalty) if penalty else math.log(wanted)

@@ -155,11 +155,11 @@ def buckets(
         return sizes, members
 
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(of_band, range(digests.shape[1])))
-    sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for sizes, _ in found)])
-    band = np.repeat(np.arange(len(found)), [len(sizes) for sizes, _ in found])
+        bands = list(pool.map(of_band, range(digests.shape[1])))
+    sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for sizes, _ in bands)])
+    band = np.repeat(np.arange(len(bands)), [len(sizes) for sizes, _ in bands])
     none = np.zeros(0, dtype=np.uint32)
-    members = np.concatenate([none, *(members for _, members in found)])
+    members = np.concatenate([none, *(members for _, members in bands)])
     return Buckets(np.cumsum(sizes), members, band.astype(np.int16))
 
 

@@ -33,8 +33,10 @@ def is_ascii(text: Bytes, start: int, end: int) -> bool:
 
 
 @intrinsic
-def copy(typing: Any, source: Any, start: Any, count: Any, out: Any, at: Any) -> Any:
-    """Copy `count` bytes from `source[start]` to `out[at]`."""
+def copy(
+    typing: Any, source: Any, start: Any, count: Any, out: Any, out_start: Any
+) -> Any:
+    """Copy `count` bytes from `source[start]` to `out[out_start]`."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source, out = (data_of(context, builder, signature, values, i) for i in (0, 3))
@@ -56,14 +58,14 @@ def translate(text: Bytes, end: int, table: Bytes) -> None:
 
 
 @compiled
-def _white_bytes(text: Bytes, at: int, end: int) -> int:
-    """Return the length of the whitespace character at `at`, or 0."""
-    first, second = text[at], text[at + 1]
+def _white_bytes(text: Bytes, start: int, end: int) -> int:
+    """Return the length of the whitespace character at `start`, or 0."""
+    first, second = text[start], text[start + 1]
     if first == 0xC2:
         return 2 if second in (0x85, 0xA0) else 0
-    if at + 2 >= end:
+    if start + 2 >= end:
         return 0
-    third = text[at + 2]
+    third = text[start + 2]
     if first == 0xE2 and second == 0x80:
         in_row = 0x80 <= third <= 0x8A
         return 3 if in_row or third in (0xA8, 0xA9, 0xAF) else 0

@@ -157,10 +157,10 @@ def _compared(
     fresh = _found(key, _key(pairs.member, pairs.keeper)) < 0
     key, band = key[fresh], band[fresh]
     member, keeper = (key >> np.uint64(32)).astype(np.uint32), key.astype(np.uint32)
-    at = _found(key, _key(known.member, known.keeper))
+    known_index = _found(key, _key(known.member, known.keeper))
     jaccard = np.empty(len(key))
-    jaccard[at >= 0] = known.jaccard[at[at >= 0]]
-    asked = at < 0
+    jaccard[known_index >= 0] = known.jaccard[known_index[known_index >= 0]]
+    asked = known_index < 0
     if asked.any():
         jaccard[asked] = similarity(member[asked], keeper[asked])
     merged = Pairs(

@@ -55,7 +55,7 @@ def _squeeze_block(typing: Any, source: Any, places: Any, out: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         source, out = (data_of(context, builder, signature, values, i) for i in (0, 2))
-        first, left, at, carry = cgutils.unpack_tuple(builder, values[1], 4)
+        first, left, out_start, carry = cgutils.unpack_tuple(builder, values[1], 4)
         block = load(builder, source, first, 8, BLOCK)
         flags = _white(block)
         size, valid = _valid(builder, left)
@@ -63,7 +63,7 @@ def _squeeze_block(typing: Any, source: Any, places: Any, out: Any) -> Any:
         before = builder.or_(builder.shl(white, _BITS(1)), carry)
         keep = builder.and_(valid, builder.not_(builder.and_(white, before)))
         kept = _compressed(block.like(SPACE).where(flags, block), keep)
-        store(kept, out, at)
+        store(kept, out, out_start)
         count = builder.ctpop(keep)
         last = builder.lshr(white, builder.sub(size, _BITS(1)))
         last = builder.shl(builder.and_(last, _BITS(1)), _BITS(7))

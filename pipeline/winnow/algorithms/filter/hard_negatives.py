@@ -57,7 +57,7 @@ def vocabulary(captions: Iterable[str]) -> Vocabulary:
     for caption in captions:
         words = [m.lower() for m in _WORD.findall(caption)]
         numbers.update(word for word in words if _is_number(word))
-        nouns.update(words[place] for place in noun_places(words))
+        nouns.update(words[word_index] for word_index in noun_places(words))
     return Vocabulary(tuple(sorted(nouns)), tuple(sorted(numbers)))
 
 

@@ -21,8 +21,8 @@ class Logistic:
 
     def log_odds(self, vectors: npt.NDArray[np.floating[Any]]) -> Floats:
         """Return (n,) log odds of (n, dim) vectors for the first set."""
-        found: Floats = vectors.astype(np.float64) @ self.weights + self.bias
-        return found
+        odds: Floats = vectors.astype(np.float64) @ self.weights + self.bias
+        return odds
 
 
 def fit_logistic(

@@ -204,12 +204,12 @@ def bundled(
     """
     total = sum(rows for _, _, rows in groups)
     bundles: list[list[tuple[str, list[int]]]] = []
-    passed, at = 0, -1
+    passed, last_bundle = 0, -1
     for path, group, rows in groups:
-        place = min(passed * count // max(total, 1), count - 1)
-        if place != at:
+        bundle = min(passed * count // max(total, 1), count - 1)
+        if bundle != last_bundle:
             bundles.append([])
-            at = place
+            last_bundle = bundle
         if not bundles[-1] or bundles[-1][-1][0] != path:
             bundles[-1].append((path, []))
         bundles[-1][-1][1].append(group)

@@ -83,7 +83,7 @@ def survey(
     the lake does not exist.
     """
     survey = _Survey(lake, known or {})
-    return sorted(survey.tables(), key=lambda found: found[0].name)
+    return sorted(survey.tables(), key=lambda surveyed: surveyed[0].name)
 
 
 def fingerprint(lake: LakeSource, table: Table) -> str:

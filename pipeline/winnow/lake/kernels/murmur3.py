@@ -32,14 +32,14 @@ class Hashes(NamedTuple):
 
 
 @intrinsic
-def _word(typing: Any, data: Any, at: Any) -> Any:
-    """Read eight bytes of `data` from byte `at` on, little-endian, unaligned."""
+def _word(typing: Any, data: Any, offset: Any) -> Any:
+    """Read eight bytes of `data` from byte `offset` on, little-endian, unaligned."""
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind = make_array(signature.args[0])
         start = kind(context, builder, values[0]).data
-        place = builder.gep(start, [values[1]])
-        word = builder.load(builder.bitcast(place, ir.IntType(64).as_pointer()))
+        address = builder.gep(start, [values[1]])
+        word = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
         word.align = 1
         return word
 
