@@ -261,7 +261,9 @@ def clipart(
     )
     recipe = config.as_recipe()
     until = recipe["steps"].index("embed") + 1
-    half = run_local({**recipe, "steps": recipe["steps"][:until]}, folder / "half")
+    # A section that no step takes is an error.
+    begun = {k: v for k, v in recipe.items() if k not in recipe["steps"][until:]}
+    half = run_local({**begun, "steps": recipe["steps"][:until]}, folder / "half")
     shutil.copytree(half, folder / "local")
     return recipe, run_local(recipe, folder / "local"), half
 
