@@ -52,7 +52,7 @@ _Key = tuple[str, int, int]
 
 
 #: Raised when what is remembered of a table, or of two, is found or kept otherwise.
-_VERSION = 1
+_VERSION = 2
 
 
 class Keys(NamedTuple):

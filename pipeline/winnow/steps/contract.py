@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from winnow.config.model import ModelConfig
 from winnow.core.engine import Engine, Frame
@@ -140,6 +141,25 @@ def judged(
             value = pa.repeat(pa.scalar(value, field_.type), len(uid))
         columns.append(value.cast(field_.type))
     return pa.RecordBatch.from_arrays(columns, schema=JUDGED)
+
+
+def judge_marked(
+    batches: Iterator[pa.RecordBatch], *, unmarked: str, threshold: float | None
+) -> Iterator[pa.RecordBatch]:
+    """Yield JUDGED rows of marks joined to all rows: those without one are kept.
+
+    unmarked: the reason of rows that have no mark.
+    """
+    for batch in batches:
+        yield judged(
+            batch.column("uid"),
+            keep=pc.coalesce(batch.column("keep"), pa.scalar(True)),
+            reason=pc.coalesce(batch.column("reason"), pa.scalar(unmarked)),
+            score=batch.column("score"),
+            threshold=threshold,
+            kept_twin=batch.column("kept_twin"),
+            rejected=pc.coalesce(batch.column("rejected"), pa.scalar(False)),
+        )
 
 
 def decisions_of(engine: Engine, frame: Frame) -> Frame:

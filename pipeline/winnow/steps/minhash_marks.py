@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ from winnow.config.steps import MinhashConfig
 from winnow.core.schemas import REJECTS
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
-from winnow.steps.contract import JUDGED, Context, judged
+from winnow.steps.contract import JUDGED, Context, judge_marked
 from winnow.steps.minhash_candidates import Candidates
 
 _MARKS = pa.schema(
@@ -109,21 +109,5 @@ def judged_frame(context: Context, marks: pa.Table) -> Any:
     samples = engine.select(context.samples, {"uid": "uid"})
     joined = engine.join(samples, engine.from_table(marks), "uid", "left")
     threshold = context.config.threshold if context.config.verify else None
-    kernel = partial(judge_rows, threshold=threshold)
+    kernel = partial(judge_marked, unmarked="unique", threshold=threshold)
     return engine.map_batches(joined, kernel, JUDGED)
-
-
-def judge_rows(
-    batches: Iterator[pa.RecordBatch], *, threshold: float | None
-) -> Iterator[pa.RecordBatch]:
-    """Keep every row without a mark as unique."""
-    for batch in batches:
-        yield judged(
-            batch.column("uid"),
-            keep=pc.coalesce(batch.column("keep"), pa.scalar(True)),
-            reason=pc.coalesce(batch.column("reason"), pa.scalar("unique")),
-            score=batch.column("score"),
-            threshold=threshold,
-            kept_twin=batch.column("kept_twin"),
-            rejected=pc.coalesce(batch.column("rejected"), pa.scalar(False)),
-        )

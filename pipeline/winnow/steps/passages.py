@@ -27,7 +27,7 @@ from winnow.steps.contract import (
     Context,
     Outcome,
     decisions_of,
-    judged,
+    judge_marked,
     rejects_of,
 )
 
@@ -101,7 +101,8 @@ def run_on_spans(context: Context, find: Callable[[Corpus], Spans]) -> Outcome:
             "left",
         ),
         partial(
-            judge_rows,
+            judge_marked,
+            unmarked="nothing_repeated",
             threshold=config.drop_share if config.action == "drop" else None,
         ),
         JUDGED,
@@ -296,22 +297,6 @@ def _unread_marks(corpus: Corpus, unread: Places) -> pa.Table:
         pa.repeat(pa.scalar(True), len(unread)),
     ]
     return pa.table(columns, schema=_MARKS)
-
-
-def judge_rows(
-    batches: Iterator[pa.RecordBatch], *, threshold: float | None
-) -> Iterator[pa.RecordBatch]:
-    """Keep every row without a mark: nothing of it stands elsewhere."""
-    for batch in batches:
-        yield judged(
-            batch.column("uid"),
-            keep=pc.coalesce(batch.column("keep"), pa.scalar(True)),
-            reason=pc.coalesce(batch.column("reason"), pa.scalar("nothing_repeated")),
-            score=batch.column("score"),
-            threshold=threshold,
-            kept_twin=batch.column("kept_twin"),
-            rejected=pc.coalesce(batch.column("rejected"), pa.scalar(False)),
-        )
 
 
 def refuse_too_large(step: str, corpus: Corpus, most: int) -> None:
