@@ -143,9 +143,19 @@ def test_the_changelog_has_the_version_and_what_comes_next() -> None:
     assert f'version = "{winnow.__version__}"' in pyproject
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
-def test_links_of_documents_lead_somewhere(document: str) -> None:
-    text = (ROOT / document).read_text()
-    for link in re.findall(r"\]\(([^)#\s]+)", text):
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    ROOT / "docker/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_of_documents_lead_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)#\s]+)", document.read_text()):
         if "://" not in link:
-            assert (ROOT / PurePosixPath(link)).exists(), link
+            assert (document.parent / PurePosixPath(link)).exists(), link
+
+
+def test_the_readme_is_read_in_one_sitting() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 250
