@@ -101,7 +101,8 @@ class RunPool:
                 break
         if schema is None:
             raise RunError("the run has no shard")
-        return pa.schema([field for field in schema if field.name != LINE])
+        fields = [field for field in schema if field.name != LINE]
+        return pa.schema(fields, schema.metadata)
 
     @property
     def names_clash(self) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from winnow.formats.hf_features import hf_features
 from winnow.formats.outputs import ShardSize, ShardWriter
 from winnow.formats.reader import single
 from winnow.reports.export.kept_rows import KeptRows
@@ -50,17 +52,36 @@ def write_hf(rows: KeptRows, folder: Path, shard_rows: int) -> int:
 
 
 def hf_tables(rows: KeptRows) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """Return the columns as `datasets` knows them, and the rows batch by batch."""
+    """Return the columns as `datasets` knows them, and the rows batch by batch.
+
+    Features that the input names (`ClassLabel`, further `Image`s, …) stay with their
+    columns.
+    """
     image = rows.columns.image
     schema, tables = schema_of(rows), tables_of(rows)
-    if image is None:
-        return schema, tables
-    column = schema.get_field_index(rows.name(image))
-    schema = schema.set(column, pa.field(rows.name(image), _IMAGE))
-    # Features that the file does not name follow from their types.
-    named = {"info": {"features": {rows.name(image): {"_type": "Image"}}}}
-    schema = schema.with_metadata({"huggingface": json.dumps(named)})
-    return schema, (_with_feature(table, column) for table in tables)
+    features = _features(rows, set(schema.names))
+    if image is not None:
+        name = rows.name(image)
+        column = schema.get_field_index(name)
+        schema = schema.set(column, pa.field(name, _IMAGE))
+        if features.get(name, {}).get("_type") != "Image":
+            features[name] = {"_type": "Image"}
+        tables = (_with_feature(table, column) for table in tables)
+    if features:
+        # Features that the file does not name follow from their types.
+        named = {"info": {"features": features}}
+        schema = schema.with_metadata({"huggingface": json.dumps(named)})
+    return schema, tables
+
+
+def _features(rows: KeptRows, written: set[str]) -> dict[str, Any]:
+    """Return the input's features by the names that their columns are written under."""
+    features = hf_features(rows.pool.schema)
+    named = {rows.name(column): feature for column, feature in features.items()}
+    if rows.columns.text is not None:
+        # A caption is a plain string here, whatever it was made from.
+        named.pop(rows.name(rows.columns.text), None)
+    return {name: feature for name, feature in named.items() if name in written}
 
 
 def _with_feature(table: pa.Table, column: int) -> pa.Table:
