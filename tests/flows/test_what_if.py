@@ -46,6 +46,9 @@ OF_TEXTS = [
     "substring.action=drop",
     "overlap.words=2",
 ]
+OF_PICTURES = [
+    "image_quality.low_information=0.16",
+]
 MORE = [
     "minhash.mode=components",
     "semantic.semantics=components",
@@ -109,7 +112,7 @@ def _full(recipe: dict[str, Any], setting: str, out: Path, read_run: Any) -> Any
 
 
 def test_every_kind_of_step_has_a_setting() -> None:
-    named = {setting.split(".")[0] for setting in (*SETTINGS, *OF_TEXTS)}
+    named = {setting.split(".")[0] for setting in (*SETTINGS, *OF_TEXTS, *OF_PICTURES)}
     assert named == set(sections()) - {APPLY}
 
 
@@ -130,10 +133,26 @@ def texts(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> P
     return folder / "run"
 
 
-@pytest.mark.parametrize("setting", OF_TEXTS)
-def test_decisions_on_texts_are_those_of_a_full_run(
-    texts: Path, setting: str, tmp_path: Path, read_run: Any
+@pytest.fixture(scope="module")
+def pictures(
+    picture_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """Return a run of the steps that look at pictures without a model."""
+    folder = tmp_path_factory.mktemp("pictures")
+    steps = [setting.partition(".")[0] for setting in OF_PICTURES]
+    pool = write_shards(folder / "pool", picture_table(40))
+    given = {"input": {"path": str(pool)}, "steps": list(dict.fromkeys(steps))}
+    winnow.run({**given, "output": {"path": str(folder / "run"), "report": False}})
+    return folder / "run"
+
+
+@pytest.mark.parametrize("setting", [*OF_TEXTS, *OF_PICTURES])
+def test_decisions_of_steps_without_a_model_are_those_of_a_full_run(
+    setting: str, tmp_path: Path, read_run: Any, request: pytest.FixtureRequest
 ) -> None:
+    texts = request.getfixturevalue("texts" if setting in OF_TEXTS else "pictures")
     base = load(texts / "config.lock.yaml", [setting], str(tmp_path / "full"))
     full = read_run(tmp_path / "full", winnow.run(base))
     with tried(texts, [setting], api.make_engine) as other:

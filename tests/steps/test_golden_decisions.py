@@ -28,6 +28,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "rules": ({"min_words": 2, "min_side": None, "max_aspect": None}, []),
     "minhash": ({"unit": "char", "ngram": 3, "threshold": 0.6}, []),
     "quality": ({"rules": ["gopher_quality"], "min_words": 3, "max_words": 4}, []),
+    "image_quality": ({"low_information": 0.16}, []),
     "lines": ({"min_chars": 4, "min_texts": 2, "action": "drop"}, []),
     "substring": ({"min_bytes": 12, "action": "drop"}, []),
     "overlap": ({"words": 2}, []),
@@ -53,6 +54,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
 }
 #: Files of what is compared with.
 AGAINST = {"decontaminate": "eval.npy", "overlap": "eval.jsonl"}
+#: Kinds that look at pictures, of which the planted pool has none.
+OF_PICTURES = {"image_quality"}
 #: Kinds that decide nothing, or what a file says; they have cases of their own.
 OTHERS = {"index", "embed", "cluster", "overrides", "apply"}
 
@@ -117,8 +120,17 @@ def pool(
 
 
 @pytest.fixture(scope="module")
+def pictures(
+    folder: Path,
+    picture_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+) -> Path:
+    return write_shards(folder / "drawn", picture_table(60), 25)
+
+
+@pytest.fixture(scope="module")
 def run_step(
-    pool: Path, folder: Path, winnow: Callable[..., Any]
+    pool: Path, pictures: Path, folder: Path, winnow: Callable[..., Any]
 ) -> Iterator[Callable[[str], Any]]:
     """Return of(kind) -> a run that ends with a step of this kind."""
 
@@ -127,7 +139,8 @@ def run_step(
         if kind in AGAINST:
             against = [{"name": "eval", "path": str(folder / AGAINST[kind])}]
             settings = {**settings, "against": against}
-        return winnow(pool, folder / kind, [*before, kind], **{kind: settings})
+        drawn = pictures if kind in OF_PICTURES else pool
+        return winnow(drawn, folder / kind, [*before, kind], **{kind: settings})
 
     (folder / "winnow_golden_scorer.py").write_text(
         "def width(batch):\n    return batch['width'].to_numpy()\n"

@@ -154,6 +154,16 @@ STEPS: Registry[Step] = Registry(
             shown=Shown(graded=False, one_cut=False, remedy=f"{_REMEDIES}:rules"),
         ),
         _own(
+            "image_quality",
+            "image_steps:ImageQualityConfig",
+            200,
+            shown=Shown(
+                graded=False,
+                one_cut=False,
+                remedy="winnow.steps.image_quality:remedy",
+            ),
+        ),
+        _own(
             "minhash",
             "steps:MinhashConfig",
             50_000,

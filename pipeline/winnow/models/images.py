@@ -45,6 +45,7 @@ DEFAULT_MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
 BACKGROUND = "white"
 #: In place of a background: transparency is ignored.
 DROPPED = "drop"
+_GREY = ("1", "L", "LA", "La")
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 _EXIF_ORIENTATION = 0x0112
@@ -82,6 +83,22 @@ def decode_rgb(
     Raises ImageRejected.
     """
     return _decoded(data, max_pixels, lambda image: _to_rgb(image, background))
+
+
+def decode_plain(
+    data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, background: str = BACKGROUND
+) -> Image.Image:
+    """Decode as `decode_rgb` does, but what is stored in one channel stays grey (L).
+
+    Raises ImageRejected.
+    """
+
+    def plain(image: Image.Image) -> Image.Image:
+        grey = _is_deep(image) or image.mode in _GREY
+        rgb = _to_rgb(image, background)
+        return rgb.convert("L") if grey else rgb
+
+    return _decoded(data, max_pixels, plain)
 
 
 def pixel_digest(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
