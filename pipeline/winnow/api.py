@@ -21,6 +21,7 @@ from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.run_folder import is_scan
 from winnow.handles.engine import make_engine
+from winnow.handles.memory_pool import pool_in_memory
 
 if TYPE_CHECKING:
     from winnow.config.filter_train import FilterTrainConfig
@@ -85,8 +86,13 @@ def run(
 
     recipe: a YAML file, the name of a shipped recipe, its values, or `load_recipe`'s.
     set: settings to change, by dotted key (`{"input.path": "pool"}`) or by section.
+        `input.path` may also be the samples themselves, in memory: an Arrow table (or
+        what has Arrow's C stream), a frame of polars, pandas or Spark, a list of
+        dictionaries, a `datasets.Dataset`. They are written into the run's folder once,
+        and `Run.kept_in_kind` gives back what is kept as what was given.
     progress: told of every step: an object with `started`, `advanced`, `finished`.
-    spark: a SparkSession to run on, whatever engine the recipe names.
+    spark: a SparkSession to run on, whatever engine the recipe names. None: of a frame
+        of Spark, its own.
     from_runs: folders of runs to take over what they have done already. The run whose
         lock file the recipe is need not be named.
     replace: whether the run of another recipe or input, which the folder holds, may go;
@@ -105,6 +111,18 @@ def run(
     >>> result.run.steps().column_names[:3]
     ['step', 'rows_in', 'kept']
     """
+    given = pool_in_memory(recipe, set)
+    if given is not None:
+        with given.written() as settings:
+            finished: FinishedRun = run(
+                given.recipe,
+                settings,
+                progress=progress,
+                spark=spark or given.spark,
+                from_runs=from_runs,
+                replace=replace,
+            )
+            return finished
     config = read_recipe(recipe, as_overrides(set))
     factory = partial(make_engine, spark=spark)
     if isinstance(config, LakeConfig):

@@ -29,6 +29,8 @@ from winnow.core.operating_system import lock
 
 _MARKER, _CHECK = "done.json", "check"
 LOCK_FILE, MANIFEST = "config.lock.yaml", "manifest.json"
+#: Pools that were given in memory, a folder of shards each; no update touches them.
+MEMORY_POOL = ".pool"
 #: What `apply` leaves in the run's folder.
 RESULTS = ("kept", "subset.npy", "repeats")
 #: All that a run consists of; whatever else lies in its folder outlives an update.
@@ -43,7 +45,7 @@ _PARTS = (
     MANIFEST,
 )
 _NEXT, _STALE, _OLD, _READY = ".next", ".stale", ".old", "ready.json"
-_OWNED = (LOCK_FILE, "artifacts", ".lock", _NEXT)
+_OWNED = (LOCK_FILE, "artifacts", ".lock", _NEXT, MEMORY_POOL)
 _RETRY_SECONDS, _PATIENCE_SECONDS = 0.05, 30.0
 
 

@@ -191,6 +191,28 @@ class Run(RunTables):
 
         return as_dataset(self.path, scores=scores)
 
+    def kept_in_kind(self, spark: Any = None) -> Any:
+        """Return the kept rows, whole, as the run's pool was given in memory.
+
+        spark: the SparkSession that reads them, for a pool of Spark. None: the active
+            one.
+
+        An Arrow table, a frame of polars or pandas (with its index), a list of
+        dictionaries (a key that a row lacked is None), a `datasets.Dataset` with its
+        features, or a DataFrame of Spark, which `write.saveAsTable` makes a table of.
+        A row that was drawn several times stands once. Raises ConfigError for a pool of
+        files, whose kept rows lie in `kept/`, RunError if the run is not finished.
+
+        >>> pool = [{"uid": "a", "text": "one"}, {"uid": "b", "text": "one"}]
+        >>> recipe = {"input": {"path": pool}, "steps": ["exact", "apply"],
+        ...           "exact": {"by": ["caption"]}, "output": {"path": "runs/memory"}}
+        >>> winnow.run(recipe).run.kept_in_kind()
+        [{'uid': 'a', 'text': 'one'}]
+        """
+        from winnow.handles.memory_pool import kept_in_kind
+
+        return kept_in_kind(self.path, spark)
+
     def to_torch(
         self, columns: Sequence[str] | None = None, *, decode: bool = True
     ) -> KeptDataset:
