@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError
@@ -185,3 +186,41 @@ def test_a_run_ends_with_its_page(small: dict[str, Any]):
     small["score"] = {"keep_fraction": 0.5}
     winnow.run(small)
     assert not page.exists(), "a page of before would tell of another run"
+
+
+def test_the_first_screen_has_the_largest_reasons_and_where_all_came_from(
+    page: str, run: Path
+):
+    with RunDatabase(run) as database:
+        counted = database.query(
+            "SELECT reason FROM ledger WHERE NOT keep GROUP BY step, position, reason "
+            "ORDER BY count(*) DESC, position, reason LIMIT 3"
+        )
+    first = page[: page.index('id="funnel"')]
+    part = first[first.index('class="reasons"') :]
+    assert re.findall(r'<h3><a href="#step-\w+">([^<]+)<', part) == [
+        row["reason"] for row in counted.to_pylist()
+    ]
+    assert part.count("<img ") > 3
+    assert "<dt>recipe</dt>" in first[: first.index('class="tiles"')]
+    # Kept rows are shown once, not at every step.
+    assert len(re.findall(r"<h[34]>Kept <", page)) == 1
+    assert not re.search(r">\D*\b1</data> \w+s\b", page)
+    assert (
+        "fingerprint" not in page[page.index('id="settings"') :].partition("<pre>")[0]
+    )
+
+
+def test_marks_of_a_map_do_not_hide_each_other():
+    from winnow.reports.page.clusters import moved_apart
+
+    generator = np.random.default_rng(0)
+    places = np.concatenate([generator.normal(size=(30, 2)), np.zeros((10, 2))])
+    sides = generator.uniform(26, 60, 40)
+    middles = moved_apart(places, sides)
+    assert (middles == moved_apart(places, sides)).all()
+    assert (middles - sides[:, None] / 2 >= -1e-9).all()
+    reach = (sides[:, None] + sides) / 2
+    over = (reach[:, :, None] - np.abs(middles[:, None] - middles)).min(axis=2)
+    np.fill_diagonal(over, 0)
+    assert over.max() < 0.25 * sides.min()

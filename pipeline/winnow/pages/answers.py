@@ -39,6 +39,11 @@ class Answer:
         """Return a number as people read it, with its value beside."""
         return _data(self.rows[row][column], style, Markup(' data-column="{}"'), column)
 
+    def counted(self, row: int, column: str, noun: str) -> Markup:
+        """Return how many there are of a noun, in its plural but for one."""
+        plural = "" if self.rows[row][column] == 1 else "s"
+        return self.cell(row, column) + Markup(" {}{}").format(noun, plural)
+
     def number(self, column: str, style: str = "count", row: int = 0) -> Markup:
         """Return a number that stands alone: with its query, row and column."""
         where = Markup(' data-query="{}" data-row="{}" data-column="{}"')
@@ -124,7 +129,9 @@ def size(value: float) -> str:
 
 def plain(value: Any) -> str:
     """Return a number with as many digits as it needs."""
-    return f"{value:,.6g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:.4g}"
 
 
 STYLES: dict[str, Callable[[Any], str]] = {

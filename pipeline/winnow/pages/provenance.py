@@ -43,7 +43,8 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         facts.append((name, str(number)))
     steps = manifest.get("steps")
     for step, values in (steps if isinstance(steps, dict) else {}).items():
-        facts.append((f"step {step}", _line(values)))
+        if line := _line(values):
+            facts.append((f"step {step}", line))
     return facts
 
 
@@ -51,4 +52,6 @@ def _line(values: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} {value}" if not isinstance(value, dict) else f"{name} ({_line(value)})"
         for name, value in values.items()
+        # It says nothing to people; the manifest has it.
+        if name != "fingerprint"
     )

@@ -83,50 +83,6 @@ def histogram(rows: Sequence[Row], cut: float | None, title: str) -> Spec:
     return {"width": NARROW - 60, "height": 150, "padding": 4, "layer": layers}
 
 
-def cluster_map(rows: Sequence[Row], width: int) -> Spec:
-    """Return circles of (x, y, size, keep_rate, href, description)."""
-    bare = {
-        "axis": None,
-        "type": "quantitative",
-        "scale": {"zero": False, "nice": False},
-    }
-    return {
-        "width": width - 24,
-        "height": min(width - 24, 460),
-        "padding": 12,
-        "data": {"values": list(rows)},
-        "mark": {
-            "type": "circle",
-            "opacity": 0.85,
-            "stroke": "var(--paper)",
-            "strokeWidth": 1,
-        },
-        "encoding": {
-            "x": {"field": "x", **bare},
-            "y": {"field": "y", **bare},
-            "size": _axis(
-                "size",
-                "rows",
-                scale={"range": [30, 1600 if width > NARROW else 600]},
-                legend=None,
-            ),
-            "order": _axis("size", "rows", sort="descending"),
-            "color": _axis(
-                "keep_rate",
-                "keep rate",
-                scale={"domain": [0, 1], "range": RATES},
-                legend={"format": ".0%", "gradientLength": 160},
-            ),
-            "href": {"field": "href"},
-            "description": {"field": "description"},
-        },
-    }
-
-
-#: Keep rates from none to all; legible on light and dark, told apart by colour-blind.
-RATES = ["#d95f0e", "#e39a5b", "#b8b09c", "#5aa3ab", "#0f7f8f"]
-
-
 def quotas(rows: Sequence[Row]) -> Spec:
     """Return circles of (complexity, quota, size, full)."""
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,18 @@ import numpy.typing as npt
 from winnow.core.errors import RunError
 from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, share
-from winnow.pages.drawing import NARROW, WIDE, draw, draw_links
-from winnow.reports.page.charts import cluster_map, quotas
+from winnow.pages.drawing import draw
+from winnow.reports.page.charts import quotas
 from winnow.reports.page.context import PageSource
+from winnow.reports.page.pictures import Picture
 from winnow.reports.run_view import RunView
 
 #: Clusters on a map, and samples shown of each.
-_SHOWN, _EXAMPLES = 120, 6
+_SHOWN, _EXAMPLES = 80, 6
+#: The map, in pixels, and how often marks that overlap are moved.
+_WIDTH, _HEIGHT, _ROUNDS = 980, 560, 200
+#: Classes of the share that a cluster keeps.
+_RATES = 5
 # The map of the fewest rows may leave out small clusters; the table says how many.
 
 
@@ -47,37 +53,90 @@ def _clustering(
         "row": number,
         "table": table,
         "has_quota": any(row["quota"] is not None for row in table.rows),
-        **_map(run, step, table),
+        **_map(source, run, step, table),
         "quotas": _quotas(table),
         **_examples(source, step, table),
     }
 
 
-def _map(run: RunView, step: str, table: Answer) -> Section:
+def _map(source: PageSource, run: RunView, step: str, table: Answer) -> Section:
     file = run.folder.artifacts(step) / "centroids.npy"
     if not file.is_file():
         raise RunError(f"{file} is gone; run the recipe again")
     centroids = np.load(file, allow_pickle=False)
     ids = table.column("cluster_id")
     places, explained = plane(centroids, ids)
-    rows = [
+    sides = _sides(np.asarray(table.column("size"), np.float64))
+    corners = moved_apart(places, sides) - sides[:, None] / 2
+    shown = _nearest(source, step, ids)
+    marks = [
         {
-            "x": float(x),
-            "y": float(y),
-            "size": row["size"],
-            "keep_rate": row["keep_rate"],
-            "href": f"#{step}-{row['cluster_id']}",
-            "description": f"cluster {row['cluster_id']}: {row['size']:,} rows, "
+            "cluster": row["cluster_id"],
+            "x": round(float(x), 1),
+            "y": round(float(y), 1),
+            "side": round(float(side), 1),
+            "rate": min(int(row["keep_rate"] * _RATES), _RATES - 1),
+            "picture": shown.get(row["cluster_id"]),
+            "description": f"cluster {row['cluster_id']}: "
+            f"{row['size']:,} row{'' if row['size'] == 1 else 's'}, "
             f"{share(row['keep_rate'])} kept",
         }
-        for (x, y), row in zip(places, table.rows, strict=True)
+        for (x, y), side, row in zip(corners, sides, table.rows, strict=True)
     ]
-    label = f"Map of the clusters of {step}; each circle leads to its samples"
+    bounds = [share(step / _RATES) for step in range(_RATES + 1)]
     return {
-        "wide": draw_links(cluster_map(rows, WIDE), label),
-        "narrow": draw_links(cluster_map(rows, NARROW), label),
+        "marks": marks,
+        "width": _WIDTH,
+        "height": _HEIGHT,
+        "rates": list(pairwise(bounds)),
         "explained": share(explained),
     }
+
+
+def _sides(sizes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the sides of the marks: areas grow with rows, and all have room."""
+    sides = np.sqrt(sizes / sizes.max()) * 90
+    room = np.sqrt(0.3 * _WIDTH * _HEIGHT / max((sides**2).sum(), 1.0))
+    return np.asarray(np.maximum(sides * min(room, 1.0), 26.0))
+
+
+def moved_apart(
+    places: npt.NDArray[np.float64], sides: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the middles of squares on the map, (n, 2), none far under another.
+
+    places: where they should lie, (n, 2), in any unit. sides: of the squares, (n,), in
+    the map's.
+    """
+    low, spread = places.min(axis=0), np.ptp(places, axis=0)
+    box: npt.NDArray[np.float64] = np.array([_WIDTH, _HEIGHT], np.float64)
+    half = sides[:, None] / 2
+    scaled = (places - low) / np.where(spread > 0, spread, 1.0)
+    middles: npt.NDArray[np.float64] = half + scaled * (box - 2 * half)
+    reach = (sides[:, None] + sides[None, :]) / 2 + 2
+    # Of two at one place the later goes down and to the right.
+    order = np.arange(len(sides))
+    nudge = 1e-3 * np.sign(np.subtract.outer(order, order))[:, :, None]
+    for _ in range(_ROUNDS):
+        apart = middles[:, None, :] - middles[None, :, :] + nudge
+        over = np.clip(reach[:, :, None] - np.abs(apart), 0, None)
+        overlap = over.min(axis=2, keepdims=True)
+        # Two marks are moved along the axis on which they overlap less.
+        along = np.arange(2) == over.argmin(axis=2)[:, :, None]
+        push = np.where(along, overlap * np.sign(apart), 0).sum(axis=1) / 2
+        middles = np.clip(middles + 0.6 * push, half, box - half)
+    return middles
+
+
+def _nearest(source: PageSource, step: str, ids: list[int]) -> dict[int, Picture]:
+    """Return the row nearest to each centroid, by cluster."""
+    answer = source.ask(
+        "SELECT cluster_id, uid FROM members "
+        f"WHERE step = {literal(step)} AND cluster_id IN ({', '.join(map(str, ids))}) "
+        "QUALIFY row_number() OVER (PARTITION BY cluster_id ORDER BY distance, uid) = 1"
+    )
+    pictures = source.want(answer)
+    return dict(zip(answer.column("cluster_id"), pictures, strict=True))
 
 
 def plane(

@@ -82,7 +82,6 @@ def _histogram(
 def _galleries(source: PageSource, where: str, *, scaled: bool) -> list[Gallery]:
     columns = "uid, score, threshold, reason, keep"
     head = f"SELECT {columns} FROM ledger WHERE {where} AND"
-    drawn = f"ORDER BY md5(uid), uid LIMIT {_SHOWN}"
     near = f"ORDER BY abs(score - threshold), uid LIMIT {_SHOWN}"
     cut = "score IS NOT NULL AND threshold IS NOT NULL AND"
     of_each = (
@@ -100,5 +99,4 @@ def _galleries(source: PageSource, where: str, *, scaled: bool) -> list[Gallery]
             gallery(source, "Dropped at the edge", f"{head} {cut} NOT keep {near}"),
             gallery(source, "Kept at the edge", f"{head} {cut} keep {near}"),
         ]
-    galleries.append(gallery(source, "Kept", f"{head} keep {drawn}", "drawn at random"))
     return [shown for shown in galleries if shown is not None]

@@ -8,7 +8,7 @@ from typing import Any
 
 from winnow.config.lock_file import read_lock
 from winnow.pages.answers import Section, count, score, share
-from winnow.pages.drawing import DROPPED, KEPT, NARROW, OTHER, WIDE, Spec, draw
+from winnow.pages.drawing import KEPT, NARROW, OTHER, WIDE, Spec, draw
 from winnow.pages.page import render, write_page
 from winnow.reports.database import RunDatabase
 from winnow.reports.diff import diff, ended
@@ -132,7 +132,7 @@ def _overlap(kept: Mapping[str, int]) -> Any:
 
 
 def _colour(*shown: str) -> Spec:
-    hues = {_BOTH: KEPT, _ONLY_A: DROPPED, _ONLY_B: OTHER}
+    hues = {_BOTH: KEPT, _ONLY_A: "var(--edge)", _ONLY_B: OTHER}
     scale = {"domain": list(shown), "range": [hues[name] for name in shown]}
     return {"field": "side", "type": "nominal", "title": None, "scale": scale}
 

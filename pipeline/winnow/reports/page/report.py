@@ -10,7 +10,14 @@ from winnow.pages.answers import Answers, Section
 from winnow.pages.page import render, write_page
 from winnow.pages.provenance import provenance
 from winnow.reports.database import RunDatabase
-from winnow.reports.page import bias, clusters, deciding, overview, twins
+from winnow.reports.page import (
+    bias,
+    clusters,
+    deciding,
+    first_look,
+    overview,
+    twins,
+)
 from winnow.reports.page.attributes import attributes
 from winnow.reports.page.context import PageSource
 from winnow.reports.page.measured import measure
@@ -70,8 +77,10 @@ def _measure(view: RunView) -> None:
 
 def _sections(source: PageSource, view: RunView, columns: Sequence[str]) -> Section:
     looked_at = attributes(source.pictures.database, columns)
+    made_with = provenance(view.folder.path)
     return {
         "headline": overview.headline(source),
+        "first_look": first_look.first_look(source, made_with),
         "funnel": overview.steps(source),
         "deciding": deciding.deciding(source),
         "twins": twins.twins(source),
@@ -79,5 +88,5 @@ def _sections(source: PageSource, view: RunView, columns: Sequence[str]) -> Sect
         "clusters": clusters.clusters(source, view),
         "bias": bias.bias(source, looked_at),
         "quarantine": overview.quarantine(source),
-        "provenance": provenance(view.folder.path),
+        "provenance": made_with,
     }
