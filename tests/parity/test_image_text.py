@@ -47,8 +47,12 @@ PLANS: dict[str, tuple[list[str], Recipe]] = {
         {"exact": {"by": ["image_bytes", "caption"]}, "semantic": {"epsilon": 0.05}},
     ),
     "filter": (
-        ["minhash", "embed", "score", "apply"],
-        {"minhash": {"ngram": 1, "threshold": 0.7, "allow_large_clusters": True}},
+        ["where", "minhash", "embed", "score", "top", "apply"],
+        {
+            "where": "width > 40 AND text <> 'cat'",
+            "minhash": {"ngram": 1, "threshold": 0.7, "allow_large_clusters": True},
+            "top": {"column": "height", "keep_fraction": 0.8, "ties": "keep"},
+        },
     ),
     "texts": (
         ["quality", "lines", "substring", "minhash", "apply"],

@@ -89,7 +89,7 @@ def test_equal_scores_at_the_cut_stay_or_go_by_uid(metadata: Path, tmp_path: Pat
     recipe["input"]["path"] = str(metadata)
     kept = {}
     for ties in ("uid", "keep"):
-        recipe["custom"]["ties"] = ties
+        recipe["top"]["ties"] = ties
         recipe["output"] = {"path": str(tmp_path / ties), "report": False}
         kept[ties] = winnow.run(recipe).kept
     assert kept["uid"] == 90

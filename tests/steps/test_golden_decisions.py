@@ -43,6 +43,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "random": ({"keep_fraction": 0.5}, []),
     "uniform": ({"keep_fraction": 0.5}, ["embed", "cluster"]),
+    "where": ({"condition": "width > 99 AND text LIKE '%dog%'"}, []),
+    "top": ({"column": "width", "keep_fraction": 0.5}, []),
     "custom": (
         {
             "function": "winnow_golden_scorer:width",

@@ -199,6 +199,8 @@ def _instances(steps: Any) -> tuple[str, ...]:
 
 def _section(name: str, values: Any) -> StepConfig:
     model = _model_of(kind_of(name))
+    if isinstance(values, str) and model.alone is not None:
+        values = {model.alone: values}
     if values is not None and not isinstance(values, Mapping):
         raise ConfigError(f"{name}: give a section of keys, not {shown(values)}")
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,7 +20,12 @@ class Frozen(BaseModel):
 
 
 class StepConfig(Frozen):
-    """Base of every step's section."""
+    """Base of every step's section.
+
+    alone: the setting that a string in the section's place stands for, if any.
+    """
+
+    alone: ClassVar[str | None] = None
 
 
 class Budget(StepConfig):

@@ -277,6 +277,18 @@ STEPS: Registry[Step] = Registry(
             shown=Shown(_DRAW, high_first=False, remedy=f"{_LEAST}:uniform"),
         ),
         _own(
+            "where",
+            "column_steps:WhereConfig",
+            200_000,
+            shown=Shown(graded=False, one_cut=False, remedy=f"{_REMEDIES}:where"),
+        ),
+        _own(
+            "top",
+            "column_steps:TopConfig",
+            200_000,
+            shown=Shown("number in the pool", ranked=True, remedy=f"{_REMEDIES}:best"),
+        ),
+        _own(
             "custom",
             "steps:CustomConfig",
             10_000,

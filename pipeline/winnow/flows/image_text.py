@@ -147,6 +147,8 @@ def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) ->
                 )
         for column in step.contract.vectors:
             _check_vectors(step.name, schema.field(column))
+        if step.contract.fits is not None:
+            step.contract.fits(schema)
 
 
 def _check_uid(field: pa.Field) -> None:

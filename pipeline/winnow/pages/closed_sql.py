@@ -156,7 +156,7 @@ class ClosedSql:
                     f"CREATE OR REPLACE VIEW {view} AS FROM read_parquet([{file}])"
                 )
             except duckdb.Error as error:
-                raise _failed(error) from error
+                raise query_error(error) from error
 
     def columns(self, view: str) -> list[tuple[str, str]]:
         """Return a view's columns and their SQL types."""
@@ -217,7 +217,7 @@ class ClosedSql:
             clock.check()
         except (duckdb.Error, pa.ArrowException, OSError, RuntimeError) as error:
             clock.check(error)
-            raise _failed(error) from error
+            raise query_error(error) from error
         finally:
             clock.stop()
             cursor.close()
@@ -267,7 +267,7 @@ def _only_statement(cursor: Any, sql: str) -> Any:
         statements = cursor.extract_statements(sql)
     # ValueError: text that is no UTF-8; RuntimeError: what a parser of C++ throws.
     except (duckdb.Error, ValueError, RuntimeError) as error:
-        raise _failed(error) from error
+        raise query_error(error) from error
     if len(statements) != 1:
         raise QueryError(f"one statement at a time, not {len(statements)}")
     if statements[0].type.name == "MULTI":
@@ -324,7 +324,8 @@ def _require_reading_node(node: dict[str, Any], tables: set[str]) -> None:
         raise QueryError(f"{node['function_name']}() is not allowed in a query")
 
 
-def _failed(error: BaseException) -> QueryError:
+def query_error(error: BaseException) -> QueryError:
+    """Return what is wrong with a query, in the engine's words but for the query."""
     # What follows shows the query again, or names settings that are locked.
     text = re.split("\n\n(?:LINE |Possible solutions)", str(error))[0].strip()
     return QueryError(text or repr(error))

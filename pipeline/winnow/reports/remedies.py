@@ -58,6 +58,12 @@ def rules(run: RunView, marker: Marker, entry: Entry) -> str | None:
     return f"{marker.step}.{setting} {bound(entry['score'])}"
 
 
+def where(run: RunView, marker: Marker, entry: Entry) -> str:
+    """Return that the condition has to become another."""
+    answer = entry["reason"].removeprefix("where_")
+    return f"a {marker.step}.condition that is not {answer} for it"
+
+
 def decontaminate(run: RunView, marker: Marker, entry: Entry) -> str:
     """Return what every criterion that the row meets would have to become."""
     removed = run.artifact(marker.step, "removed").filter(pl.col("uid") == entry["uid"])

@@ -51,6 +51,9 @@ class Contract:
     rate: int | None = None
     #: Bytes that the step stores for each row that enters.
     row_bytes: int = LEDGER_BYTES
+    #: Told the pool's columns before anything runs, once `columns` are known to be
+    #: among them; raises ConfigError or InputError if their types are none to work on.
+    fits: Callable[[pa.Schema], None] | None = None
 
 
 @dataclass(frozen=True)
