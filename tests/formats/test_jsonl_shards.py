@@ -16,7 +16,7 @@ from winnow.core.errors import InputError
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.jsonl_shards import JsonLinesFormat
 from winnow.formats.pool_formats import format_of
-from winnow.formats.reader import Unreadable, read_rows
+from winnow.formats.reader import Unreadable
 from winnow.formats.shard_discovery import (
     find_shards,
     read_footers,
@@ -85,7 +85,7 @@ def test_rows_come_by_number_with_fields_and_line(
     }
     rows = np.array([0, 1, 7, 1023, 1024, 2048, 2999])
     columns = ["text", LINE, "score", "meta"]
-    parts = [part for _, part in read_rows(path, rows, columns, schema)]
+    parts = [part for _, part in format_of(path).read_rows(path, rows, columns, schema)]
     rows_read = pa.concat_tables(parts)
     wanted = [json.loads(lines[i]) for i in rows]
     assert rows_read["text"].to_pylist() == [d["text"] for d in wanted]
@@ -113,7 +113,9 @@ def test_broken_lines_cost_their_rows_only(tmp_path: Path):
     _, schema, _ = read_footers([path])
     texts: dict[int, str] = {}
     reasons: dict[int, str] = {}
-    for position, part in read_rows(path, np.arange(40), ["text"], schema):
+    for position, part in format_of(path).read_rows(
+        path, np.arange(40), ["text"], schema
+    ):
         if isinstance(part, Unreadable):
             reasons |= {position + i: part.reason for i in range(part.rows)}
         else:
@@ -125,7 +127,7 @@ def test_broken_lines_cost_their_rows_only(tmp_path: Path):
     assert "not a JSON object" in reasons[4]
     assert "text" in reasons[20]
     # Whole lines need no parsing, so a broken line is still to be had.
-    ((_, table),) = read_rows(path, np.array([3, 17]), [LINE], schema)
+    ((_, table),) = format_of(path).read_rows(path, np.array([3, 17]), [LINE], schema)
     assert table[LINE].to_pylist() == [broken[3], broken[17]]
 
 
@@ -133,7 +135,9 @@ def test_what_is_no_string_is_its_json_text(tmp_path: Path):
     lines = [*documents(1200), b'{"text": 5}', b'{"text": ["a", 1]}', b'{"text": null}']
     path = write_lines(tmp_path / "a.jsonl", lines)
     _, schema, _ = read_footers([path])
-    ((_, table),) = read_rows(path, np.arange(1200, 1203), ["text"], schema)
+    ((_, table),) = format_of(path).read_rows(
+        path, np.arange(1200, 1203), ["text"], schema
+    )
     assert table["text"].to_pylist() == ["5", '["a", 1]', None]
 
 
@@ -142,7 +146,7 @@ def test_lines_longer_than_a_block(tmp_path: Path):
     lines = [b'{"uid":"a","text":"1"}', long, b'{"uid":"b","text":"2"}']
     path = write_lines(tmp_path / "a.jsonl.gz", lines)
     table = pa.concat_tables(
-        part for _, part in read_rows(path, np.arange(3), ["text"])
+        part for _, part in format_of(path).read_rows(path, np.arange(3), ["text"])
     )
     assert [len(t) for t in table["text"].to_pylist()] == [1, 9_000_000, 1]
 
@@ -163,7 +167,7 @@ def test_shards_may_differ_in_fields_and_types(tmp_path: Path):
     rows_read = [
         row
         for path in (a, b)
-        for _, part in read_rows(path, np.arange(1), columns, schema)
+        for _, part in format_of(path).read_rows(path, np.arange(1), columns, schema)
         for row in part.to_pylist()
     ]
     assert rows_read == [
@@ -283,7 +287,9 @@ def test_a_field_whose_name_is_no_text_costs_nothing(tmp_path: Path):
     pool = lines_of(tmp_path / "p", odd + b"\n")
     (shard,), schema, _ = read_footers(find_shards(str(pool)))
     assert schema.names == [LINE, "uid", "text"]
-    ((_, table),) = read_rows(shard.path, np.arange(1), [LINE, "text"], schema)
+    ((_, table),) = format_of(shard.path).read_rows(
+        shard.path, np.arange(1), [LINE, "text"], schema
+    )
     assert table.to_pylist() == [{LINE: odd, "text": "a b"}]
 
 
@@ -294,7 +300,9 @@ def test_blank_lines_are_no_rows(tmp_path: Path):
     pool = lines_of(tmp_path / "p", content)
     (shard,), schema, _ = read_footers(find_shards(str(pool)))
     assert shard.rows == 2
-    ((_, table),) = read_rows(shard.path, np.arange(2), ["uid"], schema)
+    ((_, table),) = format_of(shard.path).read_rows(
+        shard.path, np.arange(2), ["uid"], schema
+    )
     assert table["uid"].to_pylist() == ["1", "2"]
 
 

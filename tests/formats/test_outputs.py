@@ -21,7 +21,8 @@ from winnow.formats.outputs import (
     write_quarantine,
     write_subset,
 )
-from winnow.formats.reader import SampleReader, read_rows
+from winnow.formats.pool_formats import PARQUET, format_of
+from winnow.formats.reader import SampleReader
 from winnow.formats.shard_discovery import find_shards, read_footers
 
 GOLDEN = "139e4a9b22a614771f06c700a8ebe150"
@@ -232,9 +233,8 @@ def test_shards_that_differ_in_what_may_be_null_are_written_together(tmp_path: P
         table = pa.table({"text": [name] * 3}, schema=schema)
         pq.write_table(table, tmp_path / f"{name}.parquet")
     shards, schema, _ = read_footers(find_shards(str(tmp_path)))
-    writer = ShardWriter(
-        tmp_path / "kept", shards[0].path, schema, ShardSize(100, 2**20)
-    )
+    size = ShardSize(100, 2**20)
+    writer = ShardWriter(tmp_path / "kept", PARQUET, ".parquet", schema, size)
     for shard in shards:
         writer.add(pq.ParquetFile(shard.path).read())
     writer.close()
@@ -252,8 +252,11 @@ def test_large_rows_are_read_few_at_a_time(tmp_path: Path):
         big, tmp_path / "a.parquet", compression="none", use_dictionary=False
     )
     path = str(tmp_path / "a.parquet")
-    parts = [part for _, part in read_rows(path, np.arange(40), ["image", "n"])]
+    parts = [
+        part
+        for _, part in format_of(path).read_rows(path, np.arange(40), ["image", "n"])
+    ]
     assert sum(map(len, parts)) == 40
     assert max(map(len, parts)) <= 22
-    small = [part for _, part in read_rows(path, np.arange(40), ["n"])]
+    small = [part for _, part in format_of(path).read_rows(path, np.arange(40), ["n"])]
     assert len(small) == 1

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from winnow.core.errors import InputError
 from winnow.formats.parquet_shards import open_shard
-from winnow.formats.reader import SampleReader, Unreadable, read_rows
+from winnow.formats.pool_formats import format_of
+from winnow.formats.reader import SampleReader, Unreadable
 from winnow.formats.shard_discovery import read_footers
 
 SLOW_DISK = settings(
@@ -247,7 +248,11 @@ def test_rows_are_found_whatever_the_columns_are_called(tmp_path: Path):
     with open_shard(str(tmp_path / "a.parquet")) as file:
         names = file.schema_arrow.names
     rows = np.array([1])
-    parts = list(read_rows(str(tmp_path / "a.parquet"), rows, names))
+    parts = list(
+        format_of(str(tmp_path / "a.parquet")).read_rows(
+            str(tmp_path / "a.parquet"), rows, names
+        )
+    )
     assert not any(isinstance(part, Unreadable) for _, part in parts)
     assert parts[0][1].select(names).to_pylist() == [
         {"a.b": 2, "a": {"b": 4}, "c d": "y"}
@@ -282,7 +287,7 @@ def test_a_footer_that_names_other_rows_than_its_groups_is_refused(tmp_path: Pat
                 refused += 1
                 continue
             rows = np.arange(min(shards[0].rows, 100_000))
-            parts = read_rows(str(file), rows, schema.names)
+            parts = format_of(str(file)).read_rows(str(file), rows, schema.names)
             came = sum(getattr(p, "rows", None) or len(p) for _, p in parts)
             assert came == len(rows)
     assert refused > 30

@@ -41,8 +41,10 @@ class InputConfig(Frozen):
     """Where the pool is and what its columns mean."""
 
     path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    #: Format of the shards, one of `winnow.formats`; auto: what `path` says.
+    format: str = "auto"
     columns: InputColumns = InputColumns()
-    #: A shard that is not a whole Parquet file: an error, or left out and reported.
+    #: A shard that is not whole: an error, or left out and reported.
     on_bad_shard: Literal["error", "skip"] = "error"
     #: Further rows of a uid: quarantined, or an error.
     on_duplicate_uid: Literal["quarantine", "error"] = "quarantine"

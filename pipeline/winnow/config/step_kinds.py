@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from winnow.core.errors import ConfigError
-from winnow.core.extensions import Registry, load_part
+from winnow.core.extensions import Registry, load_part, packages_in
 
 #: The step that every run begins with; it has no section of its own.
 INDEX = "index"
@@ -348,13 +348,15 @@ def shown(kind: str) -> Shown:
 def packages_of(kinds: Iterable[str], methods: Iterable[str]) -> list[str]:
     """Return the packages of others that these steps and scores stand in.
 
-    An engine whose workers are elsewhere sends them along.
+    An engine whose workers are elsewhere sends them along, and whatever package adds a
+    format: which one the pool has is not known yet.
     """
     parts = [step_of(kind).module for kind in kinds]
     for method in methods:
         score = score_of(method).score
         parts.append(score if isinstance(score, str) else score.__module__)
     names = {part.partition(":")[0].partition(".")[0] for part in parts}
+    names |= packages_in("winnow.formats")
     return sorted(names - {"winnow"})
 
 

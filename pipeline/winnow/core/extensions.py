@@ -92,5 +92,10 @@ class Registry(Generic[T]):
         return item
 
 
+def packages_in(group: str) -> set[str]:
+    """Return the packages that a group of entry points names, without importing any."""
+    return {point.module.partition(".")[0] for point in entry_points(group=group)}
+
+
 def _origin(point: EntryPoint) -> str:
     return point.dist.name if point.dist else "a package"

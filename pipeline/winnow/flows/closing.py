@@ -149,6 +149,8 @@ def _manifest(
         **versions(),
         "input": {
             "root": pool.root,
+            "format": pool.kind.name,
+            **({"pinned": pinned} if (pinned := pool.kind.pinned()) else {}),
             "rows": pool.rows,
             "shards": [
                 {"name": s.name, "rows": s.rows, "bytes": s.bytes} for s in pool.shards

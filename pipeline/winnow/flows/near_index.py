@@ -325,7 +325,9 @@ def _text_column(opened: _Opened, unit: str) -> TextColumn:
             raise InputError(f"index: the shards have no column '{column}'; {hint}")
     require_text(pool.schema, columns.text, unit, "index")
     paths = {shard.name: shard.path for shard in pool.shards}
-    reader = SampleReader(pool.root, paths, None, columns.text, pool.schema)
+    reader = SampleReader(
+        pool.root, paths, None, columns.text, pool.schema, kind=pool.kind
+    )
     return TextColumn(reader, columns.text, (columns.uid,) if columns.uid else ())
 
 

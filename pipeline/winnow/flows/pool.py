@@ -11,15 +11,16 @@ from winnow.config.run import InputColumns, RunConfig
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import digest
 from winnow.formats.image_states import States, first_changed, image_states
+from winnow.formats.pool_formats import PARQUET
 from winnow.formats.reader import SampleReader
 from winnow.formats.shard_discovery import (
     Shard,
     common_root,
-    find_shards,
+    find_pool,
     pool_folders,
     read_footers,
-    state_of,
 )
+from winnow.formats.shard_protocol import ShardFormat
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Pool:
     """The input of a run: shards, their one schema, files that cannot be read.
 
     columns: what the recipe says they mean. folders: where images that rows name by
-    path may lie.
+    path may lie. kind: what reads the shards.
     """
 
     shards: list[Shard]
@@ -36,6 +37,7 @@ class Pool:
     root: str
     columns: InputColumns
     folders: tuple[str, ...]
+    kind: ShardFormat = PARQUET
     _states: dict[str, States] = field(default_factory=dict)
 
     @property
@@ -52,7 +54,9 @@ class Pool:
             name if name in self.schema.names else None
             for name in (self.columns.image, self.columns.text)
         )
-        return SampleReader(self.root, paths, image, text, self.schema, self.folders)
+        return SampleReader(
+            self.root, paths, image, text, self.schema, self.folders, self.kind
+        )
 
     def image_files(self) -> str:
         """Return a fingerprint of the files that rows name as images; '' without any.
@@ -71,7 +75,7 @@ class Pool:
     def require_unchanged(self) -> None:
         """Look at the input again; raises InputError that names what has changed."""
         for shard in self.shards:
-            if state_of(shard.path, fresh=True) != shard.state:
+            if self.kind.state(shard.path, fresh=True) != shard.state:
                 raise InputError(_CHANGED.format(shard.path))
         reader = self.reader
         for source, states in self._states.items():
@@ -94,12 +98,13 @@ def open_pool(config: RunConfig) -> Pool:
     written among them.
     """
     _refuse_output_among_shards(config)
-    paths = find_shards(config.input.path)
+    found = find_pool(config.input.path, config.input.format)
     skip = config.input.on_bad_shard == "skip"
-    shards, schema, bad = read_footers(paths, skip_bad=skip)
+    shards, schema, bad = read_footers(found.paths, kind=found.kind, skip_bad=skip)
     folders = pool_folders(config.input.path)
     columns = config.input.columns
-    return Pool(shards, schema, bad, common_root(paths), columns, folders)
+    root = common_root(found.paths)
+    return Pool(shards, schema, bad, root, columns, folders, found.kind)
 
 
 def _refuse_output_among_shards(config: RunConfig) -> None:

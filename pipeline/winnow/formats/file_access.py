@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 import fsspec
@@ -38,3 +39,19 @@ def _why(error: Exception) -> str:
 def is_local(fs: Any) -> bool:
     """Whether a file system is this machine's disk."""
     return isinstance(fs, LocalFileSystem)
+
+
+def state_of_file(path: str, *, fresh: bool = False) -> str:
+    """Return `size:time` of a file as it is now; '' if it is gone.
+
+    fresh: whether to forget what a file system behind a URL has listed so far.
+    """
+    fs, inner = filesystem(path)
+    if fresh:
+        fs.invalidate_cache(posixpath.dirname(inner))
+    try:
+        info = fs.info(inner)
+    except OSError:
+        return ""
+    changed = info.get("mtime") or info.get("ETag") or info.get("LastModified")
+    return f"{int(info['size'])}:{changed}"

@@ -20,7 +20,6 @@ import pyarrow.parquet as pq
 
 from winnow.core.hashing import keys
 from winnow.core.inside import is_url, resolve_inside
-from winnow.formats.pool_formats import format_of
 from winnow.formats.reader import SampleReader, is_binary, single, utf8
 from winnow.formats.shard_protocol import Unreadable
 
@@ -70,7 +69,7 @@ def _names_files(reader: SampleReader, path: str) -> bool:
         return True
     if kind.get_field_index("path") < 0:
         return False
-    return not format_of(path).sql_reads_it or _some_bytes_missing(path, reader.image)
+    return not reader.format.sql_reads_it or _some_bytes_missing(path, reader.image)
 
 
 def _some_bytes_missing(path: str, column: str) -> bool:

@@ -30,7 +30,7 @@ from winnow.formats.jsonl_fields import (
     parse_object,
     schema_of,
 )
-from winnow.formats.shard_protocol import ShardFooter, Unreadable
+from winnow.formats.shard_protocol import ShardFooter, ShardFormat, Unreadable
 
 COMPRESSIONS = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 
@@ -40,12 +40,13 @@ _BATCH_ROWS = 1024
 _SAMPLE_LINES = 1000
 
 
-class JsonLinesFormat:
+class JsonLinesFormat(ShardFormat):
     """Shards of one JSON object per line."""
 
-    name = "JSON Lines"
-    endings: tuple[str, ...] = tuple(COMPRESSIONS)
-    sql_reads_it = False
+    name = "jsonl"
+    title = "JSON Lines"
+    endings = tuple(COMPRESSIONS)
+    carriers = (LINE,)
 
     def footer(self, path: str) -> ShardFooter:
         """Return a shard's rows and fields; raises InputError if it is cut short.
@@ -101,10 +102,6 @@ class JsonLinesFormat:
             types = {field.name: field.type for field in fields}
             reason = f"unreadable_file: {str(error)[:120]}"
             yield position, Unreadable(len(rows) - position, reason, types)
-
-    def whole(self, schema: pa.Schema) -> list[str]:
-        """Return the column of the lines."""
-        return [LINE]
 
     def sink(self, file: Path, schema: pa.Schema) -> LineSink:
         """Open a shard for writing, compressed as its name says."""

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
+from winnow.core.run_folder import remove
 from winnow.core.task import current_task
-from winnow.formats.pool_formats import format_of
 from winnow.formats.reader import SampleReader, by_source, single
-from winnow.formats.shard_protocol import Sink, Unreadable
+from winnow.formats.shard_protocol import ShardFormat, Sink, Unreadable
 
 _ROW_GROUP_BYTES = 32 * 2**20
 _ROW_GROUP_ROWS = 10_000
@@ -59,9 +59,10 @@ def write_kept(
     InputError if a row cannot be read whole, though the steps could read their part.
     """
     like = next(iter(reader.paths.values()))
-    whole = format_of(like).whole(schema)
+    kind = reader.format
+    whole = kind.whole(schema)
     columns = pa.schema([schema.field(name) for name in whole], schema.metadata)
-    writer = ShardWriter(Path(folder), like, columns, size)
+    writer = ShardWriter(Path(folder), kind, kind.suffix(like), columns, size)
     for source, wanted in by_source(references):
         for _, table in reader.rows(source, wanted["row"].to_numpy(), whole):
             if isinstance(table, Unreadable):
@@ -96,24 +97,30 @@ def settle(folder: Path, written: pa.Table) -> int:
     counted = [row for row in rows if row["rows"]] or rows[:1]
     names = [row["file"] for row in counted]
     for stray in set(os.listdir(folder)) - set(names):
-        (folder / stray).unlink()
+        remove(folder / stray)
     for number, name in enumerate(names):
-        suffix = name[name.index(".") :]
+        suffix = "".join(name.partition(".")[1:])
         os.replace(folder / name, folder / f"part-{number:05d}{suffix}")
     return len(names)
 
 
 class ShardWriter:
-    """Fills one shard like `like` after the other, in batches of a bounded size.
+    """Fills one shard of a format after the other, in batches of a bounded size.
 
-    `written` lists the (file, rows) of finished shards.
+    suffix: what their names end in; '' for shards that are folders. `written` lists the
+    (file, rows) of finished shards.
     """
 
     def __init__(
-        self, folder: Path, like: str, schema: pa.Schema, size: ShardSize
+        self,
+        folder: Path,
+        kind: ShardFormat,
+        suffix: str,
+        schema: pa.Schema,
+        size: ShardSize,
     ) -> None:
         self.written: list[tuple[str, int]] = []
-        self._format, self._suffix = format_of(like), format_of(like).suffix(like)
+        self._format, self._suffix = kind, suffix
         self._folder, self._schema, self._size = folder, schema, size
         self._held: list[pa.Table] = []
         self._held_rows = self._held_bytes = 0
@@ -199,8 +206,7 @@ def write_quarantine(
     The raw row is null where it cannot be read; a file that cannot be read at all
     takes one row without a number. Yields one batch of WRITTEN.
     """
-    shards = iter(reader.paths.values())
-    whole = format_of(next(shards)).whole(schema) if reader.paths else schema.names
+    whole = reader.format.whole(schema) if reader.paths else schema.names
     schema = pa.schema([schema.field(name) for name in whole])
     target = quarantine_schema(schema)
     file = Path(folder) / _own_name(len(bad_files), ".parquet")

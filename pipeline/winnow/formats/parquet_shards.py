@@ -13,19 +13,24 @@ import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
 from winnow.formats.file_access import filesystem, is_local
-from winnow.formats.shard_protocol import ShardFooter, Unreadable
+from winnow.formats.shard_protocol import ShardFooter, ShardFormat, Unreadable
 
 _BATCH_ROWS = 256
 #: Of the rows of one batch, as far as their average tells: images are read in few.
 _BATCH_BYTES = 64 * 2**20
 
 
-class ParquetFormat:
+class ParquetFormat(ShardFormat):
     """Shards that are Parquet files."""
 
-    name = "Parquet"
-    endings: tuple[str, ...] = (".parquet", ".parq", ".pq")
+    name = "parquet"
+    title = "Parquet"
+    endings = (".parquet", ".parq", ".pq")
     sql_reads_it = True
+
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file begins as Parquet files do, or is too short to be any."""
+        return head.startswith(b"PAR1")
 
     def footer(self, path: str) -> ShardFooter:
         """Return a shard's footer; raises InputError if the file is not whole."""
@@ -85,18 +90,9 @@ class ParquetFormat:
                     yield position + yielded, Unreadable(left, reason, types)
                 first, position = first + size, end
 
-    def whole(self, schema: pa.Schema) -> list[str]:
-        """Return all columns."""
-        names: list[str] = schema.names
-        return names
-
     def sink(self, file: Path, schema: pa.Schema) -> ParquetSink:
         """Open a shard for writing."""
         return ParquetSink(file, schema)
-
-    def suffix(self, path: str) -> str:
-        """Return the ending of names of Parquet shards."""
-        return ".parquet"
 
 
 class ParquetSink:

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from winnow.core.errors import InputError
 from winnow.formats.image_files import read_image
 from winnow.formats.pool_formats import format_of
-from winnow.formats.shard_protocol import Unreadable
+from winnow.formats.shard_protocol import ShardFormat, Unreadable
 
 #: `reason` is set where the row could not be read at all.
 READ = {
@@ -43,6 +43,13 @@ class SampleReader:
     #: Folders that images named by path may lie in, as `pool_folders` gives them; none:
     #: `root` alone.
     folders: tuple[str, ...] = ()
+    #: What reads the shards; None: what the name of the first one says.
+    kind: ShardFormat | None = None
+
+    @property
+    def format(self) -> ShardFormat:
+        """What reads the shards."""
+        return self.kind or format_of(next(iter(self.paths.values()), ""))
 
     def read(
         self,
@@ -63,7 +70,7 @@ class SampleReader:
         self, source: str, rows: npt.NDArray[np.int64], columns: Sequence[str]
     ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
         """Yield (position in `rows`, table) for sorted row numbers of one shard."""
-        return read_rows(self.paths[source], rows, columns, self.schema)
+        return self.format.read_rows(self.paths[source], rows, columns, self.schema)
 
     def _read_source(
         self,
@@ -158,19 +165,6 @@ class SampleReader:
         return pa.array(images, pa.binary()), pa.array(reasons, pa.string())
 
 
-def read_rows(
-    path: str,
-    rows: npt.NDArray[np.int64],
-    columns: Sequence[str],
-    schema: pa.Schema | None = None,
-) -> Iterator[tuple[int, pa.Table | Unreadable]]:
-    """Yield (position in `rows`, table) for the sorted row numbers of one shard.
-
-    Every row comes out once, in order: what cannot be read as an Unreadable.
-    """
-    return format_of(path).read_rows(path, rows, columns, schema)
-
-
 def by_source(
     references: Iterator[pa.RecordBatch],
 ) -> Iterator[tuple[str, pa.Table]]:
@@ -252,12 +246,13 @@ def _decodes(value: bytes) -> bool:
     return True
 
 
-def first_vector_length(path: str, column: str) -> int | None:
-    """Return the length of the first non-null list in a column of one shard."""
-    rows = np.arange(format_of(path).footer(path).rows)
-    for _, part in read_rows(path, rows, [column]):
-        if not isinstance(part, Unreadable):
-            lengths = pc.list_value_length(part[column]).drop_null()
-            if len(lengths):
-                return int(lengths[0].as_py())
+def first_vector_length(reader: SampleReader, column: str) -> int | None:
+    """Return the length of the first non-null list in a column of a pool."""
+    for source, path in reader.paths.items():
+        rows = np.arange(reader.format.footer(path).rows)
+        for _, part in reader.rows(source, rows, [column]):
+            if not isinstance(part, Unreadable):
+                lengths = pc.list_value_length(part[column]).drop_null()
+                if len(lengths) and lengths[0].as_py():
+                    return int(lengths[0].as_py())
     return None

@@ -1,8 +1,8 @@
 """Input shards: find them, check their footers.
 
-A shard is one file, Parquet or JSON Lines, local or behind any fsspec URL. Shards are
-named by their path below the folder that they share, so that a pool may be moved or
-copied.
+A shard is one file (or, of a format that says so, one folder), local or behind any
+fsspec URL. Shards are named by their path below the folder that they share, so that a
+pool may be moved or copied.
 """
 
 from __future__ import annotations
@@ -19,8 +19,21 @@ from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
-from winnow.formats.pool_formats import format_of, known_format, usual_endings
-from winnow.formats.shard_protocol import ShardFooter
+from winnow.formats.not_pools import head_of, refuse_file, refuse_folder
+from winnow.formats.pool_formats import (
+    AUTO,
+    all_formats,
+    format_of,
+    known_format,
+    named_format,
+    usual_endings,
+)
+from winnow.formats.shard_protocol import (
+    FoundPool,
+    Listing,
+    ShardFooter,
+    ShardFormat,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,43 +45,53 @@ class Shard:
     rows: int
     bytes: int
     fingerprint: str
-    #: Size and time of the file when it was found; see `state_of`.
+    #: Size and time of the file when it was found; see `ShardFormat.state`.
     state: str = ""
 
 
-def find_shards(path: str | Sequence[str]) -> list[str]:
+def find_shards(path: str | Sequence[str], kind: str = AUTO) -> list[str]:
     """Return the sorted shards of a folder, a glob, a file or a list of these.
 
-    Raises InputError if nothing is found, naming what was looked for, and if there are
-    shards of several formats.
+    Raises InputError as `find_pool` does.
     """
-    wanted = [path] if isinstance(path, str) else list(path)
-    paths: list[str] = []
-    for item in wanted:
+    return find_pool(path, kind).paths
+
+
+def find_pool(path: str | Sequence[str], kind: str = AUTO) -> FoundPool:
+    """Return the sorted shards of a folder, a glob, a file or a list of these.
+
+    kind: what reads them, as `input.format` names it; `auto`: what the paths say.
+    Raises InputError if nothing is found, naming what was looked for, and if there are
+    shards of several formats; ConfigError if no format has the name.
+    """
+    named = named_format(kind)
+    pools: list[FoundPool] = []
+    for item in [path] if isinstance(path, str) else path:
         fs, inner = filesystem(os.path.expanduser(item))
         # A name that exists is meant as it stands, whatever brackets it holds.
         places = [inner] if fs.exists(inner) else _glob(fs, inner)
-        hits = [shard for given in places for shard in _shards_at(fs, given)]
+        hits = [pool for given in places for pool in _pools_at(fs, given, named)]
         if not hits:
+            listed = _files(fs, inner) if fs.isdir(inner) else []
+            raise refuse_folder(item, listed, usual_endings())
+        pools += hits
+    return _joined(pools)
+
+
+def _joined(pools: Sequence[FoundPool]) -> FoundPool:
+    """Return the shards of all; raises InputError if they are of several formats."""
+    first = pools[0]
+    for other in pools:
+        if other.kind.name != first.kind.name:
             raise InputError(
-                f"input.path: no shard at '{item}'; give a folder that holds some, a "
-                f"glob, a file, or a list of them: {usual_endings()}"
+                f"input.path: {first.paths[0]} is {first.kind.title}, but "
+                f"{other.paths[0]} is {other.kind.title}; a pool has one format: name "
+                "its files by a glob, as in data/*.parquet, or its format by "
+                "input.format"
             )
-        paths += [fs.unstrip_protocol(hit) for hit in hits]
-    shards = sorted({_plain(url) for url in paths})
-    _require_one_format(shards)
-    return shards
-
-
-def _require_one_format(shards: Sequence[str]) -> None:
-    first = format_of(shards[0])
-    other = next((path for path in shards if format_of(path) is not first), None)
-    if other is not None:
-        raise InputError(
-            f"input.path: {shards[0]} is {first.name}, but {other} is "
-            f"{format_of(other).name}; a pool has one format: name its files by a "
-            "glob, as in data/*.parquet"
-        )
+    return FoundPool(
+        first.kind, sorted({file for pool in pools for file in pool.paths})
+    )
 
 
 def _glob(fs: Any, pattern: str) -> list[str]:
@@ -79,13 +102,42 @@ def _magic(path: str) -> bool:
     return any(mark in path for mark in "*?[")
 
 
-def _shards_at(fs: Any, given: str) -> list[str]:
+def _pools_at(fs: Any, given: str, named: ShardFormat | None) -> list[FoundPool]:
+    """Return the shards at one place, by format."""
     if not fs.isdir(given):
-        return [given]
-    files = _local_files(given) if is_local(fs) else fs.find(given)
-    for file in files:
+        kind = named or _kind_of_file(fs, given)
+        return [FoundPool(kind, [_plain(fs.unstrip_protocol(given))])]
+    listing = Listing(fs, given, _files(fs, given))
+    for kind in [named] if named else all_formats():
+        claimed = kind.claims(listing)
+        if claimed is not None:
+            paths = [_plain(fs.unstrip_protocol(file)) for file in claimed.paths]
+            return [FoundPool(claimed.kind, paths)] if paths else []
+    for file in listing.files:
         _refuse_table(file, given)
-    return [file for file in files if _is_shard(file, given)]
+    by_kind: dict[str, FoundPool] = {}
+    for file in listing.visible:
+        known = known_format(file)
+        if known is not None and named in (None, known):
+            pool = by_kind.setdefault(known.name, FoundPool(known, []))
+            pool.paths.append(_plain(fs.unstrip_protocol(file)))
+    return list(by_kind.values())
+
+
+def _kind_of_file(fs: Any, file: str) -> ShardFormat:
+    """Return the format of a file by its name, else by how it begins."""
+    known = known_format(file)
+    if known is not None:
+        return known
+    head = head_of(fs, file)
+    for kind in all_formats():
+        if kind.recognises(head):
+            return kind
+    raise refuse_file(file, head, usual_endings())
+
+
+def _files(fs: Any, folder: str) -> list[str]:
+    return _local_files(folder) if is_local(fs) else sorted(fs.find(folder))
 
 
 def _local_files(root: str) -> list[str]:
@@ -129,12 +181,6 @@ def _refuse_table(file: str, root: str) -> None:
         )
 
 
-def _is_shard(file: str, root: str) -> bool:
-    below = file[len(root) :].lstrip("/").split("/")
-    hidden = any(part.startswith((".", "_")) for part in below)
-    return known_format(file) is not None and not hidden
-
-
 def _plain(url: str) -> str:
     return url.removeprefix("file://")
 
@@ -158,10 +204,11 @@ def pool_folders(path: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def read_footers(
-    paths: Sequence[str], *, skip_bad: bool = False
+    paths: Sequence[str], *, kind: ShardFormat | None = None, skip_bad: bool = False
 ) -> tuple[list[Shard], pa.Schema, list[tuple[str, str]]]:
     """Read every footer; return the shards, their one schema, and the bad files.
 
+    kind: what reads them; None: what the first one's name says.
     Raises InputError on an unreadable file (unless `skip_bad`) and on a shard whose
     columns differ from the first one's, naming file and column.
     """
@@ -169,8 +216,8 @@ def read_footers(
     shards: list[Shard] = []
     bad: list[tuple[str, str]] = []
     schema: pa.Schema | None = None
+    kind = kind or format_of(paths[0])
     for path in paths:
-        kind = format_of(path)
         try:
             footer = kind.footer(path)
         except InputError as error:
@@ -183,7 +230,7 @@ def read_footers(
             schema, first = footer.schema, path
         else:
             schema = kind.merged(schema, first, footer.schema, path)
-        shards.append(_shard(footer, path, root))
+        shards.append(_shard(footer, path, root, kind.state(path)))
     if schema is None:
         raise InputError(f"input.path: none of the {len(paths)} files can be read")
     _require_fields(shards, schema)
@@ -212,30 +259,13 @@ def _require_unique(schema: pa.Schema, path: str) -> None:
         )
 
 
-def _shard(footer: ShardFooter, path: str, root: str) -> Shard:
-    state = state_of(path)
+def _shard(footer: ShardFooter, path: str, root: str, state: str) -> Shard:
     if not state:
         raise InputError(f"input.path: {path} was removed while the pool was opened")
     size, _, changed = state.partition(":")
     parts = f"{size}:{changed}:{footer.rows}:{footer.mark}"
     name = posixpath.relpath(path, root)
     return Shard(name, path, footer.rows, int(size), fingerprint(parts), state)
-
-
-def state_of(path: str, *, fresh: bool = False) -> str:
-    """Return `size:time` of a shard as it is now; '' if it is gone.
-
-    fresh: whether to forget what a file system behind a URL has listed so far.
-    """
-    fs, inner = filesystem(path)
-    if fresh:
-        fs.invalidate_cache(posixpath.dirname(inner))
-    try:
-        info = fs.info(inner)
-    except OSError:
-        return ""
-    changed = info.get("mtime") or info.get("ETag") or info.get("LastModified")
-    return f"{int(info['size'])}:{changed}"
 
 
 def common_root(paths: Sequence[str]) -> str:

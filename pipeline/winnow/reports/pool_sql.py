@@ -23,15 +23,14 @@ from winnow.core.run_folder import RunFolder
 from winnow.core.saved_files import read_manifest
 from winnow.core.sql_text import identifier, literal
 from winnow.formats.file_access import filesystem, is_local
-from winnow.formats.jsonl_fields import LINE
-from winnow.formats.pool_formats import format_of
+from winnow.formats.pool_formats import AUTO, format_of, named_format
 from winnow.formats.reader import SampleReader, by_source, is_binary, single, utf8
 from winnow.formats.shard_discovery import (
     common_root,
-    find_shards,
+    find_pool,
     pool_folders,
 )
-from winnow.formats.shard_protocol import Unreadable
+from winnow.formats.shard_protocol import ShardFormat, Unreadable
 from winnow.reports.run_sql import RunSql
 
 
@@ -50,7 +49,7 @@ class RunPool:
     def __init__(self, folder: RunFolder, config: Mapping[str, Any]) -> None:
         given = config["input"]
         self.columns = PoolColumns(**given["columns"])
-        self.root, names = self._shards(folder, given["path"])
+        self.kind, self.root, names = self._shards(folder, given)
         self.paths = {name: f"{self.root.rstrip('/')}/{name}" for name in names}
         self.folders = self._folders(given["path"])
 
@@ -64,19 +63,24 @@ class RunPool:
         return folders if all(p.startswith(below) for p in self.paths.values()) else ()
 
     @staticmethod
-    def _shards(folder: RunFolder, path: list[str]) -> tuple[str, list[str]]:
+    def _shards(
+        folder: RunFolder, given: Mapping[str, Any]
+    ) -> tuple[ShardFormat, str, list[str]]:
         manifest = folder.file("manifest.json")
         if manifest.is_file():
-            given = read_manifest(manifest)["input"]
-            return given["root"], [shard["name"] for shard in given["shards"]]
-        paths = find_shards(path)
-        root = common_root(paths)
-        return root, [path[len(root.rstrip("/")) + 1 :] for path in paths]
+            pool = read_manifest(manifest)["input"]
+            names = [shard["name"] for shard in pool["shards"]]
+            kind = named_format(pool.get("format", AUTO)) or format_of(names[0])
+            return kind.restored(pool.get("pinned", {})), pool["root"], names
+        found = find_pool(given["path"], given.get("format", AUTO))
+        root = common_root(found.paths)
+        names = [path[len(root.rstrip("/")) + 1 :] for path in found.paths]
+        return found.kind, root, names
 
     @property
     def is_parquet(self) -> bool:
         """Whether the engine can read the shards itself."""
-        return format_of(next(iter(self.paths.values()))).sql_reads_it
+        return self.kind.sql_reads_it
 
     def require(self) -> None:
         """Raise InputError if a shard is gone."""
@@ -87,21 +91,21 @@ class RunPool:
 
     @cached_property
     def schema(self) -> pa.Schema:
-        """The shards' columns, those of JSON Lines without the line itself."""
+        """The shards' columns, without those that carry whole rows."""
         schema: pa.Schema | None = None
         for path in self.paths.values():
-            kind = format_of(path)
-            of_shard = kind.footer(path).schema
+            of_shard = self.kind.footer(path).schema
             schema = (
                 of_shard
                 if schema is None
-                else kind.merged(schema, path, of_shard, path)
+                else self.kind.merged(schema, path, of_shard, path)
             )
             if self.is_parquet:
                 break
         if schema is None:
             raise RunError("the run has no shard")
-        fields = [field for field in schema if field.name != LINE]
+        hidden = self.kind.carriers
+        fields = [field for field in schema if field.name not in hidden]
         return pa.schema(fields, schema.metadata)
 
     @property
@@ -118,7 +122,7 @@ class RunPool:
             for name in (self.columns.image, self.columns.text)
         )
         return SampleReader(
-            self.root, self.paths, image, text, self.schema, self.folders
+            self.root, self.paths, image, text, self.schema, self.folders, self.kind
         )
 
     @cached_property

@@ -25,10 +25,11 @@ from winnow.formats.clip_retrieval import map_numbers
 from winnow.formats.reader import SampleReader, single
 from winnow.formats.shard_discovery import (
     common_root,
-    find_shards,
+    find_pool,
     pool_folders,
     read_footers,
 )
+from winnow.formats.shard_protocol import FoundPool
 from winnow.models.embed import embed_batches
 from winnow.models.encoder import ModelSpec
 
@@ -73,7 +74,8 @@ def state_of(given: OutsideSet) -> str:
         map_numbers(file)
         status = file.stat()
         return fingerprint(f"{status.st_size}:{status.st_mtime_ns}")
-    shards, _, _ = read_footers(_found(given))
+    found = _found(given)
+    shards, _, _ = read_footers(found.paths, kind=found.kind)
     return fingerprint(repr([(shard.name, shard.fingerprint) for shard in shards]))
 
 
@@ -132,9 +134,9 @@ def read_outside(
 
     Raises InputError if the set lacks a column.
     """
-    paths = _found(given)
-    shards, schema, _ = read_footers(paths)
-    root = common_root(paths)
+    found = _found(given)
+    shards, schema, _ = read_footers(found.paths, kind=found.kind)
+    root = common_root(found.paths)
     columns = {"image": given.image, "text": given.text}
     wanted = [columns[modality] or "" for modality in modalities]
     named = (given.uid,) if given.uid else ()
@@ -146,7 +148,9 @@ def read_outside(
             )
     by_name = {shard.name: shard.path for shard in shards}
     folders = pool_folders(given.path)
-    reader = SampleReader(root, by_name, given.image, given.text, schema, folders)
+    reader = SampleReader(
+        root, by_name, given.image, given.text, schema, folders, found.kind
+    )
     for shard in shards:
         references = _references(shard.name, shard.rows)
         for part in reader.read(references, modalities, (*extra, *named)):
@@ -219,9 +223,9 @@ def _embedded(given: OutsideSet, spec: ModelSpec) -> Iterator[Usable]:
         yield names, single(pa.chunked_array([batch.column("image_vector")])), told
 
 
-def _found(given: OutsideSet) -> list[str]:
+def _found(given: OutsideSet) -> FoundPool:
     try:
-        return find_shards(os.path.expanduser(given.path))
+        return find_pool(os.path.expanduser(given.path))
     except InputError as error:
         message = str(error).removeprefix("input.path: ")
         raise InputError(f"{given.path}: {message}") from error

@@ -26,7 +26,7 @@ from winnow.config.text_steps import ItemSet, OverlapConfig
 from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.formats.reader import SampleReader, single, utf8
-from winnow.formats.shard_discovery import Shard, common_root, find_shards, read_footers
+from winnow.formats.shard_discovery import Shard, common_root, find_pool, read_footers
 from winnow.steps.contract import (
     JUDGED,
     Context,
@@ -160,14 +160,16 @@ def judge_overlaps(
         )
 
 
-def _opened(given: ItemSet) -> tuple[list[Shard], pa.Schema, str]:
-    """Return a test set's shards, their columns and their folder."""
+def _opened(given: ItemSet) -> tuple[list[Shard], SampleReader]:
+    """Return a test set's shards and what reads them."""
     try:
-        paths = find_shards(given.path)
-        shards, schema, _ = read_footers(paths)
+        found = find_pool(given.path)
+        shards, schema, _ = read_footers(found.paths, kind=found.kind)
     except InputError as error:
         raise InputError(f"overlap.against, set '{given.title}': {error}") from error
-    return shards, schema, common_root(paths)
+    paths = {shard.name: shard.path for shard in shards}
+    root = common_root(found.paths)
+    return shards, SampleReader(root, paths, schema=schema, kind=found.kind)
 
 
 def _items(config: OverlapConfig) -> tuple[list[str], list[pa.Array], dict[str, int]]:
@@ -176,11 +178,10 @@ def _items(config: OverlapConfig) -> tuple[list[str], list[pa.Array], dict[str, 
     blocks: list[pa.Array] = []
     counts: dict[str, int] = {}
     for given in config.against:
-        shards, schema, root = _opened(given)
-        columns = _columns(given, schema)
+        shards, reader = _opened(given)
+        assert reader.schema is not None
+        columns = _columns(given, reader.schema)
         extra = [*columns, *([given.uid] if given.uid else [])]
-        paths = {shard.name: shard.path for shard in shards}
-        reader = SampleReader(root, paths, None, None, schema)
         before = len(names)
         for shard in shards:
             row = 0

@@ -86,10 +86,9 @@ def _dimension(context: Context, column: str) -> int:
     kind = context.schema.field(column).type
     if pa.types.is_fixed_size_list(kind):
         return int(kind.list_size)
-    for path in context.reader.paths.values():
-        length = first_vector_length(path, column)
-        if length:
-            return length
+    length = first_vector_length(context.reader, column)
+    if length:
+        return length
     raise ConfigError(f"{context.step}: the column '{column}' holds no vector at all")
 
 

@@ -17,7 +17,7 @@ from winnow.config.model import ModelConfig
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import keys
 from winnow.core.vectors import to_matrix
-from winnow.formats.shard_discovery import find_shards, read_footers
+from winnow.formats.shard_discovery import find_pool, read_footers
 from winnow.models.embed import embed_batches
 from winnow.models.encoder import ModelSpec
 from winnow.models.local_model import LOCAL_DIR
@@ -154,7 +154,8 @@ def load_set(
 def _described(path: str, columns: EvaluationColumns) -> OutsideSet:
     if path.endswith(".npy"):
         raise ConfigError(f"{path}: give images and captions, not a matrix of vectors")
-    _, schema, _ = read_footers(find_shards(path))
+    found = find_pool(path)
+    _, schema, _ = read_footers(found.paths, kind=found.kind)
     text = columns.text or (CAPTIONS if CAPTIONS in schema.names else "text")
     uid = columns.uid if columns.uid in schema.names else None
     if columns.uid not in (None, "uid") and uid is None:

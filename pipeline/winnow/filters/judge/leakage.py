@@ -13,7 +13,7 @@ from winnow.algorithms.filter.norm_sim import nearest_target
 from winnow.config.filter_steps import OutsideSet
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.filters.judge.evaluation_set import EvaluationSet, Matrix, image_bytes
-from winnow.formats.shard_discovery import find_shards, read_footers
+from winnow.formats.shard_discovery import find_pool, read_footers
 from winnow.models.encoder import ModelSpec
 from winnow.steps.evaluation_items import evaluation_hashes, hash_images
 from winnow.steps.outside_sets import outside_vectors
@@ -87,7 +87,8 @@ def leakage(
 
 
 def _training_set(path: str) -> OutsideSet:
-    _, schema, _ = read_footers(find_shards(path))
+    found = find_pool(path)
+    _, schema, _ = read_footers(found.paths, kind=found.kind)
     if "image" not in schema.names:
         hint = did_you_mean("image", schema.names)
         raise ConfigError(f"{path}: training images are read from 'image'; {hint}")

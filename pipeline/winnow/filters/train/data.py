@@ -22,7 +22,7 @@ from winnow.filters.train.rows import Captions, LeftOut, Pair, usable
 from winnow.formats.reader import SampleReader
 from winnow.formats.shard_discovery import (
     common_root,
-    find_shards,
+    find_pool,
     pool_folders,
     read_footers,
     require_column,
@@ -115,14 +115,17 @@ def with_wrong_captions(
 
 
 def _reader(pool: PairPool, number: int) -> tuple[SampleReader, str, int]:
-    shards, schema, _ = read_footers(find_shards(pool.path))
+    found = find_pool(pool.path)
+    shards, schema, _ = read_footers(found.paths, kind=found.kind)
     for key in ("uid", "image", "text"):
         require_column(schema, getattr(pool.columns, key), f"{key} (of data[{number}])")
     paths = {shard.name: shard.path for shard in shards}
     root = common_root(list(paths.values()))
     mark = ",".join(f"{s.name}:{s.rows}:{s.bytes}" for s in shards)
     folders, image = pool_folders(pool.path), pool.columns.image
-    reader = SampleReader(root, paths, image, schema=schema, folders=folders)
+    reader = SampleReader(
+        root, paths, image, schema=schema, folders=folders, kind=found.kind
+    )
     return reader, mark, sum(shard.rows for shard in shards)
 
 

@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from winnow.config.filter_train import PairPool, read_uids
 from winnow.filters.train.order import plain
-from winnow.formats.pool_formats import format_of
-from winnow.formats.reader import SampleReader, read_rows, single, utf8
+from winnow.formats.reader import SampleReader, single, utf8
 from winnow.formats.shard_protocol import Unreadable
 
 Captions = tuple[str, ...]
@@ -72,8 +71,8 @@ def _rows(
     """Yield every row as a pair, with a reason where it is none."""
     names = [pool.columns.uid, pool.columns.text]
     for source, path in reader.paths.items():
-        rows = np.arange(format_of(path).footer(path).rows, dtype=np.int64)
-        for start, table in read_rows(path, rows, names, reader.schema):
+        rows = np.arange(reader.format.footer(path).rows, dtype=np.int64)
+        for start, table in reader.rows(source, rows, names):
             if isinstance(table, Unreadable):
                 for row in range(start, start + table.rows):
                     yield Pair("", (), number, source, row), table.reason

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from winnow.formats.hf_features import hf_features
 from winnow.formats.outputs import ShardSize, ShardWriter
+from winnow.formats.pool_formats import PARQUET
 from winnow.formats.reader import single
 from winnow.reports.export.kept_rows import KeptRows
 from winnow.reports.export.selected import schema_of, tables_of
@@ -96,9 +97,8 @@ def _with_feature(table: pa.Table, column: int) -> pa.Table:
 def _write(
     tables: Iterator[pa.Table], schema: pa.Schema, folder: Path, shard_rows: int
 ) -> int:
-    writer = ShardWriter(
-        folder, "part.parquet", schema, ShardSize(shard_rows, _SHARD_BYTES)
-    )
+    size = ShardSize(shard_rows, _SHARD_BYTES)
+    writer = ShardWriter(folder, PARQUET, ".parquet", schema, size)
     for table in tables:
         writer.add(table.cast(schema))
     writer.close()
