@@ -26,6 +26,7 @@ from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import LOCK_FILE, MEMORY_POOL, RunFolder, remove
 from winnow.formats.outputs import ShardSize, ShardWriter
+from winnow.formats.pool_formats import PARQUET
 from winnow.handles.memory_kinds import KINDS, Kind, kind_of
 
 _SHARD = ShardSize(rows=200_000, bytes=256 * 2**20)
@@ -117,7 +118,7 @@ def _write(kind: Kind, pool: Any, parent: Path) -> tuple[Path, bool]:
         kind.write(pool, beside)
     else:
         schema, tables = kind.read(pool)
-        writer = ShardWriter(beside, "part.parquet", schema, _SHARD)
+        writer = ShardWriter(beside, PARQUET, ".parquet", schema, _SHARD)
         for table in tables:
             writer.add(table)
         writer.close()
