@@ -98,13 +98,13 @@ def open_pool(config: RunConfig) -> Pool:
     written among them.
     """
     _refuse_output_among_shards(config)
-    found = find_pool(config.input.path, config.input.format)
+    pool = find_pool(config.input.path, config.input.format)
     skip = config.input.on_bad_shard == "skip"
-    shards, schema, bad = read_footers(found.paths, kind=found.kind, skip_bad=skip)
+    shards, schema, bad = read_footers(pool.paths, kind=pool.kind, skip_bad=skip)
     folders = pool_folders(config.input.path)
     columns = config.input.columns
-    root = common_root(found.paths)
-    return Pool(shards, schema, bad, root, columns, folders, found.kind)
+    root = common_root(pool.paths)
+    return Pool(shards, schema, bad, root, columns, folders, pool.kind)
 
 
 def _refuse_output_among_shards(config: RunConfig) -> None:

@@ -72,10 +72,10 @@ class RunPool:
             names = [shard["name"] for shard in pool["shards"]]
             kind = named_format(pool.get("format", AUTO)) or format_of(names[0])
             return kind.restored(pool.get("pinned", {})), pool["root"], names
-        found = find_pool(given["path"], given.get("format", AUTO))
-        root = common_root(found.paths)
-        names = [path[len(root.rstrip("/")) + 1 :] for path in found.paths]
-        return found.kind, root, names
+        located = find_pool(given["path"], given.get("format", AUTO))
+        root = common_root(located.paths)
+        names = [path[len(root.rstrip("/")) + 1 :] for path in located.paths]
+        return located.kind, root, names
 
     @property
     def is_parquet(self) -> bool:

@@ -74,8 +74,8 @@ def state_of(given: OutsideSet) -> str:
         map_numbers(file)
         status = file.stat()
         return fingerprint(f"{status.st_size}:{status.st_mtime_ns}")
-    found = _found(given)
-    shards, _, _ = read_footers(found.paths, kind=found.kind)
+    pool = _found(given)
+    shards, _, _ = read_footers(pool.paths, kind=pool.kind)
     return fingerprint(repr([(shard.name, shard.fingerprint) for shard in shards]))
 
 
@@ -134,9 +134,9 @@ def read_outside(
 
     Raises InputError if the set lacks a column.
     """
-    found = _found(given)
-    shards, schema, _ = read_footers(found.paths, kind=found.kind)
-    root = common_root(found.paths)
+    pool = _found(given)
+    shards, schema, _ = read_footers(pool.paths, kind=pool.kind)
+    root = common_root(pool.paths)
     columns = {"image": given.image, "text": given.text}
     wanted = [columns[modality] or "" for modality in modalities]
     named = (given.uid,) if given.uid else ()
@@ -149,7 +149,7 @@ def read_outside(
     by_name = {shard.name: shard.path for shard in shards}
     folders = pool_folders(given.path)
     reader = SampleReader(
-        root, by_name, given.image, given.text, schema, folders, found.kind
+        root, by_name, given.image, given.text, schema, folders, pool.kind
     )
     for shard in shards:
         references = _references(shard.name, shard.rows)

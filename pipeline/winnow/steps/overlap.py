@@ -163,13 +163,13 @@ def judge_overlaps(
 def _opened(given: ItemSet) -> tuple[list[Shard], SampleReader]:
     """Return a test set's shards and what reads them."""
     try:
-        found = find_pool(given.path)
-        shards, schema, _ = read_footers(found.paths, kind=found.kind)
+        pool = find_pool(given.path)
+        shards, schema, _ = read_footers(pool.paths, kind=pool.kind)
     except InputError as error:
         raise InputError(f"overlap.against, set '{given.title}': {error}") from error
     paths = {shard.name: shard.path for shard in shards}
-    root = common_root(found.paths)
-    return shards, SampleReader(root, paths, schema=schema, kind=found.kind)
+    root = common_root(pool.paths)
+    return shards, SampleReader(root, paths, schema=schema, kind=pool.kind)
 
 
 def _items(config: OverlapConfig) -> tuple[list[str], list[pa.Array], dict[str, int]]:

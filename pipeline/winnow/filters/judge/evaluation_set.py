@@ -154,8 +154,8 @@ def load_set(
 def _described(path: str, columns: EvaluationColumns) -> OutsideSet:
     if path.endswith(".npy"):
         raise ConfigError(f"{path}: give images and captions, not a matrix of vectors")
-    found = find_pool(path)
-    _, schema, _ = read_footers(found.paths, kind=found.kind)
+    pool = find_pool(path)
+    _, schema, _ = read_footers(pool.paths, kind=pool.kind)
     text = columns.text or (CAPTIONS if CAPTIONS in schema.names else "text")
     uid = columns.uid if columns.uid in schema.names else None
     if columns.uid not in (None, "uid") and uid is None:

@@ -87,8 +87,8 @@ def leakage(
 
 
 def _training_set(path: str) -> OutsideSet:
-    found = find_pool(path)
-    _, schema, _ = read_footers(found.paths, kind=found.kind)
+    pool = find_pool(path)
+    _, schema, _ = read_footers(pool.paths, kind=pool.kind)
     if "image" not in schema.names:
         hint = did_you_mean("image", schema.names)
         raise ConfigError(f"{path}: training images are read from 'image'; {hint}")

@@ -115,8 +115,8 @@ def with_wrong_captions(
 
 
 def _reader(pool: PairPool, number: int) -> tuple[SampleReader, str, int]:
-    found = find_pool(pool.path)
-    shards, schema, _ = read_footers(found.paths, kind=found.kind)
+    located = find_pool(pool.path)
+    shards, schema, _ = read_footers(located.paths, kind=located.kind)
     for key in ("uid", "image", "text"):
         require_column(schema, getattr(pool.columns, key), f"{key} (of data[{number}])")
     paths = {shard.name: shard.path for shard in shards}
@@ -124,7 +124,7 @@ def _reader(pool: PairPool, number: int) -> tuple[SampleReader, str, int]:
     mark = ",".join(f"{s.name}:{s.rows}:{s.bytes}" for s in shards)
     folders, image = pool_folders(pool.path), pool.columns.image
     reader = SampleReader(
-        root, paths, image, schema=schema, folders=folders, kind=found.kind
+        root, paths, image, schema=schema, folders=folders, kind=located.kind
     )
     return reader, mark, sum(shard.rows for shard in shards)
 
