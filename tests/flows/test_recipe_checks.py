@@ -202,3 +202,14 @@ def test_a_budget_that_cannot_be_met_is_told_beforehand(
     planned = ordered_steps(parse(recipe))
     with pytest.raises(ConfigError, match=rf"^{step}\.keep_count"):
         check_budgets(planned, rows)
+
+
+@pytest.mark.parametrize("cutting", ["lines", "substring"])
+def test_texts_that_were_cut_are_judged_by_no_later_step(
+    winnow: Winnow, tmp_path: Path, cutting: str
+):
+    given = {cutting: {"action": "cut"}}
+    steps = [cutting, "minhash", "apply"]
+    message = f"'minhash' reads texts as they came, and '{cutting}' before it cuts them"
+    with pytest.raises(ConfigError, match=message):
+        winnow(tmp_path / "nowhere", tmp_path / "run", steps, **given)

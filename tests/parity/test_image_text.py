@@ -55,7 +55,7 @@ PLANS: dict[str, tuple[list[str], Recipe]] = {
         },
     ),
     "texts": (
-        ["quality", "lines", "substring", "minhash", "apply"],
+        ["quality", "minhash", "overlap", "lines", "substring", "apply"],
         {
             # The planted captions are short: rules that leave some of them.
             "quality": {
@@ -66,6 +66,8 @@ PLANS: dict[str, tuple[list[str], Recipe]] = {
             "lines": {"min_chars": 3, "min_texts": 2},
             "substring": {"min_bytes": 12, "action": "cut"},
             "minhash": {"ngram": 1, "allow_large_clusters": True},
+            # `against` is the first shard's captions of the pool, each tenth.
+            "overlap": {"words": 3, "characters": None},
         },
     ),
     "draw": (
@@ -102,6 +104,11 @@ def planted(
         if plan not in made:
             steps, sections = PLANS[plan]
             out = tmp_path_factory.mktemp(plan) / "run"
+            if "overlap" in steps:
+                items = pq.read_table(sorted(pool.glob("*.parquet"))[0])[::10]
+                pq.write_table(items.select(["text"]), out.parent / "items.parquet")
+                against = {"against": [str(out.parent / "items.parquet")]}
+                sections = {**sections, "overlap": {**sections["overlap"], **against}}
             recipe = vector_recipe(pool, out, steps, **sections)
             made[plan] = recipe, run_local(recipe, out)
         return made[plan]

@@ -16,6 +16,7 @@ from winnow.core.errors import InputError
 
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
+COLUMNS = {"uid": "uid", "image": None, "text": "text"}
 
 
 def words(rng: np.random.Generator, count: int) -> list[str]:
@@ -68,8 +69,7 @@ def pool(
 
 
 def decided(winnow: Winnow, pool: Path, out: Path, **settings: Any) -> Any:
-    columns = {"uid": "uid", "image": None, "text": "text"}
-    given = {"path": str(pool), "columns": columns}
+    given = {"path": str(pool), "columns": COLUMNS}
     return winnow(pool, out, ["overlap", "apply"], input=given, overlap=settings)
 
 

@@ -86,7 +86,7 @@ class LinesConfig(StepConfig):
 
 
 class SubstringConfig(StepConfig):
-    """Passages that stand in several texts, byte by byte, found by a suffix array."""
+    """Passages that stand in several texts, byte by byte."""
 
     min_bytes: Annotated[int, Field(ge=8)] = 200
     #: report: spans alone; cut: also the texts without repeated passages; drop: texts
@@ -95,7 +95,7 @@ class SubstringConfig(StepConfig):
     drop_share: Fraction = 0.5
     #: Whether the first text that has a passage keeps it.
     keep_first: bool = True
-    #: Most bytes of text that one suffix array takes; about 10 bytes of memory each.
+    #: Most bytes of text; a scratch file takes as many, and memory about half of it.
     max_bytes: Positive = 2_000_000_000
 
 

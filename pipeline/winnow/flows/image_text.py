@@ -232,4 +232,16 @@ def _check_order(steps: list[Planned]) -> None:
                 f"steps: '{step.name}' needs {artifact.replace('_', ' ')}, and no "
                 f"step before it gives them; {remedy}"
             )
+        _check_text_is_whole(step, steps[:position])
         provided |= step.contract.provides
+
+
+def _check_text_is_whole(step: Planned, before: list[Planned]) -> None:
+    """Refuse to judge texts as they came where a step before has cut some."""
+    cutting = [one.name for one in before if one.contract.cuts_text]
+    if cutting and "text" in step.contract.modalities and step.kind != APPLY:
+        raise ConfigError(
+            f"steps: '{step.name}' reads texts as they came, and '{cutting[0]}' before "
+            f"it cuts them; put '{cutting[0]}' after it, or run '{step.name}' on the "
+            "folder `cut` that the run writes"
+        )

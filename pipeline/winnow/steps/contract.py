@@ -43,6 +43,8 @@ class Contract:
     #: Sections of the recipe besides the step's own that its result depends on.
     depends_on: frozenset[str] = frozenset()
     decides: bool = True
+    #: Whether it makes other texts of some, which no later step reads.
+    cuts_text: bool = False
     #: Fingerprint of files outside the pool that the result depends on.
     version: str = ""
     #: Distributions whose version decides what is computed and stored.

@@ -23,7 +23,7 @@ _PARAGRAPH = re.compile(rb"[^\n](?:[^\n]|\n(?![ \t\r]*\n))*\n*")
 
 def contract(config: LinesConfig) -> Contract:
     """Return what is read: the text."""
-    return Contract(frozenset({"text"}))
+    return Contract(frozenset({"text"}), cuts_text=config.action == "cut")
 
 
 def run(context: Context) -> Outcome:

@@ -11,7 +11,7 @@ from winnow.steps.passages import Corpus, Spans, refuse_too_large, run_on_spans
 
 def contract(config: SubstringConfig) -> Contract:
     """Return what is read: the text."""
-    return Contract(frozenset({"text"}))
+    return Contract(frozenset({"text"}), cuts_text=config.action == "cut")
 
 
 def run(context: Context) -> Outcome:
