@@ -2,7 +2,7 @@
 
 Of the grams in a window, half as long as it, the one of the least hash is the window's
 anchor, the first of equal ones (winnowing: Schleimer, Wilkerson and Aiken 2003). Equal
-windows have their anchor in the same place, so that the anchor of a repeated window
+windows have their anchor in the same position, so that the anchor of a repeated window
 stands in two places. A corpus has some 2/(w + 1) anchors a byte, w grams to a window:
 of windows of 200 bytes 51 times fewer than windows. They are counted, none or one or
 more, in bits that are chosen by hash: a wrong bit only says yes once too often.
@@ -116,7 +116,7 @@ def _mark_windows(
 ) -> None:
     """Set the bits of windows whose anchor's bit is in `twice`.
 
-    The first bit is that of the place `bounds[0]` rounded down to eight.
+    The first bit is that of the position `bounds[0]` rounded down to eight.
     """
     gram = max(length // 2, 1)
     each, weight = length - gram + 1, leading(gram)
@@ -137,8 +137,8 @@ def _mark_windows(
                     known, bit = where, hashes[where] & mask
                     marked = twice[bit >> uint64(3)] >> (bit & uint64(7)) & 1 == 1
                 if marked:
-                    place = start + i - base
-                    marks[place >> 3] |= np.uint8(1 << (place & 7))
+                    position = start + i - base
+                    marks[position >> 3] |= np.uint8(1 << (position & 7))
 
 
 def repeatable_windows(

@@ -80,10 +80,10 @@ def _next_marked(bits: Bytes, window: int, stop: int) -> int:
 @compiled
 def _hash_at(text: Bytes, window: int, length: int, last: Any, weight: Any) -> Any:
     """Return a window's hash, given the place and the hash of one before it."""
-    place, value = last
-    if place < 0 or window - place >= length:
+    before, value = last
+    if before < 0 or window - before >= length:
         return first_hash(text, window, length)
-    for i in range(place, window):
+    for i in range(before, window):
         value -= uint64(text[i]) * weight
         value = value * uint64(BASE) + uint64(text[i + length])
     return value
