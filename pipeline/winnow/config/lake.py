@@ -90,6 +90,21 @@ class RebuildConfig(Frozen):
     search_mb: Annotated[float, Field(ge=0)] = 128.0
 
 
+class DerivedConfig(Frozen):
+    """What is looked for beyond tables that lie in one other under the same names.
+
+    Each of both costs one reading of tables that footers alone would have told apart.
+    """
+
+    #: Tables whose rows lie in several others together: unions, concatenated and
+    #: re-sharded copies. Every table with the columns of another is read once; what
+    #: the sketches leave is compared whole.
+    unions: bool = False
+    #: Tables that lie in another under other column names. Every table is read once;
+    #: their sketches, about 6 kB a column, are held in memory.
+    renamed: bool = False
+
+
 class PlanConfig(Frozen):
     """Prices, speeds and promises that the deletion plan weighs.
 
@@ -139,6 +154,7 @@ class LakeConfig(Frozen):
     content: ContentConfig = ContentConfig()
     partial: PartialConfig = PartialConfig()
     rebuild: RebuildConfig = RebuildConfig()
+    derived: DerivedConfig = DerivedConfig()
     plan: PlanConfig = PlanConfig()
 
     def as_recipe(self) -> dict[str, Any]:

@@ -18,10 +18,12 @@ from winnow.lake.files.words import in_words
 from winnow.lake.kernels.tables import Table
 from winnow.lake.run import (
     LakeRun,
+    RebuildSource,
     is_strict,
     open_run,
     read_plan,
     run_config,
+    source_of,
     trash_of,
 )
 from winnow.lake.safety import Safety
@@ -137,13 +139,14 @@ class _Applier:
 
     def apply(self, row: Mapping[str, Any]) -> str | None:
         """Move a table, or return why it stays."""
-        child, parent = row["table"], row["parent"]
-        why = self._objection(child, parent)
+        source = source_of(row)
+        child = source.child
+        why = self._objection(source)
         if why is not None:
             return why
         rebuild = self._rebuild(row)
         try:
-            pair = self.run.numbers(child, parent, self.strict)
+            pair = self.run.numbers(source, self.strict)
             why = self.safety.objection(self.run.table(child)) or difference(
                 self.run.tables,
                 *pair,
@@ -153,11 +156,11 @@ class _Applier:
         except Exception as error:  # whatever it is: the other tables can move
             why = in_words(error)
         # What was compared must be what moves, and what stays.
-        why = why or self._changed_meanwhile(child) or self._changed_meanwhile(parent)
+        why = why or self._changed_meanwhile((child, *source.parents))
         if why is not None:
             return why
         facts = {
-            "parent": parent,
+            "parents": list(source.parents),
             "rebuild_sql": rebuild.sql,
             "side_file": rebuild.side_file,
         }
@@ -167,15 +170,18 @@ class _Applier:
             return str(error)
         return None
 
-    def _objection(self, child: str, parent: str) -> str | None:
+    def _objection(self, source: RebuildSource) -> str | None:
         """Return what speaks against moving the table before any row is read."""
-        why = self.run.changed(child) or self.run.changed(parent)
-        if why is not None:
-            return why
-        if parent in self.planned:
-            return f"{parent} is to be deleted, too; plan again"
+        child = source.child
+        for name in (child, *source.parents):
+            why = self.run.changed(name)
+            if why is not None:
+                return why
+        for parent in source.parents:
+            if parent in self.planned:
+                return f"{parent} is to be deleted, too; plan again"
         for move in self.trash.moves().values():
-            if move.facts.get("parent") == child and move.state == "moved":
+            if child in source_of(move.facts).parents and move.state == "moved":
                 return f"{move.table}, which was moved away, is rebuilt from it"
         inside = self._tables_inside(self.run.table(child))
         return f"its folder holds {inside}, too" if inside else None
@@ -193,13 +199,16 @@ class _Applier:
             None,
         )
 
-    def _changed_meanwhile(self, name: str) -> str | None:
-        now = fingerprint(self.run.lake, self.run.table(name))
-        changed = now != self.run.scanned[name]
-        return f"{name} changed while it was compared" if changed else None
+    def _changed_meanwhile(self, names: Sequence[str]) -> str | None:
+        for name in names:
+            now = fingerprint(self.run.lake, self.run.table(name))
+            if now != self.run.scanned[name]:
+                return f"{name} changed while it was compared"
+        return None
 
     def _rebuild(self, row: Mapping[str, Any]) -> Rebuild:
-        positions_file = self.run.side_file(row["table"], row["parent"])
+        source = source_of(row)
+        positions_file = self.run.side_file(source.child, source.parents)
         sql = row["rebuild_sql"]
         return Rebuild(sql, str(positions_file) if str(positions_file) in sql else None)
 

@@ -1,4 +1,4 @@
-"""SQL over a scan of a lake: `tables, edges, stages, islands`, and `plan` once made."""
+"""SQL over a lake's scan: `tables, edges, derived, stages, islands`, and its `plan`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from winnow.lake.named_queries import SCANS
 from winnow.pages.closed_sql import ClosedSql, create_views
 from winnow.pages.database import ViewDatabase
 
-_TABLES = ("tables", "edges", "stages", "plan")
+_TABLES = ("tables", "edges", "derived", "stages", "plan")
 #: Each table that is contained in one or contains one, and the first by name of all
 #: tables that are linked with it so: connected components, by spreading the least name.
 _ISLANDS = """

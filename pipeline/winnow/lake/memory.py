@@ -61,6 +61,7 @@ class Keys(NamedTuple):
     catalogue: str
     sketches: str
     pairs: str
+    derived: str
 
 
 def keys_of(config: LakeConfig, folder: RunFolder) -> Keys:
@@ -85,7 +86,9 @@ def keys_of(config: LakeConfig, folder: RunFolder) -> Keys:
         # Queries name the side files that a plan puts there.
         os.path.abspath(folder.path),
     ]
-    return Keys(*(fingerprint(json.dumps(k)) for k in (catalogue, sketches, pairs)))
+    derived = [*pairs, config.derived.model_dump()]
+    keys = (catalogue, sketches, pairs, derived)
+    return Keys(*(fingerprint(json.dumps(key)) for key in keys))
 
 
 class Catalogue:

@@ -7,9 +7,7 @@ so a plan all of whose queries are known is the cheapest one.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fsspec.utils import glob_translate
 
 from winnow.core.run_folder import remove, replace
 from winnow.core.sql_text import literal
@@ -27,11 +24,12 @@ from winnow.lake.files.words import in_words
 from winnow.lake.kernels.copies import Plan
 from winnow.lake.kernels.facility_location import Retained, duplicate_groups, retain
 from winnow.lake.kernels.tables import PLAN, Table
-from winnow.lake.run import PLAN_SETTINGS, LakeRun, open_run
+from winnow.lake.plan_rows import PlanRows
+from winnow.lake.prices import Edge, Prices, as_pattern
+from winnow.lake.run import PLAN_SETTINGS, LakeRun, RebuildSource, open_run, source_of
 from winnow.lake.safety import Contents, Safety
 
-_GB = 1e9
-_MB = 1e6
+_NO_GAIN = "its side file would be larger than the table"
 
 
 def plan_lake(run: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -63,44 +61,48 @@ def plan_lake(run: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 @dataclass
-class _Edge:
-    """A child that could be had from a parent."""
-
-    child: str
-    parent: str
-    read: int
-    write: int
-    rebuild: Rebuild | None = None
-
-    def seconds(self, megabytes: float) -> float:
-        moved = (
-            self.read + self.write + (self.rebuild.side_bytes if self.rebuild else 0)
-        )
-        return moved / (megabytes * _MB)
-
-
-@dataclass
 class _Planner:
     """The edges of a lake, and why some cannot be used."""
 
     run: LakeRun
+    prices: Prices = field(init=False)
     names: list[str] = field(init=False)
-    edges: dict[tuple[str, str], _Edge] = field(init=False)
+    edges: dict[tuple[str, str], Edge] = field(init=False)
+    #: Edges to several parents together, or to one under other names.
+    derived: list[Edge] = field(init=False)
+    #: Those of them that the plan takes.
+    taken: list[Edge] = field(default_factory=list)
     #: Why a table stays although it is contained, by name.
     kept: dict[str, str] = field(default_factory=dict)
     #: Queries that were run, and the parent's path in them, by what both files hold.
     proven: dict[tuple[str | None, ...], tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.prices = Prices(self.run)
         pairs = self.run.contained()
-        self.names = sorted({name for pair in pairs for name in pair})
+        derived = self.run.derived()
+        self.names = sorted(
+            {
+                *(name for pair in pairs for name in pair),
+                *(
+                    name
+                    for source in derived
+                    for name in (source.child, *source.parents)
+                ),
+            }
+        )
         changed = {name: self.run.changed(name) for name in self.names}
         self.kept = {name: why for name, why in changed.items() if why}
         self.edges = {
-            (child, parent): self._edge(child, parent)
+            (child, parent): self._edge(RebuildSource(child, (parent,)))
             for child, parent in pairs
             if not (changed[child] or changed[parent])
         }
+        self.derived = [
+            self._edge(source)
+            for source in derived
+            if not any(changed[name] for name in (source.child, *source.parents))
+        ]
         position = {name: number for number, name in enumerate(self.names)}
         ends = np.array(
             [(position[v], position[u]) for v, u in self.edges], np.int64
@@ -108,15 +110,22 @@ class _Planner:
         files = files_of(self.run.tables)
         self.safety = Safety(files, self.run.tables.reader.tables)
         self.contents = Contents(files, self.run.table)
-        for child in sorted({child for child, _ in self.edges}):
-            why = self._objection(child)
-            if why is not None:
-                self.kept[child] = why
-                self.edges = {k: e for k, e in self.edges.items() if k[0] != child}
+        self._leave_out(self._objections())
         self.groups = duplicate_groups(len(self.names), ends[:, 0], ends[:, 1])
         self.protected = self._protected()
         for child, parent in list(self.edges):
             self._drop_if_slow(self.edges[child, parent])
+
+    def _objections(self) -> dict[str, str]:
+        """Return what speaks against moving tables that could be had back."""
+        children = {edge.child for edge in (*self.edges.values(), *self.derived)}
+        objections = {name: self._objection(name) for name in sorted(children)}
+        return {name: why for name, why in objections.items() if why is not None}
+
+    def _leave_out(self, staying: Mapping[str, str]) -> None:
+        self.kept |= staying
+        self.edges = {k: e for k, e in self.edges.items() if k[0] not in staying}
+        self.derived = [edge for edge in self.derived if edge.child not in staying]
 
     def solve(self) -> Retained:
         """Return the cheapest plan all of whose queries give the tables back."""
@@ -124,40 +133,79 @@ class _Planner:
             solution = retain(self._problem())
             unknown = [edge for edge in self._chosen(solution) if edge.rebuild is None]
             if not unknown:
+                self._take_derived(solution)
                 return solution
             for edge in unknown:
                 self._try(edge)
 
+    def _take_derived(self, solution: Retained) -> None:
+        """Delete more tables, had back from several or under other names.
+
+        The cheapest plan of single parents stands; what saves most comes first.
+        """
+        chosen = self._chosen(solution)
+        gone = {edge.child for edge in chosen}
+        needed = {edge.parent for edge in chosen} | self.protected.keys()
+        self.taken = []
+        gain = self.prices.gain
+        for edge in sorted(self.derived, key=lambda e: (-gain(e), e.child)):
+            lost = [parent for parent in edge.source.parents if parent in gone]
+            if edge.child in gone or edge.child in needed or gain(edge) <= 0:
+                continue
+            if lost:
+                self.kept.setdefault(edge.child, f"{lost[0]}, which holds it, goes")
+                continue
+            if edge.rebuild is None:
+                self._try_derived(edge)
+            if edge.rebuild is not None and gain(edge) > 0:
+                self.taken.append(edge)
+                gone.add(edge.child)
+                needed |= set(edge.source.parents)
+
+    def _try_derived(self, edge: Edge) -> None:
+        """Find the rebuild query and run it; the edge has none if it is no good."""
+        why = self.prices.too_slow(edge)
+        try:
+            why = why or self._described(edge)
+        except Exception as error:  # whatever it is: the other tables are planned
+            why = in_words(error)
+        why = why or self.prices.too_slow(edge)
+        if why is None and self._saved(edge) <= 0:
+            why = _NO_GAIN
+        if why is not None:
+            edge.rebuild = None
+            self.kept[edge.child] = f"not rebuilt from {edge.parent}: {why}"
+
+    def _described(self, edge: Edge) -> str | None:
+        """Find the rebuild query; return how its rows differ, None if they do not."""
+        child, parent = self.run.numbers(edge.source, self._strict)
+        positions_file = self.run.side_file(edge.child, edge.source.parents)
+        edge.rebuild = describe(self.run.tables, child, parent, positions_file)
+        return difference(self.run.tables, child, parent, edge.rebuild, self._strict)
+
     def rows(self, solution: Retained) -> list[dict[str, Any]]:
         """Return the rows of `plan.parquet`, sorted by table."""
-        chosen = {edge.child: edge for edge in self._chosen(solution)}
-        parents = Counter(edge.parent for edge in chosen.values())
-        least: dict[str, float] = {}
-        for edge in self.edges.values():
-            cost = self._rebuild_cost(edge)
-            least[edge.child] = min(cost, least.get(edge.child, cost))
-        return [
-            self._deleted(chosen[name])
-            if name in chosen
-            else self._retained(name, parents[name], least.get(name))
-            for name in self.names
-            if name in self.run.number
-        ]
+        chosen = [*self._chosen(solution), *self.taken]
+        saved = {edge.child: self._saved(edge) for edge in chosen}
+        rows = PlanRows(self.run, self.prices, self.names, self.protected, self.kept)
+        return rows.of(chosen, self.edges.values(), saved)
 
     def side_files(self, solution: Retained) -> set[Path]:
         """Return the side files that the plan's queries read."""
-        used = (edge.rebuild for edge in self._chosen(solution))
+        used = (edge.rebuild for edge in (*self._chosen(solution), *self.taken))
         return {Path(r.side_file) for r in used if r and r.side_file}
 
-    def _edge(self, child: str, parent: str) -> _Edge:
+    def _edge(self, source: RebuildSource) -> Edge:
         tables, numbers = self.run.tables, self.run.number
-        child_names, held = tables.names[numbers[child]], tables.names[numbers[parent]]
-        columns = [held[compared] for compared in child_names]
-        read = sum(
-            tables.reader.bytes_of(numbers[parent], part, None, columns)
-            for part in range(len(self.run.table(parent).parts))
-        )
-        return _Edge(child, parent, read, self.run.table(child).bytes)
+        keys = source.columns or tables.names[numbers[source.child]]
+        read = 0
+        for parent in map(numbers.__getitem__, source.parents):
+            columns = [tables.names[parent][key] for key in keys]
+            read += sum(
+                tables.reader.bytes_of(parent, part, None, columns)
+                for part in range(len(tables.reader.tables[parent].parts))
+            )
+        return Edge(source, read, self.run.table(source.child).bytes)
 
     def _objection(self, name: str) -> str | None:
         try:
@@ -167,44 +215,40 @@ class _Planner:
 
     def _protected(self) -> dict[str, str]:
         """Return why tables must stay, by name."""
-        stays = _globs(self.run.config.plan.protected)
+        stays = as_pattern(self.run.config.plan.protected)
         protected = {name: "protected" for name in self.names if stays.match(name)}
         for move in self.run.trash.moves().values():
-            protected[move.facts.get("parent", "")] = (
-                f"{move.table}, which was moved away, is rebuilt from it"
-            )
+            for parent in source_of(move.facts).parents:
+                protected[parent] = (
+                    f"{move.table}, which was moved away, is rebuilt from it"
+                )
         return protected
 
-    def _drop_if_slow(self, edge: _Edge) -> None:
-        prices = self.run.config.plan
-        limit = _of(edge.child, prices.max_latency_of, prices.max_latency)
-        seconds = edge.seconds(prices.rebuild_mb_per_s)
-        if seconds > limit:
-            self._drop(edge, f"it would take {seconds:,.3g} s, at most {limit:,.3g} s")
+    def _drop_if_slow(self, edge: Edge) -> None:
+        why = self.prices.too_slow(edge)
+        if why is not None:
+            self._drop(edge, why)
 
-    def _drop(self, edge: _Edge, why: str) -> None:
+    def _drop(self, edge: Edge, why: str) -> None:
         del self.edges[edge.child, edge.parent]
         self.kept[edge.child] = f"not rebuilt from {edge.parent}: {why}"
 
-    def _try(self, edge: _Edge) -> None:
+    def _try(self, edge: Edge) -> None:
         """Find the rebuild query and run it; drop the edge if it is no good."""
-        tables = self.run.tables
-        side_file = self.run.side_file(edge.child, edge.parent)
         try:
             key = self.contents.of(edge.child), self.contents.of(edge.parent)
             edge.rebuild = self._known(key, self.run.table(edge.parent))
             why = None
             if edge.rebuild is None:
-                child, parent = self.run.numbers(edge.child, edge.parent, self._strict)
-                edge.rebuild = describe(tables, child, parent, side_file)
-                why = difference(tables, child, parent, edge.rebuild, self._strict)
+                why = self._described(edge)
+                assert edge.rebuild is not None
                 if why is None and None not in key and not edge.rebuild.side_file:
                     path = self.run.table(edge.parent).location
                     self.proven[key] = edge.rebuild.sql, literal(path)
         except Exception as error:  # whatever it is: the other tables are planned
             why = in_words(error)
         if why is None and self._saved(edge) <= 0:
-            why = "its side file would be larger than the table"
+            why = _NO_GAIN
         if why is not None:
             self._drop(edge, why)
         else:
@@ -221,7 +265,7 @@ class _Planner:
         sql, path = self.proven[key]
         return Rebuild(sql.replace(path, literal(parent.location)))
 
-    def _saved(self, edge: _Edge) -> int:
+    def _saved(self, edge: Edge) -> int:
         """Return how many bytes less there are once the table is gone."""
         beside = edge.rebuild.side_bytes if edge.rebuild else 0
         return self.safety.saved_bytes(self.run.table(edge.child)) - beside
@@ -230,99 +274,20 @@ class _Planner:
         position = {name: number for number, name in enumerate(self.names)}
         edges = list(self.edges.values())
         return Plan(
-            np.array([self._keep_cost(name) for name in self.names]),
+            np.array([self.prices.keep_cost(name) for name in self.names]),
             np.array([name in self.protected for name in self.names], bool),
             self.groups,
             np.array([position[edge.child] for edge in edges], np.int64),
             np.array([position[edge.parent] for edge in edges], np.int64),
-            np.array([self._rebuild_cost(edge) for edge in edges], np.float64),
+            np.array([self.prices.rebuild_cost(edge) for edge in edges], np.float64),
         )
 
-    def _chosen(self, solution: Retained) -> list[_Edge]:
+    def _chosen(self, solution: Retained) -> list[Edge]:
         return [
             self.edges[self.names[child], self.names[parent]]
             for child, parent in enumerate(solution.source.tolist())
             if parent >= 0
         ]
-
-    def _keep_cost(self, name: str) -> float:
-        prices = self.run.config.plan
-        if name not in self.run.number:
-            return 0.0
-        stored = self.run.table(name).bytes / _GB
-        return prices.storage_per_gb * stored + prices.maintenance_per_table
-
-    def _rebuild_cost(self, edge: _Edge) -> float:
-        prices = self.run.config.plan
-        read = (prices.read_per_gb + prices.compute_per_gb) * edge.read
-        once = (read + prices.write_per_gb * edge.write) / _GB
-        beside = edge.rebuild.side_bytes if edge.rebuild else 0
-        asked = _of(edge.child, prices.accesses_of, prices.accesses)
-        return asked * once + prices.storage_per_gb * beside / _GB
-
-    def _deleted(self, edge: _Edge) -> dict[str, Any]:
-        assert edge.rebuild is not None
-        keep, rebuild = self._keep_cost(edge.child), self._rebuild_cost(edge)
-        seconds = edge.seconds(self.run.config.plan.rebuild_mb_per_s)
-        return {
-            "table": edge.child,
-            "action": "delete",
-            "parent": edge.parent,
-            "bytes": edge.write,
-            "bytes_saved": self._saved(edge),
-            "keep_cost": keep,
-            "rebuild_cost": rebuild,
-            "cost_saved": keep - rebuild,
-            "rebuild_seconds": seconds,
-            "rebuild_sql": edge.rebuild.sql,
-            "reason": f"{edge.parent} holds all of its rows; its rebuild was run and "
-            "gives them back",
-        }
-
-    def _retained(
-        self, name: str, children: int, least: float | None
-    ) -> dict[str, Any]:
-        keep = self._keep_cost(name)
-        return {
-            **dict.fromkeys(PLAN.names),
-            "table": name,
-            "action": "keep",
-            "bytes": self.run.table(name).bytes,
-            "bytes_saved": 0,
-            "keep_cost": keep,
-            "cost_saved": 0.0,
-            "reason": self._why_kept(name, children, keep, least),
-        }
-
-    def _why_kept(
-        self, name: str, children: int, keep: float, least: float | None
-    ) -> str:
-        reasons = [self.protected[name]] if name in self.protected else []
-        if children:
-            tables = "1 table is" if children == 1 else f"{children} tables are"
-            reasons.append(f"{tables} rebuilt from it")
-        if least is None:
-            reasons.append(self.kept.get(name, "no other table holds its rows"))
-        elif least >= keep:
-            reasons.append(f"keeping it costs {keep:.3g}, rebuilding it {least:.3g}")
-        elif not reasons:
-            reasons.append("to keep it costs less in all")
-        return "; ".join(reasons)
-
-
-def _of(name: str, special: Mapping[str, float], default: float) -> float:
-    """Return a table's own setting: under its name, else under the first glob."""
-    if name in special:
-        return special[name]
-    return next(
-        (value for glob, value in special.items() if _globs([glob]).match(name)),
-        default,
-    )
-
-
-def _globs(patterns: Iterable[str]) -> re.Pattern[str]:
-    # No pattern matches nothing.
-    return re.compile("|".join(map(glob_translate, patterns)) or r"(?!)")
 
 
 def _write(run: LakeRun, rows: Sequence[Mapping[str, Any]]) -> None:

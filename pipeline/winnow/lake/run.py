@@ -18,6 +18,7 @@ from winnow.config.recipes import load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
+from winnow.lake.compare.united import TOGETHER, renamed, united
 from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.compared_as_text import all_as_text, is_csv
 from winnow.lake.files.csv_tables import CsvOptions
@@ -31,6 +32,33 @@ from winnow.lake.kernels.tables import Table
 #: Where `plan.parquet` says by which prices and promises it was made.
 PLAN_SETTINGS = b"winnow.plan"
 _CONTAINED = ("duplicate", "contained")
+
+
+@dataclass(frozen=True)
+class RebuildSource:
+    """What a table is had back from."""
+
+    child: str
+    #: One table, or several that are read as one.
+    parents: tuple[str, ...]
+    #: `{the parent's compared name: the child's column}` of a renamed table.
+    columns: Mapping[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The parents in words."""
+        return TOGETHER.join(self.parents)
+
+
+def source_of(row: Mapping[str, Any]) -> RebuildSource:
+    """Return what a row of a plan, or of a move's facts, says of a table's source."""
+    parents = row.get("parents") or [row.get("parent") or ""]
+    columns = row.get("columns")
+    return RebuildSource(
+        row.get("table", ""),
+        tuple(parents),
+        None if columns is None else json.loads(columns),
+    )
 
 
 @dataclass(frozen=True)
@@ -55,12 +83,26 @@ class LakeRun:
         """The tables that `apply` moved away."""
         return trash_of(self.folder, self.config)
 
-    def numbers(self, child: str, parent: str, strict: bool) -> tuple[int, int]:
-        """Return the numbers under which a contained table is had back from another.
+    def numbers(self, source: RebuildSource, strict: bool) -> tuple[int, int]:
+        """Return the numbers under which a table is had back from others.
 
-        As `strict` two CSV files are compared by what is written: `3.10` is not 3.1.
-        Raises RunError where the child's JSON would come back as text.
+        As `strict` CSV files are compared by what is written: `3.10` is not 3.1.
+        Raises RunError where the child's JSON would come back as text, ValueError if
+        the parents cannot be read as one.
         """
+        pairs = [self._pair(source.child, parent, strict) for parent in source.parents]
+        children = {child for child, _ in pairs}
+        if len(children) > 1:
+            raise RunError(
+                f"{source.child}: its parents hold its columns as other types"
+            )
+        (child,) = children
+        parents = [parent for _, parent in pairs]
+        if source.columns is not None:
+            child = renamed(self.tables, child, source.columns)
+        return child, parents[0] if len(parents) == 1 else united(self.tables, parents)
+
+    def _pair(self, child: str, parent: str, strict: bool) -> tuple[int, int]:
         pair = self.number[child], self.number[parent]
         if strict and all(is_csv(self.table(name)) for name in (child, parent)):
             forms = (all_as_text(self.table(name)) for name in (child, parent))
@@ -69,6 +111,8 @@ class LakeRun:
                 for number, form in zip(pair, forms, strict=True)
             )
             return child_number, held
+        if not set(self.tables.names[pair[0]]) <= set(self.tables.names[pair[1]]):
+            return pair  # Under other names, and so in their own types.
         child_number, held = self.tables.paired(*pair) or pair
         told = dict(self.tables.reader.tables[child_number].forms)
         if told and self.table(child).format == "jsonl":
@@ -101,9 +145,15 @@ class LakeRun:
         )
         return sorted((edge["child"], edge["parent"]) for edge in edges.to_pylist())
 
-    def side_file(self, child: str, parent: str) -> Path:
+    def derived(self) -> list[RebuildSource]:
+        """Return the tables that several others hold, or one under other names."""
+        path = self.folder.file("derived.parquet")
+        rows = pq.read_table(path).to_pylist() if path.is_file() else []
+        return [source_of({**row, "table": row["child"]}) for row in rows]
+
+    def side_file(self, child: str, parents: Sequence[str]) -> Path:
         """Return where the row positions of a rebuild stand; one place per version."""
-        return side_file(self.folder, self.scanned, child, parent)
+        return side_file(self.folder, self.scanned, child, parents)
 
 
 def open_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> LakeRun:
@@ -169,10 +219,10 @@ def hashed_tables(config: LakeConfig, tables: Sequence[Table]) -> HashedTables:
 
 
 def side_file(
-    folder: RunFolder, versions: Mapping[str, str], child: str, parent: str
+    folder: RunFolder, versions: Mapping[str, str], child: str, parents: Sequence[str]
 ) -> Path:
     """Return where the row positions of a rebuild stand; one place per version."""
-    text = f"{versions[child]} {parent} {versions[parent]}"
+    text = " ".join([versions[child], *(f"{p} {versions[p]}" for p in parents)])
     tag = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
     return _side_files(folder) / f"{child}.{tag}.parquet"
 

@@ -1,6 +1,7 @@
 """The table flow: which tables of a lake are contained in which, stage by stage.
 
     RUN/edges.parquet     a row per pair whose column names are contained, with proof
+    RUN/derived.parquet   a row per table that several hold together, or one renamed
     RUN/tables.parquet    a row per table, readable or not
     RUN/stages.parquet    how the pairs became fewer, and what that cost
     RUN/artifacts/        what the next scan need not work out again
@@ -29,8 +30,9 @@ from winnow.core.meter import Meter
 from winnow.core.progress import Progress, Silent
 from winnow.core.run_folder import RunFolder, remove, replace, write_text
 from winnow.core.versions import versions
+from winnow.lake.derived import DerivedMemory, DerivedTables
 from winnow.lake.files.catalogue import Surveyed, survey
-from winnow.lake.kernels.tables import STAGES, TABLES, Table
+from winnow.lake.kernels.tables import DERIVED, STAGES, TABLES, Table
 from winnow.lake.memory import Catalogue, Keys, PairMemory, SketchMemory, keys_of
 from winnow.lake.run import hashed_tables, lake_of
 from winnow.lake.stages import Stages, sizes_of
@@ -93,6 +95,7 @@ class _Scan:
     engine: Engine
     progress: Progress
     rows: list[dict[str, Any]] = field(default_factory=list)
+    derived: pa.Table = field(default_factory=DERIVED.empty_table)
     keys: Keys = field(init=False)
 
     def run(self) -> LakeResult:
@@ -169,6 +172,20 @@ class _Scan:
         meter = self._started("rebuild", before)
         pairs, read = add_rebuilds(stages, self.folder)
         self._finished("rebuild", (pairs, pairs), read, meter)
+        self._derive(stages)
+
+    def _derive(self, stages: Stages) -> None:
+        """Look for tables that several others hold, or one under other names."""
+        config = self.config.derived
+        if not (config.unions or config.renamed):
+            return
+        memory = DerivedMemory(self.folder, self.keys.derived)
+        search = DerivedTables(stages, self.folder, memory)
+        meter = self._started("derived", 0)
+        self.derived = search.table()
+        memory.settle()
+        pairs = search.suggested, len(self.derived)
+        self._finished("derived", pairs, search.read, meter)
 
     def _started(self, stage: str, pairs: int) -> Meter:
         self.progress.started(stage, pairs)
@@ -194,21 +211,26 @@ class _Scan:
         tables = _tables([table for table, _ in surveyed], _reasons(stages), stages)
         file = self.folder.file("edges.parquet")
         new = not file.is_file() or pq.read_table(file) != edges
+        file = self.folder.file("derived.parquet")
+        new |= not file.is_file() or pq.read_table(file) != self.derived
         for name in ("manifest.json", "report.html"):
             remove(self.folder.file(name))
         if new:
             # A plan of another graph must not be carried out.
             remove(self.folder.file("plan.parquet"))
         self._put("edges.parquet", edges)
+        self._put("derived.parquet", self.derived)
         self._put("tables.parquet", tables)
         self._put("stages.parquet", pa.Table.from_pylist(self.rows, STAGES))
         relations = Counter(edges["relation"].to_pylist())
+        derived = Counter(self.derived["kind"].to_pylist())
         manifest = {
             "flow": "table_lake",
             **versions(),
             "lake": self.config.input.path,
             "tables": len(tables),
             "relations": dict(sorted(relations.items())),
+            "derived": dict(sorted(derived.items())),
         }
         write_text(
             self.folder.file("manifest.json"),

@@ -25,7 +25,7 @@ from winnow.lake.compare.findings import Findings
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.sample import sample_edges, sample_reads
 from winnow.lake.compare.sketched import Refuted, Sketches
-from winnow.lake.compare.verdicts import Verdicts
+from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
 from winnow.lake.compare.witness import bound_witness
 from winnow.lake.consistency import contradicted
 from winnow.lake.files.compared_as_text import may_have_text
@@ -63,6 +63,8 @@ class Stages:
     missing_values: list[tuple[int, str | None, int]] = field(default_factory=list)
     #: Likewise for pairs whose rows were compared: (pair, position).
     missing_rows: list[tuple[int, int]] = field(default_factory=list)
+    #: Statistics as footers and sketches have them together.
+    bounds: Statistics = field(init=False)
     _schema: SchemaEdges = field(init=False)
     #: Pairs that could not be compared just now, with the reason.
     _failed: dict[int, str] = field(default_factory=dict)
@@ -134,10 +136,10 @@ class Stages:
         read = self._sketch_tables()
         self._without_unreadable()
         sketched = self.sketches.statistics
-        merged = [
+        self.bounds = [
             {**known, **sketched.get(i, {})} for i, known in enumerate(self.statistics)
         ]
-        self._by_bounds("sketch", merged, ", as its sketch pass found")
+        self._by_bounds("sketch", self.bounds, ", as its sketch pass found")
         pairs = self.findings.open()
         refuted = self.sketches.refute(self.tables, self._edges(pairs), self.bag)
         lost = np.flatnonzero(refuted.missing)
@@ -233,7 +235,8 @@ class Stages:
     def _sketch_tables(self) -> int:
         """Sketch the tables that open pairs name, noting what is done as it goes."""
         pairs = self.findings.open()
-        if self.config.partial.enabled and self.config.partial.read_all:
+        partial_too = self.config.partial.enabled and self.config.partial.read_all
+        if partial_too or self.config.derived.unions:
             pairs = np.flatnonzero(~self.findings.incomparable)
         wanted = sketches.wanted_of(
             self.tables,
@@ -241,6 +244,8 @@ class Stages:
             sketches.unknown_bounds(self.statistics),
             sketches.unsure_texts(self.tables, self.config.input.check_text_mb * _MB),
         )
+        if self.config.derived.renamed:
+            wanted = sketches.with_all(self.tables, wanted)
         read, kept = sketches.divided(wanted, self.sketch_memory.known())
         sketched = [kept]
         for some in _chunks(read, lambda w: self.tables.bytes_of({w.table: w.columns})):
@@ -288,7 +293,10 @@ class Stages:
         known, verdicts = self.pair_memory.counted(what, edges)
         rest, read = np.flatnonzero(~known), 0
         if len(rest):
-            for places, counted, stored in self._fenced(pairs[rest], count):
+            numbers = pairs[rest]
+            for places, counted, stored in self._fenced(
+                numbers, lambda some: count(self._edges(numbers[some]))
+            ):
                 self.engine.clear()
                 some = rest[places]
                 self.pair_memory.remember_counts(what, edges.take(some), counted)
@@ -300,7 +308,7 @@ class Stages:
     def _fenced(
         self,
         pairs: Ints,
-        count: Callable[[TablePairs], Iterator[tuple[Ints, Verdicts, int]]],
+        count: Callable[[Ints], Iterator[tuple[Ints, Verdicts, int]]],
     ) -> Iterator[tuple[Ints, Verdicts, int]]:
         """Count pairs so that no table costs the others: what fails is halved.
 
@@ -311,7 +319,7 @@ class Stages:
             some = waiting.pop()
             left = some
             try:
-                for places, verdicts, stored in count(self._edges(pairs[some])):
+                for places, verdicts, stored in count(some):
                     left = np.setdiff1d(left, some[places])
                     yield some[places], verdicts, stored
             except Exception as error:
@@ -353,6 +361,24 @@ class Stages:
                 " so; please report it, and scan into a new folder"
             )
         return read
+
+    def compared_whole(self, edges: TablePairs) -> Verdicts:
+        """Compare all rows of pairs that are none of the scan's; see `_fenced`.
+
+        What cannot be compared is not `exact`.
+        """
+        verdicts = nothing_looked_up(len(edges.child))
+        verdicts.exact[:] = False
+
+        def count(some: Ints) -> Iterator[tuple[Ints, Verdicts, int]]:
+            yield from self._verified(edges.take(some))
+
+        for places, counted, _ in self._fenced(np.arange(len(edges.child)), count):
+            self.engine.clear()
+            for column, values in zip(verdicts, counted, strict=True):
+                column[places] = values
+        self._failed.clear()
+        return verdicts
 
     def _sampled(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
         verdicts = sample_edges(self.engine, self.tables, self.sketches, edges)

@@ -136,7 +136,7 @@ def _query(
     child, parent = int(pair.child[0]), int(pair.parent[0])
     lake = stages.tables.reader.tables
     versions = {lake[i].name: lake[i].fingerprint for i in (child, parent)}
-    positions_file = side_file(folder, versions, lake[child].name, lake[parent].name)
+    positions_file = side_file(folder, versions, lake[child].name, [lake[parent].name])
     try:
         if hashes is not None:
             return query_of(hashes, child, parent, positions_file)

@@ -12,6 +12,7 @@ import polars as pl
 
 from winnow.config.lock_file import read_lock
 from winnow.core.errors import ConfigError, RunError, did_you_mean
+from winnow.lake.kernels.tables import DERIVED
 from winnow.lake.plan_view import size
 
 #: The stages of a scan, in order, and what passing one means.
@@ -50,6 +51,14 @@ class LakeView:
     def edges(self) -> pl.DataFrame:
         """One row per pair whose column names are contained."""
         return pl.read_parquet(self.path / "edges.parquet")
+
+    @cached_property
+    def derived(self) -> pl.DataFrame:
+        """One row per table that several others hold, or one under other names."""
+        file = self.path / "derived.parquet"
+        if file.is_file():
+            return pl.read_parquet(file)
+        return pl.DataFrame(DERIVED.empty_table())
 
     @cached_property
     def stages(self) -> pl.DataFrame:
@@ -114,6 +123,7 @@ def explain(view: LakeView, child: str, parent: str | None = None) -> dict[str, 
             "table": {key: table[key] for key in _TABLE},
             "contained_in": _neighbours(view, "child", child),
             "contains": _neighbours(view, "parent", child),
+            "derived_from": _derived(view, child),
             "plan": _planned(view, child),
         }
     other = view.table(parent)
@@ -173,6 +183,11 @@ def _neighbours(view: LakeView, side: str, name: str) -> list[dict[str, Any]]:
         .sort("table")
         .to_dicts()
     )
+
+
+def _derived(view: LakeView, name: str) -> list[dict[str, Any]]:
+    chosen = view.derived.filter(pl.col("child") == name)
+    return chosen.select("kind", "parents", "columns", "reason").to_dicts()
 
 
 def _planned(view: LakeView, name: str) -> dict[str, Any] | None:
@@ -238,6 +253,10 @@ def _tell_table(story: dict[str, Any]) -> str:
             f"{edge['table']}"
             for edge in story[key]
         ]
+    lines += [
+        f"  {row['kind']}  of {', '.join(row['parents'])}: {row['reason']}"
+        for row in story["derived_from"]
+    ]
     if len(lines) == bare:
         lines.append("  is contained in no table and contains none")
     if plan:

@@ -102,11 +102,11 @@ class Findings:
             with np.errstate(invalid="ignore"):
                 relations[self.containment >= partial_from] = "partial"
         relations[self.contained] = "contained"
-        relations[self._mutual()] = "duplicate"
+        relations[self.mutual()] = "duplicate"
         relations[self.incomparable] = "incomparable"
         return relations
 
-    def _mutual(self) -> Ints:
+    def mutual(self) -> Ints:
         """Return the pairs that are contained both ways."""
         held = np.flatnonzero(self.contained)
         child, parent = self.edges.child[held], self.edges.parent[held]

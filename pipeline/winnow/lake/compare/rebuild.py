@@ -30,7 +30,7 @@ from winnow.lake.files.rebuild_sql import (
 )
 from winnow.lake.kernels.canonical import hash_values
 from winnow.lake.kernels.families import comparable, value_type
-from winnow.lake.kernels.murmur3 import Hashes
+from winnow.lake.kernels.murmur3 import Hashes, joined
 from winnow.lake.kernels.row_selection import ChildRows, Matches, condition
 from winnow.lake.kernels.tables import Family, Table
 
@@ -145,7 +145,7 @@ class _Search:
     def _matches(self) -> Matches:
         compared = self.tables.names_of(self.child)
         rows = list(self.hashes.of(self.child, compared))
-        child = ChildRows(_joined([hashes for _, hashes in rows]))
+        child = ChildRows(joined([hashes for _, hashes in rows]))
         positions, numbers = [], []
         for first, hashes in self.hashes.of(self.parent, compared):
             child_rows = child.numbers_of(hashes)
@@ -272,15 +272,7 @@ def leaf_batches(
 
 
 def _hashes(column: pa.ChunkedArray, family: Family) -> Hashes:
-    return _joined([hash_values(chunk, family) for chunk in column.chunks])
-
-
-def _joined(parts: list[Hashes]) -> Hashes:
-    nothing = np.empty(0, np.uint64)
-    return Hashes(
-        np.concatenate([nothing, *(part.hi for part in parts)]),
-        np.concatenate([nothing, *(part.lo for part in parts)]),
-    )
+    return joined([hash_values(chunk, family) for chunk in column.chunks])
 
 
 def _equal(one: Hashes, other: Hashes) -> bool:

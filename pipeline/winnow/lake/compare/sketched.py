@@ -82,7 +82,8 @@ class Sketches:
         self._place = {
             key: i for i, key in enumerate(keys) if key[0] not in self.unreadable
         }
-        self._stack = _stacked(table)
+        #: The sketches' hashes one after another, in the order of `table`.
+        self.stack = _stacked(table)
 
     @classmethod
     def from_named(
@@ -127,10 +128,14 @@ class Sketches:
     def __contains__(self, key: tuple[int, str | None]) -> bool:
         return key in self._place
 
+    def place(self, table: int, column: str | None) -> int:
+        """Return where a sketch stands in `stack`; KeyError if there is none."""
+        return self._place[table, column]
+
     def kmv(self, table: int, column: str | None) -> Kmv:
         """Return the hashes kept of a column, or of the rows; KeyError if none are."""
         i = self._place[table, column]
-        return kmv.one_of(self._stack, i)
+        return kmv.one_of(self.stack, i)
 
     def distinct(self, table: int, column: str | None) -> int:
         """Return the number of distinct values (null is one), estimated if need be."""
@@ -163,7 +168,7 @@ class Sketches:
     def distinct_values(self) -> npt.NDArray[np.int64]:
         """How many distinct values every sketch stands for `(m,)`; see `distinct`."""
         count = range(len(self.table))
-        return np.array([kmv.one_of(self._stack, i).distinct for i in count], np.int64)
+        return np.array([kmv.one_of(self.stack, i).distinct for i in count], np.int64)
 
     @cached_property
     def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
@@ -187,7 +192,7 @@ class Sketches:
         unreadable table is kept: it is not refuted.
         """
         owner, names, pairs = self._pairs(tables, edges)
-        compared = kmv.compare(self._stack, pairs[0], pairs[1], bag)
+        compared = kmv.compare(self.stack, pairs[0], pairs[1], bag)
         count = len(edges.child)
         lacking = np.flatnonzero(compared.missing)
         missing = np.bincount(owner[lacking], minlength=count)
@@ -210,7 +215,7 @@ class Sketches:
 
         The sample are the hashes of the first that the second would have to keep.
         """
-        compared = kmv.compare(self._stack, *self.places(pairs))
+        compared = kmv.compare(self.stack, *self.places(pairs))
         return 1 - compared.missing / np.maximum(
             compared.looked_up, 1
         ), compared.looked_up

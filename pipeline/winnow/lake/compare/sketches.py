@@ -79,6 +79,18 @@ def wanted_of(
     return wanted
 
 
+def with_all(tables: HashedTables, wanted: Sequence[Wanted]) -> list[Wanted]:
+    """Return what is wanted, and every column and the rows of all tables."""
+    known = {item.table: item for item in wanted}
+    forms = set(tables.others.values())
+    for number, table in enumerate(tables.reader.tables):
+        names = tables.names_of(number)
+        if names and table.parts and table.reason is None and number not in forms:
+            bounded = known[number].bounded if number in known else ()
+            known[number] = Wanted(number, names, names, bounded)
+    return [known[number] for number in sorted(known)]
+
+
 def unknown_bounds(
     statistics: Sequence[Mapping[str, ColumnStatistics]],
 ) -> dict[int, list[str]]:

@@ -90,10 +90,11 @@ def _both(
             f"{entry.name} holds {column.name!r} as {column.type}, "
             f"{where.name} as {seen.type}"
         )
-    return Column(seen.name, _wider(seen.type, column.type), seen.family), where
+    return Column(seen.name, wider(seen.type, column.type), seen.family), where
 
 
-def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """Return a type that holds the values of both, of one family; else the first."""
     schemas = [pa.schema([("", one)]), pa.schema([("", other)])]
     try:
         together = pa.unify_schemas(schemas, promote_options="permissive")

@@ -8,6 +8,7 @@ would prove nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,15 @@ class Hashes(NamedTuple):
 
     hi: npt.NDArray[np.uint64]
     lo: npt.NDArray[np.uint64]
+
+
+def joined(parts: Sequence[Hashes]) -> Hashes:
+    """Return hashes one after another; of no parts, none."""
+    nothing = np.empty(0, np.uint64)
+    return Hashes(
+        np.concatenate([nothing, *(part.hi for part in parts)]),
+        np.concatenate([nothing, *(part.lo for part in parts)]),
+    )
 
 
 @intrinsic

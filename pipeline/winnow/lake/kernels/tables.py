@@ -280,6 +280,22 @@ EDGES = pa.schema(
     ]
 )
 
+#: `RUN/derived.parquet`: one row per table that lies in several others together, or in
+#: one under other column names.
+DERIVED = pa.schema(
+    [
+        ("child", pa.string()),
+        # concatenation (of whole tables), union (of parts of tables) or renamed
+        ("kind", pa.string()),
+        ("parents", pa.list_(pa.string())),
+        # JSON of a renamed table's columns: {the parent's: the child's}.
+        ("columns", pa.string()),
+        ("child_rows", pa.int64()),
+        ("rebuild_sql", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
 #: `RUN/stages.parquet`: how the edges became fewer, and what that cost.
 STAGES = pa.schema(
     [
@@ -298,6 +314,10 @@ PLAN = pa.schema(
         # delete or keep
         ("action", pa.string()),
         ("parent", pa.string()),
+        # Of a table that several others hold together; else the parent alone.
+        ("parents", pa.list_(pa.string())),
+        # JSON of a renamed table's columns: {the parent's: the child's}.
+        ("columns", pa.string()),
         ("bytes", pa.int64()),
         ("bytes_saved", pa.int64()),
         # Money per period of the plan's prices: kept, and rebuilt on demand.
