@@ -21,6 +21,7 @@ from winnow.cli import (
     filters,
     index,
     lake,
+    mcp,
     query,
     report,
     run,
@@ -48,6 +49,7 @@ _GROUPS = (
     report,
     filters,
     ui,
+    mcp,
     demo,
 )
 

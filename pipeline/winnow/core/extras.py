@@ -18,6 +18,7 @@ EXTRAS = {
     "ui": ("starlette", "uvicorn", "prompt_toolkit", "pygments"),
     "filters": ("torch", "open_clip", "safetensors"),
     "delta": ("deltalake",),
+    "mcp": ("mcp",),
 }
 
 
