@@ -56,6 +56,8 @@ def default(model: type[BaseModel], setting: str) -> Any:
     """Return a setting's default as plain values; dots lead into a section."""
     value: Any = None
     for name in setting.split("."):
+        if model.model_fields[name].is_required():
+            return "required"
         value = model.model_fields[name].get_default(call_default_factory=True)
         if isinstance(value, BaseModel):
             model = type(value)

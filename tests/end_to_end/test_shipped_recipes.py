@@ -21,6 +21,7 @@ import pytest
 import yaml
 
 from tests.conftest import TEXT, hex_uid, picture
+from tests.datacomp_metadata import settings, write_metadata
 from tests.trusted_pool import MODEL_CFG
 
 pytestmark = pytest.mark.slow
@@ -64,13 +65,8 @@ def inputs(
         (folder / name).mkdir()
     table = picture_table(40)
     pq.write_table(table, folder / "data/0.parquet")
-    texts = table.select(["uid", "text"])
-    # As DataComp's metadata has them.
-    for number in ("original_width", "original_height"):
-        texts = texts.append_column(number, pa.array([300] * len(texts)))
-    for score in ("clip_b32_similarity_score", "clip_l14_similarity_score"):
-        texts = texts.append_column(score, pa.array(np.linspace(0, 1, len(texts))))
-    pq.write_table(texts, folder / "texts/0.parquet")
+    pq.write_table(table.select(["uid", "text"]), folder / "texts/0.parquet")
+    write_metadata(folder)
     several = pa.table(
         {
             "uid": [hex_uid(row) for row in range(40)],
@@ -115,7 +111,14 @@ def setting(key: str, value: Any) -> list[str]:
 
 
 def sample_run(name: str, inputs: Path, precision: str) -> list[str]:
-    with_model = name != "text_dedup" and not name.startswith("datacomp/")
+    if name.startswith("datacomp/"):
+        line = ["run", name, *setting("input.path", str(inputs / "metadata"))]
+        recipe = yaml.safe_load((ROOT / f"conf/{name}.yaml").read_text())
+        for key, value in settings(inputs).items():
+            if key.split(".")[0] in recipe:
+                line += setting(key, value)
+        return line
+    with_model = name != "text_dedup"
     pool = "data" if with_model else "texts"
     line = ["run", name, *setting("input.path", str(inputs / pool))]
     if with_model:

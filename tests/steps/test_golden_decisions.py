@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from winnow.config.step_kinds import STEPS, step_of
 
+from tests.datacomp_metadata import write_wordnet
+
 GOLDEN = Path(__file__).parents[1] / "golden" / "decisions.json"
 RECORD = "WINNOW_RECORD_GOLDEN"
 
@@ -45,6 +47,8 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "uniform": ({"keep_fraction": 0.5}, ["embed", "cluster"]),
     "where": ({"condition": "width > 99 AND text LIKE '%dog%'"}, []),
     "top": ({"column": "width", "keep_fraction": 0.5}, []),
+    "target_clusters": ({}, ["embed", "cluster"]),
+    "synsets": ({}, []),
     "custom": (
         {
             "function": "winnow_golden_scorer:width",
@@ -138,6 +142,16 @@ def run_step(
 
     def of(kind: str) -> Any:
         settings, before = CASES[kind]
+        if kind == "target_clusters":
+            settings = {"target": str(folder / "eval.npy")}
+        if kind == "synsets":
+            (folder / "list.txt").write_text("n02084071\n")  # a dog
+            wordnet = folder / "wordnet"
+            wordnet = wordnet if wordnet.is_dir() else write_wordnet(wordnet)
+            settings = {
+                "wordnet": str(wordnet),
+                "synsets": str(folder / "list.txt"),
+            }
         if kind in AGAINST:
             against = [{"name": "eval", "path": str(folder / AGAINST[kind])}]
             settings = {**settings, "against": against}

@@ -38,3 +38,13 @@ class TopConfig(TiedBudget):
                 "give keep_fraction, keep_count, threshold, or a budget and a threshold"
             )
         return self
+
+
+class SynsetsConfig(StepConfig):
+    """Keep captions of which a word names one of the given synsets of WordNet."""
+
+    #: Folder of WordNet's database (index.noun, noun.exc, …): `dict` of WordNet 3.0, or
+    #: what NLTK fetches as corpora/wordnet.
+    wordnet: Annotated[str, Field(min_length=1)]
+    #: File with one synset to a line, by its offset: n02084071, or 2084071.
+    synsets: Annotated[str, Field(min_length=1)]

@@ -178,3 +178,21 @@ class DecontaminateConfig(StepConfig):
         if repeated:
             raise ValueError(f"two sets are called '{repeated[0]}'; give them a name")
         return self
+
+
+class TargetClustersConfig(StepConfig):
+    """Keep images whose cluster is that of some image of a target set."""
+
+    target: OutsideSet
+    #: A `.npy` matrix of centroids. None: the clusters of the step `cluster` before.
+    centroids: str | None = None
+    #: Which of the given centroids is a vector's own: that of the largest cosine, or of
+    #: the largest inner product, as DataComp's code takes for its centroids, which are
+    #: not of unit length.
+    nearest: Literal["cosine", "product"] = "cosine"
+
+    @model_validator(mode="after")
+    def _product_of_given(self) -> TargetClustersConfig:
+        if self.nearest == "product" and self.centroids is None:
+            raise ValueError("nearest: product goes with centroids from a file")
+        return self

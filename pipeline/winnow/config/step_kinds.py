@@ -212,7 +212,12 @@ STEPS: Registry[Step] = Registry(
                 "text_vectors": "embed (with text among its modalities)",
             },
         ),
-        _own("cluster", "steps:ClusterConfig", 50_000, gives={"clusters": "cluster"}),
+        _own(
+            "cluster",
+            "steps:ClusterConfig",
+            50_000,
+            gives=dict.fromkeys(("clusters", "centroids"), "cluster"),
+        ),
         _own(
             "semantic",
             "steps:SemanticConfig",
@@ -287,6 +292,18 @@ STEPS: Registry[Step] = Registry(
             "column_steps:TopConfig",
             200_000,
             shown=Shown("number in the pool", ranked=True, remedy=f"{_REMEDIES}:best"),
+        ),
+        _own(
+            "target_clusters",
+            "filter_steps:TargetClustersConfig",
+            20_000,
+            shown=Shown("images of the target in the row's cluster", graded=False),
+        ),
+        _own(
+            "synsets",
+            "column_steps:SynsetsConfig",
+            50_000,
+            shown=Shown(graded=False, one_cut=False),
         ),
         _own(
             "custom",

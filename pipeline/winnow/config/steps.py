@@ -173,6 +173,11 @@ class EmbedConfig(StepConfig):
     clip_retrieval: str | None = None
     #: Column of that layout's metadata that names the sample.
     clip_retrieval_uid: str = "uid"
+    #: Folder of .npz files named as the shards, with a row for each row of a shard, as
+    #: DataComp's metadata has them; and the arrays in them.
+    npz: str | None = None
+    npz_image: str = "l14_img"
+    npz_text: str = "l14_txt"
 
     @model_validator(mode="after")
     def _one_source(self) -> EmbedConfig:
@@ -180,8 +185,8 @@ class EmbedConfig(StepConfig):
             raise ValueError("modalities: name image, text or both")
         columns = {"image": self.image_column, "text": self.text_column}
         given = {name for name, column in columns.items() if column}
-        if given and self.clip_retrieval:
-            raise ValueError("give vector columns or clip_retrieval, not both")
+        if bool(given) + bool(self.clip_retrieval) + bool(self.npz) > 1:
+            raise ValueError("give vector columns, clip_retrieval or npz, one of them")
         if given and given != set(self.modalities):
             lacking = sorted(given ^ set(self.modalities))
             raise ValueError(
@@ -193,7 +198,8 @@ class EmbedConfig(StepConfig):
     @property
     def ready_made(self) -> bool:
         """Whether the vectors exist already."""
-        return bool(self.image_column or self.text_column or self.clip_retrieval)
+        columns = self.image_column or self.text_column
+        return bool(columns or self.clip_retrieval or self.npz)
 
 
 class ClusterConfig(StepConfig):

@@ -42,8 +42,13 @@ def map_numbers(file: Path) -> npt.NDArray[Any]:
         ) from error
     if not isinstance(matrix, np.ndarray):
         raise InputError(f"{file}: an archive of arrays; give one array as .npy")
+    return require_numbers(matrix, str(file))
+
+
+def require_numbers(matrix: npt.NDArray[Any], where: str) -> npt.NDArray[Any]:
+    """Return a matrix; raises InputError that says where if it holds no numbers."""
     if matrix.dtype.kind not in "fiu" or matrix.dtype.itemsize > _WIDEST:
-        raise InputError(f"{file}: holds {matrix.dtype}, not numbers of 64 bits")
+        raise InputError(f"{where}: holds {matrix.dtype}, not numbers of 64 bits")
     return matrix
 
 

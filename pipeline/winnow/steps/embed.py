@@ -21,6 +21,7 @@ from winnow.config.steps import EmbedConfig
 from winnow.core.engine import Frame
 from winnow.core.errors import ConservationError
 from winnow.core.hashing import fingerprint
+from winnow.formats import npz_features
 from winnow.formats.clip_retrieval import ClipRetrieval, state_of
 from winnow.formats.reader import SampleReader
 from winnow.models.embed import embed_batches, output_schema
@@ -59,6 +60,9 @@ def contract(config: EmbedConfig) -> Contract:
         # What is wrong with the files is told before anything runs.
         folder = Path(config.clip_retrieval)
         ClipRetrieval.find(folder, config.clip_retrieval_uid, config.modalities)
+    version = state_of(config.clip_retrieval) if config.clip_retrieval else ""
+    if config.npz:
+        version = npz_features.state_of(config.npz)
     return Contract(
         modalities=frozenset() if config.ready_made else frozenset(config.modalities),
         columns=columns,
@@ -69,7 +73,7 @@ def contract(config: EmbedConfig) -> Contract:
         libraries=frozenset() if config.ready_made else ENCODER_LIBRARIES,
         rate=_READY_RATE if config.ready_made else EMBED_RATE,
         row_bytes=VECTOR_BYTES * len(config.modalities),
-        version=state_of(config.clip_retrieval) if config.clip_retrieval else "",
+        version=version,
     )
 
 

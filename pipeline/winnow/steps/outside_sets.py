@@ -101,21 +101,13 @@ def outside_vectors(given: OutsideSet, spec: ModelSpec, dim: int) -> OutsideVect
     Raises InputError for vectors of another length, for none at all, or for more than
     512 MiB of them; ConfigError if there is neither a vector nor an image column.
     """
-    if not embeds(given):
-        parts = _matrix_parts(given) if _is_matrix(given) else _column_parts(given)
-        usable: Iterator[Usable] = (_checked(*part, dim) for part in parts)
-    elif given.image is None:
-        raise ConfigError(f"{given.path}: name its column of vectors or of images")
-    else:
-        usable = _embedded(given, spec)
     names: list[str] = []
     matrices: list[npt.NDArray[np.float16]] = []
     unusable: Counter[str] = Counter()
-    for some, vectors, reasons in usable:
-        good = [reason is None for reason in reasons]
-        unusable.update(reason for reason in reasons if reason is not None)
-        names += [name for name, fine in zip(some, good, strict=True) if fine]
-        matrices.append(to_matrix(vectors.filter(pa.array(good, pa.bool_()))))
+    for some, matrix, reasons in outside_parts(given, spec, dim):
+        names += some
+        matrices.append(matrix)
+        unusable.update(reasons)
         if len(names) * dim * 2 > MAX_BYTES:
             raise InputError(
                 f"{given.path}: more than {MAX_BYTES >> 20} MiB of vectors; give a "
@@ -125,6 +117,27 @@ def outside_vectors(given: OutsideSet, spec: ModelSpec, dim: int) -> OutsideVect
         why = f" ({dict(unusable)})" if unusable else ""
         raise InputError(f"{given.path}: it holds no usable vector{why}")
     return OutsideVectors(names, np.concatenate(matrices), dict(unusable))
+
+
+def outside_parts(
+    given: OutsideSet, spec: ModelSpec, dim: int
+) -> Iterator[tuple[list[str], npt.NDArray[np.float16], list[str]]]:
+    """Yield the names and unit vectors that can be used, and the others' reasons.
+
+    Arguments and errors as of `outside_vectors`, which holds them all at once.
+    """
+    if not embeds(given):
+        parts = _matrix_parts(given) if _is_matrix(given) else _column_parts(given)
+        usable: Iterator[Usable] = (_checked(*part, dim) for part in parts)
+    elif given.image is None:
+        raise ConfigError(f"{given.path}: name its column of vectors or of images")
+    else:
+        usable = _embedded(given, spec)
+    for names, vectors, reasons in usable:
+        good = [reason is None for reason in reasons]
+        matrix = to_matrix(vectors.filter(pa.array(good, pa.bool_())))
+        fine = [name for name, is_fine in zip(names, good, strict=True) if is_fine]
+        yield fine, matrix, [reason for reason in reasons if reason is not None]
 
 
 def read_outside(

@@ -1,4 +1,4 @@
-"""Ready-made vectors in place of a model's: list columns, clip-retrieval's files.
+"""Ready-made vectors in place of a model's: list columns, files of other tools.
 
 They are scaled to unit length; a vector that is null, of another length, zero or not
 finite rejects its row.
@@ -19,10 +19,13 @@ from winnow.core import schemas
 from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.vectors import unit_vectors
-from winnow.formats.clip_retrieval import ClipRetrieval
-from winnow.formats.reader import SampleReader, first_vector_length
+from winnow.formats.clip_retrieval import ClipRetrieval, native
+from winnow.formats.npz_features import NpzFeatures
+from winnow.formats.reader import SampleReader, by_source, first_vector_length
 from winnow.steps.contract import Context
 from winnow.steps.index import repeated_uids
+
+_PART_ROWS = 8_192
 
 
 def ready_vectors(context: Context) -> tuple[Frame, Mapping[str, Any]]:
@@ -30,6 +33,8 @@ def ready_vectors(context: Context) -> tuple[Frame, Mapping[str, Any]]:
     config: EmbedConfig = context.config
     if config.clip_retrieval:
         return _from_clip_retrieval(context, Path(config.clip_retrieval))
+    if config.npz:
+        return _from_npz(context)
     given = {"image": config.image_column, "text": config.text_column}
     columns = tuple(given[m] or "" for m in config.modalities)
     dims = {column: _dimension(context, column) for column in columns}
@@ -90,6 +95,50 @@ def _dimension(context: Context, column: str) -> int:
     if length:
         return length
     raise ConfigError(f"{context.step}: the column '{column}' holds no vector at all")
+
+
+def _from_npz(context: Context) -> tuple[Frame, Mapping[str, Any]]:
+    config: EmbedConfig = context.config
+    names = {"image": config.npz_image, "text": config.npz_text}
+    arrays = {str(modality): names[modality] for modality in config.modalities}
+    features = NpzFeatures(str(config.npz), arrays)
+    dim = features.check(context.shard_rows)
+    frame = context.engine.map_batches(
+        context.samples,
+        partial(read_features, features=features, dim=dim),
+        _schema(dim, config.modalities),
+        order_by=("source", "row"),
+    )
+    return frame, {"vectors_from": {"npz": str(config.npz), **arrays}}
+
+
+def read_features(
+    batches: Iterator[pa.RecordBatch], *, features: NpzFeatures, dim: int
+) -> Iterator[pa.RecordBatch]:
+    """Read the rows' features as unit float16 vectors."""
+    names = [f"{modality}_vector" for modality in features.arrays]
+    for source, rows in by_source(batches):
+        matrices = [features.read(source, modality) for modality in features.arrays]
+        for part in rows.to_batches(_PART_ROWS):
+            reason: pa.Array = pa.nulls(len(part), pa.string())
+            arrays = []
+            for matrix in matrices:
+                given = native(matrix[part.column("row").to_numpy()])
+                column = pa.FixedSizeListArray.from_arrays(
+                    pa.array(given.reshape(-1)), dim
+                )
+                unit, fault = unit_vectors(column, dim)
+                arrays.append(unit)
+                reason = pc.coalesce(reason, fault)
+            yield pa.RecordBatch.from_arrays(
+                [
+                    part.column("uid").cast(pa.string()),
+                    *arrays,
+                    reason,
+                    pc.is_null(reason),
+                ],
+                names=["uid", *names, "reason", "valid"],
+            )
 
 
 def _from_clip_retrieval(

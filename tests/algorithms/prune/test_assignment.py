@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from winnow.algorithms.prune.assignment import nearest_centroid
+from winnow.algorithms.prune.assignment import nearest_by_product, nearest_centroid
 
 
 def by_float64(vectors, centroids):
@@ -72,3 +72,17 @@ def test_rows_without_a_direction_are_refused():
         nearest_centroid(np.array([[1, np.nan]], np.float16), centroids)
     with pytest.raises(ValueError, match="no centroids"):
         nearest_centroid(np.ones((1, 2), np.float16), centroids[:0])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+@settings(max_examples=30, deadline=None)
+def test_the_largest_inner_product_wins(seed, k):
+    random = np.random.default_rng(seed)
+    dim = int(random.integers(2, 40))
+    vectors = random.standard_normal((30, dim)).astype(np.float16)
+    lengths = random.uniform(0.01, 3, (k, 1))
+    centroids = (lengths * random.standard_normal((k, dim))).astype(np.float32)
+    products = vectors.astype(np.float64) @ centroids.T.astype(np.float64)
+    chosen = products[np.arange(30), nearest_by_product(vectors, centroids)]
+    scale = np.abs(products).max()
+    np.testing.assert_allclose(chosen, products.max(axis=1), atol=1e-12 * scale)
