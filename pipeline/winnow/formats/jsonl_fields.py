@@ -111,3 +111,20 @@ def either_type(name: str, schema: pa.Schema, other: pa.Schema) -> pa.Field:
         if name not in other.names
         else _common(schema.field(name), other.field(name))
     )
+
+
+def column_of(values: list[Any], field: pa.Field) -> pa.Array:
+    """Return parsed values as a column; raises ValueError if some do not fit it."""
+    if pa.types.is_string(field.type):
+        # Whatever the sample has shown of the field: a number is the text of a number.
+        values = [_as_text(value) for value in values]
+    try:
+        return pa.array(values, field.type)
+    except FAULTS as error:
+        raise ValueError(f"{field.name}: {error}") from error
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,6 @@ is no row.
 from __future__ import annotations
 
 import gzip
-import json
 import posixpath
 import zlib
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from winnow.formats.file_access import filesystem
 from winnow.formats.jsonl_fields import (
     FAULTS,
     LINE,
+    column_of,
     either_type,
     parse_object,
     schema_of,
@@ -223,21 +223,5 @@ def _table(lines: list[bytes], fields: list[pa.Field]) -> pa.Table:
             columns[LINE] = pa.array(lines, pa.binary())
         else:
             values = [entry.get(field.name) for entry in objects]
-            columns[field.name] = _column(values, field)
+            columns[field.name] = column_of(values, field)
     return pa.table(columns)
-
-
-def _column(values: list[Any], field: pa.Field) -> pa.Array:
-    if pa.types.is_string(field.type):
-        # Whatever the sample has shown of the field: a number is the text of a number.
-        values = [_as_text(value) for value in values]
-    try:
-        return pa.array(values, field.type)
-    except FAULTS as error:
-        raise ValueError(f"{field.name}: {error}") from error
-
-
-def _as_text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from winnow.core.errors import InputError
@@ -35,6 +36,12 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\xfd7zXZ\x00", "an xz file", _UNPACK),
 )
 _TAR = (257, b"ustar")
+#: Tars of which no member can be read without all before it.
+PACKED_TARS = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+PACKED_TAR = (
+    "a compressed tar, whose members cannot be read one by one",
+    "decompress it to a plain .tar (its images are compressed as they are)",
+)
 
 #: What a name ends in, for files whose beginning says nothing.
 _ENDINGS: tuple[tuple[tuple[str, ...], str, str], ...] = (
@@ -72,17 +79,18 @@ def refuse_folder(folder: str, files: Sequence[str], formats: str) -> InputError
 
 def _named(path: str, head: bytes) -> tuple[str, str]:
     """Return what a file is, and the way in."""
+    if path.endswith(PACKED_TARS):
+        return PACKED_TAR
     where, mark = _TAR
     if head[where : where + len(mark)] == mark:
         return "a tar", "name it .tar"
     if not head:
         return "an empty file", "leave it out"
-    for magic, what, way in _MAGIC:
-        if head.startswith(magic):
-            return what, way
-    for endings, what, way in _ENDINGS:
-        if path.endswith(endings):
-            return what, way
+    begins = ((w, way) for magic, w, way in _MAGIC if head.startswith(magic))
+    ends = ((w, way) for endings, w, way in _ENDINGS if path.endswith(endings))
+    known = next(chain(begins, ends), None)
+    if known is not None:
+        return known
     if b"\x00" not in head and head.lstrip().startswith(b"{"):
         return "text that begins as JSON", "name it .jsonl if a line is an object"
     return "of no known kind", _CONVERT

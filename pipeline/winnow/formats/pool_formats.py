@@ -12,12 +12,13 @@ from winnow.core.extensions import Registry
 from winnow.formats.jsonl_shards import JsonLinesFormat
 from winnow.formats.parquet_shards import ParquetFormat
 from winnow.formats.shard_protocol import ShardFormat
+from winnow.formats.tar_shards import WebDatasetFormat
 
 PARQUET = ParquetFormat()
 
 #: In the order in which they are asked whether a folder is theirs.
 POOL_FORMATS: Registry[ShardFormat] = Registry(
-    "winnow.formats", ShardFormat, (PARQUET, JsonLinesFormat())
+    "winnow.formats", ShardFormat, (WebDatasetFormat(), PARQUET, JsonLinesFormat())
 )
 
 #: The `input.format` that leaves the choice to `input.path`.

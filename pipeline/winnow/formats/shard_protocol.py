@@ -138,6 +138,13 @@ class ShardFormat:
         """
         raise NotImplementedError
 
+    def unseen(self, schema: pa.Schema) -> set[str]:
+        """Return the columns that SQL does not show, if the recipe names none of them.
+
+        They carry whole rows, or hold again what another column holds.
+        """
+        return set(self.carriers)
+
     def whole(self, schema: pa.Schema) -> list[str]:
         """Return the columns that make up a whole row, to be handed on untouched."""
         return [*self.carriers] or list(schema.names)

@@ -104,7 +104,8 @@ class RunPool:
                 break
         if schema is None:
             raise RunError("the run has no shard")
-        hidden = self.kind.carriers
+        named = {self.columns.uid, self.columns.image, self.columns.text}
+        hidden = self.kind.unseen(schema) - named
         fields = [field for field in schema if field.name not in hidden]
         return pa.schema(fields, schema.metadata)
 
