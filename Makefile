@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check docs bench bench-minhash soak clean
+.PHONY: help setup demo test test-slow test-all check docs site bench bench-minhash soak clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -34,7 +34,7 @@ test-slow: $(READY) ## the second part, which CI runs, too
 test-all: $(READY) ## both parts, the soak tests and every example of the property tests
 	$(PYTEST)
 
-check: $(READY) ## ruff, mypy --strict, import contracts
+check: $(READY) site ## ruff, mypy --strict, import contracts, the documentation's links
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -42,6 +42,9 @@ check: $(READY) ## ruff, mypy --strict, import contracts
 
 docs: $(READY) ## write docs/reference.md from the docstrings
 	PYTHONPATH=pipeline $(BIN)/python docs/generate.py
+
+site: $(READY) ## the documentation as pages in site/, every link followed
+	$(BIN)/zensical build --strict
 
 bench: $(READY) ## every measurement in benchmarks/, printed as ratios
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
