@@ -5,11 +5,14 @@ Judges: WebDataset's own reader, and open_clip's way of reading kept tars.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
+import deltalake
 import pyarrow as pa
 import pytest
 import webdataset
@@ -71,7 +74,29 @@ def as_lines(pool: Path, rows: list[dict[str, Any]]) -> None:
     (pool / "pool.jsonl").write_text("\n".join(lines))
 
 
-@pytest.mark.parametrize("write", [as_tars, as_lines])
+def as_csv(pool: Path, rows: list[dict[str, Any]]) -> None:
+    (pool / "img").mkdir()
+    with (pool / "pool.csv").open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for number, row in enumerate(rows):
+            (pool / "img" / f"{number}.jpg").write_bytes(row["image"])
+            writer.writerow({**row, "image": f"img/{number}.jpg"})
+
+
+def as_saved(pool: Path, rows: list[dict[str, Any]]) -> None:
+    data = datasets.Dataset(pa.Table.from_pylist(rows))
+    data.cast_column("image", datasets.Image()).save_to_disk(pool, num_shards=3)
+
+
+def as_delta(pool: Path, rows: list[dict[str, Any]]) -> None:
+    gone = [{**row, "uid": f"gone {row['uid']}"} for row in rows]
+    table = pa.Table.from_pylist(rows + gone)
+    deltalake.write_deltalake(pool, table, partition_by=["text"])
+    deltalake.DeltaTable(pool).delete("uid LIKE 'gone%'")
+
+
+@pytest.mark.parametrize("write", [as_tars, as_lines, as_csv, as_saved, as_delta])
 def test_the_same_pool_in_another_format_gives_the_same_decisions(
     winnow: Winnow, table: pa.Table, of_parquet: Any, tmp_path: Path, write: Any
 ):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import feather, orc
+from pyarrow import orc
 from winnow.core.errors import ConfigError, InputError
 from winnow.formats.shard_discovery import find_pool, read_footers
 
@@ -40,11 +40,6 @@ def _numpy(path: Path) -> None:
         ("a.db", _sqlite, "an SQLite database"),
         ("a.npy", _numpy, "a NumPy array"),
         ("a.orc", lambda p: orc.write_table(pa.table({"a": [1]}), str(p)), "ORC"),
-        (
-            "a.feather",
-            lambda p: feather.write_feather(pa.table({"a": [1]}), str(p)),
-            "an Arrow file",
-        ),
         ("a.gz", lambda p: p.write_bytes(gzip.compress(b"{}")), "a gzip file"),
         ("a.pkl", lambda p: p.write_bytes(b"\x80\x04."), "a pickle, which is never"),
         ("a", lambda p: p.write_bytes(b""), "an empty file"),

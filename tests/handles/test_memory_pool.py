@@ -131,6 +131,13 @@ def test_rows_may_lack_keys_and_a_run_elsewhere_knows_the_pool(tmp_path: Path):
     assert other.ran == []
 
 
+def test_a_run_that_is_moved_takes_its_pool_along(tmp_path: Path):
+    small(ROWS, tmp_path / "run")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    kept = api.open(tmp_path / "moved").kept(["text"]).to_pylist()
+    assert kept == [{"uid": "a", "text": "one"}, {"uid": "c", "text": "two"}]
+
+
 def test_another_pool_is_refused_and_leaves_nothing(tmp_path: Path):
     small(ROWS, tmp_path / "run")
     with pytest.raises(RunError, match="another input"):

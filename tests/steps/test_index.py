@@ -100,18 +100,27 @@ def test_content_hashes_follow_the_sample_not_its_place(
     assert len(listed[0]) == 62
 
 
-def test_without_uid_equal_samples_are_one(
+def test_without_uid_copies_reach_exact_which_keeps_one_of_each(
     winnow: Winnow, write_shards: Write, tmp_path: Path
 ):
-    table = pa.table({"text": ["a", "b", "a", "a"]})
-    settings = {"columns": {"uid": None, "image": None}}
-    run = index(
-        winnow, write_shards(tmp_path / "p", table, 2), tmp_path / "r", **settings
-    )
-    assert (run.result.rows, run.result.kept, run.result.quarantined) == (4, 2, 2)
-    rejected = {(row["source"], row["row"]) for row in run.quarantine()}
-    assert len(rejected & {("00000.parquet", 0), ("00001.parquet", 0)}) >= 1
-    assert ("00000.parquet", 1) not in rejected
+    texts = [*"abaab", None, None]
+    table = pa.table({"text": texts, "other": range(len(texts))})
+    listed = []
+    for name, order, size in (("a", range(7), 2), ("b", [6, 3, 1, 5, 4, 0, 2], 3)):
+        run = winnow(
+            write_shards(tmp_path / name, table.take(pa.array(order)), size),
+            tmp_path / f"run-{name}",
+            ["exact", "apply"],
+            exact={"by": ["caption"]},
+            input={"columns": {"uid": None, "image": None}},
+        )
+        assert (run.result.quarantined, run.result.dropped) == (0, 3)
+        assert len(names(run)) == 7
+        # Equal content has one name whatever its place; a copy has one of its own.
+        listed.append((run.ledger("exact"), sorted(run.output()["other"].to_pylist())))
+    assert listed[0] == listed[1]
+    kept = table.take(pa.array(listed[0][1]))["text"].to_pylist()
+    assert sorted(kept, key=str) == [None, None, "a", "b"]
 
 
 def test_rows_without_a_uid_are_quarantined_with_their_content(

@@ -44,6 +44,13 @@ class InputConfig(Frozen):
     #: Format of the shards, one of `winnow.formats`; auto: what `path` says.
     format: str = "auto"
     columns: InputColumns = InputColumns()
+    #: Shards that differ: an error, or one schema that takes them all: the wider of two
+    #: widths, null where a shard lacks a column.
+    schema_rule: Annotated[Literal["strict", "promote"], Field(alias="schema")] = (
+        "strict"
+    )
+    #: Of a list of captions in `columns.text`: the first, all as lines, or the longest.
+    captions: Literal["first", "all", "longest"] = "first"
     #: A shard that is not whole: an error, or left out and reported.
     on_bad_shard: Literal["error", "skip"] = "error"
     #: Further rows of a uid: quarantined, or an error.
@@ -109,7 +116,7 @@ class RunConfig(Frozen):
 
     def as_recipe(self) -> dict[str, Any]:
         """Return the recipe as plain values, every default written out."""
-        plain = self.model_dump(mode="json", exclude={"sections"})
+        plain = self.model_dump(mode="json", exclude={"sections"}, by_alias=True)
         for name in self.steps:
             plain[name] = self.sections[name].model_dump(mode="json")
         return plain

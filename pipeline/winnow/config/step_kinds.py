@@ -129,7 +129,7 @@ STEPS: Registry[Step] = Registry(
     "winnow.steps",
     Step,
     (
-        _own(INDEX, None, 100_000),
+        _own(INDEX, None, 100_000, version=2),
         _own(
             "exact",
             "steps:ExactConfig",

@@ -61,9 +61,12 @@ def of_steps(planned: Sequence[Planned], config: RunConfig, pool: Pool) -> list[
 
 def of_input(config: RunConfig, shards: Sequence[Shard]) -> str:
     """Return the fingerprint of the pool and of what its columns mean."""
+    rule = config.input.captions
     return _digest(
         [
             config.input.columns.model_dump(mode="json"),
+            # The usual one is left out, as it was before there were others.
+            *([rule] if rule != "first" else []),
             config.input.on_duplicate_uid,
             [(shard.name, shard.fingerprint) for shard in shards],
         ]

@@ -13,9 +13,10 @@ from winnow.config.model import ModelConfig
 from winnow.config.overrides import read as read_overrides
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, STEPS, Step, step_of
-from winnow.core.arrow_types import is_text
+from winnow.core.arrow_types import is_text, is_uuid
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.extras import require
+from winnow.formats.captions import is_list_of_text
 from winnow.formats.reader import is_binary
 from winnow.formats.shard_discovery import require_column
 from winnow.models.checkpoint import require_weights
@@ -153,16 +154,20 @@ def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) ->
 
 def _check_uid(field: pa.Field) -> None:
     kind = field.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     fine = (
         _is_string(kind)
+        or is_binary(kind)
         or pa.types.is_integer(kind)
-        or pa.types.is_binary(kind)
-        or pa.types.is_fixed_size_binary(kind)
+        or pa.types.is_decimal(kind)
+        or is_uuid(kind)
     )
     if not fine:
         raise InputError(
             f"input.columns.uid: the column '{field.name}' holds {kind}; a uid is a "
-            "string, an integer or bytes. Set it to null to use a content hash"
+            "string, an integer, a decimal, bytes or a UUID. Set it to null to use a "
+            "content hash"
         )
 
 
@@ -177,10 +182,10 @@ def _check_image(field: pa.Field) -> None:
 
 
 def _check_text(field: pa.Field) -> None:
-    if not _is_string(field.type):
+    if not (_is_string(field.type) or is_list_of_text(field.type)):
         raise InputError(
             f"input.columns.text: the column '{field.name}' holds {field.type}, not "
-            "strings; a step that wants lists takes one caption per row"
+            "strings; captions are strings, or lists of them (input.captions)"
         )
 
 

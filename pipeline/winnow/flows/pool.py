@@ -28,7 +28,7 @@ class Pool:
     """The input of a run: shards, their one schema, files that cannot be read.
 
     columns: what the recipe says they mean. folders: where images that rows name by
-    path may lie. kind: what reads the shards.
+    path may lie. kind: what reads the shards. captions: which of a list is read.
     """
 
     shards: list[Shard]
@@ -38,6 +38,7 @@ class Pool:
     columns: InputColumns
     folders: tuple[str, ...]
     kind: ShardFormat = PARQUET
+    captions: str = "first"
     _states: dict[str, States] = field(default_factory=dict)
 
     @property
@@ -55,7 +56,14 @@ class Pool:
             for name in (self.columns.image, self.columns.text)
         )
         return SampleReader(
-            self.root, paths, image, text, self.schema, self.folders, self.kind
+            self.root,
+            paths,
+            image,
+            text,
+            self.schema,
+            self.folders,
+            self.kind,
+            self.captions,
         )
 
     def image_files(self) -> str:
@@ -100,11 +108,18 @@ def open_pool(config: RunConfig) -> Pool:
     _refuse_output_among_shards(config)
     pool = find_pool(config.input.path, config.input.format)
     skip = config.input.on_bad_shard == "skip"
-    shards, schema, bad = read_footers(pool.paths, kind=pool.kind, skip_bad=skip)
+    shards, schema, bad = read_footers(
+        pool.paths,
+        kind=pool.kind,
+        skip_bad=skip,
+        promote=config.input.schema_rule == "promote",
+    )
     folders = pool_folders(config.input.path)
     columns = config.input.columns
     root = common_root(pool.paths)
-    return Pool(shards, schema, bad, root, columns, folders, pool.kind)
+    return Pool(
+        shards, schema, bad, root, columns, folders, pool.kind, config.input.captions
+    )
 
 
 def _refuse_output_among_shards(config: RunConfig) -> None:

@@ -20,8 +20,6 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"PK\x03\x04", "a ZIP archive", _UNPACK),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (b"Rar!", "a RAR archive", _UNPACK),
-    (b"ARROW1\x00\x00", "an Arrow file (Feather)", _CONVERT),
-    (b"\xff\xff\xff\xff", "an Arrow stream", _CONVERT),
     (b"ORC", "an ORC file", _CONVERT),
     (b"Obj\x01", "an Avro file", _CONVERT),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file", _CONVERT),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
+from winnow.formats.constants import (
+    WithConstants,
+    constant_columns,
+    hive_partitions,
+    table_kind,
+    with_constants,
+)
 from winnow.formats.file_access import filesystem, is_local
-from winnow.formats.shard_protocol import ShardFooter, ShardFormat, Unreadable
+from winnow.formats.one_schema import aligned, present, without_views
+from winnow.formats.shard_protocol import (
+    FoundPool,
+    Listing,
+    ShardFooter,
+    ShardFormat,
+    Unreadable,
+)
 
 _BATCH_ROWS = 256
 #: Of the rows of one batch, as far as their average tells: images are read in few.
@@ -25,8 +39,28 @@ class ParquetFormat(ShardFormat):
 
     name = "parquet"
     title = "Parquet"
-    endings = (".parquet", ".parq", ".pq")
+    endings: tuple[str, ...] = (".parquet", ".parq", ".pq")
     sql_reads_it = True
+
+    def claims(self, listing: Listing) -> FoundPool | None:
+        """Return the shards of a folder that Hive has partitioned: `year=2020/…`.
+
+        What the folders stand for are columns of the pool.
+        """
+        files = [f for f in listing.visible if f.lower().endswith(self.endings)]
+        values = {
+            listing.path(file): hive_partitions(listing.below(file)[:-1])
+            for file in files
+        }
+        if not any(values.values()) or any(
+            table_kind(listing.below(file)) for file in listing.files
+        ):
+            return None
+        return FoundPool(WithConstants(self, constant_columns(values), values), files)
+
+    def restored(self, pinned: Mapping[str, Any]) -> ShardFormat:
+        """Return the format as it was when it was `pinned`."""
+        return with_constants(self, pinned)
 
     def recognises(self, head: bytes) -> bool:
         """Whether a file begins as Parquet files do, or is too short to be any."""
@@ -35,7 +69,7 @@ class ParquetFormat(ShardFormat):
     def footer(self, path: str) -> ShardFooter:
         """Return a shard's footer; raises InputError if the file is not whole."""
         with open_shard(path) as file:
-            schema, meta = file.schema_arrow, file.metadata
+            schema, meta = without_views(file.schema_arrow), file.metadata
             groups = (meta.row_group(n).num_rows for n in range(meta.num_row_groups))
             if sum(groups) != meta.num_rows:
                 raise InputError(
@@ -52,7 +86,7 @@ class ParquetFormat(ShardFormat):
 
         Raises InputError if the columns differ, naming file and column.
         """
-        _require_same_columns(schema, first, other, path)
+        require_same_columns(schema, first, other, path)
         for column_index, field in enumerate(schema):
             if not field.nullable and other.field(field.name).nullable:
                 schema = schema.set(column_index, field.with_nullable(True))
@@ -67,25 +101,31 @@ class ParquetFormat(ShardFormat):
     ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
         """Yield (position in `rows`, table) for the sorted row numbers of one shard.
 
-        Reads only row groups that hold a wanted row. A row group that fails to decode
+        Reads only row groups that hold a wanted row; what the file lacks of the pool's
+        columns is null, what it has in another type becomes the pool's. A row group
+        that fails to decode
         yields an Unreadable for those of its rows that have not come out yet.
         """
         with open_shard(path) as file:
             first, position = 0, 0
+            inner_columns = present(columns, file.schema_arrow.names)
+            known = schema if schema is not None else file.schema_arrow
             for group in range(file.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
                 end = int(np.searchsorted(rows, first + size))
                 inner = rows[position:end] - first
                 yielded = 0
                 try:
-                    for table in _read_group(file, group, inner, columns):
-                        yield position + yielded, table
-                        yielded += len(table)
+                    parts = _read_group(file, group, inner, inner_columns)
+                    for table, count in parts:
+                        whole = aligned(table, columns, schema, count)
+                        yield position + yielded, whole
+                        yielded += count
                     if yielded < len(inner):
                         raise OSError(f"{len(inner) - yielded} of its rows are missing")
                 except (pa.ArrowException, OSError, ValueError) as error:
                     reason = f"unreadable_row_group: {group} ({str(error)[:120]})"
-                    types = {n: file.schema_arrow.field(n).type for n in columns}
+                    types = {n: known.field(n).type for n in columns}
                     left = len(inner) - yielded
                     yield position + yielded, Unreadable(left, reason, types)
                 first, position = first + size, end
@@ -146,8 +186,12 @@ def _read_group(
     group: int,
     wanted: npt.NDArray[np.int64],
     columns: Sequence[str],
-) -> Iterator[pa.Table]:
+) -> Iterator[tuple[pa.Table, int]]:
+    """Yield the wanted rows of a group, and how many they are."""
     if not len(wanted):
+        return
+    if not columns:
+        yield pa.table({}), len(wanted)
         return
     seen, taken = 0, 0
     batches = file.iter_batches(
@@ -161,7 +205,9 @@ def _read_group(
         seen, taken = seen + len(batch), end
         if len(picked):
             table = pa.Table.from_batches([batch])
-            yield table if len(picked) == len(batch) else table.take(picked)
+            table = table.cast(without_views(table.schema))
+            table = table if len(picked) == len(batch) else table.take(picked)
+            yield table, len(picked)
         if taken == len(wanted):
             return
 
@@ -180,9 +226,10 @@ def _batch_rows(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> int
     return rows
 
 
-def _require_same_columns(
+def require_same_columns(
     schema: pa.Schema, first: str, other: pa.Schema, path: str
 ) -> None:
+    """Raise InputError if the columns of two shards differ, naming file and column."""
     missing = [n for n in schema.names if n not in other.names]
     extra = [n for n in other.names if n not in schema.names]
     retyped = [
@@ -200,5 +247,6 @@ def _require_same_columns(
     if problems:
         raise InputError(
             f"{path}: {'; '.join(problems)}; all shards need the columns of {first}. "
-            "Rewrite that shard or leave it out of input.path"
+            "Rewrite that shard, leave it out of input.path, or take shards that "
+            "differ by input.schema=promote"
         )

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import Registry
+from winnow.formats.csv_shards import CsvFormat, TsvFormat
+from winnow.formats.hf_disk import HfDiskFormat
 from winnow.formats.jsonl_shards import JsonLinesFormat
+from winnow.formats.lake_tables import DeltaFormat, IcebergFormat
 from winnow.formats.parquet_shards import ParquetFormat
 from winnow.formats.shard_protocol import ShardFormat
 from winnow.formats.tar_shards import WebDatasetFormat
@@ -18,7 +21,18 @@ PARQUET = ParquetFormat()
 
 #: In the order in which they are asked whether a folder is theirs.
 POOL_FORMATS: Registry[ShardFormat] = Registry(
-    "winnow.formats", ShardFormat, (WebDatasetFormat(), PARQUET, JsonLinesFormat())
+    "winnow.formats",
+    ShardFormat,
+    (
+        DeltaFormat(),
+        IcebergFormat(),
+        HfDiskFormat(),
+        WebDatasetFormat(),
+        PARQUET,
+        JsonLinesFormat(),
+        CsvFormat(),
+        TsvFormat(),
+    ),
 )
 
 #: The `input.format` that leaves the choice to `input.path`.

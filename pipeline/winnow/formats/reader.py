@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.core.errors import InputError
+from winnow.formats.captions import is_list_of_text, one_caption
 from winnow.formats.image_files import read_image
 from winnow.formats.pool_formats import format_of
 from winnow.formats.shard_protocol import ShardFormat, Unreadable
@@ -45,6 +46,8 @@ class SampleReader:
     folders: tuple[str, ...] = ()
     #: What reads the shards; None: what the name of the first one says.
     kind: ShardFormat | None = None
+    #: Which of a list of captions is read; see `one_caption`.
+    captions: str = "first"
 
     @property
     def format(self) -> ShardFormat:
@@ -110,7 +113,10 @@ class SampleReader:
         if "image" in modalities:
             arrays["image"], reason = self._images(source, single(table[self.image]))
         if "text" in modalities:
-            arrays["text"], bad = utf8(single(table[self.text]))
+            texts = single(table[self.text])
+            if is_list_of_text(texts.type):
+                texts = one_caption(texts, self.captions)
+            arrays["text"], bad = utf8(texts)
             reason = pc.coalesce(reason, pc.if_else(bad, "text_not_utf8", None))
         arrays["reason"] = reason
         for name in extra:

@@ -17,9 +17,11 @@ import pyarrow as pa
 
 from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
+from winnow.formats.constants import table_kind
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.not_pools import head_of, refuse_file, refuse_folder
+from winnow.formats.one_schema import promoted
 from winnow.formats.pool_formats import (
     AUTO,
     all_formats,
@@ -89,9 +91,10 @@ def _joined(pools: Sequence[FoundPool]) -> FoundPool:
                 "its files by a glob, as in data/*.parquet, or its format by "
                 "input.format"
             )
-    return FoundPool(
-        first.kind, sorted({file for pool in pools for file in pool.paths})
-    )
+    kind = first.kind
+    for other in pools[1:]:
+        kind = kind.beside(other.kind)
+    return FoundPool(kind, sorted({file for pool in pools for file in pool.paths}))
 
 
 def _glob(fs: Any, pattern: str) -> list[str]:
@@ -114,7 +117,7 @@ def _pools_at(fs: Any, given: str, named: ShardFormat | None) -> list[FoundPool]
             paths = [_plain(fs.unstrip_protocol(file)) for file in claimed.paths]
             return [FoundPool(claimed.kind, paths)] if paths else []
     for file in listing.files:
-        _refuse_table(file, given)
+        _refuse_table(listing, file)
     by_kind: dict[str, FoundPool] = {}
     for file in listing.visible:
         known = known_format(file)
@@ -162,22 +165,18 @@ def _local_files(root: str) -> list[str]:
     return files
 
 
-def _refuse_table(file: str, root: str) -> None:
-    """Refuse a lake table, whose log says which of its files count."""
-    *folders, name = file[len(root) :].lstrip("/").split("/")
-    kind = (
-        "a Delta table"
-        if "_delta_log" in folders
-        else "a Hudi table"
-        if ".hoodie" in folders
-        else "an Iceberg table"
-        if folders[-1:] == ["metadata"] and name.endswith(".metadata.json")
-        else None
-    )
+def _refuse_table(listing: Listing, file: str) -> None:
+    """Refuse a lake table that is not the pool itself: its log says what counts."""
+    kind = table_kind(listing.below(file))
     if kind is not None:
+        way = (
+            "write its newest version out as Parquet first"
+            if "Hudi" in kind
+            else "name the table's own folder"
+        )
         raise InputError(
-            f"input.path: {root} holds {kind} ({file}); read as plain files it would "
-            "give deleted rows back. Write its newest version out as Parquet first"
+            f"input.path: {listing.folder} holds {kind} ({file}); read as plain files "
+            f"it would give deleted rows back: {way}"
         )
 
 
@@ -204,11 +203,16 @@ def pool_folders(path: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def read_footers(
-    paths: Sequence[str], *, kind: ShardFormat | None = None, skip_bad: bool = False
+    paths: Sequence[str],
+    *,
+    kind: ShardFormat | None = None,
+    skip_bad: bool = False,
+    promote: bool = False,
 ) -> tuple[list[Shard], pa.Schema, list[tuple[str, str]]]:
     """Read every footer; return the shards, their one schema, and the bad files.
 
-    kind: what reads them; None: what the first one's name says.
+    kind: what reads them; None: what the first one's name says. promote: whether they
+    may differ in width, nulls and missing columns, as `input.schema` says.
     Raises InputError on an unreadable file (unless `skip_bad`) and on a shard whose
     columns differ from the first one's, naming file and column.
     """
@@ -229,7 +233,9 @@ def read_footers(
         if schema is None:
             schema, first = footer.schema, path
         else:
-            schema = kind.merged(schema, first, footer.schema, path)
+            # What is handed on line by line has rules of its own.
+            merge = promoted if promote and not kind.carriers else kind.merged
+            schema = merge(schema, first, footer.schema, path)
         shards.append(_shard(footer, path, root, kind.state(path)))
     if schema is None:
         raise InputError(f"input.path: none of the {len(paths)} files can be read")

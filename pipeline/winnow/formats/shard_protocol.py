@@ -49,6 +49,11 @@ class Listing:
         """Return the parts of a file's path below the folder, its name last."""
         return file[len(self.folder) :].lstrip("/").split("/")
 
+    def path(self, file: str) -> str:
+        """Return what a file is called as a shard: a URL unless on this disk."""
+        url: str = self.fs.unstrip_protocol(file)
+        return url.removeprefix("file://")
+
     @property
     def visible(self) -> list[str]:
         """The files that are data: neither they nor a folder begin with `.` or `_`."""
@@ -156,6 +161,14 @@ class ShardFormat:
     def suffix(self, path: str) -> str:
         """Return the ending of names of shards like this one."""
         return self.endings[0]
+
+    def seal(self, folder: Path, schema: pa.Schema) -> None:
+        """Write what makes one pool of a folder's shards, once all have their names."""
+        return None
+
+    def beside(self, other: ShardFormat) -> ShardFormat:
+        """Return what reads this pool's shards and those of another of this name."""
+        return self
 
     def pinned(self) -> dict[str, Any]:
         """Return what the manifest has to hold for the pool to be found again."""

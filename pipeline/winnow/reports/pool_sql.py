@@ -10,19 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow.core.arrow_types import is_text
+from winnow.core.arrow_types import is_text, is_uuid, uuid_texts
 from winnow.core.errors import InputError, RunError
-from winnow.core.run_folder import RunFolder
+from winnow.core.run_folder import MEMORY_POOL, RunFolder
 from winnow.core.saved_files import read_manifest
 from winnow.core.sql_text import identifier, literal
+from winnow.formats.captions import caption_sql, is_list_of_text
+from winnow.formats.constants import WithConstants
 from winnow.formats.file_access import filesystem, is_local
+from winnow.formats.lake_tables import TableFormat
+from winnow.formats.one_schema import promoted
 from winnow.formats.pool_formats import AUTO, format_of, named_format
 from winnow.formats.reader import SampleReader, by_source, is_binary, single, utf8
 from winnow.formats.shard_discovery import (
@@ -52,6 +56,9 @@ class RunPool:
         self.kind, self.root, names = self._shards(folder, given)
         self.paths = {name: f"{self.root.rstrip('/')}/{name}" for name in names}
         self.folders = self._folders(given["path"])
+        self.captions: str = given.get("captions", "first")
+        #: Whether shards may differ, as `input.schema` says.
+        self.differ = given.get("schema") == "promote"
 
     def _folders(self, path: list[str]) -> tuple[str, ...]:
         """Return where images named by path may lie; none: the root alone.
@@ -71,7 +78,8 @@ class RunPool:
             pool = read_manifest(manifest)["input"]
             names = [shard["name"] for shard in pool["shards"]]
             kind = named_format(pool.get("format", AUTO)) or format_of(names[0])
-            return kind.restored(pool.get("pinned", {})), pool["root"], names
+            root = _root_now(folder, pool["root"])
+            return kind.restored(pool.get("pinned", {})), root, names
         located = find_pool(given["path"], given.get("format", AUTO))
         root = common_root(located.paths)
         names = [path[len(root.rstrip("/")) + 1 :] for path in located.paths]
@@ -95,12 +103,10 @@ class RunPool:
         schema: pa.Schema | None = None
         for path in self.paths.values():
             of_shard = self.kind.footer(path).schema
-            schema = (
-                of_shard
-                if schema is None
-                else self.kind.merged(schema, path, of_shard, path)
-            )
-            if self.is_parquet:
+            by_name = self.differ and not self.kind.carriers
+            merge = promoted if by_name else self.kind.merged
+            schema = of_shard if schema is None else merge(schema, path, of_shard, path)
+            if self.is_parquet and not self.differ:
                 break
         if schema is None:
             raise RunError("the run has no shard")
@@ -123,7 +129,14 @@ class RunPool:
             for name in (self.columns.image, self.columns.text)
         )
         return SampleReader(
-            self.root, self.paths, image, text, self.schema, self.folders, self.kind
+            self.root,
+            self.paths,
+            image,
+            text,
+            self.schema,
+            self.folders,
+            self.kind,
+            self.captions,
         )
 
     @cached_property
@@ -156,16 +169,18 @@ class RunPool:
         return images
 
 
+def _root_now(folder: RunFolder, root: str) -> str:
+    """Return where a pool is: one that was given in memory goes with the run's folder.
+
+    root: where it was.
+    """
+    inside = folder.file(MEMORY_POOL) / PurePosixPath(root).name
+    return str(inside.resolve()) if inside.is_dir() else root
+
+
 def samples_body(pool: RunPool, run: RunSql) -> str:
     """Return the SELECT of `samples` over Parquet shards: nothing is read yet."""
-    files = list(pool.paths.values())
-    run.files += files
-    scan = (
-        f"read_parquet([{', '.join(map(literal, files))}], "
-        "filename = '__file', file_row_number = true)"
-    )
-    below = len(pool.root.rstrip("/")) + 2
-    rows = f"SELECT *, substring(__file, {below}) AS __source FROM {scan}"
+    rows = _rows(pool, run)
     uid = pool.columns.uid
     uid_column = _own_uid(pool.schema.field(uid)) if uid in pool.schema.names else None
     if uid_column is None:
@@ -189,6 +204,8 @@ def samples_body(pool: RunPool, run: RunSql) -> str:
         value = f"p.{identifier(field.name)}"
         if field.name == pool.columns.image and pa.types.is_struct(field.type):
             value += ".bytes"
+        if field.name == pool.columns.text and is_list_of_text(field.type):
+            value = caption_sql(value, pool.captions)
         if names[field.name] is not None:
             columns.append(f"{value} AS {identifier(names[field.name] or '')}")
     source, row = place_names(pool)
@@ -196,10 +213,55 @@ def samples_body(pool: RunPool, run: RunSql) -> str:
     return f"SELECT {', '.join(columns)} FROM {joined}"
 
 
+def _rows(pool: RunPool, run: RunSql) -> str:
+    """Return the SELECT of all rows with what shard and row they are."""
+    files = list(pool.paths.values())
+    run.files += files
+    scan = (
+        f"read_parquet([{', '.join(map(literal, files))}], "
+        "filename = '__file', file_row_number = true, hive_partitioning = false"
+        f"{', union_by_name = true' if _by_name(pool) else ''})"
+    )
+    below = len(pool.root.rstrip("/")) + 2
+    rows = f"SELECT *, substring(__file, {below}) AS __source FROM {scan}"
+    if isinstance(pool.kind, WithConstants):
+        rows = f"FROM ({rows}) JOIN {_constants(pool, pool.kind)} USING (__file)"
+    return rows
+
+
+def _by_name(pool: RunPool) -> bool:
+    """Whether files may lack some of the pool's columns."""
+    kind = pool.kind
+    kind = kind.inner if isinstance(kind, WithConstants) else kind
+    return pool.differ or isinstance(kind, TableFormat)
+
+
+def _constants(pool: RunPool, kind: WithConstants) -> str:
+    """Return a table of SQL: of each shard, the columns that it holds one value of."""
+    physical = kind.inner.footer(next(iter(pool.paths.values()))).schema.names
+    fields = [field for field in kind.added if field.name not in physical]
+    names = ["__file", *(identifier(field.name) for field in fields)]
+    rows = [
+        ", ".join([literal(path), *(_constant(kind, path, field) for field in fields)])
+        for path in pool.paths.values()
+    ]
+    listed = ", ".join(f"({row})" for row in rows)
+    return f"(VALUES {listed}) c({', '.join(names)})"
+
+
+def _constant(kind: WithConstants, path: str, field: pa.Field) -> str:
+    value = kind.constant(path, field).as_py()
+    if value is None or isinstance(value, bool | int | float):
+        return "NULL" if value is None else str(value)
+    text = literal(str(value))
+    return f"DATE {text}" if pa.types.is_date(field.type) else text
+
+
 def _own_uid(field: pa.Field) -> str | None:
     """Return the uid as the run writes it, as SQL of the column that holds it."""
     column = f"p.{identifier(field.name)}"
-    if is_binary(field.type):
+    kind = field.type
+    if is_binary(kind.value_type if pa.types.is_dictionary(kind) else kind):
         return f"lower(hex({column}))"
     return f"{column}::VARCHAR"
 
@@ -261,6 +323,8 @@ def copied_samples(
 
 def _copied_type(field: pa.Field, is_image: bool) -> pa.DataType:
     kind = field.type
+    if is_uuid(kind):
+        kind = pa.string()
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if is_image and pa.types.is_struct(kind):
@@ -275,4 +339,6 @@ def _copied(part: pa.Table | Unreadable, name: str, kind: pa.DataType) -> pa.Arr
     column = single(part[name])
     if pa.types.is_struct(column.type) and not pa.types.is_struct(kind):
         return pc.struct_field(column, "bytes").cast(kind)
+    if is_uuid(column.type):
+        column = pa.array(uuid_texts(column), pa.string())
     return utf8(column)[0] if is_text(kind) else column.cast(kind)

@@ -52,6 +52,9 @@ def run(context: Context) -> Outcome:
         # An engine need not call a kernel that nothing reaches.
         parts = pa.Table.from_batches(list(kernel(iter(()))))
     files = settle(folder, parts)
+    kind, schema = context.reader.format, context.schema
+    whole = [schema.field(name) for name in kind.whole(schema)]
+    kind.seal(folder, pa.schema(whole, schema.metadata))
     outputs = {"kept": "kept"}
     repeats = _repeats(context)
     if repeats is not None:

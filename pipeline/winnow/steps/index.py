@@ -1,8 +1,8 @@
 """The first step of every run: name each row, once.
 
-Every row of every shard gets a uid (its own, or a content hash), the key that fixes its
-place in every drawing of samples, and its reference. Rows without a usable uid and
-further rows of a uid are rejected here.
+Every row of every shard gets a uid (its own, or a hash of its content and of which copy
+of it this is), the key that fixes its place in every drawing of samples, and its
+reference. Rows without a usable uid and further rows of a uid are rejected here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.config.run import InputConfig
-from winnow.core.engine import Frame
+from winnow.core.arrow_types import is_uuid, uuid_texts
+from winnow.core.engine import Engine, Frame
 from winnow.core.errors import InputError
-from winnow.core.hashing import digest, keys
+from winnow.core.hashing import DIGEST_BYTES, digest, keys
 from winnow.core.schemas import REJECTS, SAMPLES
-from winnow.formats.reader import SampleReader, utf8
+from winnow.formats.reader import SampleReader, is_binary, utf8
 from winnow.steps.contract import Context, Contract, Outcome
 
 _CHUNK = 65_536
@@ -35,6 +36,11 @@ _INDEXED = pa.schema(
     ]
 )
 _RANKED = pa.schema([("uid", pa.string()), ("place", pa.string())])
+_COPIES = pa.schema(
+    [("place", pa.string()), ("uid", pa.string()), ("key", pa.uint64())]
+)
+#: Before a ranked place: its content's digest, and a space.
+_DIGEST_LETTERS = 2 * DIGEST_BYTES + 1
 
 
 def contract(config: InputConfig) -> Contract:
@@ -69,8 +75,11 @@ def run(context: Context) -> Outcome:
     rejects = engine.select(
         engine.where(indexed, "valid", False), {"uid": "place", "reason": "reason"}
     )
-    further = _further_rows(context, named)
-    if further is not None:
+    repeated = _repeated(context, named)
+    if repeated is not None and config.columns.uid is None:
+        named = _with_copies(engine, named, _ranked(context, repeated))
+    elif repeated is not None:
+        further = _further_rows(context, repeated)
         named = engine.join(named, further, "place", "anti")
         rejects = engine.union(
             [rejects, engine.map_batches(further, reject_places, REJECTS)]
@@ -186,19 +195,19 @@ def _framed(value: Any) -> bytes:
 
 
 def uid_strings(column: pa.Array) -> list[str | None]:
-    """Return uids as strings; bytes as hexadecimal digits."""
-    if pa.types.is_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
+    """Return uids as strings; bytes as hexadecimal digits, UUIDs with their dashes."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if is_uuid(column.type):
+        return uuid_texts(column)
+    if is_binary(column.type):
         return [None if v is None else v.hex() for v in column.to_pylist()]
     strings: list[str | None] = utf8(column)[0].to_pylist()
     return strings
 
 
-def _further_rows(context: Context, named: Frame) -> Frame | None:
-    """Return (uid, place) of every row whose uid another row holds already.
-
-    Of rows with one uid the one with the smallest content digest stays, so that the
-    choice does not depend on shards or order; wholly equal rows fall back to the place.
-    """
+def _repeated(context: Context, named: Frame) -> Frame | None:
+    """Return the rows whose uid stands in several; None if there are none."""
     engine = context.engine
     counts = engine.aggregate(named, "uid", {"rows": ("row", "count")})
     repeated = engine.map_batches(
@@ -206,13 +215,22 @@ def _further_rows(context: Context, named: Frame) -> Frame | None:
     )
     if engine.count(repeated) == 0:
         return None
-    if context.config.on_duplicate_uid == "error":
+    config = context.config
+    if config.columns.uid is not None and config.on_duplicate_uid == "error":
         example = engine.collect(repeated, context.rows)["uid"][0]
         raise InputError(
             f"input: the uid '{example}' stands in several rows; set "
             "input.on_duplicate_uid=quarantine to keep one row of each"
         )
-    rows = engine.join(named, repeated, "uid", "semi")
+    return engine.join(named, repeated, "uid", "semi")
+
+
+def _ranked(context: Context, rows: Frame) -> Frame:
+    """Return (uid, ranked place): of rows with one uid the smallest comes first.
+
+    The smallest content digest, so that the order does not depend on shards or rows;
+    wholly equal rows fall back to the place.
+    """
     reader = context.reader
     given = {"image": reader.image, "text": reader.text}
     kernel = partial(
@@ -221,10 +239,27 @@ def _further_rows(context: Context, named: Frame) -> Frame | None:
         modalities=tuple(name for name, column in given.items() if column),
         others=tuple(n for n in context.schema.names if n not in given.values()),
     )
-    ranked = engine.map_batches(rows, kernel, _RANKED, order_by=("source", "row"))
+    return context.engine.map_batches(rows, kernel, _RANKED, order_by=("source", "row"))
+
+
+def _further_rows(context: Context, repeated: Frame) -> Frame:
+    """Return (uid, place) of all rows but the first of each uid."""
+    engine, ranked = context.engine, _ranked(context, repeated)
     first = engine.aggregate(ranked, "uid", {"first": ("place", "min")})
     both = engine.join(ranked, first, "uid", "inner")
     return engine.map_batches(both, later_places, _RANKED)
+
+
+def _with_copies(engine: Engine, named: Frame, ranked: Frame) -> Frame:
+    """Return the samples, further rows of one content under names of their own."""
+    copies = engine.map_batches(
+        ranked, name_copies, _COPIES, order_by=("uid", "place"), together="uid"
+    )
+    firsts = engine.join(named, copies, "place", "anti")
+    places = {name: name for name in ("place", "source", "row")}
+    renamed = engine.join(engine.select(named, places), copies, "place", "inner")
+    columns = {name: name for name in SAMPLES.names}
+    return engine.union([engine.select(frame, columns) for frame in (firsts, renamed)])
 
 
 def repeated_uids(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -254,11 +289,33 @@ def rank_places(
             )
 
 
+def name_copies(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Name all rows of a uid but the first by the uid and which copy they are.
+
+    Rows come sorted by uid and ranked place, all of a uid to one call.
+    """
+    last, number = None, 0
+    for batch in batches:
+        places, names = [], []
+        rows = zip(*(batch.column(n).to_pylist() for n in _RANKED.names), strict=True)
+        for uid, ranked in rows:
+            last, number = uid, number + 1 if uid == last else 0
+            if number:
+                places.append(ranked[_DIGEST_LETTERS:])
+                names.append(digest(uid.encode(), str(number).encode()).hex())
+        columns = [pa.array(places, pa.string()), pa.array(names, pa.string())]
+        yield pa.RecordBatch.from_arrays(
+            [*columns, pa.array(keys(names), pa.uint64())], schema=_COPIES
+        )
+
+
 def later_places(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Keep all but the first place of each uid, without its digest."""
     for batch in batches:
         later = batch.filter(pc.not_equal(batch.column("place"), batch.column("first")))
-        places = pc.utf8_slice_codeunits(later.column("place").cast(pa.string()), 33)
+        places = pc.utf8_slice_codeunits(
+            later.column("place").cast(pa.string()), _DIGEST_LETTERS
+        )
         yield pa.RecordBatch.from_arrays(
             [later.column("uid").cast(pa.string()), places], schema=_RANKED
         )

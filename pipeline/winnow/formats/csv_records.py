@@ -1,0 +1,211 @@
+"""Records of CSV and TSV files: where each begins and ends, and its fields.
+
+A record is what Python's `csv` takes for one (RFC 4180; a field in quotes may hold line
+ends). Bytes are decoded as Latin-1 and back, which changes none: UTF-8 and every other
+encoding that keeps ASCII as it is come out as they went in.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import zlib
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from winnow.core.errors import InputError
+from winnow.formats.file_access import filesystem
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_DELIMITERS = b",;\t|"
+#: No field is too long for `csv`; a shard's limit is its size.
+_FIELD_LETTERS = 2**31 - 1
+
+Numbers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CsvIndex:
+    """Where a file's records lie: bytes and lines; the header is none of them."""
+
+    header: bytes
+    names: tuple[str, ...]
+    delimiter: str
+    starts: Numbers
+    ends: Numbers
+    lines: Numbers
+
+
+def fields_of(record: bytes, delimiter: str) -> list[str]:
+    """Return a record's fields, a letter for each byte; raises ValueError if broken."""
+    lines = record.decode("latin-1").split("\n")
+    ended = [line + "\n" for line in lines[:-1]] + lines[-1:]
+    try:
+        rows = list(csv.reader(ended, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    return rows[0] if rows else []
+
+
+@contextmanager
+def opened(path: str) -> Iterator[Any]:
+    """Open a file for reading bytes, unpacked if its name ends in .gz."""
+    fs, inner = filesystem(path)
+    with fs.open(inner, "rb") as raw:
+        if path.lower().endswith(".gz"):
+            with gzip.GzipFile(fileobj=raw) as plain:
+                yield plain
+        else:
+            yield raw
+
+
+@lru_cache(maxsize=32)
+def index_of(path: str, state: str, delimiter: str | None) -> CsvIndex:
+    """Return where the records of a file lie; it is read once, whole, per process.
+
+    state: size and time of the file, for which the index holds. delimiter: None: the
+    one that stands most often in the header.
+
+    Raises InputError for a file without a header, or in UTF-16, or cut short.
+    """
+    try:
+        with opened(path) as file:
+            return _index(path, file, delimiter)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: the file is gone; restore it") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{path}: cannot be read to its end ({error}); it is probably truncated: "
+            "copy it again, delete it, or set input.on_bad_shard=skip"
+        ) from error
+
+
+def _index(path: str, file: Any, delimiter: str | None) -> CsvIndex:
+    source = _Source(file)
+    first = source.peek()
+    if first.startswith(_WIDE_MARKS):
+        raise InputError(
+            f"{path}: it is UTF-16; write it as UTF-8: iconv -f UTF-16 -t UTF-8"
+        )
+    source.skip(len(_BYTE_ORDER_MARK) * first.startswith(_BYTE_ORDER_MARK))
+    header = first.removeprefix(_BYTE_ORDER_MARK)
+    delimiter = delimiter or _most_frequent(header)
+    spans = _spans(source, delimiter)
+    start, end, _, names = next(spans, (0, 0, 0, []))
+    if names == []:
+        raise InputError(f"{path}: it is empty; its first line has to name the columns")
+    if names is None:
+        raise InputError(f"{path}: its first line, which names the columns, is broken")
+    columns = tuple(_named(path, number, name) for number, name in enumerate(names))
+    repeated = [name for name in columns if columns.count(name) > 1]
+    if repeated:
+        raise InputError(
+            f"{path}: the column '{repeated[0]}' stands there twice; rename one of them"
+        )
+    starts, ends, lines = array("q"), array("q"), array("q")
+    for span in spans:
+        starts.append(span[0])
+        ends.append(span[1])
+        lines.append(span[2])
+    header = source.first[start:end]
+    numbers = (np.frombuffer(part, np.int64) for part in (starts, ends, lines))
+    return CsvIndex(header, columns, delimiter, *numbers)
+
+
+def _named(path: str, number: int, name: str) -> str:
+    try:
+        column = name.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        column = ""
+    if not column.strip():
+        raise InputError(
+            f"{path}: column {number + 1} of the first line has no name in UTF-8; the "
+            "first line has to name all columns"
+        )
+    return column
+
+
+def _most_frequent(header: bytes) -> str:
+    """Return the delimiter that splits a header into the most fields."""
+    text = header.decode("latin-1")
+    counts = {chr(d): text.count(chr(d)) for d in _DELIMITERS}
+    return max(counts, key=lambda delimiter: counts[delimiter])
+
+
+class _Source:
+    """Lines of a file, which a reader may take again from behind a broken one."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._ahead: list[bytes] = []
+        self.taken: list[bytes] = []
+        self.position = self.line = 0
+        #: All bytes up to the end of the header.
+        self.first = b""
+
+    def peek(self) -> bytes:
+        """Return the next line without taking it."""
+        if not self._ahead:
+            self._ahead.append(self._file.readline())
+        return self._ahead[0]
+
+    def skip(self, size: int) -> None:
+        """Take bytes off the beginning of the next line."""
+        self.first += self._ahead[0][:size]
+        self._ahead[0] = self._ahead[0][size:]
+        self.position += size
+
+    def __iter__(self) -> _Source:
+        return self
+
+    def __next__(self) -> str:
+        line = self._ahead.pop(0) if self._ahead else self._file.readline()
+        if not line:
+            raise StopIteration
+        self.taken.append(line)
+        return str(line, "latin-1")
+
+    def settle(self, lines: int | None = None) -> tuple[int, int, int]:
+        """End a record after so many lines taken; return its span and first line."""
+        record = self.taken[:lines]
+        self._ahead = self.taken[len(record) :] + self._ahead
+        self.taken = []
+        start, line = self.position, self.line + 1
+        data = b"".join(record)
+        if not start or len(self.first) == start:
+            self.first += data
+        self.position += len(data)
+        self.line += len(record)
+        return start, start + len(data.rstrip(b"\r\n")), line
+
+
+Span = tuple[int, int, int, list[str] | None]
+
+
+def _spans(source: _Source, delimiter: str) -> Iterator[Span]:
+    """Yield (start, end, first line, fields) of each record; broken: None for fields.
+
+    A quote that opens and never closes as it should breaks its own line alone.
+    """
+    csv.field_size_limit(_FIELD_LETTERS)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    while True:
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield (*source.settle(1), None)
+            reader = csv.reader(source, delimiter=delimiter, strict=True)
+            continue
+        start, end, line = source.settle()
+        if fields:
+            yield start, end, line, fields
