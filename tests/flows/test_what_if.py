@@ -48,6 +48,7 @@ OF_TEXTS = [
 ]
 OF_PICTURES = [
     "image_quality.low_information=0.16",
+    "perceptual_hash.max_bits=12",
 ]
 MORE = [
     "minhash.mode=components",

@@ -116,6 +116,25 @@ def planted(
     return of
 
 
+def test_pictures_without_a_model(
+    picture_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    run_spark: Run,
+    tmp_path: Path,
+):
+    """Bytes, sizes and hashes of pictures, and which of equal ones stays."""
+    keeper = ["pixels desc", "bytes", "sharpness desc"]
+    recipe = {
+        "input": {"path": str(write_shards(tmp_path / "p", picture_table(60), 25))},
+        "steps": ["exact", "image_quality", "perceptual_hash", "apply"],
+        "exact": {"keeper": ["text desc"]},
+        "image_quality": {"low_information": 0.16},
+        "perceptual_hash": {"max_bits": 12, "keeper": keeper},
+    }
+    local = run_local(recipe, tmp_path / "local")
+    assert_same(local, run_spark(recipe, 3))
+
+
 @pytest.mark.parametrize(
     ("plan", "partitions"),
     [

@@ -31,6 +31,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "minhash": ({"unit": "char", "ngram": 3, "threshold": 0.6}, []),
     "quality": ({"rules": ["gopher_quality"], "min_words": 3, "max_words": 4}, []),
     "image_quality": ({"low_information": 0.16}, []),
+    "perceptual_hash": ({"keeper": ["bytes desc"]}, []),
     "lines": ({"min_chars": 4, "min_texts": 2, "action": "drop"}, []),
     "substring": ({"min_bytes": 12, "action": "drop"}, []),
     "overlap": ({"words": 2}, []),
@@ -61,7 +62,7 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
 #: Files of what is compared with.
 AGAINST = {"decontaminate": "eval.npy", "overlap": "eval.jsonl"}
 #: Kinds that look at pictures, of which the planted pool has none.
-OF_PICTURES = {"image_quality"}
+OF_PICTURES = {"image_quality", "perceptual_hash"}
 #: Kinds that decide nothing, or what a file says; they have cases of their own.
 OTHERS = {"index", "embed", "cluster", "overrides", "apply"}
 

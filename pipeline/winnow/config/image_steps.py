@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from winnow.config.keeper import Keeper
 from winnow.config.section import Fraction, StepConfig
 
 Issue = Literal[
@@ -53,3 +54,23 @@ class ImageQualityConfig(StepConfig):
         if len(set(self.issues)) < len(self.issues):
             raise ValueError("issues: an issue stands there twice")
         return self
+
+
+class PerceptualHashConfig(StepConfig):
+    """Near copies of a picture: resized, encoded again, cropped a little."""
+
+    #: phash: by the lowest frequencies; dhash: by which of two neighbours is brighter.
+    hash: Literal["phash", "dhash"] = "phash"
+    #: Of the 64 bits of two pictures' hashes, how many may differ.
+    max_bits: Annotated[int, Field(ge=0, le=16)] = 6
+    #: Whether a copy that lacks up to a tenth of a side is found: parts of each picture
+    #: are hashed too, as `decontaminate` does.
+    crops: bool = True
+    #: representatives: a dropped row is near the row kept for it; components: chains of
+    #: near rows go together.
+    mode: Literal["representatives", "components"] = "representatives"
+    #: Which row stays: input columns or pixels, bytes, sharpness, alignment, each with
+    #: asc or desc. Empty: the smallest uid.
+    keeper: Keeper = ()
+    #: Pictures that span fewer grey levels are kept and compared with nothing.
+    min_contrast: Annotated[int, Field(ge=0, le=255)] = 8

@@ -164,6 +164,15 @@ STEPS: Registry[Step] = Registry(
             ),
         ),
         _own(
+            "perceptual_hash",
+            "image_steps:PerceptualHashConfig",
+            150,
+            shown=Shown(
+                "share of equal bits with the row kept for it",
+                remedy="winnow.steps.perceptual_hash:remedy",
+            ),
+        ),
+        _own(
             "minhash",
             "steps:MinhashConfig",
             50_000,

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from winnow.config.keeper import Keeper
 from winnow.config.section import (
     Fraction,
     Modality,
@@ -20,6 +21,9 @@ class ExactConfig(StepConfig):
     """Exact duplicates, by any of three meanings of 'the same'."""
 
     by: tuple[Literal["image_bytes", "image_pixels", "caption"], ...] = ("image_bytes",)
+    #: Which of equal rows stays: input columns or pixels, bytes, sharpness, alignment,
+    #: each with asc or desc. Empty: the smallest uid.
+    keeper: Keeper = ()
 
     @model_validator(mode="after")
     def _something(self) -> ExactConfig:

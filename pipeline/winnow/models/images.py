@@ -151,19 +151,20 @@ def header_size(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int,
 Box = tuple[float, float, float, float]
 
 
-def grey_squares(
-    image: Image.Image, side: int, boxes: Sequence[Box]
+def grey_pixels(
+    image: Image.Image, size: tuple[int, int], boxes: Sequence[Box]
 ) -> npt.NDArray[np.uint8]:
-    """Return parts of an RGB image squeezed to grey: (boxes, side, side) uint8.
+    """Return parts of an RGB image squeezed to grey: (boxes, height, width) uint8.
 
-    A box is (left, top, right, bottom) in fractions of width and height.
+    size: (width, height). A box is (left, top, right, bottom) in fractions of the
+    image's.
     """
     from PIL.Image import Resampling
 
     grey, (width, height) = image.convert("L"), image.size
     parts = [
         grey.resize(
-            (side, side),
+            size,
             Resampling.LANCZOS,
             (left * width, top * height, right * width, bottom * height),
         )

@@ -16,7 +16,7 @@ from winnow.algorithms.filter.contamination import SIDE, perceptual_hashes, run_
 from winnow.config.filter_steps import OutsideSet
 from winnow.core.errors import ConfigError, InputError
 from winnow.models.encoder import ModelSpec
-from winnow.models.images import Box, ImageRejected, decode_rgb, grey_squares
+from winnow.models.images import Box, ImageRejected, decode_rgb, grey_pixels
 from winnow.steps.outside_sets import outside_vectors, read_outside
 
 Facts = dict[str, Any]
@@ -122,7 +122,8 @@ def hash_images(
         try:
             if data is None:
                 raise ImageRejected("image_missing")
-            squares[row] = grey_squares(decode_rgb(data, max_pixels), SIDE, boxes)
+            image = decode_rgb(data, max_pixels)
+            squares[row] = grey_pixels(image, (SIDE, SIDE), boxes)
         except ImageRejected as rejected:
             fault = str(rejected)
         faults.append(fault)

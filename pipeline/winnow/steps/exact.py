@@ -1,6 +1,7 @@
 """Exact duplicates of image bytes, of decoded pixels, of normalised captions.
 
-Of equal rows the one with the smallest uid stays. Several criteria apply in the order
+Of equal rows the first in the order of `keeper` stays, without one the smallest uid.
+Several criteria apply in the order
 they are given; a row's twin is always one that survives them all.
 """
 
@@ -25,6 +26,7 @@ from winnow.steps.contract import (
     decisions_of,
     judged,
 )
+from winnow.steps.keeper import kept_uid, preferences, with_keeper
 
 _MODALITY = {"image_bytes": "image", "image_pixels": "image", "caption": "text"}
 
@@ -33,11 +35,12 @@ def contract(config: ExactConfig) -> Contract:
     """Return which modality the chosen criteria read."""
     modalities = frozenset(_MODALITY[criterion] for criterion in config.by)
     decodes = "image_pixels" in config.by
-    return Contract(
+    without_keeper = Contract(
         modalities,
         depends_on=frozenset({"model.max_pixels"}) if decodes else frozenset(),
         libraries=frozenset({"pillow"}) if decodes else frozenset(),
     )
+    return with_keeper(without_keeper, config.keeper)
 
 
 def run(context: Context) -> Outcome:
@@ -63,8 +66,11 @@ def run(context: Context) -> Outcome:
     )
     unread = engine.where(digests, "valid", False)
     alive, dropped = engine.where(digests, "valid", True), None
+    keeper = context.config.keeper
+    if keeper:
+        alive = engine.join(alive, preferences(context, keeper), "uid", "inner")
     for criterion, name in zip(criteria, names, strict=True):
-        alive, duplicates = _deduplicate(engine, alive, criterion, name)
+        alive, duplicates = _deduplicate(engine, alive, (criterion, name), len(keeper))
         dropped = duplicates if dropped is None else _chain(engine, dropped, duplicates)
     kept = engine.map_batches(alive, judge_kept, JUDGED)
     frames = [kept] if dropped is None else [kept, dropped]
@@ -124,30 +130,39 @@ def pixel_digests(images: pa.Array, max_pixels: int) -> tuple[pa.Array, pa.Array
 
 
 def _deduplicate(
-    engine: Engine, frame: Frame, criterion: str, name: str
+    engine: Engine, frame: Frame, criterion: tuple[str, str], keys: int
 ) -> tuple[Frame, Frame]:
-    """Return the rows that stay under one criterion, and JUDGED rows of the others."""
-    keepers = engine.aggregate(frame, name, {"kept_twin": ("uid", "min")})
+    """Return the rows that stay under one criterion, and JUDGED rows of the others.
+
+    criterion: its name, and the column of its digests. keys: how many the keeper has;
+    without one, the smallest uid stays.
+    """
+    reason, name = criterion
+    preferred = "preference" if keys else "uid"
+    keepers = engine.aggregate(frame, name, {"best": (preferred, "min")})
+    fields = engine.schema(frame)
+    twins = [("best", pa.string()), ("kept_twin", pa.string()), ("keep", pa.bool_())]
     marked = engine.map_batches(
-        engine.join(frame, keepers, name, "inner"), mark_keepers, _marked(engine, frame)
+        engine.join(frame, keepers, name, "inner"),
+        partial(mark_keepers, preferred=preferred, keys=keys),
+        pa.schema([*fields, *twins]),
     )
-    columns = {column: column for column in _marked(engine, frame).names[:-2]}
+    columns = {column: column for column in fields.names}
     kept = engine.select(engine.where(marked, "keep", True), columns)
     others = engine.where(marked, "keep", False)
-    kernel = partial(judge_duplicates, reason=f"duplicate_{criterion}")
+    kernel = partial(judge_duplicates, reason=f"duplicate_{reason}")
     return kept, engine.map_batches(others, kernel, JUDGED)
 
 
-def _marked(engine: Engine, frame: Frame) -> pa.Schema:
-    fields = engine.schema(frame)
-    return pa.schema([*fields, ("kept_twin", pa.string()), ("keep", pa.bool_())])
-
-
-def mark_keepers(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Mark the row that its group keeps."""
+def mark_keepers(
+    batches: Iterator[pa.RecordBatch], *, preferred: str, keys: int
+) -> Iterator[pa.RecordBatch]:
+    """Mark the row that its group keeps, and name it."""
     for batch in batches:
-        keep = pc.equal(batch.column("uid"), batch.column("kept_twin"))
-        yield batch.append_column("keep", keep)
+        best = batch.column("best")
+        keep = pc.equal(batch.column(preferred), best)
+        named = batch.append_column("kept_twin", kept_uid(best, keys))
+        yield named.append_column("keep", keep)
 
 
 def judge_duplicates(

@@ -9,11 +9,12 @@ Hash Functions", §3.2).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 
+from winnow.algorithms.dedup.multi_index import differing_bits
+from winnow.algorithms.dedup.perceptual_hash import low_frequencies, packed
 from winnow.algorithms.dedup.text_normalisation import normalised
 from winnow.core.hashing import keys
 from winnow.numeric.compiled import compiled
@@ -23,7 +24,6 @@ Ids = npt.NDArray[np.int64]
 
 #: Side of the grey square that is hashed.
 SIDE = 32
-_LOW = 8
 _RULES = ("nfkc", "case", "punctuation")
 
 
@@ -31,27 +31,14 @@ def perceptual_hashes(squares: npt.NDArray[np.uint8]) -> Hashes:
     """Return the 64-bit hash of each grey square: (n, 32, 32) uint8 to (n,) uint64.
 
     The constant term, which only says how bright the picture is, is left out of the
-    median and its bit is 0. Each picture is transformed by itself, so its hash does not
-    depend on the others.
+    median and its bit is 0.
     """
     if squares.shape[1:] != (SIDE, SIDE):
         raise ValueError(f"squares of shape {squares.shape}: (n, {SIDE}, {SIDE})")
-    basis = _cosines()
-    low = basis @ squares.astype(np.float64) @ basis.T
-    flat = low.reshape(len(squares), -1)[:, 1:]
-    # Noise of the last bit must not decide about a term that is zero by symmetry.
-    flat = np.rint(flat * 2.0**20)
-    bits = np.zeros((len(squares), _LOW * _LOW), np.uint8)
-    bits[:, 1:] = flat > np.median(flat, axis=1, keepdims=True)
-    packed = np.packbits(bits, axis=1)
-    return np.asarray(packed.view(">u8").reshape(-1).astype(np.uint64))
-
-
-@cache
-def _cosines() -> npt.NDArray[np.float64]:
-    frequency = np.arange(_LOW)[:, None]
-    middle = 2 * np.arange(SIDE)[None, :] + 1
-    return np.asarray(np.cos(np.pi * frequency * middle / (2 * SIDE)))
+    terms = low_frequencies(squares).reshape(len(squares), -1)[:, 1:]
+    bits = np.zeros((len(squares), 64), np.bool_)
+    bits[:, 1:] = terms > np.median(terms, axis=1, keepdims=True)
+    return packed(bits)
 
 
 def nearest_hash(hashes: Hashes, others: Hashes) -> tuple[Ids, Ids]:
@@ -70,18 +57,10 @@ def nearest_hash(hashes: Hashes, others: Hashes) -> tuple[Ids, Ids]:
 
 @compiled
 def _nearest(hashes: Hashes, others: Hashes, bits: Ids, rows: Ids) -> None:
-    ones, twos = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
-    fours = np.uint64(0x0F0F0F0F0F0F0F0F)
-    every = np.uint64(0x0101010101010101)
     for r in range(len(hashes)):
         best, which = np.int64(65), np.int64(-1)
         for c in range(len(others)):
-            # Counting the bits of a word in parallel; LLVM makes one instruction of it.
-            word = hashes[r] ^ others[c]
-            word = word - ((word >> np.uint64(1)) & ones)
-            word = (word & twos) + ((word >> np.uint64(2)) & twos)
-            word = (word + (word >> np.uint64(4))) & fours
-            differing = np.int64((word * every) >> np.uint64(56))
+            differing = differing_bits(hashes[r], others[c])
             if differing < best:
                 best, which = differing, np.int64(c)
         bits[r], rows[r] = best, which
