@@ -21,12 +21,13 @@ def unit_rows(run: Any) -> dict[str, np.ndarray]:
     return {uid: v / np.linalg.norm(v) for uid, v in vectors.items()}
 
 
-def oracle(run: Any, epsilon: float, semantics: str, rule: str) -> set[str]:
+def oracle(run: Any, epsilon: float, semantics: str, rule: str, scope: str) -> set[str]:
     """The uids that stay, pair by pair in float64."""
     vectors = unit_rows(run)
     clusters: dict[int, list[tuple[float, str]]] = {}
     for row in run.artifact("cluster", "clusters").to_pylist():
-        clusters.setdefault(row["cluster"], []).append((row["distance"], row["uid"]))
+        group = row["cluster"] if scope == "cluster" else 0
+        clusters.setdefault(group, []).append((row["distance"], row["uid"]))
     sign = -1 if rule == "hard" else 1
     kept: set[str] = set()
     for members in clusters.values():
@@ -56,15 +57,21 @@ def oracle(run: Any, epsilon: float, semantics: str, rule: str) -> set[str]:
     return kept
 
 
+@pytest.mark.parametrize("scope", ["pool", "cluster"])
 @pytest.mark.parametrize("rule", ["hard", "easy"])
 @pytest.mark.parametrize("semantics", ["greedy", "reference", "components"])
 def test_decides_as_the_pairwise_oracle(
-    winnow: Winnow, planted_pool: Path, tmp_path: Path, semantics: str, rule: str
+    winnow: Winnow,
+    planted_pool: Path,
+    tmp_path: Path,
+    semantics: str,
+    rule: str,
+    scope: str,
 ):
-    settings = {"epsilon": 0.03, "semantics": semantics, "order": rule}
+    settings = {"epsilon": 0.03, "semantics": semantics, "order": rule, "scope": scope}
     run = winnow(planted_pool, tmp_path / "r", STEPS, semantic=settings)
     kept = run.kept("semantic")
-    assert kept == oracle(run, 0.03, semantics, rule)
+    assert kept == oracle(run, 0.03, semantics, rule, scope)
     assert 60 < len(kept) < 150
 
 
@@ -176,7 +183,7 @@ def test_a_score_says_what_decided_where_the_nearest_had_gone(
     winnow: Winnow, planted_pool: Path, tmp_path: Path
 ):
     """A score is above the threshold for dropped rows and for them alone."""
-    how = {"epsilon": 0.2, "semantics": "greedy"}
+    how = {"epsilon": 0.2, "semantics": "greedy", "scope": "cluster"}
     run = winnow(planted_pool, tmp_path / "r", STEPS, semantic=how)
     vectors, ledger = unit_rows(run), run.ledger("semantic")
     earlier = {r["uid"]: r for r in run.artifact("semantic", "neighbours").to_pylist()}

@@ -231,7 +231,7 @@ STEPS: Registry[Step] = Registry(
             "semantic",
             "steps:SemanticConfig",
             100_000,
-            version=2,
+            version=3,
             shown=Shown(
                 "similarity to the nearest earlier row",
                 note="Where a row's nearest earlier row had gone itself, this is the "

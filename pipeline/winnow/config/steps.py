@@ -218,8 +218,10 @@ class ClusterConfig(StepConfig):
 
 
 class SemanticConfig(StepConfig):
-    """SemDeDup: drop what is within epsilon of an earlier row of its cluster."""
+    """SemDeDup: drop what is within epsilon of an earlier row."""
 
+    #: Which rows are compared: those of the whole pool, or of a cluster (the paper's).
+    scope: Literal["pool", "cluster"] = "pool"
     epsilon: Annotated[float, Field(ge=0.0, le=2.0)] = 0.05
     semantics: Literal["greedy", "reference", "components"] = "greedy"
     #: Which of two duplicates stays: the one farthest from the centroid (hard), the

@@ -1,4 +1,4 @@
-"""Semantic duplicates within clusters (SemDeDup), epsilon changeable afterwards.
+"""Semantic duplicates of a pool or within clusters, epsilon changeable afterwards.
 
 Each row's most similar earlier row does not depend on epsilon. It is stored, so that a
 run with another epsilon or other semantics only repeats the cheap half.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,12 +30,20 @@ from winnow.core.schemas import DECISIONS
 from winnow.core.vectors import take, to_matrix
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome, Reuse
+from winnow.steps.pool_tasks import one_cluster
 from winnow.steps.semantic_blocks import (
     decided_rows,
     divide,
     known_neighbours,
     neighbours_of,
     select_large,
+)
+from winnow.steps.semantic_pool import (
+    PROBES,
+    WHOLE_ROWS,
+    group_pool,
+    recall_bar,
+    select_in_groups,
 )
 from winnow.steps.semantic_tasks import Decided
 
@@ -62,6 +71,8 @@ def contract(config: SemanticConfig) -> Contract:
 def reuse(config: SemanticConfig) -> Reuse:
     """Return the settings that the stored neighbours depend on."""
     settings = config.model_dump(mode="json", exclude={"epsilon", "semantics"})
+    if config.scope == "pool":
+        settings["recall_bar"] = recall_bar(config)
     return Reuse(settings, same_rows=True)
 
 
@@ -74,6 +85,33 @@ def run(context: Context) -> Outcome:
     clusters = engine.join(context.scan("clusters"), samples, "uid", "semi")
     vectors = context.vectors(config.modality)
     known = _known_neighbours(context)
+    if config.scope == "pool" and context.rows > WHOLE_ROWS:
+        frame, facts = _in_groups(context, clusters, vectors, known)
+    else:
+        if config.scope == "pool":
+            schema = engine.schema(clusters)
+            clusters = engine.map_batches(clusters, one_cluster, schema)
+        frame, facts = _in_clusters(context, clusters, vectors, known)
+    engine.write(
+        engine.select(frame, {name: name for name in NEIGHBOURS.names}),
+        os.fspath(context.folder / "neighbours"),
+        ["uid"],
+    )
+    return Outcome(
+        decisions=engine.select(frame, {name: name for name in DECISIONS.names}),
+        artifacts={
+            "neighbours": "neighbours",
+            **({"probes": PROBES} if (context.folder / PROBES).exists() else {}),
+        },
+        facts={"neighbours_reused": known is not None, **facts},
+    )
+
+
+def _in_clusters(
+    context: Context, clusters: Frame, vectors: Frame, known: Frame | None
+) -> tuple[Frame, dict[str, Any]]:
+    """Return _OUT rows, of rows compared within their clusters, and facts."""
+    engine, config = context.engine, context.config
     large = _large_clusters(context, clusters, vectors)
     fitting, names = clusters, engine.from_table(large.select(["cluster"]))
     if len(large):
@@ -92,19 +130,22 @@ def run(context: Context) -> Outcome:
         members = engine.join(vectors, others, "uid", "inner")
         rows = pc.sum(large["rows"]).as_py()
         frame = engine.union([frame, _by_blocks(context, members, rows, known)])
-    engine.write(
-        engine.select(frame, {name: name for name in NEIGHBOURS.names}),
-        os.fspath(context.folder / "neighbours"),
-        ["uid"],
+    return frame, {"clusters_by_blocks": len(large)}
+
+
+def _in_groups(
+    context: Context, clusters: Frame, vectors: Frame, known: Frame | None
+) -> tuple[Frame, dict[str, Any]]:
+    """Return _OUT rows, of rows compared across the borders of clusters, and facts."""
+    engine, config = context.engine, context.config
+    members = engine.join(vectors, clusters, "uid", "inner")
+    large, facts = group_pool(context, members, _block_rows(engine, members))
+    neighbours = (
+        neighbours_of(large) if known is None else known_neighbours(large, known)
     )
-    return Outcome(
-        decisions=engine.select(frame, {name: name for name in DECISIONS.names}),
-        artifacts={"neighbours": "neighbours"},
-        facts={
-            "neighbours_reused": known is not None,
-            "clusters_by_blocks": len(large),
-        },
-    )
+    selection = select_in_groups(large, neighbours, config)
+    kernel = partial(decision_rows, epsilon=config.epsilon)
+    return decided_rows(large, neighbours, selection, kernel, _OUT), facts
 
 
 def _large_clusters(context: Context, clusters: Frame, vectors: Frame) -> pa.Table:
@@ -123,14 +164,17 @@ def _row_bytes(engine: Engine, vectors: Frame) -> int:
     return 2 * dim + _NAME_BYTES
 
 
+def _block_rows(engine: Engine, members: Frame) -> int:
+    # A block is prepared for products: eight bytes for each two of the vectors.
+    return max(1, engine.group_bytes // (4 * _row_bytes(engine, members)))
+
+
 def _by_blocks(
     context: Context, members: Frame, rows: int, known: Frame | None
 ) -> Frame:
     """Return _OUT rows of clusters that no worker holds."""
     engine, config = context.engine, context.config
-    # A block is prepared for products: eight bytes for each two of the vectors.
-    size = max(1, engine.group_bytes // (4 * _row_bytes(engine, members)))
-    large = divide(context, members, rows, size)
+    large = divide(context, members, rows, _block_rows(engine, members))
     neighbours = (
         neighbours_of(large) if known is None else known_neighbours(large, known)
     )

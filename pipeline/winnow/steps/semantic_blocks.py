@@ -53,7 +53,13 @@ from winnow.steps.semantic_tasks import (
     settle_block,
     with_value,
 )
-from winnow.steps.vector_blocks import WRITTEN, VectorBlocks, as_blocks, write_blocks
+from winnow.steps.vector_blocks import (
+    WRITTEN,
+    GroupedBlocks,
+    VectorBlocks,
+    as_blocks,
+    write_blocks,
+)
 
 #: What is known of each row, in the order of the numbers, in a file.
 _ROW = np.dtype(
@@ -88,7 +94,7 @@ class Large:
         block without it has; blocks with none are left out.
         """
         rows: list[tuple[int, ...]] = []
-        for first, last in self.blocks.clusters:
+        for first, last in self.blocks.ranges:
             for start, stop in self._cuts(first, last, wanted):
                 each = -(-(start - first) // _SEARCHES)
                 size = self.size * max(1, -(-each // self.size))
@@ -107,7 +113,7 @@ class Large:
         if wanted is None:
             borders = pieces(first, last, self.size).tolist()
             return list(itertools.pairwise(borders))
-        numbers = first + np.flatnonzero(wanted[first:last])
+        numbers = first + np.flatnonzero(wanted[self.blocks.numbers(first, last)])
         if not len(numbers):
             return []
         ends = numbers[self.size - 1 :: self.size] + 1
@@ -121,6 +127,11 @@ class Large:
         bound = partial(kernel, blocks=self.blocks)
         return self.engine.map_batches(self.engine.from_table(tasks), bound, schema)
 
+    @property
+    def merge_by(self) -> int | None:
+        """How many rows' findings meet on one worker, where groups share rows."""
+        return self.size if isinstance(self.blocks, GroupedBlocks) else None
+
     def saved(self, name: str, array: npt.NDArray[Any]) -> str:
         """Write an array where workers map it; return its path."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -129,11 +140,14 @@ class Large:
         return path
 
 
-def divide(context: Context, members: Frame, rows: int, size: int) -> Large:
+def divide(
+    context: Context, members: Frame, rows: int, size: int, *, together: bool = False
+) -> Large:
     """Sort the rows of large clusters into files, in visiting order.
 
     members: `rows` rows of (uid, cluster, distance, vector). size: how many a block may
-    have. Raises RunError if what workers wrote is not seen.
+    have. together: whether all rows are visited in one order, as of one cluster.
+    Raises RunError if what workers wrote is not seen.
     """
     engine, config = context.engine, context.config
     salt, folder = f"{context.seed}:{context.step}", context.parts / "blocks"
@@ -142,10 +156,10 @@ def divide(context: Context, members: Frame, rows: int, size: int) -> Large:
     dim = schema.field("vector").type.list_size
     value = pa.uint64() if config.order == "random" else pa.float64()
     fields = [schema.field(name) for name in ("cluster", "uid", "vector")]
-    ordered = pa.schema([*fields, ("value", value)])
-    visited = engine.map_batches(
-        members, partial(with_value, rule=config.order, salt=salt), ordered
-    )
+    label = schema.field("cluster").with_name("label")
+    ordered = pa.schema([*fields, label, ("value", value)])
+    add = partial(with_value, rule=config.order, salt=salt, together=together)
+    visited = engine.map_batches(members, add, ordered)
     files = engine.map_batches(
         visited,
         partial(write_blocks, folder=os.fspath(folder / "rows")),
@@ -171,7 +185,7 @@ MAX_FILES = 10_000_000
 
 def neighbours_of(large: Large) -> Neighbours:
     """Return each row's most similar earlier row of its cluster, by number."""
-    search = partial(search_task, state=None, floor=-np.inf)
+    search = partial(search_task, state=None, floor=-np.inf, merge_by=large.merge_by)
     candidates = large.mapped(large.tasks(), search, FOUND)
     nearest = large.engine.map_groups(candidates, "block", nearest_in_block, FOUND)
     table = large.engine.collect(nearest, len(large.blocks))
@@ -180,14 +194,14 @@ def neighbours_of(large: Large) -> Neighbours:
     twin = np.full(len(large.blocks), -1, np.int64)
     similarity[number] = table["cosine"].to_numpy()
     twin[number] = table["nearest"].to_numpy()
-    similarity[[first for first, _ in large.blocks.clusters]] = np.nan
+    similarity[twin < 0] = np.nan
     return Neighbours(similarity, twin)
 
 
 def known_neighbours(large: Large, known: Frame) -> Neighbours:
     """Return the neighbours that an earlier run stored, by number."""
     engine = large.engine
-    named = large.mapped(_whole(large), name_rows, NAMED)
+    named = large.mapped(whole_tasks(large), name_rows, NAMED)
     stored = engine.join(named, known, "uid", "inner")
     twins = engine.select(named, {"twin": "uid", "twin_number": "number"})
     joined = engine.join(stored, twins, "twin", "left")
@@ -200,9 +214,11 @@ def known_neighbours(large: Large, known: Frame) -> Neighbours:
     return Neighbours(similarity, twin)
 
 
-def _whole(large: Large) -> pa.Table:
-    tasks = large.tasks()
-    return tasks.filter(pc.equal(tasks["left"], tasks["start"]))
+def whole_tasks(large: Large) -> pa.Table:
+    """Return TASKS that name every row once, by its number."""
+    borders = pieces(0, len(large.blocks), large.size)
+    start, stop = pa.array(borders[:-1]), pa.array(borders[1:])
+    return pa.table([start, start, stop, start, stop], schema=TASKS)
 
 
 def select_large(
@@ -211,13 +227,14 @@ def select_large(
     """Decide as `select` does for a cluster that is held whole."""
     least = 1.0 - config.epsilon
     if config.semantics == "reference":
-        return _by_nearest(neighbours, ~(neighbours.similarity > least))
+        return by_nearest(neighbours, ~(neighbours.similarity > least))
     if config.semantics == "components":
-        return _components(large, neighbours, least)
+        return components(large, neighbours, least)
     return _greedy(large, neighbours, least)
 
 
-def _by_nearest(neighbours: Neighbours, keep: Flags) -> Selection:
+def by_nearest(neighbours: Neighbours, keep: Flags) -> Selection:
+    """Return that rows which are not kept go for their most similar earlier row."""
     return Selection(
         keep,
         np.where(keep, -1, neighbours.twin),
@@ -233,7 +250,7 @@ def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
     """
     state = np.empty(len(large.blocks), np.int8)
     propagate(neighbours.similarity, neighbours.twin, least, state)
-    selection = _by_nearest(neighbours, state == KEPT)
+    selection = by_nearest(neighbours, state == KEPT)
     for number, tasks in enumerate(_rounds(large, state == OPEN)):
         path = large.saved(f"state-{number}", state)
         search = partial(search_task, state=path, floor=least)
@@ -259,13 +276,24 @@ def _measure_spared(
     if not rows.any():
         return
     state = np.where(rows, SPARED, np.where(selection.keep, KEPT, DROPPED))
-    path = large.saved("state-spared", state)
-    search = partial(search_task, state=path, floor=-np.inf)
+    table = nearest_kept(large, rows, state, -np.inf)
+    selection.similarity[table["number"].to_numpy()] = table["cosine"].to_numpy()
+
+
+def nearest_kept(
+    large: Large, rows: Flags, state: npt.NDArray[np.int8], floor: float
+) -> pa.Table:
+    """Return FOUND: for some rows, (n,) flags, their nearest earlier kept row.
+
+    state: (n,) of all; OPEN and SPARED ones look, KEPT and SPARED ones are seen.
+    """
+    path = large.saved("state-of-rows", state)
+    search = partial(search_task, state=path, floor=floor, merge_by=large.merge_by)
     cosines = large.mapped(large.tasks(rows), search, FOUND)
     nearest = large.engine.map_groups(cosines, "block", nearest_in_block, FOUND)
     table = large.engine.collect(nearest, len(large.blocks))
-    selection.similarity[table["number"].to_numpy()] = table["cosine"].to_numpy()
     os.unlink(path)
+    return table
 
 
 def _rounds(large: Large, still_open: Flags) -> Iterator[pa.Table]:
@@ -285,7 +313,7 @@ def _rounds(large: Large, still_open: Flags) -> Iterator[pa.Table]:
         yield tasks.filter(pa.array(turns == number))
 
 
-def _components(large: Large, neighbours: Neighbours, least: float) -> Selection:
+def components(large: Large, neighbours: Neighbours, least: float) -> Selection:
     """Link rows above `least` block by block, and join the links of all blocks."""
     engine, rows = large.engine, len(large.blocks)
     near = neighbours.similarity > least
@@ -300,7 +328,9 @@ def _components(large: Large, neighbours: Neighbours, least: float) -> Selection
     similarity = np.full(rows, np.nan)
     if not keep.all():
         measure = partial(measure_task, first=large.saved("first", first))
-        cosines = engine.collect(large.mapped(_whole(large), measure, FIRSTS), rows)
+        cosines = engine.collect(
+            large.mapped(whole_tasks(large), measure, FIRSTS), rows
+        )
         similarity[cosines["number"].to_numpy()] = cosines["cosine"].to_numpy()
     return Selection(keep, np.where(keep, -1, first), similarity)
 
@@ -319,5 +349,5 @@ def decided_rows(
     known["chosen_similarity"] = selection.similarity
     path = large.saved("decided", known)
     return large.mapped(
-        _whole(large), partial(decide_task, known=path, kernel=kernel), schema
+        whole_tasks(large), partial(decide_task, known=path, kernel=kernel), schema
     )

@@ -64,38 +64,42 @@ class Decided:
 
 
 def with_value(
-    batches: Iterator[pa.RecordBatch], *, rule: str, salt: str
+    batches: Iterator[pa.RecordBatch], *, rule: str, salt: str, together: bool = False
 ) -> Iterator[pa.RecordBatch]:
-    """Add the value that rows are visited in ascending order of; ties go by uid."""
+    """Add the value that rows are visited in ascending order of; ties go by uid.
+
+    The row's cluster comes as `label`, too; together: all rows go in cluster 0.
+    """
     for batch in batches:
         distance = batch.column("distance").to_numpy()
         if rule == "random":
             value = pa.array(keys(batch.column("uid").to_pylist(), salt))
         else:
             value = pa.array(0.0 - distance if rule == "hard" else distance)
-        names = ("cluster", "uid", "vector")
-        columns = [batch.column(name) for name in names]
-        yield pa.RecordBatch.from_arrays([*columns, value], names=[*names, "value"])
+        label = batch.column("cluster")
+        cluster = pa.repeat(pa.scalar(0, label.type), len(label)) if together else label
+        columns = [cluster, batch.column("uid"), batch.column("vector"), label, value]
+        names = ["cluster", "uid", "vector", "label", "value"]
+        yield pa.RecordBatch.from_arrays(columns, names=names)
 
 
-def _tasks(batches: Iterator[pa.RecordBatch]) -> Iterator[Sequence[int]]:
+def tasks_of(batches: Iterator[pa.RecordBatch]) -> Iterator[Sequence[int]]:
+    """Yield the numbers of each of TASKS."""
     for batch in batches:
         for row in batch.to_pylist():
             yield [row[name] for name in TASKS.names]
 
 
-def _candidates(
+def candidates_of(
     blocks: VectorBlocks, left: int, stop: int, member: Flags | None
 ) -> Iterator[tuple[VectorRows, Numbers]]:
-    """Yield tiles of the rows from `left` on, or of the members among them."""
+    """Yield tiles of the rows at positions from `left` on, or of members among them."""
     for start in range(left, stop, _READ_ROWS):
         end = min(stop, start + _READ_ROWS)
-        numbers = np.arange(start, end)
-        if member is None:
-            yield from tiles(blocks.vectors(start, end), numbers)
-        else:
-            numbers = numbers[member[start:end]]
-            yield from tiles(blocks.chosen(numbers), numbers)
+        numbers = blocks.numbers(start, end)
+        if member is not None:
+            numbers = numbers[member[numbers]]
+        yield from tiles(blocks.chosen(numbers), numbers)
 
 
 def _flags(path: str, *wanted: np.int8) -> Flags:
@@ -110,30 +114,38 @@ def search_task(
     blocks: VectorBlocks,
     state: str | None,
     floor: float,
+    merge_by: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield FOUND: the nearest of a task's earlier rows for each row of its block.
 
     With `state`, a file of every row's, open and spared rows see kept and spared ones;
-    others are no matter.
+    others are no matter. Where rows stand in several blocks, `merge_by` numbers after
+    each other count as the block that what they find is merged in.
     """
     held: tuple[int, int, Block] | None = None
     kept = None if state is None else _flags(state, KEPT, SPARED)
     still_open = None if state is None else _flags(state, OPEN, SPARED)
-    for number, start, stop, left, left_stop in _tasks(batches):
+    for number, start, stop, left, left_stop in tasks_of(batches):
         if held is None or held[:2] != (start, stop):
             held = None
-            held = (start, stop, _block(blocks, start, stop, still_open))
+            held = (start, stop, block_of(blocks, start, stop, still_open))
         block = held[2]
-        candidates = _candidates(blocks, left, left_stop, kept)
+        candidates = candidates_of(blocks, left, left_stop, kept)
         cosine, nearest = nearest_earlier(block, candidates, floor)
-        columns = [np.full(len(cosine), number), block.numbers, cosine, nearest]
+        merged = np.full(len(cosine), number)
+        if merge_by is not None:
+            merged = block.numbers // merge_by
+        columns = [merged, block.numbers, cosine, nearest]
         yield pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=FOUND)
 
 
-def _block(blocks: VectorBlocks, start: int, stop: int, wanted: Flags | None) -> Block:
-    if wanted is None:
-        return Block(blocks.vectors(start, stop), np.arange(start, stop))
-    numbers = start + np.flatnonzero(wanted[start:stop])
+def block_of(
+    blocks: VectorBlocks, start: int, stop: int, wanted: Flags | None
+) -> Block:
+    """Return the rows of a task, or the wanted ones among them, prepared."""
+    numbers = blocks.numbers(start, stop)
+    if wanted is not None:
+        numbers = numbers[wanted[numbers]]
     return Block(blocks.chosen(numbers), numbers)
 
 
@@ -165,12 +177,12 @@ def link_task(
 ) -> Iterator[pa.RecordBatch]:
     """Yield EDGES that join the rows of a task which are linked."""
     linkable: Flags = np.load(near, mmap_mode="r")
-    for _, start, stop, left, left_stop in _tasks(batches):
-        block = _block(blocks, start, stop, linkable)
-        span = np.arange(left, left_stop)
+    for _, start, stop, left, left_stop in tasks_of(batches):
+        block = block_of(blocks, start, stop, linkable)
+        span = blocks.numbers(left, left_stop)
         if left < start:
             span = np.concatenate([span, block.numbers])
-        candidates = _candidates(blocks, left, left_stop, None)
+        candidates = candidates_of(blocks, left, left_stop, None)
         ends = linked(block, candidates, span, least)
         yield pa.RecordBatch.from_arrays([pa.array(e) for e in ends], schema=EDGES)
 
@@ -180,7 +192,7 @@ def measure_task(
 ) -> Iterator[pa.RecordBatch]:
     """Yield FIRSTS: each row that goes, and its cosine to its component's first."""
     firsts: Numbers = np.load(first, mmap_mode="r")
-    for _, start, stop, _, _ in _tasks(batches):
+    for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             numbers = np.arange(begin, min(stop, begin + _READ_ROWS))
             numbers = numbers[firsts[numbers] != numbers]
@@ -198,7 +210,7 @@ def name_rows(
     batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks
 ) -> Iterator[pa.RecordBatch]:
     """Yield NAMED: the uid and the number of every row."""
-    for _, start, stop, _, _ in _tasks(batches):
+    for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             numbers = np.arange(begin, min(stop, begin + _READ_ROWS))
             yield pa.RecordBatch.from_arrays(
@@ -215,7 +227,7 @@ def decide_task(
 ) -> Iterator[pa.RecordBatch]:
     """Yield what `kernel` makes of the rows of each block."""
     rows = np.load(known, mmap_mode="r")
-    for _, start, stop, _, _ in _tasks(batches):
+    for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             end = min(stop, begin + _READ_ROWS)
             part = np.array(rows[begin:end])

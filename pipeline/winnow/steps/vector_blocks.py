@@ -1,7 +1,7 @@
 """Sorted vectors in files that any worker maps, of clusters that none can hold.
 
 A file has the rows of one cluster that one task met, one after the other: vectors as
-plain float16 numbers, and beside them their uids.
+plain float16 numbers, and beside them their uids and labels.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ WRITTEN = pa.schema(
         ("rows", pa.int64()),
     ]
 )
-_UIDS = pa.schema([("uid", pa.string())])
+#: Beside the vectors: the row's uid, and the cluster it was assigned to.
+_NAMES = pa.schema([("uid", pa.string()), ("label", pa.int32())])
 Halves = npt.NDArray[np.float16]
 Numbers = npt.NDArray[np.int64]
 
@@ -38,7 +39,7 @@ Numbers = npt.NDArray[np.int64]
 def write_blocks(
     batches: Iterator[pa.RecordBatch], *, folder: str
 ) -> Iterator[pa.RecordBatch]:
-    """Write (uid, vector) of rows sorted by cluster; yield WRITTEN, a row a file."""
+    """Write (uid, label, vector) sorted by cluster; yield WRITTEN, a row a file."""
     open_file: _Writer | None = None
     for batch in batches:
         cluster = batch.column("cluster").to_numpy()
@@ -64,11 +65,11 @@ class _Writer:
         self._name = f"{cluster}-{task.number}-{task.attempt}"
         folder.mkdir(parents=True, exist_ok=True)
         self._vectors = open(folder / f"{self._name}.f16", "wb")  # noqa: SIM115
-        self._uids = pa.ipc.new_file(os.fspath(folder / f"{self._name}.uid"), _UIDS)
+        self._uids = pa.ipc.new_file(os.fspath(folder / f"{self._name}.uid"), _NAMES)
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._vectors.write(to_matrix(batch.column("vector")).tobytes())
-        self._uids.write_batch(batch.select(["uid"]).cast(_UIDS))
+        self._uids.write_batch(batch.select(_NAMES.names).cast(_NAMES))
         self._rows += len(batch)
 
     def close(self) -> pa.RecordBatch:
@@ -99,6 +100,24 @@ class VectorBlocks:
 
     def __len__(self) -> int:
         return self.bounds[-1]
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """First and last but one of the positions whose rows are compared."""
+        return self.clusters
+
+    def numbers(self, start: int, stop: int) -> Numbers:
+        """Return which rows stand at positions `start` … `stop` - 1, ascending."""
+        return np.arange(start, stop)
+
+    def labels(self, numbers: Numbers) -> npt.NDArray[np.int32]:
+        """Return the clusters that rows, by ascending numbers, were assigned to."""
+        out = np.empty(len(numbers), np.int32)
+        for part, file, first, _ in self._by_file(numbers):
+            with pa.memory_map(os.path.join(self.folder, f"{file}.uid")) as source:
+                column = pa.ipc.open_file(source).read_all()["label"].to_numpy()
+            out[part] = column[numbers[part] - first]
+        return out
 
     def vectors(self, start: int, stop: int) -> Halves:
         """Return the vectors of rows `start` … `stop` - 1, (n, dim) in memory."""
@@ -146,6 +165,28 @@ class VectorBlocks:
             lower, upper = np.searchsorted(ascending, [first, last])
             if lower < upper:
                 yield slice(int(lower), int(upper)), file, first, last
+
+
+@dataclass(frozen=True)
+class GroupedBlocks(VectorBlocks):
+    """Rows that are compared in groups, which share rows.
+
+    listed: a file of the groups' rows, one group after the other; groups: the first
+    and the last but one of each one's positions there.
+    """
+
+    listed: str
+    groups: tuple[tuple[int, int], ...]
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """First and last but one of the positions whose rows are compared."""
+        return self.groups
+
+    def numbers(self, start: int, stop: int) -> Numbers:
+        """Return which rows stand at positions `start` … `stop` - 1, ascending."""
+        listed: Numbers = np.load(self.listed, mmap_mode="r")
+        return np.array(listed[start:stop])
 
 
 def as_blocks(folder: str, dim: int, written: pa.Table) -> VectorBlocks:

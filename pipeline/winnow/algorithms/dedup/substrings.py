@@ -39,7 +39,7 @@ Places = npt.NDArray[np.int64]
 _PLACE_BITS = 40
 _PLACE_MASK = (1 << _PLACE_BITS) - 1
 #: Bytes of the table of one part.
-TABLE_BYTES = 1 << 30
+TABLE_BYTES = 1 << 28
 
 
 class Passages(NamedTuple):

@@ -1,0 +1,236 @@
+"""Semantic duplicates of a pool: rows are compared across the borders of clusters.
+
+A small pool is compared whole. In a large one a row is counted to its own cluster and
+to those whose border with it is near (`algorithms.dedup.borders`), and rows that are
+counted to one cluster are compared. How near is chosen once for a pool: 1,000 rows are
+searched exactly, and the least margin counts that brings nearly all of their pairs
+together.
+
+The driver holds, beside what `semantic_blocks` does, 16 bytes for each row and cluster
+it is counted to, and for each pair of rows that no row known to be kept decides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from winnow.algorithms.cosine import prepare
+from winnow.algorithms.dedup.borders import (
+    MARGINS,
+    Borders,
+    borders,
+    first_come,
+    margins,
+)
+from winnow.algorithms.dedup.semantic import (
+    DROPPED,
+    KEPT,
+    OPEN,
+    SPARED,
+    Neighbours,
+    Selection,
+    propagate,
+    spared,
+)
+from winnow.config.steps import SemanticConfig
+from winnow.core.engine import Frame
+from winnow.steps.contract import Context
+from winnow.steps.pool_tasks import (
+    COUNTED,
+    LISTED,
+    PAIRS,
+    Sample,
+    count_task,
+    list_task,
+    pairs_task,
+)
+from winnow.steps.semantic_blocks import (
+    Large,
+    by_nearest,
+    components,
+    divide,
+    nearest_kept,
+    whole_tasks,
+)
+from winnow.steps.vector_blocks import GroupedBlocks
+
+#: Pools of so many rows at most are compared whole.
+WHOLE_ROWS = 20_000
+#: Rows that are searched exactly, and the part of their pairs that has to be met.
+_SAMPLE_ROWS = 1_000
+_RECALL = 0.9995
+# Of fewer pairs the part says less: then the next margin is taken, of few this one.
+_PAIRS, _FEW_PAIRS, _FEW_PAIRS_MARGIN = 20_000, 200, 0.06
+#: Open rows that are decided together at first; twice as many each time.
+_OPEN_ROWS = 4_096
+_MAX_PAIRS = 1_000_000_000
+#: What was measured, for a later run with another epsilon.
+PROBES = "probes.json"
+
+
+class Probes(NamedTuple):
+    """The margin within which a row is counted to a cluster, and what it finds.
+
+    recall: part of the `pairs` that `rows` rows form, with any row, at a cosine of at
+    least `bar`.
+    """
+
+    margin: float
+    recall: float
+    pairs: int
+    rows: int
+    bar: float
+
+
+def recall_bar(config: SemanticConfig) -> float:
+    """Return the cosine of the pairs that recall is measured on: 0.9 or less.
+
+    It is 1 − ε rounded down to tenths, so that ε may change without another search.
+    """
+    return min(0.9, math.floor((1.0 - config.epsilon) * 10) / 10)
+
+
+def group_pool(
+    context: Context, members: Frame, size: int
+) -> tuple[Large, dict[str, float]]:
+    """Sort a pool into files and list the groups in which its rows are compared.
+
+    members: all rows, (uid, cluster, distance, vector). size: rows of a block.
+    Returns it, and what the manifest says of the groups.
+    """
+    plain = divide(context, members, context.rows, size, together=True)
+    known = borders(np.load(context.artifacts["centroids"]))
+    probes = _stored(context) or _measured(plain, known, recall_bar(context.config))
+    (context.folder / PROBES).write_text(json.dumps(probes._asdict()))
+    listing = partial(list_task, known=known, margin=probes.margin)
+    frame = plain.mapped(whole_tasks(plain), listing, LISTED)
+    most = context.rows * (1 + known.near.shape[1])
+    listed = plain.engine.collect(frame, most)
+    group, number = listed["group"].to_numpy(), listed["number"].to_numpy()
+    order = np.lexsort((number, group))
+    ends = np.flatnonzero(np.diff(group[order], append=-1)) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    fields = {f.name: getattr(plain.blocks, f.name) for f in _fields(plain)}
+    blocks = GroupedBlocks(
+        **fields,
+        listed=plain.saved("groups", number[order]),
+        groups=tuple(zip(starts.tolist(), ends.tolist(), strict=True)),
+    )
+    facts = {f"probe_{name}": value for name, value in probes._asdict().items()}
+    facts["groups_per_row"] = len(listed) / max(context.rows, 1)
+    return dataclasses.replace(plain, blocks=blocks), facts
+
+
+def _fields(large: Large) -> tuple[dataclasses.Field[object], ...]:
+    return dataclasses.fields(large.blocks)
+
+
+def _stored(context: Context) -> Probes | None:
+    """Return what an earlier run over the same rows has measured."""
+    if context.reusable is None:
+        return None
+    path = Path(context.reusable) / PROBES
+    return Probes(**json.loads(path.read_text())) if path.is_file() else None
+
+
+def _measured(large: Large, known: Borders, bar: float) -> Probes:
+    """Search rows that are evenly spaced in the order of visits among all rows."""
+    rows = min(_SAMPLE_ROWS, len(large.blocks))
+    numbers = np.unique(np.linspace(0, len(large.blocks) - 1, rows).astype(np.int64))
+    vectors = prepare(large.blocks.chosen(numbers))
+    sample = Sample(
+        vectors, numbers, *margins(vectors, large.blocks.labels(numbers), known)
+    )
+    counting = partial(count_task, known=known, sample=sample, bar=bar)
+    frame = large.mapped(whole_tasks(large), counting, COUNTED)
+    table = large.engine.collect(frame, 10**8)
+    counts = np.zeros(len(MARGINS) + 1, np.int64)
+    np.add.at(counts, table["level"].to_numpy(), table["pairs"].to_numpy())
+    met, pairs = np.cumsum(counts)[:-1], int(counts.sum())
+    level = int(np.searchsorted(met, _RECALL * pairs)) + (pairs < _PAIRS)
+    level = min(level, len(MARGINS) - 1)
+    if pairs < _FEW_PAIRS:
+        level = max(level, int(np.searchsorted(MARGINS, _FEW_PAIRS_MARGIN)))
+    recall = float(met[level] / pairs) if pairs else 1.0
+    return Probes(float(MARGINS[level]), recall, pairs, len(numbers), bar)
+
+
+def select_in_groups(
+    large: Large, neighbours: Neighbours, config: SemanticConfig
+) -> Selection:
+    """Decide as `select` does for one cluster, of rows that share a group."""
+    least = 1.0 - config.epsilon
+    if config.semantics == "reference":
+        return by_nearest(neighbours, ~(neighbours.similarity > least))
+    if config.semantics == "components":
+        return components(large, neighbours, least)
+    return _greedy(large, neighbours, least)
+
+
+def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
+    """Settle open rows some at a time, in visiting order; then measure to the kept."""
+    state = np.empty(len(large.blocks), np.int8)
+    propagate(neighbours.similarity, neighbours.twin, least, state)
+    late = state == OPEN
+    left, size = np.flatnonzero(late), _OPEN_ROWS
+    while len(left):
+        _settle(large, left[:size], state, least)
+        left, size = left[size:], 2 * size
+    selection = by_nearest(neighbours, state == KEPT)
+    keep = selection.keep
+    rows = (late & ~keep) | spared(neighbours, keep, least)
+    if not rows.any():
+        return selection
+    marked = np.where(keep, np.where(rows, SPARED, KEPT), np.where(rows, OPEN, DROPPED))
+    table = nearest_kept(large, rows, marked, -np.inf)
+    number, cosine = table["number"].to_numpy(), table["cosine"].to_numpy()
+    # A kept row may share no group with an earlier kept one: the least cosine there is.
+    selection.similarity[number] = np.maximum(cosine, -1.0)
+    dropped = ~keep[number]
+    selection.twin[number[dropped]] = table["nearest"].to_numpy()[dropped]
+    return selection
+
+
+def _settle(
+    large: Large,
+    rows: npt.NDArray[np.int64],
+    state: npt.NDArray[np.int8],
+    least: float,
+) -> None:
+    """Decide open rows, all earlier ones being decided: set their states.
+
+    1. Those near a row that is known to be kept go. 2. Of the others all pairs are
+    listed, and each goes if an earlier one of its pairs stays.
+    """
+    wanted = np.zeros(len(state), np.bool_)
+    wanted[rows] = True
+    marked = np.where((state == OPEN) & ~wanted, DROPPED, state)
+    table = nearest_kept(large, wanted, marked, least)
+    near = table["cosine"].to_numpy() > least
+    state[table["number"].to_numpy()[near]] = DROPPED
+    rows = rows[state[rows] == OPEN]
+    if not len(rows):
+        return
+    wanted[:] = False
+    wanted[rows] = True
+    path = large.saved("pairs", wanted)
+    listing = partial(pairs_task, wanted=path, least=least)
+    frame = large.mapped(large.tasks(wanted), listing, PAIRS)
+    pairs = large.engine.collect(frame, _MAX_PAIRS)
+    later, earlier = (
+        np.searchsorted(rows, pairs[name].to_numpy()) for name in PAIRS.names
+    )
+    order = np.argsort(later, kind="stable")
+    keep = np.ones(len(rows), np.bool_)
+    first_come(later[order], earlier[order], keep)
+    state[rows] = np.where(keep, KEPT, DROPPED)
+    os.unlink(path)
