@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from winnow.config.filter_steps import ScoreConfig
 from winnow.config.lake import LakeConfig
 from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, SCORES, STEPS
 from winnow.core.extensions import load_part
+from winnow.flows.communities import Growth
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in (ROOT / "docs/methods").glob("*.md") if p.stem != "README")
@@ -25,6 +27,9 @@ HEADINGS = [
 ]
 #: No methods: they make vectors, run what a user wrote, or write the result.
 NO_METHOD = {INDEX, OVERRIDES, APPLY, "embed", "custom"}
+
+#: Methods that are commands, with what their options stand for.
+COMMANDS: dict[str, Any] = {"communities": Growth}
 
 
 def named(word: str, text: str) -> set[str]:
@@ -49,12 +54,15 @@ def sections(text: str) -> list[type[BaseModel]]:
         models.append(load_part(step.section))
     if named("Score", text) and not models:
         models.append(ScoreConfig)
+    models += [COMMANDS[name] for name in named("Command", text)]
     return models or [LakeConfig]
 
 
 def default(model: type[BaseModel], setting: str) -> Any:
     """Return a setting's default as plain values; dots lead into a section."""
     value: Any = None
+    if is_dataclass(model):
+        return {f.name: f.default for f in fields(model)}[setting]
     for name in setting.split("."):
         if model.model_fields[name].is_required():
             return "required"
@@ -62,6 +70,13 @@ def default(model: type[BaseModel], setting: str) -> Any:
         if isinstance(value, BaseModel):
             model = type(value)
     return list(value) if isinstance(value, tuple) else value
+
+
+def names_in(model: Any) -> set[str]:
+    """Return the settings that a model, or a command's dataclass, has."""
+    if is_dataclass(model):
+        return {f.name for f in fields(model)}
+    return set(model.model_fields)
 
 
 def test_every_step_and_every_score_has_a_page():
@@ -87,6 +102,6 @@ def test_a_page_is_true_to_the_code(page: Path):
     rows = rows_of(text)
     assert rows
     for setting, told in rows:
-        holding = [m for m in models if setting.split(".")[0] in m.model_fields]
+        holding = [m for m in models if setting.split(".")[0] in names_in(m)]
         assert holding, setting
         assert told == default(holding[0], setting), setting

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from winnow import __version__
 from winnow.cli import (
+    communities,
     demo,
     diff,
     explain,
@@ -45,6 +46,7 @@ _GROUPS = (
     diff,
     export,
     index,
+    communities,
     lake,
     report,
     filters,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from winnow.flows.communities import Growth, Order, community
 from winnow.flows.near_index import (
     NamedColumns,
     add,
@@ -30,6 +31,15 @@ _NEAR = pa.schema(
         ("shared_bands", pa.int64()),
         ("probability", pa.float64()),
         ("source", pa.string()),
+        ("text", pa.string()),
+    ]
+)
+_COMMUNITY = pa.schema(
+    [
+        ("rank", pa.int64()),
+        ("uid", pa.string()),
+        ("score", pa.float64()),
+        ("similarity", pa.float64()),
         ("text", pa.string()),
     ]
 )
@@ -90,6 +100,40 @@ class TextIndex:
         """
         rows = ask(self._path, text=text, uid=uid, k=k, min_jaccard=min_jaccard)
         return ArrowRows.of(pa.Table.from_pylist(rows, _NEAR))
+
+    def community(
+        self,
+        seeds: Sequence[str],
+        *,
+        order: Order = "agglomerative",
+        size: int = 50,
+        candidates: int = 500,
+        min_jaccard: float = 0.0,
+        drawing: str | os.PathLike[str] | None = None,
+    ) -> ArrowRows:
+        """Return the indexed rows that belong to some of them, in order.
+
+        seeds: uids of indexed rows, which are left out of the answer.
+        order: `agglomerative`, as they join those that have joined; `pagerank`,
+            personalised to the seeds; `similarity`, by their mean similarity to them.
+        size: at most so many rows.
+        candidates: at most so many rows, those most similar to a seed, are ordered.
+        min_jaccard: least similarity to a seed, 0 to 1.
+        drawing: a file for an SVG of the community.
+
+        Raises ConfigError for arguments that cannot be, InputError for a uid that is
+        not there. Source: Chamberlain et al. 2018, arXiv 1601.03958.
+
+        >>> texts.community([kept_uid], size=3).column_names
+        ['rank', 'uid', 'score', 'similarity', 'text']
+        """
+        told = community(
+            self._path,
+            list(seeds),
+            Growth(order, size, candidates, min_jaccard),
+            drawing=drawing,
+        )
+        return ArrowRows.of(pa.Table.from_pylist(told["rows"], _COMMUNITY))
 
     def chance(self, similarity: float) -> float:
         """Return the probability with which the index finds a row.
