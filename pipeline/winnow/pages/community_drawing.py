@@ -7,7 +7,11 @@ from typing import Any
 
 from winnow.core.terminal import plain
 
-_COLOURS = {"seed": "#c2410c", "member": "#1d4ed8"}
+_COLOUR = {
+    "field": "kind",
+    "scale": {"domain": ["seed", "member"], "range": ["#c2410c", "#1d4ed8"]},
+    "legend": {"title": None, "orient": "top"},
+}
 _LONGEST = 24
 
 
@@ -24,7 +28,34 @@ def draw_community(
     """
     import vl_convert
 
-    points = [
+    points = _points(names, seeds, places)
+    lines = [_line(points[a], points[b], weight) for a, b, weight in edges]
+    axes = {
+        axis: {"field": axis, "type": "quantitative", "axis": None}
+        for axis in ("x", "y")
+    }
+    ends = {"x2": {"field": "x2"}, "y2": {"field": "y2"}}
+    weight = {"field": "weight", "type": "quantitative", "legend": None}
+    rule = {"type": "rule", "color": "#94a3b8"}
+    circle = {"type": "circle", "size": 80, "opacity": 1}
+    label = {"type": "text", "dy": -9, "fontSize": 9}
+    spec = {
+        "background": "white",
+        "width": 720,
+        "height": 720,
+        "config": {"view": {"stroke": None}},
+        "layer": [
+            _layer(lines, rule, {**axes, **ends, "opacity": weight}),
+            _layer(points, circle, {**axes, "color": _COLOUR}),
+            _layer(points, label, {**axes, "text": {"field": "name"}}),
+        ],
+    }
+    drawn: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
+    return drawn
+
+
+def _points(names: Sequence[str], seeds: int, places: Any) -> list[dict[str, Any]]:
+    return [
         {
             "x": float(x),
             "y": float(y),
@@ -33,53 +64,12 @@ def draw_community(
         }
         for row, (x, y) in enumerate(places)
     ]
-    lines = [
-        {
-            "x": points[a]["x"],
-            "y": points[a]["y"],
-            "x2": points[b]["x"],
-            "y2": points[b]["y"],
-            "weight": weight,
-        }
-        for a, b, weight in edges
-    ]
-    axes = {
-        axis: {"field": axis, "type": "quantitative", "axis": None}
-        for axis in ("x", "y")
-    }
-    colour = {
-        "field": "kind",
-        "scale": {"domain": list(_COLOURS), "range": list(_COLOURS.values())},
-        "legend": {"title": None, "orient": "top"},
-    }
-    layers = [
-        {
-            "data": {"values": lines},
-            "mark": {"type": "rule", "color": "#94a3b8"},
-            "encoding": {
-                **axes,
-                "x2": {"field": "x2"},
-                "y2": {"field": "y2"},
-                "opacity": {"field": "weight", "type": "quantitative", "legend": None},
-            },
-        },
-        {
-            "data": {"values": points},
-            "mark": {"type": "circle", "size": 80, "opacity": 1},
-            "encoding": {**axes, "color": colour},
-        },
-        {
-            "data": {"values": points},
-            "mark": {"type": "text", "dy": -9, "fontSize": 9},
-            "encoding": {**axes, "text": {"field": "name"}},
-        },
-    ]
-    spec = {
-        "background": "white",
-        "width": 720,
-        "height": 720,
-        "config": {"view": {"stroke": None}},
-        "layer": layers,
-    }
-    drawn: str = vl_convert.vegalite_to_svg(spec, allowed_base_urls=[])
-    return drawn
+
+
+def _line(one: dict[str, Any], other: dict[str, Any], weight: float) -> dict[str, Any]:
+    ends = {"x": one["x"], "y": one["y"], "x2": other["x"], "y2": other["y"]}
+    return {**ends, "weight": weight}
+
+
+def _layer(values: list[Any], mark: Any, encoding: Any) -> dict[str, Any]:
+    return {"data": {"values": values}, "mark": mark, "encoding": encoding}
