@@ -257,6 +257,64 @@ def test_empty_shards(
     assert run.output().schema == table.schema
 
 
+def damage(file: Path, group: int, column: int) -> None:
+    """Change every byte of one column's pages in one row group."""
+    chunk = pq.ParquetFile(file).metadata.row_group(group).column(column)
+    data = bytearray(file.read_bytes())
+    start, end = chunk.data_page_offset, chunk.total_compressed_size
+    data[start : start + end] = bytes(b ^ 0x5A for b in data[start : start + end])
+    file.write_bytes(data)
+
+
+@pytest.fixture
+def damaged_column(tmp_path: Path) -> tuple[Path, pa.Table]:
+    """Return a pool whose column `more` is damaged in rows 20 to 29 of 40."""
+    table = pa.table(
+        {
+            "uid": [f"{i:032x}" for i in range(40)],
+            "text": [f"caption number {i} " * 5 for i in range(40)],
+            "more": [f"{i} more " * 5 for i in range(40)],
+        }
+    )
+    file = tmp_path / "p" / "a.parquet"
+    file.parent.mkdir()
+    pq.write_table(table, file, row_group_size=10, use_dictionary=False)
+    damage(file, 2, 2)
+    return file.parent, table
+
+
+def require_quarantined(run: Any, table: pa.Table) -> None:
+    assert (run.result.kept, run.result.quarantined) == (30, 10)
+    rows = run.quarantine()
+    assert [row["row"] for row in rows] == list(range(20, 30))
+    assert {row["step"] for row in rows} == {"apply"}
+    assert all(row["reason"].startswith("unreadable_row_group: 2") for row in rows)
+    expected = [i for i in range(40) if not 20 <= i < 30]
+    assert run.output().equals(table.take(expected))
+    assert np.load(run.path / "subset.npy")["f1"].tolist() == expected
+
+
+def test_a_row_group_damaged_where_no_step_reads_costs_its_rows_only(
+    winnow: Winnow, damaged_column: tuple[Path, pa.Table], tmp_path: Path
+):
+    pool, table = damaged_column
+    run = winnow(pool, tmp_path / "r", ["rules", "apply"])
+    require_quarantined(run, table)
+    again = winnow(pool, tmp_path / "r", ["rules", "apply"])
+    assert again.result.ran == []
+
+
+@pytest.mark.slow
+def test_a_row_group_damaged_where_no_step_reads_on_spark(
+    winnow: Winnow, damaged_column: tuple[Path, pa.Table], tmp_path: Path
+):
+    pool, table = damaged_column
+    spark = {"name": "spark", "master": "local[2]"}
+    require_quarantined(
+        winnow(pool, tmp_path / "r", ["rules", "apply"], engine=spark), table
+    )
+
+
 def test_a_damaged_row_group_costs_its_rows_only(
     winnow: Winnow, write_shards: Write, tmp_path: Path
 ):
@@ -270,11 +328,7 @@ def test_a_damaged_row_group_costs_its_rows_only(
     pool.mkdir()
     file = pool / "a.parquet"
     pq.write_table(table, file, row_group_size=10, use_dictionary=False)
-    chunk = pq.ParquetFile(file).metadata.row_group(2).column(1)
-    data = bytearray(file.read_bytes())
-    start, end = chunk.data_page_offset, chunk.total_compressed_size
-    data[start : start + end] = bytes(b ^ 0x5A for b in data[start : start + end])
-    file.write_bytes(data)
+    damage(file, 2, 1)
     run = winnow(pool, tmp_path / "r", ["rules", "apply"])
     assert (run.result.kept, run.result.quarantined) == (30, 10)
     rows = run.quarantine()

@@ -86,7 +86,12 @@ def kept(folder: Path, rows: dict[str, list[int]], size: ShardSize) -> list[pa.T
     out = folder / "kept"
     reader = SampleReader(str(folder), paths)
     written = write_kept(
-        references(rows), reader=reader, schema=schema, folder=str(out), size=size
+        references(rows),
+        reader=reader,
+        schema=schema,
+        folder=str(out),
+        unread=str(folder / "unread"),
+        size=size,
     )
     told = [row for batch in written for row in batch.to_pylist()]
     tables = [pq.ParquetFile(file).read() for file in sorted(out.glob("*.parquet"))]

@@ -5,6 +5,7 @@ Kernels over references sorted by (source, row), like every reader of samples.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -17,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.core.errors import InputError
 from winnow.core.run_folder import remove
+from winnow.core.schemas import REJECTS
 from winnow.core.task import current_task
 from winnow.formats.reader import SampleReader, by_source, single
 from winnow.formats.shard_protocol import ShardFormat, Sink, Unreadable
@@ -28,6 +29,8 @@ _ROW_GROUP_ROWS = 10_000
 
 #: A file, the number of the task that wrote it, and its rows.
 WRITTEN = pa.schema([("task", pa.int64()), ("file", pa.string()), ("rows", pa.int64())])
+#: What names in WRITTEN begin with that hold rows which cannot be read.
+UNREAD = "unread/"
 #: More files than a run writes.
 MAX_FILES = 10_000_000
 
@@ -51,29 +54,59 @@ def write_kept(
     reader: SampleReader,
     schema: pa.Schema,
     folder: str,
+    unread: str,
     size: ShardSize,
 ) -> Iterator[pa.RecordBatch]:
     """Copy the referenced rows, whole, to shards of the input's format in `folder`.
 
-    Yields one batch of WRITTEN per shard; `settle` gives them their names. Raises
-    InputError if a row cannot be read whole, though the steps could read their part.
+    Yields one batch of WRITTEN per shard; `settle` gives them their names. Rows that
+    cannot be read whole, though the steps could read their part, go to a file of
+    (uid, reason) in the folder `unread`, whose name in WRITTEN begins with UNREAD.
     """
     like = next(iter(reader.paths.values()))
     kind = reader.format
     whole = kind.whole(schema)
     columns = pa.schema([schema.field(name) for name in whole], schema.metadata)
     writer = ShardWriter(Path(folder), kind, kind.suffix(like), columns, size)
-    for source, wanted in by_source(references):
-        for _, table in reader.rows(source, wanted["row"].to_numpy(), whole):
-            if isinstance(table, Unreadable):
-                raise InputError(
-                    f"{reader.paths[source]}: {table.reason}, where no step has read "
-                    "it: restore the file, or leave it out of input.path"
-                )
-            writer.add(table)
+    rejected = _Rejected(Path(unread))
+    with contextlib.closing(rejected):
+        for source, wanted in by_source(references):
+            rows = wanted["row"].to_numpy()
+            for start, table in reader.rows(source, rows, whole):
+                if isinstance(table, Unreadable):
+                    uids = wanted["uid"].slice(start, table.rows)
+                    rejected.add(uids, table.reason)
+                else:
+                    writer.add(table)
     writer.close()
-    for file, rows in writer.written:
-        yield _written(file, rows)
+    for file, count in (*writer.written, *rejected.written):
+        yield _written(file, count)
+
+
+class _Rejected:
+    """Writes which rows cannot be read, if there are any; `written` as ShardWriter."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / _own_name(0, ".parquet")
+        self._writer: pq.ParquetWriter | None = None
+        self._rows = 0
+
+    @property
+    def written(self) -> list[tuple[str, int]]:
+        return [(UNREAD + self._file.name, self._rows)] if self._rows else []
+
+    def add(self, uids: pa.ChunkedArray, reason: str) -> None:
+        if self._writer is None:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._file, REJECTS)
+        reasons = pa.repeat(pa.scalar(reason), len(uids))
+        table = pa.Table.from_arrays([uids.cast(pa.string()), reasons], schema=REJECTS)
+        self._writer.write_table(table)
+        self._rows += len(uids)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
 
 
 def _written(file: str, rows: int) -> pa.RecordBatch:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from winnow.config.steps import ApplyConfig
 from winnow.core.engine import Frame
 from winnow.core.run_folder import remove
 from winnow.formats.outputs import (
     MAX_FILES,
+    UNREAD,
     WRITTEN,
     ShardSize,
     join_subset,
@@ -33,15 +36,41 @@ def contract(config: ApplyConfig) -> Contract:
 
 
 def run(context: Context) -> Outcome:
-    """Copy surviving rows, all columns untouched, in the order of the input."""
+    """Copy surviving rows, all columns untouched, in the order of the input.
+
+    Rows of which a column that no step has read is damaged are rejects.
+    """
+    engine = context.engine
+    files, rejects = _write_kept(context)
+    if rejects is not None:
+        samples = engine.join(context.samples, rejects, "uid", "anti")
+        context = replace(context, samples=samples)
+    outputs = {"kept": "kept"}
+    repeats = _repeats(context)
+    if repeats is not None:
+        engine.write(repeats, os.fspath(context.folder / "repeats"), ["uid"])
+        outputs["repeats"] = "repeats"
+    if _write_subset(context, repeats):
+        outputs["subset.npy"] = "subset.npy"
+    return Outcome(
+        rejects=rejects,
+        outputs=outputs,
+        facts={"files": files, "datacomp_subset": "subset.npy" in outputs},
+    )
+
+
+def _write_kept(context: Context) -> tuple[int, Frame | None]:
+    """Write kept shards; return their number, and what cannot be read whole, if any."""
     engine, config = context.engine, context.config
-    folder = context.folder / "kept"
+    folder, unread = context.folder / "kept", context.parts / "unread"
     remove(folder)
+    remove(unread)
     kernel = partial(
         write_kept,
         reader=context.reader,
         schema=context.schema,
         folder=os.fspath(folder),
+        unread=os.fspath(unread),
         size=ShardSize(config.shard_rows, config.shard_mb * 2**20),
     )
     written = engine.map_batches(
@@ -51,21 +80,18 @@ def run(context: Context) -> Outcome:
     if not len(parts):
         # An engine need not call a kernel that nothing reaches.
         parts = pa.Table.from_batches(list(kernel(iter(()))))
-    files = settle(folder, parts)
+    rejected = pc.starts_with(parts["file"], UNREAD)
+    files = settle(folder, parts.filter(pc.invert(rejected)))
     kind, schema = context.reader.format, context.schema
     whole = [schema.field(name) for name in kind.whole(schema)]
     kind.seal(folder, pa.schema(whole, schema.metadata))
-    outputs = {"kept": "kept"}
-    repeats = _repeats(context)
-    if repeats is not None:
-        engine.write(repeats, os.fspath(context.folder / "repeats"), ["uid"])
-        outputs["repeats"] = "repeats"
-    if _write_subset(context, repeats):
-        outputs["subset.npy"] = "subset.npy"
-    return Outcome(
-        outputs=outputs,
-        facts={"files": files, "datacomp_subset": "subset.npy" in outputs},
-    )
+    names = parts.filter(rejected)["file"].to_pylist()
+    if not names:
+        return files, None
+    # What a task wrote that was tried again is not to be read.
+    for stray in set(os.listdir(unread)) - {n.removeprefix(UNREAD) for n in names}:
+        (unread / stray).unlink()
+    return files, engine.scan(os.fspath(unread))
 
 
 def _repeats(context: Context) -> Frame | None:
