@@ -309,7 +309,7 @@ def test_a_row_group_damaged_where_no_step_reads_on_spark(
     winnow: Winnow, damaged_column: tuple[Path, pa.Table], tmp_path: Path
 ):
     pool, table = damaged_column
-    spark = {"name": "spark", "master": "local[2]"}
+    spark = {"name": "spark", "partitions": 3}
     require_quarantined(
         winnow(pool, tmp_path / "r", ["rules", "apply"], engine=spark), table
     )

@@ -30,6 +30,8 @@ _PART_ROWS = 4_000_000
 # Two neighbouring buckets exceed the bound together, so that at most twice as many
 # files are open at a time: far below a usual limit of 1,024.
 _MAX_BUCKETS = 200
+# Of a scratch file: what is mapped at a time while it is read.
+_SPILL_BYTES = 64 * 2**20
 # Bytes a string is taken to need when the size of a shuffle is estimated.
 _STRING_BYTES = 48
 
@@ -194,12 +196,16 @@ class LocalEngine:
     def _spill(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema
     ) -> pl.LazyFrame:
-        """Write batches to a scratch file and return a frame over it."""
-        path = self._file()
-        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
-            for batch in batches:
-                out.write_batch(batch.cast(schema))
-        return pl.scan_ipc(path)
+        """Write batches to scratch files and return a frame over them.
+
+        Several, since polars maps a file as a whole and lets go of it as a whole.
+        """
+        rest, left = iter(batches), True
+        paths: list[Path] = []
+        while left:
+            paths.append(self._file())
+            left = _spill_one(paths[-1], rest, schema)
+        return pl.scan_ipc(paths)
 
     def _bucket_tables(
         self, frame: pl.LazyFrame, key: str, buckets: npt.NDArray[np.int64]
@@ -230,6 +236,18 @@ def _arrow_schema(frame: pl.LazyFrame) -> pa.Schema:
     """Return the frame's schema in plain Arrow types."""
     empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow().schema
     return plain_schema(empty)
+
+
+def _spill_one(
+    path: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema
+) -> bool:
+    """Write batches to a file until it is full; return whether some may be left."""
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
+        for batch in batches:
+            out.write_batch(batch.cast(schema))
+            if sink.tell() >= _SPILL_BYTES:
+                return True
+    return False
 
 
 def _as_batches(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
