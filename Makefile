@@ -57,9 +57,11 @@ bench-minhash: $(READY) ## near-duplicate text against its peers, and at 1 M and
 # CASES=100000 SEED=7 make soak: other and more cases; soak.log names each faulty one.
 CASES ?= 10000
 SEED ?= 0
+KILLS ?= 200
 
-soak: $(READY) ## hostile inputs by the thousand: no traceback, no row lost
+soak: $(READY) ## hostile inputs and kills by the hundred: no traceback, no row lost
 	$(BIN)/python benchmarks/soak/campaign.py --cases $(CASES) --seed $(SEED)
+	$(BIN)/python benchmarks/soak/kills.py --kills $(KILLS) --seed $(SEED)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

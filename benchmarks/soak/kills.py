@@ -30,8 +30,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 # A thread that a library has started would be missing in the forks.
-for _name in ("OMP", "MKL", "OPENBLAS", "NUMBA"):
-    os.environ[f"{_name}_NUM_THREADS"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["NUMBA_NUM_THREADS"] = "1"
 os.environ["POLARS_MAX_THREADS"] = "1"
 
 import kill_flows
@@ -51,7 +53,7 @@ class Undisturbed:
 
 
 def undisturbed(scenario: Scenario) -> Undisturbed:
-    """Play a scenario twice; raises FaultError if it fails or does not repeat itself."""
+    """Play a scenario twice; raises FaultError if it fails or comes out otherwise."""
     scenario.reset()
     before = ended(scenario, readers=scenario.readers).told
     came: list[dict[str, Any]] = []

@@ -344,3 +344,27 @@ def test_a_similarity_is_from_0_to_1(tmp_path: Path, least: float):
         ask(tmp_path, text="a", min_jaccard=least)
     with pytest.raises(ConfigError, match="from 0 to 1"):
         chance(tmp_path, least)
+
+
+class Killed(BaseException):
+    """Ends a command where it stands."""
+
+
+def test_a_build_that_was_killed_is_done_by_the_same_command(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    build(str(pool), tmp_path / "whole")
+
+    def killed(*given: Any, **named: Any) -> None:
+        raise Killed
+
+    for name in ("add", "begin_addition", "end_addition"):
+        with monkeypatch.context() as patch:
+            patch.setattr(NearIndex, name, killed)
+            with pytest.raises(Killed):
+                build(str(pool), tmp_path / "i")
+        assert not (tmp_path / "i").exists()
+    (tmp_path / "i").mkdir()
+    build(str(pool), tmp_path / "i")
+    assert NearIndex(tmp_path / "i").version == NearIndex(tmp_path / "whole").version
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["i", "whole"]

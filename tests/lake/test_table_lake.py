@@ -18,6 +18,7 @@ from winnow import api
 from winnow.config.lake import LakeConfig
 from winnow.config.recipes import load_lake
 from winnow.core.errors import InputError, RunError
+from winnow.core.integrity import checksum
 from winnow.core.marker import Marker
 from winnow.core.progress import Silent
 from winnow.lake.scan import LakeResult
@@ -300,3 +301,31 @@ def test_what_is_no_lake_or_no_run_is_refused(lake: Path, tmp_path: Path) -> Non
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(RunError, match="holds no run"):
         scan(lake, tmp_path / "mine")
+
+
+def test_a_flipped_byte_in_what_is_remembered_is_worked_out_again(
+    lake: Path, tmp_path: Path
+):
+    run = tmp_path / "run"
+    scan(lake, run)
+    wanted = edges(run)
+    parts = sorted((run / "artifacts").rglob("part-*.parquet"))
+    assert {part.parent.name for part in parts} == {"catalogue", "sketches", "pairs"}
+    for part in parts:
+        data = bytearray(part.read_bytes())
+        for place in (len(data) // 3, len(data) // 2):
+            data[place] ^= 1
+        part.write_bytes(data)
+    scan(lake, run)
+    assert edges(run) == wanted
+    for part in (run / "artifacts").rglob("part-*.parquet"):
+        assert part.stem.rpartition("-")[2] == checksum(part)
+
+
+def test_a_lock_file_that_is_not_what_was_written_is_named(lake: Path, tmp_path: Path):
+    run = tmp_path / "run"
+    scan(lake, run)
+    lock = run / "config.lock.yaml"
+    lock.write_text(lock.read_text().replace("semantics: set", "semantics: bag"))
+    with pytest.raises(RunError, match=r"config\.lock\.yaml is damaged"):
+        winnow.Lake(run).plan()

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.config.recipes import dump
+from winnow.config.lock_file import lock_text
 from winnow.config.run import RunConfig
 from winnow.config.step_kinds import INDEX
 from winnow.core import schemas
@@ -55,7 +55,7 @@ def is_closed(
 
     Which versions closed the run is not asked.
     """
-    lock = dump(config)
+    lock = lock_text(config)
     try:
         manifest = json.loads(folder.file(MANIFEST).read_text())
         same = folder.file(LOCK_FILE).read_text() == lock

@@ -70,8 +70,9 @@ def build(
     opened = _opened([source], columns, settings or {})
     sketch = opened.sketching
     column = _text_column(opened, sketch.unit)
-    index = NearIndex.create(out, asdict(sketch), asdict(opened.columns))
-    return _added(index, opened, column, "add", advance)
+    with NearIndex.built(out, asdict(sketch), asdict(opened.columns)) as index:
+        counts = _added(index, opened, column, "add", advance)
+    return {**counts, "index": str(Path(out))}
 
 
 def add(

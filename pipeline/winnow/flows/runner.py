@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from winnow.config.recipes import dump
+from winnow.config.lock_file import lock_text
 from winnow.config.run import RunConfig
 from winnow.config.step_kinds import APPLY, INDEX
 from winnow.core.engine import Engine
@@ -177,7 +177,7 @@ def run_steps(
     if not any(step.kind == APPLY and target.marker(step.name) for step in steps):
         for name in RESULTS:
             remove(target.file(name))
-    write_text(target.file(LOCK_FILE), dump(config))
+    write_text(target.file(LOCK_FILE), lock_text(config))
     engine = make_engine(config, target.scratch("engine"))
     rescues = Rescues(engine, overrides_of(steps))
     session = Session(config, recipe.pool, target, engine, rescues)

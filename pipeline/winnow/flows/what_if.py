@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from winnow.config.lock_file import read_lock
 from winnow.config.recipes import load
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import APPLY
@@ -118,6 +119,7 @@ def tried(
 
 
 def _changed(folder: RunFolder, overrides: Sequence[str], copy: Path) -> RunConfig:
+    read_lock(folder.path)  # whether it is what was written
     config = load(folder.file(LOCK_FILE), overrides, str(copy))
     kept = tuple(step for step in config.steps if kind_of(step) != APPLY)
     sections = {name: config.sections[name] for name in kept}

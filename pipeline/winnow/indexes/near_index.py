@@ -48,6 +48,9 @@ SEGMENT_BYTES = 512 * 2**20
 _ATTEMPTS = 5
 
 
+_LOCK = ".lock"
+
+
 class NearIndex:
     """An index's settings, additions and segments."""
 
@@ -69,13 +72,36 @@ class NearIndex:
     ) -> NearIndex:
         """Make an empty index; raises ConfigError if the folder is not empty."""
         folder = Path(path)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ConfigError(
-                f"{folder} is not empty; choose another folder with --out"
-            )
+        _require_empty(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_state(folder, empty_state(settings, columns))
         return cls(folder)
+
+    @classmethod
+    @contextmanager
+    def built(
+        cls,
+        path: str | os.PathLike[str],
+        settings: Mapping[str, Any],
+        columns: Mapping[str, str | None],
+    ) -> Iterator[NearIndex]:
+        """Yield an empty index beside `path`, which gets that name at the end.
+
+        Stopped before, it leaves nothing of that name, and the next call begins anew.
+        Raises ConfigError if the folder is not empty, or is being built already.
+        """
+        final = Path(os.path.abspath(path))
+        _require_empty(final)
+        beside = final.with_name(f".building-{final.name}")
+        beside.mkdir(parents=True, exist_ok=True)
+        with _held(beside):
+            for leftover in [p for p in beside.iterdir() if p.name != _LOCK]:
+                remove(leftover)
+        (beside / _LOCK).unlink()
+        yield cls.create(beside, settings, columns)
+        if final.exists():
+            final.rmdir()
+        os.replace(beside, final)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -158,13 +184,7 @@ class NearIndex:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the index for writing; the lock goes with the process."""
-        with open(self.path / ".lock", "w") as handle:
-            try:
-                lock(handle)
-            except OSError as error:
-                raise ConfigError(
-                    f"{self.path}: another process is writing; try again later"
-                ) from error
+        with _held(self.path):
             self._state = read_state(self.path)
             self._forget()
             self._sweep()
@@ -335,3 +355,21 @@ def empty_state(
 def segment_rows(bands: int) -> int:
     """Return the most rows of a segment whose texts have so many bands."""
     return min(SEGMENT_ROWS, SEGMENT_DIGESTS // bands)
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} is not empty; choose another folder with --out")
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold an index's folder for writing."""
+    with open(folder / _LOCK, "w") as handle:
+        try:
+            lock(handle)
+        except OSError as error:
+            raise ConfigError(
+                f"{folder}: another process is writing; try again later"
+            ) from error
+        yield

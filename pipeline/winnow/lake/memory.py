@@ -195,9 +195,11 @@ class PairMemory:
         self._saved = SavedParts(folder.artifacts("pairs"), keys.pairs)
         self._names = [table.identity for table in tables]
         self._versions = [table.fingerprint for table in tables]
-        self._rows = [row for part in self._saved.load() for row in part.to_pylist()]
+        parts = self._saved.load()
+        self._rows = [row for part in parts for row in part.to_pylist()]
         self._held = self._holding()
-        self._grew = False
+        # More than one: a scan was stopped before it put them into one.
+        self._grew = len(parts) > 1
 
     def extend(self, tables: Sequence[Table]) -> None:
         """Take in tables in other forms."""

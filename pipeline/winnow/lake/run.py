@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.config.lake import LakeConfig
+from winnow.config.lock_file import read_lock
 from winnow.config.recipes import load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import RunFolder
@@ -187,6 +188,7 @@ def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
     lock = folder.file("config.lock.yaml")
     if not lock.is_file():
         raise _no_scan(folder)
+    read_lock(folder.path)  # whether it is what was written
     return load_lake(lock, overrides)
 
 

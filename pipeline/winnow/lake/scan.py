@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.config.lake import LakeConfig
-from winnow.config.recipes import dump
+from winnow.config.lock_file import lock_text
 from winnow.core.engine import Engine
 from winnow.core.marker import Marker
 from winnow.core.meter import Meter
@@ -83,7 +83,7 @@ def scan(
     folder = RunFolder(config.output.path)
     with folder.locked():
         folder.refuse_run_of_samples()
-        write_text(folder.file("config.lock.yaml"), dump(config))
+        write_text(folder.file("config.lock.yaml"), lock_text(config))
         engine = make_engine(config, folder.scratch("engine"))
         return _Scan(config, folder, engine, progress or Silent()).run()
 
