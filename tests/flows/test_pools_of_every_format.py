@@ -96,7 +96,19 @@ def as_delta(pool: Path, rows: list[dict[str, Any]]) -> None:
     deltalake.DeltaTable(pool).delete("uid LIKE 'gone%'")
 
 
-@pytest.mark.parametrize("write", [as_tars, as_lines, as_csv, as_saved, as_delta])
+def as_folders(pool: Path, rows: list[dict[str, Any]]) -> None:
+    for number, row in enumerate(rows):
+        stem = pool / f"set{number % 3}" / f"{number:03d}"
+        stem.parent.mkdir(exist_ok=True)
+        stem.with_suffix(".jpg").write_bytes(row["image"])
+        stem.with_suffix(".txt").write_text(row["text"])
+        about = {"uid": row["uid"], "url": row["url"]}
+        stem.with_suffix(".json").write_text(json.dumps(about))
+
+
+@pytest.mark.parametrize(
+    "write", [as_tars, as_lines, as_csv, as_saved, as_delta, as_folders]
+)
 def test_the_same_pool_in_another_format_gives_the_same_decisions(
     winnow: Winnow, table: pa.Table, of_parquet: Any, tmp_path: Path, write: Any
 ):

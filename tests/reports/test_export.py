@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from winnow.cli.main import main
+from winnow.config.run import parse
 from winnow.core.errors import ConfigError, InputError, RunError
+from winnow.models.images import pixel_digest
 from winnow.reports.export.export import export
 from winnow.reports.export.exporters import EXPORTERS
 
@@ -320,3 +322,41 @@ def _size(image: bytes) -> tuple[int, int]:
 
 def _kind(image: bytes) -> str:
     return str(Image.open(io.BytesIO(image)).format)
+
+
+def test_what_open_clips_reader_drops_becomes_png_of_the_same_pixels(
+    make_picture: Callable[..., bytes], tmp_path: Path, winnow: Winnow
+):
+    import webdataset
+
+    kinds = ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]
+    images = [make_picture(n, kind=kind) for n, kind in enumerate(kinds)]
+    images.append(b"no picture")
+    rows = {"uid": list("abcdefgh"), "image": images, "text": ["x"] * 8}
+    pq.write_table(pa.table(rows), tmp_path / "p.parquet")
+    run = winnow(tmp_path / "p.parquet", tmp_path / "r", ["exact", "apply"])
+    said = export(run.path, "webdataset", tmp_path / "tars")
+    assert (said["rows"], said["reencoded"], said["unreadable"]) == (8, 4, 1)
+    tar = str(tmp_path / "tars" / "00000.tar")
+    samples = list(webdataset.WebDataset(tar, shardshuffle=False))
+    seen = {}
+    for read in samples:
+        picture = next((read[e] for e in ("jpg", "png", "webp") if e in read), None)
+        seen[json.loads(read["json"])["uid"]] = picture
+    assert seen.pop("h") is None
+    for uid, given in zip("abcdefg", images, strict=False):
+        assert pixel_digest(seen[uid]) == pixel_digest(given)
+        assert (seen[uid] == given) == (uid in "abc")
+
+
+@pytest.mark.parametrize("out", ["s3://bucket/run", "gs://b/r", "http://host/run"])
+def test_results_are_not_written_to_urls(
+    run: Any, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    recipe = {"input": {"path": str(tmp_path)}, "steps": ["apply"]}
+    with pytest.raises(ConfigError, match=r"output\.path: results go to a folder of"):
+        parse({**recipe, "output": {"path": out}})
+    assert main(["export", str(run.path), "--to", "parquet", "--out", out]) == 2
+    assert "an export goes to a folder or file" in capsys.readouterr().err
+    assert main(["query", out, "SELECT 1"]) == 2
+    assert "a run is a folder of this machine" in capsys.readouterr().err

@@ -53,3 +53,7 @@ def _export(parsed: argparse.Namespace) -> None:
         print_values(exported)
     else:
         show(f"{exported['rows']:,} rows as {exported['to']} in {exported['out']}")
+        if exported.get("reencoded"):
+            show(f"{exported['reencoded']:,} pictures became PNG, pixel by pixel")
+        if exported.get("unreadable"):
+            show(f"{exported['unreadable']:,} pictures cannot be decoded: .bin")

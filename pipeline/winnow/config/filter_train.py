@@ -16,7 +16,7 @@ from pydantic import (
 
 from winnow.config.recipes import load_values
 from winnow.config.run import as_config_error
-from winnow.config.section import Frozen
+from winnow.config.section import Frozen, OutputFolder
 from winnow.config.yaml_text import require_finite
 from winnow.core.errors import ConfigError
 
@@ -141,7 +141,7 @@ class Optimise(Frozen):
 class Output(Frozen):
     """Where the filter goes."""
 
-    path: str = "filters/winnow"
+    path: OutputFolder = "filters/winnow"
     #: Features of frozen towers and checked images; null: below `path`.
     cache: str | None = None
     precision: Literal["float16", "float32"] = "float16"

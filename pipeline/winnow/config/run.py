@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from winnow.config.model import ModelConfig
-from winnow.config.section import Frozen, StepConfig
+from winnow.config.section import Frozen, OutputFolder, StepConfig
 from winnow.config.step_kinds import has_section, packages_of, sections, step_of
 from winnow.config.yaml_text import require_finite, shown
 from winnow.core.engine import DRIVER_ROWS
@@ -82,7 +82,7 @@ class EngineConfig(Frozen):
 class OutputConfig(Frozen):
     """Where the run goes."""
 
-    path: str = "runs/winnow"
+    path: OutputFolder = "runs/winnow"
     #: Whether the run ends with a page, `report.html`.
     report: bool = True
 

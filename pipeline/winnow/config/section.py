@@ -4,11 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from winnow.core.inside import is_url
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
 Modality = Literal["image", "text"]
+
+
+def _here(path: str) -> str:
+    if is_url(path):
+        raise ValueError(
+            "results go to a folder of this machine, or one mounted here, where "
+            "renames make them whole or absent; name one, and copy it there afterwards"
+        )
+    return path
+
+
+#: A folder of this machine that results go to.
+OutputFolder = Annotated[str, AfterValidator(_here)]
 
 
 class Frozen(BaseModel):

@@ -23,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from winnow.core.errors import RunError
+from winnow.core.inside import is_url
 from winnow.core.integrity import damage, text_checksum
 from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
@@ -58,6 +59,11 @@ class RunFolder:
     """Paths and atomic commits below one run's folder."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if is_url(str(path)):
+            raise RunError(
+                f"{path}: a run is a folder of this machine, or one mounted here; copy "
+                "it here first"
+            )
         self.path = Path(path).expanduser()
 
     def file(self, name: str) -> Path:

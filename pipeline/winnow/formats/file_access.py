@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from typing import Any
 
@@ -53,5 +54,54 @@ def state_of_file(path: str, *, fresh: bool = False) -> str:
         info = fs.info(inner)
     except OSError:
         return ""
-    changed = info.get("mtime") or info.get("ETag") or info.get("LastModified")
-    return f"{int(info['size'])}:{changed}"
+    return f"{int(info['size'])}:{_changed(info)}"
+
+
+def files_below(fs: Any, folder: str) -> list[str]:
+    """Return all files below a folder, hidden ones too, sorted."""
+    return sorted(_local_files(folder) if is_local(fs) else fs.find(folder))
+
+
+def sizes_below(fs: Any, folder: str) -> dict[str, tuple[int, str]]:
+    """Return size and time of each file below a folder, by its path below it.
+
+    Neither a file nor a folder that begins with `.` or `_` counts.
+    """
+    if is_local(fs):
+        known = {file: os.stat(file) for file in _local_files(folder)}
+        states = {f: (s.st_size, str(s.st_mtime_ns)) for f, s in known.items()}
+    else:
+        listed = fs.find(folder, detail=True)
+        states = {f: (int(i["size"]), _changed(i)) for f, i in listed.items()}
+    below = {file[len(folder) :].lstrip("/"): state for file, state in states.items()}
+    return {
+        name: state
+        for name, state in below.items()
+        if not any(part.startswith((".", "_")) for part in name.split("/"))
+    }
+
+
+def _local_files(root: str) -> list[str]:
+    """Return all files below a folder, also through links, each folder once."""
+    files: list[str] = []
+    # Linked folders last: one that leads to a folder of the pool adds nothing to it.
+    folders, linked, seen = [root], list[str](), set[str]()
+    while folders or linked:
+        folder = folders.pop() if folders else linked.pop(0)
+        real = os.path.realpath(folder)
+        if real in seen:
+            continue
+        seen.add(real)
+        with os.scandir(folder) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not entry.is_dir():
+                    files.append(entry.path)
+                elif entry.is_symlink():
+                    linked.append(entry.path)
+                else:
+                    folders.append(entry.path)
+    return files
+
+
+def _changed(info: dict[str, Any]) -> str:
+    return str(info.get("mtime") or info.get("ETag") or info.get("LastModified"))

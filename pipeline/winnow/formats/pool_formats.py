@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import Registry
+from winnow.formats.coco_captions import CocoFormat
 from winnow.formats.csv_shards import CsvFormat, TsvFormat
 from winnow.formats.hf_disk import HfDiskFormat
+from winnow.formats.image_folders import ImageFolderFormat
 from winnow.formats.jsonl_shards import JsonLinesFormat
 from winnow.formats.lake_tables import DeltaFormat, IcebergFormat
 from winnow.formats.parquet_shards import ParquetFormat
@@ -32,6 +34,8 @@ POOL_FORMATS: Registry[ShardFormat] = Registry(
         JsonLinesFormat(),
         CsvFormat(),
         TsvFormat(),
+        CocoFormat(),
+        ImageFolderFormat(),
     ),
 )
 

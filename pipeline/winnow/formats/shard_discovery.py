@@ -18,7 +18,7 @@ import pyarrow as pa
 from winnow.core.errors import InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.formats.constants import table_kind
-from winnow.formats.file_access import filesystem, is_local
+from winnow.formats.file_access import files_below, filesystem
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.not_pools import head_of, refuse_file, refuse_folder
 from winnow.formats.one_schema import promoted
@@ -74,7 +74,7 @@ def find_pool(path: str | Sequence[str], kind: str = AUTO) -> FoundPool:
         places = [inner] if fs.exists(inner) else _glob(fs, inner)
         hits = [pool for given in places for pool in _pools_at(fs, given, named)]
         if not hits:
-            listed = _files(fs, inner) if fs.isdir(inner) else []
+            listed = files_below(fs, inner) if fs.isdir(inner) else []
             raise refuse_folder(item, listed, usual_endings())
         pools += hits
     return _joined(pools)
@@ -110,7 +110,7 @@ def _pools_at(fs: Any, given: str, named: ShardFormat | None) -> list[FoundPool]
     if not fs.isdir(given):
         kind = named or _kind_of_file(fs, given)
         return [FoundPool(kind, [_plain(fs.unstrip_protocol(given))])]
-    listing = Listing(fs, given, _files(fs, given))
+    listing = Listing(fs, given, files_below(fs, given))
     for kind in [named] if named else all_formats():
         claimed = kind.claims(listing)
         if claimed is not None:
@@ -137,32 +137,6 @@ def _kind_of_file(fs: Any, file: str) -> ShardFormat:
         if kind.recognises(head):
             return kind
     raise refuse_file(file, head, usual_endings())
-
-
-def _files(fs: Any, folder: str) -> list[str]:
-    return _local_files(folder) if is_local(fs) else sorted(fs.find(folder))
-
-
-def _local_files(root: str) -> list[str]:
-    """Return all files below a folder, also through links, each folder once."""
-    files: list[str] = []
-    # Linked folders last: one that leads to a folder of the pool adds nothing to it.
-    folders, linked, seen = [root], list[str](), set[str]()
-    while folders or linked:
-        folder = folders.pop() if folders else linked.pop(0)
-        real = os.path.realpath(folder)
-        if real in seen:
-            continue
-        seen.add(real)
-        with os.scandir(folder) as entries:
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if not entry.is_dir():
-                    files.append(entry.path)
-                elif entry.is_symlink():
-                    linked.append(entry.path)
-                else:
-                    folders.append(entry.path)
-    return files
 
 
 def _refuse_table(listing: Listing, file: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -99,10 +100,14 @@ class WebDatasetFormat(ShardFormat):
                 "without dots"
             )
         number = np.arange(min(_SAMPLES, len(index.samples)))
-        sample = [
-            {e: d for _, e, d in rows}
-            for rows in _Reader(path, index).members(number, ["json", "npy"])
-        ]
+        try:
+            members = _Reader(path, index).members(number, ["json", "npy"])
+        except OSError as error:
+            raise InputError(
+                f"{path}: its members cannot be read by offset ({str(error)[:160]}); "
+                "copy it to a disk or an object store"
+            ) from error
+        sample = [{e: d for _, e, d in rows} for rows in members]
         mark = f"{self.name}:{failed_rows(path).state}"
         return ShardFooter(len(index.samples), columns_of(endings, sample), mark)
 
@@ -293,6 +298,15 @@ def _parsed(batch: _Batch, fields: list[pa.Field]) -> Iterator[pa.Table | Unread
     yield from _parsed(batch.part(middle, len(batch.keys)), fields)
 
 
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Raise what fsspec says of a server without ranges as a failure to read."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(str(error)) from error
+
+
 def _pieces(
     path: str, offsets: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]
 ) -> list[bytes]:
@@ -306,7 +320,7 @@ def _pieces(
     fs, inner = filesystem(path)
     # Ahead of what is asked for nothing is read.
     plain = {} if is_local(fs) else {"cache_type": "none"}
-    with fs.open(inner, "rb", **plain) as file:
+    with fs.open(inner, "rb", **plain) as file, _as_os_errors():
         for group in np.split(np.arange(len(order)), cuts):
             first, last = int(starts[group[0]]), int(ends[group].max())
             file.seek(first)

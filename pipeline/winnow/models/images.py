@@ -48,6 +48,8 @@ DROPPED = "drop"
 _GREY = ("1", "L", "LA", "La")
 _ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
+#: Modes of Pillow that a PNG holds as they are.
+_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
 _EXIF_ORIENTATION = 0x0112
 _EXIF_SOURCES = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _opening = threading.Lock()
@@ -101,6 +103,16 @@ def decode_plain(
     return _decoded(data, max_pixels, plain)
 
 
+def as_png(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+    """Return an image as PNG of the same pixels, upright; of an animation the first.
+
+    What PNG has no place for (CMYK, floating point) becomes 8-bit RGB.
+
+    Raises ImageRejected.
+    """
+    return _decoded(data, max_pixels, _png)
+
+
 def pixel_digest(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     """Return a 128-bit digest of an image's size and pixels, whatever file holds them.
 
@@ -119,6 +131,15 @@ def _decoded(data: bytes, max_pixels: int, use: Callable[[Image.Image], Made]) -
         return use(_upright(image))
     except Exception as error:  # any decoder may raise anything on hostile bytes
         raise ImageRejected(_reason(error)) from None
+
+
+def _png(image: Image.Image) -> bytes:
+    if image.mode not in _PNG:
+        alpha = _has_alpha(image)
+        image = image.convert("RGBA") if alpha else _to_rgb(image, DROPPED)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def _digest(image: Image.Image) -> bytes:

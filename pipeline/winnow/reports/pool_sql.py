@@ -88,7 +88,9 @@ class RunPool:
     @property
     def is_parquet(self) -> bool:
         """Whether the engine can read the shards itself."""
-        return self.kind.sql_reads_it
+        # Of http, the engine would ask for an extension of its own.
+        behind_http = any(path.startswith("http") for path in self.paths.values())
+        return self.kind.sql_reads_it and not (behind_http and self.filesystems)
 
     def require(self) -> None:
         """Raise InputError if a shard is gone."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import load_part
+from winnow.core.inside import is_url
 from winnow.reports.database import RunDatabase
 from winnow.reports.export.exporters import EXPORTERS
 from winnow.reports.export.kept_rows import KeptRows, RowsWanted
@@ -26,6 +27,9 @@ def export(
 ) -> dict[str, Any]:
     """Write what a run keeps to `out`, whole or not at all; return format and rows.
 
+    What the exporter counted beside them stands there too: `reencoded`, pictures that
+    became PNG in tars.
+
     to: the name of an Exporter. A folder of shards of at most `shard_rows` rows, for
     `uids` a file (.npy, or .txt for one uid to a line). with_scores: add, of each step
     that scores or clusters, a column `winnow_STEP`.
@@ -40,11 +44,17 @@ def export(
         raise ConfigError(f"--with-scores: {to} has no columns for them; use parquet")
     if shard_rows < 1:
         raise ConfigError(f"--shard-rows {shard_rows}: a shard has rows")
+    if is_url(str(out)):
+        raise ConfigError(
+            f"--out {out}: an export goes to a folder or file of this machine; name "
+            "one, and copy it to the URL afterwards"
+        )
     target = Path(out)
     with (
         RunDatabase(run, memory_mb=_MEMORY_MB) as database,
         written_whole(target) as unfinished,
     ):
         rows = KeptRows(database, RowsWanted(scores=with_scores))
-        written = int(load_part(exporter.write)(rows, unfinished, shard_rows))
-    return {"to": to, "out": str(target), "rows": written}
+        written = load_part(exporter.write)(rows, unfinished, shard_rows)
+        count, facts = written if isinstance(written, tuple) else (written, {})
+    return {"to": to, "out": str(target), "rows": int(count), **facts}

@@ -18,7 +18,8 @@ class Exporter:
 
     name: what `--to` calls it.
     write: a function of (rows, path, shard_rows) that writes a folder or a file at
-    `path` and returns how many rows it holds, itself or by name (`module:function`).
+    `path` and returns how many rows it holds, alone or with a dict of what else it
+    counted, itself or by name (`module:function`).
     rows are `reports.export.kept_rows.KeptRows`; a folder has shards of at most
     shard_rows rows. A file's path ends as the name does that it will have.
     scores: whether it has room for columns of scores.

@@ -1,6 +1,6 @@
 """WebDataset: tar files of samples, as img2dataset writes and open_clip reads them.
 
-A sample is NUMBER.jpg (or .png, .webp, … by what the bytes are), NUMBER.txt with the
+A sample is NUMBER.jpg (or .png, .webp by what the bytes are), NUMBER.txt with the
 caption and NUMBER.json with `uid` and every other column. The number is that of the
 shard and of the row within it, since a uid may hold dots, which end a sample's key.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,37 +18,37 @@ from typing import Any
 import pyarrow as pa
 
 from winnow.formats.reader import single, utf8
+from winnow.models.images import ImageRejected, as_png
 from winnow.reports.export.kept_rows import REPEATS, KeptRows
 from winnow.reports.rows_out import as_json
 
-_MAGIC = (
-    (b"\xff\xd8\xff", "jpg"),
-    (b"\x89PNG\r\n\x1a\n", "png"),
-    (b"GIF8", "gif"),
-    (b"BM", "bmp"),
-    (b"II*\x00", "tif"),
-    (b"MM\x00*", "tif"),
-)
+#: What open_clip's reader takes; it drops samples with anything else in silence.
+_MAGIC = ((b"\xff\xd8\xff", "jpg"), (b"\x89PNG\r\n\x1a\n", "png"))
 _SAMPLE = dict[str, bytes]
 
 
-def write_webdataset(rows: KeptRows, folder: Path, shard_rows: int) -> int:
-    """Write NNNNN.tar to a new folder; return the samples.
+def write_webdataset(
+    rows: KeptRows, folder: Path, shard_rows: int
+) -> tuple[int, dict[str, int]]:
+    """Write NNNNN.tar to a new folder; return the samples, and what was re-encoded.
 
-    A row that was drawn several times is as many samples.
+    A row that was drawn several times is as many samples. Pictures of a format that
+    open_clip's reader does not take become PNG, pixel by pixel; what cannot be decoded
+    stays as it is, as `bin`, and is counted as `unreadable`.
     """
     folder.mkdir()
-    writer, count = _Shards(folder, shard_rows), 0
+    writer, count, changed = _Shards(folder, shard_rows), 0, Counter[str]()
     try:
         for batch in rows.batches():
             repeats = batch[REPEATS].to_pylist()
-            for sample, times in zip(_samples(rows, batch), repeats, strict=True):
+            samples = _samples(rows, batch, changed)
+            for sample, times in zip(samples, repeats, strict=True):
                 for _ in range(times):
                     writer.add(sample)
                 count += times
     finally:
         writer.close()
-    return count
+    return count, dict(changed)
 
 
 class _Shards:
@@ -77,7 +78,9 @@ class _Shards:
         return tarfile.open(self._folder / f"{self._shard:05d}.tar", "w")
 
 
-def _samples(rows: KeptRows, batch: pa.RecordBatch) -> Iterator[_SAMPLE]:
+def _samples(
+    rows: KeptRows, batch: pa.RecordBatch, changed: Counter[str]
+) -> Iterator[_SAMPLE]:
     """Yield the files of each sample, by ending."""
     columns = rows.columns
     values = {"uid": batch["uid"].to_pylist()}
@@ -91,7 +94,8 @@ def _samples(rows: KeptRows, batch: pa.RecordBatch) -> Iterator[_SAMPLE]:
     for row, (image, text) in enumerate(zip(images, texts, strict=True)):
         sample: _SAMPLE = {}
         if image is not None:
-            sample[f".{_ending(image)}"] = image
+            ending, data = _readable(image, changed)
+            sample[f".{ending}"] = data
         if columns.text is not None:
             sample[".txt"] = (text or "").encode()
         about = {name: as_json(column[row]) for name, column in values.items()}
@@ -109,8 +113,17 @@ def _values(column: pa.Array) -> list[Any]:
     return values
 
 
-def _ending(image: bytes) -> str:
-    """Return the ending of a file with these bytes; `bin` for what is not known."""
+def _readable(image: bytes, changed: Counter[str]) -> tuple[str, bytes]:
+    """Return an image as readers take it, and the ending of its file."""
     if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
-        return "webp"
-    return next((end for magic, end in _MAGIC if image.startswith(magic)), "bin")
+        return "webp", image
+    for magic, ending in _MAGIC:
+        if image.startswith(magic):
+            return ending, image
+    try:
+        data = as_png(image)
+    except ImageRejected:
+        changed["unreadable"] += 1
+        return "bin", image
+    changed["reencoded"] += 1
+    return "png", data

@@ -1,0 +1,109 @@
+"""Pools on an S3 server (moto's, on loopback) and behind http: read by ranges."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from winnow.core.errors import InputError
+from winnow.handles.run import Run
+from winnow.reports.export.export import export
+
+from tests.formats.tars import sample, write_tar
+
+Winnow = Callable[..., Any]
+STEPS = ["exact", "apply"]
+
+
+@pytest.fixture(scope="module")
+def folder(
+    picture_table: Callable[..., pa.Table], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a folder of one pool in two formats."""
+    root = tmp_path_factory.mktemp("pools")
+    rows = picture_table(12).select(["uid", "image", "text"]).to_pylist()
+    (root / "parquet").mkdir()
+    (root / "tars").mkdir()
+    for number in range(2):
+        part = rows[6 * number : 6 * number + 6]
+        pq.write_table(pa.Table.from_pylist(part), root / "parquet" / f"{number}.pq")
+        members = [
+            member
+            for place, row in enumerate(part)
+            for member in sample(
+                f"{number}{place}", row["image"], row["text"], uid=row["uid"]
+            )
+        ]
+        write_tar(root / "tars" / f"{number}.tar", members)
+    return root
+
+
+@pytest.fixture(scope="module")
+def s3(folder: Path) -> Iterator[str]:
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
+    s3fs = pytest.importorskip("s3fs")
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "key")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        fs = s3fs.S3FileSystem(skip_instance_cache=True)
+        fs.mkdir("winnow")
+        fs.put(f"{folder}/", "winnow/", recursive=True)
+        yield "s3://winnow"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def web(folder: Path) -> Iterator[str]:
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def _same(winnow: Winnow, url: str, local: Path, work: Path) -> None:
+    run = winnow(url, work / "r", STEPS)
+    here = winnow(local, work / "l", STEPS)
+    assert run.ledger("exact") == here.ledger("exact")
+    kept = [(run.path / "kept").iterdir(), (here.path / "kept").iterdir()]
+    remote, near = ([file.read_bytes() for file in sorted(files)] for files in kept)
+    assert remote == near
+    with Run(run.path) as opened:
+        rows = opened.query("SELECT uid, text FROM samples").to_pylist()
+    assert len(rows) == 12
+    assert export(run.path, "webdataset", work / "tars")["rows"] == run.result.kept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["parquet", "tars"])
+def test_a_pool_on_s3_gives_the_decisions_of_its_copy(
+    winnow: Winnow, s3: str, folder: Path, tmp_path: Path, monkeypatch, name: str
+):
+    monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / "cache"))
+    _same(winnow, f"{s3}/{name}", folder / name, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_pool_behind_http_can_be_asked_and_exported(
+    winnow: Winnow, web: str, folder: Path, tmp_path: Path
+):
+    _same(winnow, f"{web}/parquet/", folder / "parquet", tmp_path)
+
+
+def test_tars_behind_a_server_without_ranges_are_one_clear_line(
+    winnow: Winnow, web: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=r"0\.tar: its members cannot be read by off"):
+        winnow(f"{web}/tars/0.tar", tmp_path / "r", STEPS)
