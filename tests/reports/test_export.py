@@ -358,5 +358,5 @@ def test_results_are_not_written_to_urls(
         parse({**recipe, "output": {"path": out}})
     assert main(["export", str(run.path), "--to", "parquet", "--out", out]) == 2
     assert "an export goes to a folder or file" in capsys.readouterr().err
-    assert main(["query", out, "SELECT 1"]) == 2
+    assert main(["query", out, "SELECT 1"]) == 1
     assert "a run is a folder of this machine" in capsys.readouterr().err

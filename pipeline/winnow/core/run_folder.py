@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -53,6 +54,10 @@ _RETRY_SECONDS, _PATIENCE_SECONDS = 0.05, 30.0
 def is_scan(run: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a scan of a lake rather than a run of samples."""
     return Path(run, "edges.parquet").is_file()
+
+
+#: What `pathlib` makes of a URL's beginning.
+_LIKE_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
 
 
 class RunFolder:
@@ -171,6 +176,11 @@ class RunFolder:
         """
         file = self.path / "artifacts" / "order.json"
         if not file.is_file():
+            if _LIKE_URL.match(str(self.path)):
+                raise RunError(
+                    f"{self.path}: a run is a folder of this machine, or one mounted "
+                    "here; copy it here first"
+                )
             raise RunError(
                 f"{self.path} holds no run; `winnow run RECIPE --out {self.path}` "
                 "makes one"
