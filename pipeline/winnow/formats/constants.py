@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow.core.errors import InputError
 from winnow.core.hashing import fingerprint
 from winnow.formats.shard_protocol import (
     ShardFooter,
@@ -40,13 +41,14 @@ class WithConstants(ShardFormat):
     """
 
     def __init__(self, inner: ShardFormat, added: pa.Schema, values: Constants) -> None:
-        self.inner, self.added, self.values = inner, added, values
+        self.inner, self.added = inner, added
+        self.values = {_same(path): value for path, value in values.items()}
         self.name, self.title, self.endings = inner.name, inner.title, inner.endings
         self.sql_reads_it, self.carriers = inner.sql_reads_it, inner.carriers
 
     def constant(self, path: str, field: pa.Field) -> pa.Scalar:
         """Return a shard's value of a constant column."""
-        value = self.values.get(path, {}).get(field.name)
+        value = self._named(path).get(field.name)
         return pa.array([value], pa.string()).cast(field.type)[0]
 
     def footer(self, path: str) -> ShardFooter:
@@ -56,7 +58,7 @@ class WithConstants(ShardFormat):
         for field in self.added:
             if field.name not in schema.names:
                 schema = schema.append(field)
-        mark = f"{footer.mark} {sorted(self.values.get(path, {}).items())}"
+        mark = f"{footer.mark} {sorted(self._named(path).items())}"
         return ShardFooter(footer.rows, schema, fingerprint(mark))
 
     def state(self, path: str, *, fresh: bool = False) -> str:
@@ -125,6 +127,14 @@ class WithConstants(ShardFormat):
         constants = {"columns": self.added.names, "schema": schema, "values": values}
         return {**self.inner.pinned(), "constants": constants}
 
+    def _named(self, path: str) -> Mapping[str, str | None]:
+        try:
+            return self.values[_same(path)]
+        except KeyError:
+            raise InputError(
+                f"{path}: the pool's table does not name this file; run again"
+            ) from None
+
     def _appended(
         self, table: pa.Table, path: str, added: Sequence[pa.Field], rows: int
     ) -> pa.Table:
@@ -133,6 +143,12 @@ class WithConstants(ShardFormat):
             arrays.append(pa.repeat(self.constant(path, field), rows))
             fields.append(field)
         return pa.table(arrays, schema=pa.schema(fields))
+
+
+def _same(path: str) -> str:
+    """Return a path with the slashes that every file system writes it with."""
+    scheme, colon, rest = path.partition("://")
+    return f"{scheme}://{rest.lstrip('/')}" if colon else path
 
 
 def with_constants(kind: ShardFormat, pinned: Mapping[str, Any]) -> ShardFormat:
