@@ -117,6 +117,19 @@ def test_broken_records_cost_their_row_and_name_their_line(tmp_path: Path):
     assert lines[1:4] == [b"b", b"c,too,many", b'd,"never closed']
 
 
+def test_a_quote_that_never_closes_costs_its_line_among_many(tmp_path: Path):
+    lines = [f"u{i},text {i}" for i in range(50_000)]
+    lines[10] = 'u10,"never'
+    path = write(tmp_path / "a.csv", "\n".join(["uid,text", *lines]).encode())
+    rows = np.array([9, 10, 11, 49_999])
+    parts = [part for _, part in CSV.read_rows(path, rows, ["uid"])]
+    assert [part.to_pylist() for part in (parts[0], parts[2])] == [
+        [{"uid": "u9"}],
+        [{"uid": "u11"}, {"uid": "u49999"}],
+    ]
+    assert parts[1].reason.startswith("broken_record: line 12: ")
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [

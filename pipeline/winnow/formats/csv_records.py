@@ -11,6 +11,7 @@ import csv
 import gzip
 import zlib
 from array import array
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +101,7 @@ def _index(path: str, file: Any, delimiter: str | None) -> CsvIndex:
     delimiter = delimiter or _most_frequent(header)
     spans = _spans(source, delimiter)
     start, end, _, names = next(spans, (0, 0, 0, []))
+    header = source.last[: end - start]
     if names == []:
         raise InputError(f"{path}: it is empty; its first line has to name the columns")
     if names is None:
@@ -115,7 +117,6 @@ def _index(path: str, file: Any, delimiter: str | None) -> CsvIndex:
         starts.append(span[0])
         ends.append(span[1])
         lines.append(span[2])
-    header = source.first[start:end]
     numbers = (np.frombuffer(part, np.int64) for part in (starts, ends, lines))
     return CsvIndex(header, columns, delimiter, *numbers)
 
@@ -145,11 +146,11 @@ class _Source:
 
     def __init__(self, file: Any) -> None:
         self._file = file
-        self._ahead: list[bytes] = []
+        self._ahead: deque[bytes] = deque()
         self.taken: list[bytes] = []
         self.position = self.line = 0
-        #: All bytes up to the end of the header.
-        self.first = b""
+        #: The bytes of the record that was settled last.
+        self.last = b""
 
     def peek(self) -> bytes:
         """Return the next line without taking it."""
@@ -159,7 +160,6 @@ class _Source:
 
     def skip(self, size: int) -> None:
         """Take bytes off the beginning of the next line."""
-        self.first += self._ahead[0][:size]
         self._ahead[0] = self._ahead[0][size:]
         self.position += size
 
@@ -167,7 +167,7 @@ class _Source:
         return self
 
     def __next__(self) -> str:
-        line = self._ahead.pop(0) if self._ahead else self._file.readline()
+        line = self._ahead.popleft() if self._ahead else self._file.readline()
         if not line:
             raise StopIteration
         self.taken.append(line)
@@ -176,12 +176,11 @@ class _Source:
     def settle(self, lines: int | None = None) -> tuple[int, int, int]:
         """End a record after so many lines taken; return its span and first line."""
         record = self.taken[:lines]
-        self._ahead = self.taken[len(record) :] + self._ahead
+        self._ahead.extendleft(reversed(self.taken[len(record) :]))
         self.taken = []
         start, line = self.position, self.line + 1
         data = b"".join(record)
-        if not start or len(self.first) == start:
-            self.first += data
+        self.last = data
         self.position += len(data)
         self.line += len(record)
         return start, start + len(data.rstrip(b"\r\n")), line
