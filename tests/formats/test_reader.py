@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import fsspec
@@ -291,3 +293,39 @@ def test_a_footer_that_names_other_rows_than_its_groups_is_refused(tmp_path: Pat
             came = sum(getattr(p, "rows", None) or len(p) for _, p in parts)
             assert came == len(rows)
     assert refused > 30
+
+
+@pytest.mark.parametrize("kind", ["paths", "bytes", "large", "structs", "mixed"])
+def test_images_come_in_batches_of_bounded_bytes(tmp_path: Path, kind: str):
+    """Whatever holds them; one that is larger than a batch comes by itself."""
+    sizes = [10, 400, 0, 350, 351, 2000, 1, 999, 5, 700, 301, 4]
+    images = [bytes([n]) * size for n, size in enumerate(sizes)]
+    names = [f"{n}.bin" for n in range(len(images))]
+    for name, data in zip(names, images, strict=True):
+        (tmp_path / name).write_bytes(data)
+    columns = {
+        "paths": pa.array(names),
+        "bytes": pa.array(images, pa.binary()),
+        "large": pa.array(images, pa.large_binary()),
+        "structs": pa.array([{"bytes": data, "path": None} for data in images]),
+        "mixed": pa.array(
+            [
+                {"bytes": None, "path": name}
+                if n % 2
+                else {"bytes": data, "path": None}
+                for n, (name, data) in enumerate(zip(names, images, strict=True))
+            ]
+        ),
+    }
+    table = pa.table({"image": columns[kind], "number": range(len(images))})
+    reader = replace(shard(tmp_path, table), batch_bytes=1000)
+    wanted = references({"a.parquet": list(range(len(images)))})
+    batches = list(reader.read(wanted, ("image",), ["number"]))
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert [row["image"] for row in rows] == images
+    assert [row["extra.number"] for row in rows] == list(range(len(images)))
+    held = [[len(row["image"]) for row in batch.to_pylist()] for batch in batches]
+    assert all(sum(lengths) <= 1000 or len(lengths) == 1 for lengths in held)
+    # As many as fit, not fewer.
+    for lengths, after in pairwise(held):
+        assert sum(lengths) + after[0] > 1000

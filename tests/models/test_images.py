@@ -237,7 +237,7 @@ def test_no_bytes_are_an_empty_image() -> None:
 
 def test_postscript_never_reaches_its_interpreter() -> None:
     data = encoded(Image.fromarray(NOISE), "EPS")
-    assert reason(data) == "image_undecodable: unknown format"
+    assert reason(data) == "image_undecodable: EPS is not decoded"
 
 
 def test_a_bomb_is_refused_from_its_header_and_pillow_stays_silent() -> None:

@@ -66,6 +66,9 @@ class EngineConfig(Frozen):
     #: Bytes of one group bucket in memory; larger shuffles go through scratch files,
     #: and a cluster whose vectors are larger is compared block by block.
     group_mb: Annotated[int, Field(gt=0)] = 256
+    #: Bytes of images that a step holds at a time, encoded as they are, whatever holds
+    #: them; a larger image is read by itself.
+    batch_mb: Annotated[int, Field(gt=0, le=1024)] = 64
     #: Edges (or digests of one band of `minhash`) that one process joins in memory;
     #: above it they are joined where they lie.
     driver_rows: Annotated[int, Field(ge=0)] = DRIVER_ROWS

@@ -134,14 +134,14 @@ STEPS: Registry[Step] = Registry(
             "exact",
             "steps:ExactConfig",
             50_000,
-            version=2,
+            version=3,
             shown=Shown(graded=False, remedy=f"{_REMEDIES}:exact"),
         ),
         _own(
             "decontaminate",
             "filter_steps:DecontaminateConfig",
             500,
-            version=2,
+            version=3,
             shown=Shown(
                 twins="in an evaluation set", remedy=f"{_REMEDIES}:decontaminate"
             ),
@@ -215,7 +215,7 @@ STEPS: Registry[Step] = Registry(
             "embed",
             "steps:EmbedConfig",
             100,
-            version=2,
+            version=3,
             gives={
                 "image_vectors": "embed (with image among its modalities)",
                 "text_vectors": "embed (with text among its modalities)",

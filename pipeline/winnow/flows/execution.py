@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,7 @@ class Execution:
     def _context(self, step: Planned, work: Path, prints: Prints) -> Context:
         session = self.session
         pool = session.pool
+        batch_bytes = session.config.engine.batch_mb * 2**20
         return Context(
             engine=session.engine,
             step=step.name,
@@ -96,7 +97,7 @@ class Execution:
             samples=session.rescues.seen_by(step, session.alive()),
             rows=session.rows - session.rescues.waiting(step),
             pool_rows=pool.rows,
-            reader=pool.reader,
+            reader=replace(pool.reader, batch_bytes=batch_bytes),
             shard_rows={shard.name: shard.rows for shard in pool.shards},
             schema=pool.schema,
             artifacts=session.artifacts,

@@ -29,6 +29,8 @@ READ = {
     "text": pa.string(),
     "reason": pa.string(),
 }
+#: Unless a recipe says otherwise (`engine.batch_mb`).
+BATCH_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class SampleReader:
     kind: ShardFormat | None = None
     #: Which of a list of captions is read; see `one_caption`.
     captions: str = "first"
+    #: Of the images in a batch, in bytes; a larger image is a batch by itself.
+    batch_bytes: int = BATCH_BYTES
 
     @property
     def format(self) -> ShardFormat:
@@ -98,20 +102,39 @@ class SampleReader:
                 yield self._unreadable(part, table, modalities, extra)
             else:
                 part = uids.slice(start, len(table))
-                yield self._batch(source, part, table, modalities, extra)
+                yield from self._batches(source, part, table, modalities, extra)
 
-    def _batch(
+    def _batches(
         self,
         source: str,
         uids: pa.Array,
         table: pa.Table,
         modalities: Sequence[str],
         extra: Sequence[str],
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield a table's rows, in batches of as many images as their bytes allow."""
+        if "image" not in modalities:
+            none = pa.nulls(len(uids), pa.string())
+            yield self._batch(uids, table, modalities, extra, (None, none))
+            return
+        start = 0
+        for images, reasons in self._images(source, single(table[self.image])):
+            part = uids.slice(start, len(images)), table.slice(start, len(images))
+            yield self._batch(*part, modalities, extra, (images, reasons))
+            start += len(images)
+
+    def _batch(
+        self,
+        uids: pa.Array,
+        table: pa.Table,
+        modalities: Sequence[str],
+        extra: Sequence[str],
+        images: tuple[pa.Array | None, pa.Array],
     ) -> pa.RecordBatch:
         arrays: dict[str, pa.Array] = {"uid": uids}
-        reason: pa.Array = pa.nulls(len(uids), pa.string())
-        if "image" in modalities:
-            arrays["image"], reason = self._images(source, single(table[self.image]))
+        content, reason = images
+        if content is not None:
+            arrays["image"] = content
         if "text" in modalities:
             texts = single(table[self.text])
             if is_list_of_text(texts.type):
@@ -138,37 +161,56 @@ class SampleReader:
             arrays[f"extra.{name}"] = pa.nulls(len(uids), failure.types[name])
         return pa.RecordBatch.from_pydict(arrays)
 
-    def _images(self, source: str, column: pa.Array) -> tuple[pa.Array, pa.Array]:
-        """Return image bytes and, for files that cannot be read, the reason."""
-        none = pa.nulls(len(column), pa.string())
+    def _images(
+        self, source: str, column: pa.Array
+    ) -> Iterator[tuple[pa.Array, pa.Array]]:
+        """Yield image bytes and, for files that cannot be read, the reason."""
         if is_binary(column.type):
-            return column.cast(pa.binary()), none
-        if pa.types.is_struct(column.type):
-            inline = pc.struct_field(column, "bytes").cast(pa.binary())
+            yield from self._inline(column)
+        elif pa.types.is_struct(column.type):
+            inline = pc.struct_field(column, "bytes")
             if not inline.null_count or column.type.get_field_index("path") < 0:
-                return inline, none
-            return self._files(source, pc.struct_field(column, "path"), inline)
-        return self._files(source, column, pa.nulls(len(column), pa.binary()))
+                yield from self._inline(inline)
+            else:
+                yield from self._files(source, pc.struct_field(column, "path"), inline)
+        else:
+            yield from self._files(source, column, pa.nulls(len(column), pa.binary()))
+
+    def _inline(self, column: pa.Array) -> Iterator[tuple[pa.Array, pa.Array]]:
+        # Large, since the bytes of a table may be more than 2 GiB.
+        column = column.cast(pa.large_binary())
+        lengths = pc.fill_null(pc.binary_length(column), 0).to_numpy()
+        ends = np.cumsum(lengths)
+        start = 0
+        while start < len(column):
+            before = ends[start] - lengths[start]
+            end = int(np.searchsorted(ends, before + self.batch_bytes, "right"))
+            images = column.slice(start, max(1, end - start)).cast(pa.binary())
+            yield images, pa.nulls(len(images), pa.string())
+            start += len(images)
 
     def _files(
         self, source: str, paths: pa.Array, inline: pa.Array
-    ) -> tuple[pa.Array, pa.Array]:
+    ) -> Iterator[tuple[pa.Array, pa.Array]]:
         folder = posixpath.dirname(self.paths[source])
         images: list[bytes | None] = []
         reasons: list[str | None] = []
         roots = self.folders or (self.root,)
         named, bad = utf8(paths)
-        for path, data, broken in zip(
-            named.to_pylist(), inline.to_pylist(), bad.to_pylist(), strict=True
-        ):
-            image, reason = data, None
-            if data is None and broken:
+        held = 0
+        for row, path in enumerate(named.to_pylist()):
+            image, reason = inline[row].as_py(), None
+            if image is None and bad[row].as_py():
                 reason = "image_path_not_utf8"
-            elif data is None and path is not None:
+            elif image is None and path is not None:
                 image, reason = read_image(roots, folder, path)
+            held += len(image or b"")
+            if images and held > self.batch_bytes:
+                yield pa.array(images, pa.binary()), pa.array(reasons, pa.string())
+                images, reasons, held = [], [], len(image or b"")
             images.append(image)
             reasons.append(reason)
-        return pa.array(images, pa.binary()), pa.array(reasons, pa.string())
+        yield pa.array(images, pa.binary()), pa.array(reasons, pa.string())
 
 
 def by_source(

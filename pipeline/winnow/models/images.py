@@ -19,24 +19,33 @@ import numpy.typing as npt
 
 from winnow.core.errors import WinnowError
 from winnow.core.hashing import digest
+from winnow.models.colour_profiles import in_srgb
 
 if TYPE_CHECKING:
     from PIL import Image
 
-# Formats whose decoders run inside this process and know their own magic number (a
-# JPEG may turn out to be a multi-picture MPO). EPS is absent because Pillow hands it
-# to Ghostscript, a program of its own.
+# Formats whose decoders run inside this process, each after all that know their own
+# magic number better (TGA has none; a JPEG may turn out to be a multi-picture MPO). EPS
+# is absent because Pillow hands it to Ghostscript, a program of its own; FITS, because
+# its data may be packed without a bound; the rest is not for pictures, or nobody's.
 FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "AVIF",
-    "JPEG2000",
-    "PPM",
+    *("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM"),
+    *("ICO", "CUR", "ICNS", "PSD", "DDS", "QOI", "SGI", "SUN", "DIB", "BLP", "FTEX"),
+    *("PCX", "DCX", "FLI", "GBR", "MSP", "PIXAR", "XBM", "XPM", "TGA"),
 )
+
+#: Raised when the same bytes are decoded to other pixels than before; then the versions
+#: of steps that store what comes of pixels are raised, too.
+DECODING = 2
+
+#: How files begin that Pillow knows nothing of, to call them by their name.
+_OTHERS = {
+    "HEIF": rb"....ftyp(heic|heix|hevc|mif1|msf1)",
+    "JPEG XL": rb"\xff\x0a|\x00\x00\x00\x0cJXL ",
+    "SVG": rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg|<svg)",
+    "HTML": rb"(?i)\s*(<!doctype html|<html)",
+    "PDF": rb"%PDF-",
+}
 
 #: Pillow's own threshold: an RGB image of 256 MiB.
 DEFAULT_MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
@@ -78,7 +87,8 @@ def decode_rgb(
 
     The size is checked in the header, before any pixel is decompressed. Animations
     give their first frame; palettes and CMYK (Adobe's inverted kind too) become their
-    colours. Unlike in open_clip, grey of more than 8 bits is scaled by the range of as
+    colours, and an ICC profile is applied, to sRGB. Unlike in open_clip, grey of more
+    than 8 bits is scaled by the range of as
     many bits as its largest value takes, not clipped to white, and EXIF orientation is
     applied, because it is how people see the picture.
 
@@ -128,7 +138,11 @@ def _decoded(data: bytes, max_pixels: int, use: Callable[[Image.Image], Made]) -
     image = _open(data, max_pixels)
     try:
         image.load()
+        # Of an icon the picture inside may be larger than the header says.
+        _require_size(image, max_pixels)
         return use(_upright(image))
+    except ImageRejected:
+        raise
     except Exception as error:  # any decoder may raise anything on hostile bytes
         raise ImageRejected(_reason(error)) from None
 
@@ -203,11 +217,32 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
         with _without_pillows_limit():
             image = Image.open(io.BytesIO(data), formats=_formats())
     except Exception as error:
-        raise ImageRejected(_reason(error)) from None
+        raise ImageRejected(_unknown(data) or _reason(error)) from None
+    _require_size(image, max_pixels)
+    return image
+
+
+def _require_size(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageRejected(f"image_too_large: {width}x{height} > {max_pixels}")
-    return image
+
+
+def _unknown(data: bytes) -> str | None:
+    """Return that data are of a format which is not decoded, by its name."""
+    from PIL import Image
+
+    for name, beginning in _OTHERS.items():
+        if re.match(beginning, data[:1024], re.DOTALL):
+            return f"image_undecodable: {name} is not decoded"
+    others = tuple(sorted(set(Image.OPEN) - set(FORMATS)))
+    try:
+        # Headers alone; what draws them is never called.
+        with _without_pillows_limit():
+            name = str(Image.open(io.BytesIO(data), formats=others).format)
+    except Exception:  # as any decoder may do
+        return None
+    return f"image_undecodable: {name} is not decoded"
 
 
 @cache
@@ -278,6 +313,10 @@ def _to_rgb(image: Image.Image, background: str) -> Image.Image:
     if _is_deep(image):
         # What colour such a file calls transparent is one of its deep values.
         image = Image.fromarray(_to_8_bit(image))
+    elif "icc_profile" in image.info:
+        if image.mode not in ("L", "CMYK"):
+            image = image.convert("RGBA" if _has_alpha(image) else "RGB")
+        image = in_srgb(image)
     if background != DROPPED and _has_alpha(image):
         layered = image.convert("RGBA")
         canvas = Image.new("RGBA", layered.size, background)

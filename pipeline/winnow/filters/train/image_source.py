@@ -24,6 +24,7 @@ from winnow.filters.train.rows import Pair
 from winnow.filters.train.world import World
 from winnow.formats.reader import SampleReader
 from winnow.models.encoder import Encoder
+from winnow.models.images import DECODING
 from winnow.models.preprocess import Preprocessing
 
 Tell = Callable[[str], None]
@@ -85,7 +86,7 @@ class _Pass:
         """Return a name of all that the pass depends on."""
         uids = "\x1f".join(f"{p.uid}:{p.source}:{p.row}" for p in pairs)
         shards = str(sorted(reader.paths.items()))
-        read = f"{uids}|{shards}|{self.config.model.max_pixels}"
+        read = f"{uids}|{shards}|{self.config.model.max_pixels}|{DECODING}"
         if self.encoder is None:
             return "files-" + fingerprint(read)
         seed = self.config.seed if self.how.views > 1 else 0
