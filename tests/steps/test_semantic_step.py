@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 Winnow = Callable[..., Any]
@@ -206,3 +207,27 @@ def test_a_score_says_what_decided_where_the_nearest_had_gone(
             best = max(float(vectors[uid] @ vectors[u]) for u in kept)
             assert row["score"] == pytest.approx(best, abs=1e-6)
     assert spared
+
+
+@pytest.mark.parametrize("scope", ["pool", "cluster"])
+def test_a_keeper_says_which_of_near_rows_stays(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path, scope: str
+):
+    """Greedy over all pairs, the widest picture first, ties by uid."""
+    settings = {"keeper": ["width desc"], "epsilon": 0.05, "scope": scope}
+    run = winnow(planted_pool, tmp_path / "r", STEPS, semantic=settings)
+    vectors, kept = unit_rows(run), []
+    clusters = run.artifact("cluster", "clusters").to_pylist()
+    cluster = {row["uid"]: row["cluster"] for row in clusters}
+    pool = pq.read_table(planted_pool, columns=["uid", "width"]).to_pylist()
+    for row in sorted(pool, key=lambda row: (-row["width"], row["uid"])):
+        uid = row["uid"]
+        near = (
+            scope == "pool" or cluster[uid] == cluster[other]
+            for other in kept
+            if vectors[uid] @ vectors[other] > 0.95
+        )
+        if not any(near):
+            kept.append(uid)
+    assert run.kept("semantic") == set(kept)
+    assert len(kept) < len(pool)

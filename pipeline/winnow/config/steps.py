@@ -227,6 +227,9 @@ class SemanticConfig(StepConfig):
     #: Which of two duplicates stays: the one farthest from the centroid (hard), the
     #: nearest (easy), or one drawn by uid hash (random).
     order: Literal["hard", "easy", "random"] = "hard"
+    #: Which of two duplicates stays instead: input columns or pixels, bytes, sharpness,
+    #: alignment, each with asc or desc. Empty: by `order`.
+    keeper: Keeper = ()
     modality: Modality = "image"
 
 

@@ -75,6 +75,19 @@ def preferences(context: Context, keeper: Sequence[str]) -> Frame:
     return engine.map_batches(samples, kernel, RANKED, order_by=("source", "row"))
 
 
+def positions(context: Context, keeper: Sequence[str]) -> Frame:
+    """Return (uid, distance): where each sample stands in the keeper's order.
+
+    As a distance, since steps over clusters visit rows by theirs. Uids and keys of all
+    rows are sorted on the driver, which takes `engine.driver_rows` of them.
+    """
+    engine = context.engine
+    rows = engine.collect(preferences(context, keeper), engine.driver_rows)
+    uids = rows.sort_by("preference")["uid"]
+    table = pa.table({"uid": uids, "distance": np.arange(len(uids), dtype=np.float64)})
+    return engine.from_table(table)
+
+
 def kept_uid(preference: pa.Array, keys: int) -> pa.Array:
     """Return the uids at the end of preferences of this many keys."""
     if not keys:

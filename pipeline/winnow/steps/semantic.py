@@ -7,6 +7,7 @@ run with another epsilon or other semantics only repeats the cheap half.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,7 @@ from winnow.core.schemas import DECISIONS
 from winnow.core.vectors import take, to_matrix
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome, Reuse
+from winnow.steps.keeper import positions, with_keeper
 from winnow.steps.pool_tasks import one_cluster
 from winnow.steps.semantic_blocks import (
     decided_rows,
@@ -62,10 +64,12 @@ _OUT = pa.schema([*DECISIONS, ("similarity", pa.float64()), ("twin", pa.string()
 
 def contract(config: SemanticConfig) -> Contract:
     """Return that vectors and clusters come in."""
-    return Contract(
+    drawn = config.order == "random" and not config.keeper
+    without_keeper = Contract(
         needs=frozenset({f"{config.modality}_vectors", "clusters"}),
-        depends_on=frozenset({"seed"}) if config.order == "random" else frozenset(),
+        depends_on=frozenset({"seed"}) if drawn else frozenset(),
     )
+    return with_keeper(without_keeper, config.keeper)
 
 
 def reuse(config: SemanticConfig) -> Reuse:
@@ -83,6 +87,9 @@ def run(context: Context) -> Outcome:
     engine, config = context.engine, context.config
     samples = engine.select(context.samples, {"uid": "uid"})
     clusters = engine.join(context.scan("clusters"), samples, "uid", "semi")
+    if config.keeper:
+        context, clusters = _in_keepers_order(context, clusters)
+        config = context.config
     vectors = context.vectors(config.modality)
     known = _known_neighbours(context)
     if config.scope == "pool" and context.rows > WHOLE_ROWS:
@@ -105,6 +112,20 @@ def run(context: Context) -> Outcome:
         },
         facts={"neighbours_reused": known is not None, **facts},
     )
+
+
+def _in_keepers_order(context: Context, clusters: Frame) -> tuple[Context, Frame]:
+    """Return clusters with a row's place in the keeper's order as its distance.
+
+    Rows are visited from the smallest of these on, which is the order `easy`.
+    """
+    engine, config = context.engine, context.config
+    members = engine.select(clusters, {"uid": "uid", "cluster": "cluster"})
+    placed = engine.join(members, positions(context, config.keeper), "uid", "inner")
+    names = engine.schema(clusters).names
+    ordered = engine.select(placed, {name: name for name in names})
+    settings = config.model_copy(update={"order": "easy"})
+    return replace(context, config=settings), ordered
 
 
 def _in_clusters(
