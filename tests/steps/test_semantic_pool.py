@@ -232,6 +232,26 @@ def test_no_kept_row_is_like_another_across_clusters(
     assert 0 < len(kept) < len(ledger)
 
 
+def test_another_epsilon_takes_over_groups_and_neighbours(
+    winnow: Callable[..., Any],
+    planted_pool: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(semantic, "WHOLE_ROWS", 10)
+    steps = ["embed", "cluster", "semantic"]
+    out = tmp_path / "changed"
+    winnow(planted_pool, out, steps, semantic={"epsilon": 0.01})
+    fresh = winnow(planted_pool, tmp_path / "f", steps, semantic={"epsilon": 0.08})
+    monkeypatch.delattr(semantic_pool, "_measured")
+    changed = winnow(planted_pool, out, steps, semantic={"epsilon": 0.08})
+    assert changed.result.ran == ["semantic"]
+    assert changed.ledger_table("semantic").equals(fresh.ledger_table("semantic"))
+    (marker,) = [m for m in changed.result.steps if m.step == "semantic"]
+    assert marker.facts["neighbours_reused"] is True
+    assert marker.facts["probe_rows"] > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("semantics", ["greedy", "components"])
 def test_groups_on_spark(semantics: str, spark: Any, tmp_path: Path):

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from numba import uint64
-from scipy.integrate import quad
 
 from winnow.numeric.compiled import compiled
 
@@ -40,6 +39,9 @@ def optimal_bands(
         raise ValueError(f"the threshold must lie in [0, 1], not {threshold}")
     if any(not 0 <= weight <= 1 for weight in weights) or sum(weights) != 1:
         raise ValueError(f"weights must lie in [0, 1] and sum to 1, not {weights}")
+    # A third of what a run that needs no weights would import.
+    from scipy.integrate import quad
+
     best, chosen = float("inf"), (0, 0)
     for bands in range(1, num_perm + 1):
         for rows in range(1, num_perm // bands + 1):
