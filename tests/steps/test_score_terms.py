@@ -167,8 +167,8 @@ def test_a_mixture_does_not_depend_on_shards_and_order(
         ({"terms": MIX, "method": "neg_clip_loss"}, "method belongs into one of"),
         ({"terms": [MIX[0], MIX[0]]}, "two terms are called 'alignment'"),
         ({"terms": [{"method": "alignment", "name": "score"}]}, "cannot be called"),
-        ({"terms": [{"method": "norm_sim"}]}, "target goes with method norm_sim"),
-        ({"target": "x.npy"}, "target goes with method norm_sim"),
+        ({"terms": [{"method": "norm_sim"}]}, "target goes with norm_sim and vas"),
+        ({"target": "x.npy"}, "target goes with norm_sim and vas"),
         ({"method": "alignmnt"}, "alignment"),
     ],
 )
@@ -328,3 +328,41 @@ def test_norm_sim_against_a_pool_of_images(
                 **ALL,
             },
         )
+
+
+def test_vas_is_the_variance_in_the_images_direction(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path, targets: dict[str, Path]
+):
+    given = {"method": "vas", "target": str(targets["npy"]), **ALL}
+    run = winnow(planted_pool, tmp_path / "run", ["embed", "score"], score=given)
+    goal = unit_rows(np.load(targets["npy"]).astype(np.float16).astype(np.float64))
+    covariance = goal.T @ goal / len(goal)
+    images = vectors(run, "image")
+    for uid, score in scores(run).items():
+        image = unit_rows(images[uid])
+        assert score == pytest.approx(image @ covariance @ image, abs=2e-3)
+
+
+@pytest.mark.parametrize("rounds", [1, 4])
+def test_vas_d_drops_in_rounds_what_varies_least(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path, rounds: int
+):
+    given = {"method": "vas_d", "options": {"rounds": rounds}, "keep_fraction": 0.3}
+    run = winnow(planted_pool, tmp_path / "run", ["embed", "score"], score=given)
+    images = vectors(run, "image")
+    uids = sorted(images)
+    unit = unit_rows(np.array([images[uid] for uid in uids]))
+    left, rows = list(range(len(uids))), len(uids)
+    budget = len(run.kept("score"))
+    for number in range(rounds):
+        covariance = unit[left].T @ unit[left] / len(left)
+        values = np.einsum("ij,jk,ik->i", unit, covariance, unit)
+        size = rows - (rows - budget) * (number + 1) // rounds
+        left = sorted(left, key=lambda i: (-values[i], uids[i]))[:size]
+    assert run.kept("score") == {uids[i] for i in left}
+
+
+def test_vas_d_needs_a_budget(winnow: Winnow, planted_pool: Path, tmp_path: Path):
+    given = {"method": "vas_d", "threshold": 0.5, "keep_fraction": None}
+    with pytest.raises(ConfigError, match="leads to a budget"):
+        winnow(planted_pool, tmp_path / "run", ["embed", "score"], score=given)

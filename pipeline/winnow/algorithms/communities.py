@@ -92,7 +92,9 @@ def layout(similarity: Floats, rounds: int = 200) -> Floats:
         reach = np.maximum(np.sqrt((moves**2).sum(axis=1, keepdims=True)), 1e-9)
         places = places + moves / reach * np.minimum(reach, 0.2 * (1 - number / rounds))
     lowest, extent = places.min(axis=0), np.ptp(places, axis=0)
-    scaled: Floats = (places - lowest) / np.maximum(extent, 1e-9)
+    ranks = places.argsort(axis=0).argsort(axis=0) / max(size - 1, 1)
+    # Mostly by rank: in a dense middle names would cover one another.
+    scaled: Floats = 0.2 * (places - lowest) / np.maximum(extent, 1e-9) + 0.8 * ranks
     return scaled
 
 

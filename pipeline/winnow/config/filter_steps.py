@@ -42,22 +42,30 @@ class OutsideSet(StepConfig):
         return self.name or PurePath(self.path.rstrip("/")).name
 
 
+class VasDOptions(StepConfig):
+    """What `score.options` holds for `vas_d`."""
+
+    #: Rounds in which the pool shrinks to the budget.
+    rounds: Annotated[int, Field(gt=0, le=500)] = 20
+
+
 class ScoreTerm(StepConfig):
     """One way to score a pair."""
 
-    #: alignment, alignment_mirrored, alignment_no_digits, neg_clip_loss, norm_sim, or a
-    #: score of another package.
+    #: alignment, alignment_mirrored, alignment_no_digits, neg_clip_loss, norm_sim, vas,
+    #: vas_d, or a score of another package.
     method: str = "alignment"
     #: Of negCLIPLoss: T, rows of a random batch, and how many batches are averaged.
     temperature: Annotated[float, Field(gt=0.0)] = 0.01
     batch: Annotated[int, Field(gt=1)] = 32_768
     repeats: Positive = 10
-    #: Of NormSim: the target's vectors, and the norm over them. inf: the similarity to
-    #: the nearest target, signed; abs_inf: the largest absolute one, which is the
-    #: paper's ‖·‖_∞ and what its released code takes; 2: the Euclidean norm.
+    #: Of NormSim and VAS: the target's vectors; of NormSim: the norm over them. inf:
+    #: the similarity to the nearest target, signed; abs_inf: the largest absolute one,
+    #: which is the paper's ‖·‖_∞ and what its released code takes; 2: the Euclidean
+    #: norm.
     target: OutsideSet | None = None
     p: Literal["inf", "abs_inf", 2] = "inf"
-    #: Of a score of another package: what it says it takes.
+    #: Of vas_d: `rounds`. Of a score of another package: what it says it takes.
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -67,7 +75,7 @@ class ScoreTerm(StepConfig):
             hint = did_you_mean(self.method, SCORES.names())
             raise ValueError(f"method: unknown score '{self.method}'; {hint}")
         if score.target != (self.target is not None):
-            raise ValueError("target goes with method norm_sim, which needs it")
+            raise ValueError("target goes with norm_sim and vas, which need it")
         if score.options is None and self.options:
             raise ValueError(f"options: {self.method} takes none")
         if score.options is not None:
@@ -146,6 +154,8 @@ class SoftCapConfig(StepConfig):
     penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=True)] = 0.15
     #: A row's logit is its score divided by this.
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    #: Most draws of a row: with `penalty: 0` Hard-Cap Sampling. None: no limit.
+    limit: Positive | None = None
     #: Draws between two updates of the logits, without repetition among them.
     batch: Positive = 1
 

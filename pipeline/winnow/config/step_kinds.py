@@ -345,6 +345,13 @@ SCORES: Registry[Score] = Registry(
         ),
         Score("neg_clip_loss", 1, f"{_TERMS}:neg_clip_loss_of", draws=True),
         Score("norm_sim", 1, f"{_TERMS}:norm_sim", target=True),
+        Score("vas", 1, f"{_TERMS}:vas", target=True),
+        Score(
+            "vas_d",
+            1,
+            "winnow.steps.vas_d:vas_d",
+            options="winnow.config.filter_steps:VasDOptions",
+        ),
     ),
 )
 

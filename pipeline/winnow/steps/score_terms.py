@@ -18,6 +18,7 @@ from winnow.algorithms.filter.norm_sim import (
     norm_sim_2,
     norm_sim_inf,
     target_gram,
+    variance_alignment,
 )
 from winnow.config.filter_steps import ScoreTerm
 from winnow.core.engine import Frame
@@ -131,6 +132,27 @@ def norm_sim(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
         kernel = partial(score_norm_2, gram=target_gram(target.matrix))
     frame = context.engine.map_batches(pairs, kernel, SCORED)
     return Scored(frame, {"target": {"path": term.target.path, **target.facts}})
+
+
+def vas(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
+    """Score images by the target's variance in their direction (arXiv 2402.02055)."""
+    assert term.target is not None
+    dim = context.engine.schema(pairs).field("image").type.list_size
+    target = outside_vectors(term.target, own_spec(context), dim)
+    kernel = partial(
+        score_variance, gram=target_gram(target.matrix), count=len(target.names)
+    )
+    frame = context.engine.map_batches(pairs, kernel, SCORED)
+    return Scored(frame, {"target": {"path": term.target.path, **target.facts}})
+
+
+def score_variance(
+    batches: Iterator[pa.RecordBatch], *, gram: npt.NDArray[np.float64], count: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield Variance Alignment Scores."""
+    for batch in batches:
+        images = to_matrix(batch.column("image"))
+        yield _scored(batch.column("uid"), variance_alignment(images, gram, count))
 
 
 def score_pairs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

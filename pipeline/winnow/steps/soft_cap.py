@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.filter.soft_cap import arrivals, expected_draws
+from winnow.algorithms.filter.soft_cap import UNLIMITED, arrivals, expected_draws
 from winnow.algorithms.prune.budget import exact_multiple
 from winnow.config.filter_steps import SoftCapConfig
 from winnow.core.engine import Frame
@@ -87,10 +87,14 @@ def _total(context: Context, scored: int) -> int:
         assert config.total_fraction is not None
         total = exact_multiple(context.rows, config.total_fraction)
     once = math.isinf(config.penalty)
-    if (once and total > scored) or (total and not scored):
+    limit = 1 if once else config.limit
+    if (limit is not None and total > limit * scored) or (total and not scored):
+        why = " and an infinite penalty draws each once" if once else ""
+        if not once and limit is not None:
+            why = f" and limit draws each {limit} times at most"
         raise ConfigError(
             f"{context.step}: {total} draws, but {scored} rows have a score"
-            + (" and an infinite penalty draws each once" if once and scored else "")
+            + (why if scored else "")
             + "; lower total"
         )
     if min(config.batch, total) > scored:
@@ -105,6 +109,7 @@ def _race(context: Context, scored: Frame, total: int) -> Frame:
     """Return (uid, count) of the first `total` draws of the race."""
     engine, config = context.engine, context.config
     until = math.inf if math.isinf(config.penalty) else _horizon(context, scored, total)
+    further = 0.25
     while True:
         kernel = partial(
             emit_draws,
@@ -117,7 +122,7 @@ def _race(context: Context, scored: Frame, total: int) -> Frame:
         last = engine.cut(draws, order, total)
         if last is not None or total == 0:
             break
-        until += 0.25
+        until, further = until + further, 2 * further
     first = engine.map_batches(draws, partial(up_to, last=last), _DRAWS)
     return engine.aggregate(first, "uid", {"count": ("draw", "count")})
 
@@ -156,6 +161,10 @@ def _horizon(context: Context, scored: Frame, total: int) -> float:
     return high
 
 
+def _limit(config: SoftCapConfig) -> int:
+    return UNLIMITED if config.limit is None else config.limit
+
+
 def with_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Keep the rows that have a score."""
     for batch in batches:
@@ -172,7 +181,8 @@ def expect(
     for batch in batches:
         logits = logits_of(batch, config)
         draws = [
-            expected_draws(logits, config.penalty, float(moment)) for moment in grid
+            expected_draws(logits, config.penalty, float(moment), _limit(config))
+            for moment in grid
         ]
         yield pa.RecordBatch.from_arrays(
             [pa.array(np.arange(len(grid))), pa.array(draws, pa.float64())],
@@ -191,7 +201,7 @@ def emit_draws(
     for batch in batches:
         uid_keys = keys(batch.column("uid").to_pylist(), salt)
         rows, number, time = arrivals(
-            logits_of(batch, config), uid_keys, config.penalty, until
+            logits_of(batch, config), uid_keys, config.penalty, until, _limit(config)
         )
         uids = batch.column("uid").take(pa.array(rows))
         yield pa.RecordBatch.from_arrays(

@@ -95,6 +95,8 @@ def next_round(
         noise = gumbel(keys(batch.column("uid").to_pylist(), salt), number)
         noised = logits_of(batch, config) - lost + noise
         noised[np.isinf(noised)] = np.nan
+        if config.limit is not None:
+            noised[count >= config.limit] = np.nan
         yield pa.RecordBatch.from_arrays(
             [
                 batch.column("uid"),

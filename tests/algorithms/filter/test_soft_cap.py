@@ -2,12 +2,17 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from winnow.algorithms.filter.soft_cap import arrivals, expected_draws, gumbel
+from winnow.algorithms.filter.soft_cap import (
+    UNLIMITED,
+    arrivals,
+    expected_draws,
+    gumbel,
+)
 
 LOGITS = np.array([0.0, 1.0, -0.5])
 
 
-def exact_multisets(penalty, draws):
+def exact_multisets(penalty, draws, limit=None):
     """Every way the published procedure can go, one draw after the other."""
     states = {(0, 0, 0): 1.0}
     for _ in range(draws):
@@ -15,6 +20,8 @@ def exact_multisets(penalty, draws):
         for counts, chance in states.items():
             spent = np.array([penalty * c if c else 0.0 for c in counts])
             weights = np.exp(LOGITS - spent)
+            if limit is not None:
+                weights[np.array(counts) >= limit] = 0
             for row, weight in enumerate(weights / weights.sum()):
                 if weight:
                     after = tuple(c + (i == row) for i, c in enumerate(counts))
@@ -23,11 +30,16 @@ def exact_multisets(penalty, draws):
     return states
 
 
-@pytest.mark.parametrize(("penalty", "draws"), [(0.7, 4), (0.0, 3), (np.inf, 2)])
-def test_the_race_draws_like_the_published_procedure(penalty, draws):
+@pytest.mark.parametrize(
+    ("penalty", "draws", "limit"),
+    [(0.7, 4, None), (0.0, 3, None), (np.inf, 2, None), (0.0, 4, 2), (0.3, 5, 3)],
+)
+def test_the_race_draws_like_the_published_procedure(penalty, draws, limit):
     random, trials = np.random.default_rng(0), 20_000
     keys = random.integers(0, 2**64, 3 * trials, dtype=np.uint64)
-    rows, _, times = arrivals(np.tile(LOGITS, trials), keys, penalty, 4.0)
+    rows, _, times = arrivals(
+        np.tile(LOGITS, trials), keys, penalty, 4.0, limit or UNLIMITED
+    )
     trial = rows // 3
     order = np.lexsort((times, trial))
     turn = np.arange(len(rows)) - np.searchsorted(trial[order], trial[order])
@@ -35,7 +47,7 @@ def test_the_race_draws_like_the_published_procedure(penalty, draws):
     counts = np.bincount(rows[first], minlength=3 * trials).reshape(-1, 3)
     assert (counts.sum(axis=1) == draws).all()
     drawn = Counter(map(tuple, counts.tolist()))
-    expected = exact_multisets(penalty, draws)
+    expected = exact_multisets(penalty, draws, limit)
     assert set(drawn) <= set(expected)
     chi = sum((drawn[s] - trials * p) ** 2 / (trials * p) for s, p in expected.items())
     # Five times the degrees of freedom is far beyond what chance gives.

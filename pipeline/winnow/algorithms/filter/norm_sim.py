@@ -96,6 +96,16 @@ def _quadratic(rows: Floats, squares: Floats, gram: Floats, out: Floats) -> None
         out[r] = np.sqrt(max(value, 0.0))
 
 
+def variance_alignment(images: Vectors, gram: Floats, count: int) -> Floats:
+    """Return the Variance Alignment Score ⟨Σ, x xᵀ⟩ = xᵀ Σ x: (n,) float64.
+
+    Wang et al. 2024 (arXiv 2402.02055): Σ = TᵀT / count is the covariance of the
+    target's unit vectors, gram their `target_gram`. Arguments and errors as of
+    `norm_sim_2`, whose square over `count` it is.
+    """
+    return np.asarray(norm_sim_2(images, gram) ** 2 / count)
+
+
 def _check(images: Vectors, targets: npt.NDArray[np.floating]) -> None:
     if images.ndim != 2 or targets.ndim != 2 or images.shape[1] != targets.shape[1]:
         raise ValueError(

@@ -27,19 +27,23 @@ Floats = npt.NDArray[np.float64]
 Ids = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
+#: More draws of one row than any total.
+UNLIMITED = 2**62
+
 
 def arrivals(
-    logits: Floats, keys: Keys, penalty: float, until: float
+    logits: Floats, keys: Keys, penalty: float, until: float, limit: int = UNLIMITED
 ) -> tuple[Ids, Ids, Floats]:
     """Return every draw of a race that arrives up to log-time `until`.
 
     logits: (n,) finite float64; keys: (n,) uniform 64-bit numbers, one for each row;
-    penalty: 0 or more, infinite for one draw at most. Returns for each draw its row,
-    its number among that row's draws (from 0), and the logarithm of its time. A later
-    `until` only adds draws.
+    penalty: 0 or more, infinite for one draw at most; limit: most draws of a row, which
+    leaves the race then (without a penalty: Hard-Cap Sampling). Returns for each draw
+    its row, its number among that row's draws (from 0), and the logarithm of its time.
+    A later `until` only adds draws.
     """
     counts = np.zeros(len(logits), np.int64)
-    _count(logits, keys, penalty, until, counts)
+    _count(logits, keys, penalty, until, limit, counts)
     total = int(counts.sum())
     rows = np.repeat(np.arange(len(logits)), counts)
     times = np.empty(total)
@@ -48,15 +52,18 @@ def arrivals(
     return rows, np.arange(total) - np.repeat(starts, counts), times
 
 
-def expected_draws(logits: Floats, penalty: float, until: float) -> float:
+def expected_draws(
+    logits: Floats, penalty: float, until: float, limit: int = UNLIMITED
+) -> float:
     """Return roughly how many draws `arrivals` gives: enough to aim at a total."""
     log_rate = np.minimum(logits + until, 700.0)
     if math.isinf(penalty):
         return float(-np.expm1(-np.exp(np.minimum(log_rate, 50.0))).sum())
     if penalty == 0:
-        return float(np.exp(log_rate).sum())
+        return float(np.minimum(np.exp(log_rate), limit).sum())
     # The mean count c obeys dc/dt = e^(s − penalty·c).
-    return float(np.logaddexp(0.0, np.log(penalty) + logits + until).sum() / penalty)
+    counts = np.logaddexp(0.0, np.log(penalty) + logits + until) / penalty
+    return float(np.minimum(counts, limit).sum())
 
 
 def gumbel(keys: Keys, number: int) -> Floats:
@@ -86,11 +93,11 @@ def _next(before: float, logit: float, key: np.uint64, number: int) -> float:
 
 @compiled
 def _count(
-    logits: Floats, keys: Keys, penalty: float, until: float, counts: Ids
+    logits: Floats, keys: Keys, penalty: float, until: float, limit: int, counts: Ids
 ) -> None:
     for row in range(len(logits)):
         time, number = -np.inf, 0
-        while number == 0 or penalty < np.inf:
+        while number == 0 or (penalty < np.inf and number < limit):
             logit = logits[row] - (penalty * number if number else 0.0)
             time = _next(time, logit, keys[row], number)
             if not time <= until:
