@@ -60,6 +60,17 @@ def words(batch):
 def nested(batch):
     return np.ones((len(batch), 2))
 
+def nearness(batch, centroids):
+    names = ["uid", "width", "image_vector", "cluster", "distance"]
+    assert batch.schema.names == names, batch.schema.names
+    flat = batch["image_vector"].flatten().to_numpy().astype(np.float64)
+    vectors = flat.reshape(len(batch), -1)
+    centres = centroids[batch["cluster"].to_numpy()].astype(np.float64)
+    cosines = (vectors * centres).sum(axis=1)
+    cosines /= np.linalg.norm(vectors, axis=1) * np.linalg.norm(centres, axis=1)
+    np.testing.assert_allclose(1 - cosines, batch["distance"].to_numpy(), atol=1e-9)
+    return cosines + 0 * batch["width"].to_numpy()
+
 constant = 3
 """
 
@@ -216,3 +227,22 @@ def test_a_module_that_fails_is_the_users_and_named(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=r"fails_when_imported.*no licence"):
         custom(winnow, pool, "number", function="fails_when_imported:f")
+
+
+def test_a_function_gets_vectors_clusters_and_centroids(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path
+):
+    artifacts = ["image_vectors", "clusters", "centroids"]
+    settings = {"columns": ["width"], "artifacts": artifacts, "keep_fraction": 0.5}
+    name = "user_scorers_of_this_test:nearness"
+    given = {"function": name, **settings}
+    steps = ["embed", "cluster", "custom"]
+    run = winnow(planted_pool, tmp_path / "run", steps, custom=given)
+    clusters = run.artifact("cluster", "clusters").to_pylist()
+    distance = {row["uid"]: row["distance"] for row in clusters}
+    ledger = run.ledger("custom")
+    assert set(ledger) == set(distance)
+    for uid, row in ledger.items():
+        assert row["score"] == pytest.approx(1 - distance[uid], abs=1e-9)
+    with pytest.raises(ConfigError, match="needs centroids"):
+        winnow(planted_pool, tmp_path / "no", ["embed", "custom"], custom=given)

@@ -308,6 +308,11 @@ class CustomConfig(TiedBudget):
     function: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")]
     #: Input columns that the function gets besides uid.
     columns: tuple[str, ...] = ()
+    #: What it gets of the steps before: columns image_vector and text_vector (unit
+    #: float16), cluster and distance; centroids, (k, dim), as an argument of that name.
+    artifacts: tuple[
+        Literal["image_vectors", "text_vectors", "clusters", "centroids"], ...
+    ] = ()
     threshold: float | None = None
     #: Whether high scores are kept.
     keep_high: bool = True

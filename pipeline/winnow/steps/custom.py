@@ -1,6 +1,7 @@
 """A user's own scorer as a step like any other.
 
-The function gets an Arrow record batch (uid and the named input columns) and returns
+The function gets an Arrow record batch (uid, the named input columns, and vectors and
+clusters of the steps before where `artifacts` names them) and returns
 one value for each row: numbers are scores, booleans are decisions. This is how
 aesthetics, NSFW or watermark models come in.
 """
@@ -11,17 +12,21 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.config.steps import CustomConfig
+from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.hashing import digest
+from winnow.formats.clip_retrieval import map_numbers
 from winnow.formats.reader import SampleReader
 from winnow.steps.contract import (
     JUDGED,
@@ -44,13 +49,34 @@ _ANSWERED = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class Call:
+    """A function by name, and what it is given; pickles to any worker."""
+
+    function: str
+    columns: tuple[str, ...]
+    artifacts: tuple[str, ...] = ()
+    centroids: npt.NDArray[np.float32] | None = None
+
+    def load(self) -> Callable[[pa.RecordBatch], Any]:
+        """Return the function of a batch alone."""
+        function: Callable[..., Any] = load_function(self.function)
+        if self.centroids is None:
+            return function
+        return partial(function, centroids=self.centroids)
+
+
 def contract(config: CustomConfig) -> Contract:
     """Return the input columns that the function asks for.
 
     Raises ConfigError if the function cannot be imported.
     """
     function = load_function(config.function)
-    return Contract(columns=config.columns, version=_source(function))
+    return Contract(
+        columns=config.columns,
+        needs=frozenset(config.artifacts),
+        version=_source(function),
+    )
 
 
 def _source(function: Callable[..., Any]) -> str:
@@ -89,11 +115,13 @@ def load_function(name: str) -> Callable[[pa.RecordBatch], Any]:
 def run(context: Context) -> Outcome:
     """Ask the function about every row; cut its scores or follow its decisions."""
     engine, config = context.engine, context.config
-    kernel = partial(
-        ask, reader=context.reader, function=config.function, columns=config.columns
-    )
+    samples, names = _with_artifacts(context)
+    call = Call(config.function, config.columns, names, _centroids(context))
     answered = engine.map_batches(
-        context.samples, kernel, _ANSWERED, order_by=("source", "row")
+        samples,
+        partial(ask, reader=context.reader, call=call),
+        _ANSWERED,
+        order_by=("source", "row"),
     )
     unread = engine.where(answered, "valid", False)
     valid = engine.where(answered, "valid", True)
@@ -116,6 +144,29 @@ def run(context: Context) -> Outcome:
     )
 
 
+def _with_artifacts(context: Context) -> tuple[Frame, tuple[str, ...]]:
+    """Return the samples with columns of the artifacts asked for, and their names."""
+    engine, samples = context.engine, context.samples
+    names: list[str] = []
+    for artifact in context.config.artifacts:
+        if artifact == "centroids":
+            continue
+        given = [artifact.removesuffix("s")]
+        if artifact == "clusters":
+            given.append("distance")
+        columns = {name: name for name in ("uid", *given)}
+        frame = engine.select(context.scan(artifact), columns)
+        samples = engine.join(samples, frame, "uid", "inner")
+        names += given
+    return samples, tuple(names)
+
+
+def _centroids(context: Context) -> npt.NDArray[np.float32] | None:
+    if "centroids" not in context.config.artifacts:
+        return None
+    return np.asarray(map_numbers(context.artifacts["centroids"]), np.float32)
+
+
 def _count(context: Context, scored: int) -> int | None:
     """Return the budget for scores; raises ConfigError if there is no cut at all."""
     config: CustomConfig = context.config
@@ -131,25 +182,37 @@ def ask(
     batches: Iterator[pa.RecordBatch],
     *,
     reader: SampleReader,
-    function: str,
-    columns: tuple[str, ...],
+    call: Call,
 ) -> Iterator[pa.RecordBatch]:
     """Yield _ANSWERED rows.
 
     Raises WinnowError that names the function if it fails or answers wrongly.
     """
-    answer = load_function(function)
-    for part in reader.read(batches, (), columns):
+    answer = call.load()
+    for part, artifacts in _read(batches, reader, call):
+        columns = [part.column(f"extra.{name}") for name in call.columns]
         given = pa.RecordBatch.from_arrays(
-            [part.column("uid"), *(part.column(f"extra.{c}") for c in columns)],
-            names=["uid", *columns],
+            [part.column("uid"), *columns, *artifacts],
+            names=["uid", *call.columns, *call.artifacts],
         )
         reason = part.column("reason")
         valid = pc.is_null(reason)
-        score, decision = _answer(answer, function, given)
+        score, decision = _answer(answer, call.function, given)
         yield pa.RecordBatch.from_arrays(
             [part.column("uid"), score, decision, reason, valid], schema=_ANSWERED
         )
+
+
+def _read(
+    batches: Iterator[pa.RecordBatch], reader: SampleReader, call: Call
+) -> Iterator[tuple[pa.RecordBatch, list[pa.Array]]]:
+    """Yield what is read of some rows, and the same rows' artifacts."""
+    for batch in batches:
+        start = 0
+        for part in reader.read(iter([batch]), (), call.columns):
+            rows = batch.slice(start, len(part))
+            yield part, [rows.column(name) for name in call.artifacts]
+            start += len(part)
 
 
 def _answer(
