@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 from winnow.core.run_folder import remove, replace
 from winnow.core.sql_text import literal
 from winnow.lake.compare.rebuild import Rebuild, describe, files_of
-from winnow.lake.compare.replayed import difference
+from winnow.lake.compare.replayed import Replayed, difference
+from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.copies import Plan
 from winnow.lake.kernels.facility_location import Retained, duplicate_groups, retain
@@ -72,6 +73,9 @@ class _Planner:
     derived: list[Edge] = field(init=False)
     #: Those of them that the plan takes.
     taken: list[Edge] = field(default_factory=list)
+    #: What is read of parents, and their queries' rows, for all of their children.
+    hashes: RowHashes = field(init=False)
+    replayed: Replayed = field(default_factory=Replayed)
     #: Why a table stays although it is contained, by name.
     kept: dict[str, str] = field(default_factory=dict)
     #: Queries that were run, and the parent's path in them, by what both files hold.
@@ -79,6 +83,7 @@ class _Planner:
 
     def __post_init__(self) -> None:
         self.prices = Prices(self.run)
+        self.hashes = RowHashes(self.run.tables)
         pairs = self.run.contained()
         derived = self.run.derived()
         self.names = sorted(
@@ -180,8 +185,11 @@ class _Planner:
         """Find the rebuild query; return how its rows differ, None if they do not."""
         child, parent = self.run.numbers(edge.source, self._strict)
         positions_file = self.run.side_file(edge.child, edge.source.parents)
-        edge.rebuild = describe(self.run.tables, child, parent, positions_file)
-        return difference(self.run.tables, child, parent, edge.rebuild, self._strict)
+        tables = self.run.tables
+        edge.rebuild = describe(tables, child, parent, positions_file, self.hashes)
+        return difference(
+            tables, child, parent, edge.rebuild, self._strict, self.replayed
+        )
 
     def rows(self, solution: Retained) -> list[dict[str, Any]]:
         """Return the rows of `plan.parquet`, sorted by table."""

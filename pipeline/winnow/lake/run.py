@@ -20,7 +20,7 @@ from winnow.core.errors import ConfigError, RunError
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
 from winnow.lake.compare.united import TOGETHER, renamed, united
-from winnow.lake.files.catalogue import LakeSource, discover
+from winnow.lake.files.catalogue import LakeSource, survey
 from winnow.lake.files.compared_as_text import all_as_text, is_csv
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Files
@@ -29,6 +29,7 @@ from winnow.lake.files.reader import TableReader
 from winnow.lake.files.trash import Trash
 from winnow.lake.kernels.schema_graph import matching_names
 from winnow.lake.kernels.tables import Table
+from winnow.lake.memory import Catalogue, keys_of
 
 #: Where `plan.parquet` says by which prices and promises it was made.
 PLAN_SETTINGS = b"winnow.plan"
@@ -166,7 +167,9 @@ def open_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Lak
     folder = RunFolder(path)
     config = run_config(folder, overrides)
     lake = lake_of(config, folder)
-    tables = discover(lake)
+    # A table whose files the scan saw as they are now is not opened again.
+    known = Catalogue(folder, keys_of(config, folder)).known
+    tables = [table for table, _ in survey(lake, known)]
     scanned = _read(folder, "tables.parquet").select(["table", "fingerprint"])
     return LakeRun(
         folder,

@@ -69,19 +69,25 @@ def query_by_side_file(
 
 
 def describe(
-    tables: HashedTables, child: int, parent: int, side_file: str | os.PathLike[str]
+    tables: HashedTables,
+    child: int,
+    parent: int,
+    side_file: str | os.PathLike[str],
+    hashes: RowHashes | None = None,
 ) -> Rebuild:
     """Return the simplest query that gives the child back, rows in their order.
 
     Looked for in turn: all rows of the parent; a condition on one of its columns; a run
     of its rows; else rows by position from `side_file`, which is written only then.
+    `hashes` are shared where several children are looked for in one parent.
     Ignored columns come from the parent where it holds the same values, are counted
     where they number the rows, and else stand in the side file.
 
     Raises ValueError if the parent lacks a row of the child, UnreadableTable if either
     cannot be read, and what `rebuild_query` raises.
     """
-    return _Search(RowHashes(tables), child, parent).result(Path(side_file))
+    search = _Search(hashes or RowHashes(tables), child, parent)
+    return search.result(Path(side_file))
 
 
 def query_of(

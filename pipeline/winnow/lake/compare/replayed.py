@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -18,32 +18,63 @@ from winnow.lake.kernels.tables import Family
 _NOTHING = Hashes(np.empty(0, np.uint64), np.empty(0, np.uint64))
 
 
+class Replayed:
+    """Rows that rebuild queries gave, kept while other tables ask for the same."""
+
+    #: Rows of one query, and queries, that are kept: 64 MB at most.
+    _SMALL, _KEPT = 1 << 15, 128
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], list[Hashes]] = {}
+
+    def of(
+        self, key: tuple[object, ...], rows: int, run: Callable[[], Iterator[Hashes]]
+    ) -> Iterable[Hashes]:
+        """Yield the hashes of a query's rows; about so many `rows` are expected."""
+        if rows > self._SMALL:
+            return run()
+        if key not in self._kept:
+            self._kept[key] = list(run())
+            if len(self._kept) > self._KEPT:
+                self._kept.pop(next(iter(self._kept)))
+        return self._kept[key]
+
+
 def difference(
     tables: HashedTables,
     child: int,
     parent: int,
     rebuild: Rebuild,
     strict: bool = False,
+    replayed: Replayed | None = None,
 ) -> str | None:
     """Run the query; return how its rows differ from the child's, None if equal.
 
     Compared are all columns, ignored ones too, by value, in the order of the rows; as
-    `strict` also the types and the bits, see `exact_types`. Raises UnreadableTable if
-    the child cannot be read.
+    `strict` also the types and the bits, see `exact_types`. A query that `replayed`
+    has run for the same columns is not run again. Raises UnreadableTable if the child
+    cannot be read.
     """
     table = tables.reader.tables[child]
     families = [column.family for column in table.columns]
     replay = Replay(files_of(tables))
-    batches = replay.batches(
-        rebuild.sql, table, tables.reader.tables[parent], rebuild.side_file, strict
-    )
     hashed = _hash_bits if strict else hash_batch
-    rebuilt = (hashed(batch, families) for batch in batches)
+
+    def run() -> Iterator[Hashes]:
+        whole = tables.reader.tables[parent]
+        for batch in replay.batches(
+            rebuild.sql, table, whole, rebuild.side_file, strict
+        ):
+            yield hashed(batch, families)
+
+    columns = tuple((c.name, str(c.type), c.family) for c in table.columns)
+    key = rebuild.sql, rebuild.side_file, strict, columns
     stored = (
         hashed(batch, families) for batch in leaf_batches(tables, child, presence=True)
     )
     try:
-        row = _first_difference(stored, rebuilt)
+        rebuilt = (replayed or Replayed()).of(key, table.rows, run)
+        row = _first_difference(stored, iter(rebuilt))
     except ReplayError as error:
         return f"the rebuild query fails: {error}"
     return None if row is None else f"the rebuild query gives another row {row:,}"
