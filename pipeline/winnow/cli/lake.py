@@ -147,6 +147,7 @@ def _summary(scanned: LakeResult) -> dict[str, Any]:
         "reasons": scanned.reasons,
         "relations": scanned.relations,
         "stages": scanned.stages,
+        "ignored": scanned.ignored,
     }
 
 
@@ -156,6 +157,9 @@ def _tell_summary(scanned: LakeResult) -> str:
     lines = [f"{name}: {reason}" for name, reason in scanned.reasons.items()]
     counts = (f"{count:,} {relation}" for relation, count in scanned.relations.items())
     read = sum(stage["bytes_read"] for stage in scanned.stages)
+    if scanned.ignored:
+        left = (f"{count:,} {ending}" for ending, count in scanned.ignored.items())
+        lines.append(f"files of no table: {', '.join(left)}")
     lines.append(
         f"{scanned.tables:,} tables of {size(scanned.bytes)}, {size(read)} read; "
         f"pairs: {', '.join(counts) or 'none'}; see {scanned.path}"

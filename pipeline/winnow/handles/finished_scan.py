@@ -22,6 +22,7 @@ class FinishedScan(LakeResult):
     relations: pairs of tables by relation.
     stages: how the pairs became fewer, and what that cost.
     plan: totals and rows of the plan, if one was made.
+    ignored: files that are no table's, by their ending.
 
     >>> winnow.scan("lake", "runs/lake").relations["contained"]
     1

@@ -38,6 +38,8 @@ from winnow.lake.run import hashed_tables, lake_of
 from winnow.lake.stages import Stages, sizes_of
 from winnow.lake.texts import add_rebuilds, add_witnesses
 
+_TEXTS = ("csv", "jsonl")
+
 #: Makes the engine, given a folder for its scratch files.
 LakeEngineFactory = Callable[[LakeConfig, Path], Engine]
 
@@ -56,6 +58,8 @@ class LakeResult:
     relations: dict[str, int]
     stages: list[dict[str, Any]]
     plan: dict[str, Any] | None = None
+    #: Files that are no table's, by their ending.
+    ignored: dict[str, int] = field(default_factory=dict)
 
 
 def run(
@@ -95,6 +99,8 @@ class _Scan:
     engine: Engine
     progress: Progress
     rows: list[dict[str, Any]] = field(default_factory=list)
+    #: Files that are no table's, by their ending.
+    ignored: dict[str, int] = field(default_factory=dict)
     derived: pa.Table = field(default_factory=DERIVED.empty_table)
     keys: Keys = field(init=False)
 
@@ -118,12 +124,14 @@ class _Scan:
             _reasons(stages),
             relations,
             self.rows,
+            ignored=self.ignored,
         )
 
     def _catalogue(self) -> list[Surveyed]:
         meter = self._started("catalogue", 0)
         memory = Catalogue(self.folder, self.keys)
-        surveyed = survey(lake_of(self.config, self.folder), memory.known)
+        lake = lake_of(self.config, self.folder)
+        surveyed = survey(lake, memory.known, self.ignored)
         read = sum(
             part.surveyed_bytes
             for one in surveyed
@@ -231,6 +239,7 @@ class _Scan:
             "tables": len(tables),
             "relations": dict(sorted(relations.items())),
             "derived": dict(sorted(derived.items())),
+            "ignored": self.ignored,
         }
         write_text(
             self.folder.file("manifest.json"),
@@ -262,7 +271,9 @@ def _readable(table: Table, failed: bool, read: bool) -> bool | None:
     """Whether a table can be read: None while only its footers were."""
     if table.reason is not None or failed:
         return False
-    whole = read or not table.parts or all(part.dialect for part in table.parts)
+    # A text file was read for its types.
+    texts = all(part.dialect for part in table.parts) and table.format in _TEXTS
+    whole = read or not table.parts or texts
     return True if whole else None
 
 

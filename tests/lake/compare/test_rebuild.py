@@ -466,3 +466,60 @@ def test_listed_values_come_in_the_parents_order(
     assert " IN (" in rebuild.sql
     for _ in range(20):
         assert plain(rebuild).to_pylist() == child.to_pylist()
+
+
+@pytest.fixture
+def orders() -> pa.Table:
+    rng = np.random.default_rng(5)
+    return pa.table(
+        {
+            "id": rng.permutation(400),
+            "day": pa.array(rng.integers(0, 9, 400), pa.int32()),
+            "shop": pa.array([None if i % 7 == 0 else f"s{i % 5}" for i in range(400)]),
+            "price": np.round(rng.gamma(2, 9, 400), 2),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "keys"),
+    [
+        ("FROM t ORDER BY id DESC", 1),
+        ("FROM t ORDER BY shop NULLS FIRST, price", 2),
+        ("FROM t ORDER BY day, shop DESC NULLS LAST, id", 3),
+        ("SELECT shop, id FROM t WHERE day = 3 ORDER BY id", 1),
+        ("FROM t WHERE day BETWEEN 2 AND 5 AND price > 20 ORDER BY price DESC", 1),
+        ("FROM t WHERE shop = 's2' AND day = 4", 0),
+    ],
+)
+def test_filters_projections_and_sorts_are_written_as_sql(
+    tmp_path: Path,
+    write_lake: Callable[..., Path],
+    open_lake: Callable[..., Lake],
+    orders: pa.Table,
+    query: str,
+    keys: int,
+) -> None:
+    with duckdb.connect() as connection:
+        connection.register("t", orders)
+        child = connection.sql(query).to_arrow_table()
+    lake = open_lake(write_lake(tmp_path, {"parent": orders, "child": child}, rows=90))
+    rebuild = rebuilt(lake, "child.parquet", "parent.parquet", tmp_path)
+    assert rebuild.side_file is None
+    assert plain(rebuild).to_pylist() == child.to_pylist()
+    order = rebuild.sql.partition(" ORDER BY ")[2]
+    # Each key says where nulls stand; what ties by chance may take one more.
+    assert keys <= order.count("NULLS") <= 3 * keys
+
+
+def test_a_random_order_is_no_sort(
+    tmp_path: Path,
+    write_lake: Callable[..., Path],
+    open_lake: Callable[..., Lake],
+    orders: pa.Table,
+) -> None:
+    child = orders.take(pa.array(np.random.default_rng(1).permutation(400)))
+    lake = open_lake(write_lake(tmp_path, {"parent": orders, "child": child}))
+    rebuild = rebuilt(lake, "child.parquet", "parent.parquet", tmp_path)
+    assert rebuild.side_file is not None
+    assert plain(rebuild).to_pylist() == child.to_pylist()

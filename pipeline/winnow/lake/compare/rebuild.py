@@ -8,7 +8,7 @@ and a few columns of the parent at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,25 +19,25 @@ import pyarrow.parquet as pq
 
 from winnow.core.run_folder import replace
 from winnow.lake.compare.hashed_tables import HashedTables
+from winnow.lake.compare.row_choice import RowChoice, leaf_batches
 from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.files.files import Files
 from winnow.lake.files.rebuild_sql import (
     SIDE_POSITION,
     ChosenRows,
     Origins,
-    Where,
     rebuild_query,
 )
 from winnow.lake.kernels.canonical import hash_values
 from winnow.lake.kernels.families import comparable, value_type
 from winnow.lake.kernels.murmur3 import Hashes, joined
-from winnow.lake.kernels.row_selection import ChildRows, Matches, condition
+from winnow.lake.kernels.row_selection import (
+    ChildRows,
+    Matches,
+)
 from winnow.lake.kernels.tables import Family, Table
 
 Ints = npt.NDArray[np.int64]
-
-#: Values of the parent that are looked at together for a condition.
-_BLOCK_VALUES = 1 << 23
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ def describe(
     """Return the simplest query that gives the child back, rows in their order.
 
     Looked for in turn: all rows of the parent; a condition on one of its columns; a run
-    of its rows; else rows by position from `side_file`, which is written only then.
+    of its rows; conditions on up to three; the same, sorted by up to three columns;
+    else rows by position from `side_file`, which is written only then.
     `hashes` are shared where several children are looked for in one parent.
     Ignored columns come from the parent where it holds the same values, are counted
     where they number the rows, and else stand in the side file.
@@ -129,7 +130,7 @@ class _Search:
     def _found(self, side_file: Path) -> tuple[Ints, Origins, ChosenRows]:
         matches = self._matches()
         sources = matches.sources()
-        selection = self._selection(matches)
+        selection = RowChoice(self.tables, self.parent).of(matches)
         ignored = [c.name for c in self._child.columns if c.name not in self.matched]
         origins = self._origins(ignored, sources)
         if selection is None or origins.side:
@@ -165,40 +166,6 @@ class _Search:
             np.concatenate([nothing, *numbers]),
             self._parent.rows,
         )
-
-    def _selection(self, matches: Matches) -> ChosenRows | None:
-        if not len(matches.child):
-            return ChosenRows(run=(0, 0))
-        if matches.exact and len(matches.positions) == matches.rows:
-            return ChosenRows()
-        where = self._where(matches)
-        if where is not None:
-            return ChosenRows(where=where)
-        run = matches.block()
-        return None if run is None else ChosenRows(run=run)
-
-    def _where(self, matches: Matches) -> Where | None:
-        """Return the shortest condition, of the first column that has it."""
-        names = [c.name for c in self._parent.columns if c.family is not Family.NESTED]
-        width = max(1, _BLOCK_VALUES // max(1, self._parent.rows))
-        best, shortest = None, 0
-        for start in range(0, len(names), width):
-            for name, column in self._columns(names[start : start + width]):
-                rule = condition(column, matches)
-                if rule and (best is None or rule.length < shortest):
-                    best = Where(name, rule.values, rule.bounds)
-                    shortest = rule.length
-            if best is not None and shortest <= 1:
-                break
-        return best
-
-    def _columns(self, names: list[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
-        batches = list(leaf_batches(self.tables, self.parent, names))
-        for number, name in enumerate(names):
-            chunks = [batch.column(number) for batch in batches]
-            # A part whose text is no UTF-8, or of another width: no condition on it.
-            if len({chunk.type for chunk in chunks}) == 1:
-                yield name, pa.chunked_array(chunks)
 
     def _origins(self, ignored: Iterable[str], sources: Ints) -> Origins:
         parent, numbered, side = dict(self.matched), {}, []
@@ -258,23 +225,6 @@ def _matched(tables: HashedTables, child: int, parent: int) -> dict[str, str]:
 def files_of(tables: HashedTables) -> Files:
     """Return what opens the tables' files."""
     return Files(tables.reader.storage_options)
-
-
-def leaf_batches(
-    tables: HashedTables,
-    table: int,
-    names: list[str] | None = None,
-    *,
-    presence: bool = False,
-) -> Iterator[pa.RecordBatch]:
-    """Yield leaf columns of a table, all of them by default, in the order of rows."""
-    whole = tables.reader.tables[table]
-    names = [column.name for column in whole.columns] if names is None else names
-    for part in range(len(whole.parts)):
-        for _, batch in tables.reader.batches(
-            table, part, None, names, presence=presence
-        ):
-            yield batch
 
 
 def _hashes(column: pa.ChunkedArray, family: Family) -> Hashes:

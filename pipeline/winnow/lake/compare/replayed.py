@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from winnow.lake.compare.hashed_tables import HashedTables
-from winnow.lake.compare.rebuild import Rebuild, files_of, leaf_batches
+from winnow.lake.compare.rebuild import Rebuild, files_of
+from winnow.lake.compare.row_choice import leaf_batches
 from winnow.lake.files.exact_types import bits
 from winnow.lake.files.replay import Replay, ReplayError
 from winnow.lake.kernels.murmur3 import Hashes

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -20,6 +21,7 @@ from fsspec.utils import glob_translate
 
 from winnow.core.extras import MissingExtraError
 from winnow.lake.files import (
+    column_files,
     delta_log,
 )
 from winnow.lake.files import (
@@ -27,7 +29,13 @@ from winnow.lake.files import (
 )
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Entry, Files
-from winnow.lake.files.folders import Candidate, candidates, data_files, single
+from winnow.lake.files.folders import (
+    Candidate,
+    candidates,
+    data_files,
+    ignored,
+    single,
+)
 from winnow.lake.files.footers import Footer, read_footer
 from winnow.lake.files.hive import partition_values
 from winnow.lake.files.parts import Constants, StoredPart, columns_of, statistics_of
@@ -73,9 +81,13 @@ def discover(lake: LakeSource) -> list[Table]:
 
 
 def survey(
-    lake: LakeSource, known: Mapping[str, Surveyed] | None = None
+    lake: LakeSource,
+    known: Mapping[str, Surveyed] | None = None,
+    left_out: dict[str, int] | None = None,
 ) -> list[Surveyed]:
     """Return every table of a lake with its columns' statistics, sorted by name.
+
+    `left_out` is given how many files are no table's, by their ending.
 
     Each footer is read once. A table that cannot be read stands there with the reason,
     and without columns. `known` holds what an earlier survey found, by name: a table
@@ -83,6 +95,8 @@ def survey(
     the lake does not exist.
     """
     survey = _Survey(lake, known or {})
+    if left_out is not None:
+        left_out |= ignored(survey.entries)
     return sorted(survey.tables(), key=lambda surveyed: surveyed[0].name)
 
 
@@ -147,17 +161,21 @@ class _Survey:
     def _candidates(self) -> Iterator[Candidate]:
         base = self._root.rstrip("/").rpartition("/")[2]
         include, exclude = _globs(self._lake.include), _globs(self._lake.exclude)
-        for candidate in candidates(self._listed_files()):
+        for candidate in candidates(self.entries):
             named = replace(candidate, name=candidate.name or base)
             if include.match(named.name) and not exclude.match(named.name):
                 yield named
 
-    def _listed_files(self) -> list[Entry]:
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """Every file below the root but those of the run."""
         entries = self._files.listed(self._lake.path)
-        if self._lake.without is None:
+        if self._lake.without is None or not self._local:
             return entries
         left_out = os.path.join(os.path.realpath(self._lake.without), "")
-        return [e for e in entries if not os.path.realpath(e.path).startswith(left_out)]
+        # Links are not followed: below the root, names are real ones.
+        root = os.path.realpath(self._root)
+        return [e for e in entries if not f"{root}/{e.name}".startswith(left_out)]
 
     def _unchanged(self, candidate: Candidate) -> list[Surveyed] | None:
         """Return what is known of a table that did not change, else None."""
@@ -179,8 +197,10 @@ class _Survey:
         if candidate.reason is not None:
             return [self._unread(candidate, candidate.reason)]
         try:
-            if candidate.format in _TEXTS:
-                return [self._text(candidate)]
+            texts = candidate.format in _TEXTS
+            if texts or candidate.format in column_files.FORMATS:
+                opened = self._text if texts else self._column_file
+                return [opened(candidate)]
             stored, schema = self._stored(candidate)
             if candidate.supposed and not _agree(stored):
                 return [t for e in candidate.files for t in self._opened(single(e))]
@@ -217,6 +237,15 @@ class _Survey:
             column.name: ColumnStatistics(text.rows, text.nulls.get(column.name))
             for column in text.columns
         }
+
+    def _column_file(self, candidate: Candidate) -> Surveyed:
+        (entry,) = candidate.files
+        kind = candidate.format
+        columns, rows = column_files.columns_of(self._files, entry.path, kind)
+        dialect = ((column_files.READER, kind),)
+        part = Part(entry.path, entry.bytes, entry.modified, (rows,), dialect=dialect)
+        table = replace(self._listed(candidate), parts=(part,), columns=columns)
+        return table, {column.name: ColumnStatistics(rows) for column in columns}
 
     def _options(self, name: str) -> CsvOptions:
         """Return how a CSV file is to be read: as the first glob that fits says."""

@@ -9,14 +9,16 @@ A folder is one table if, looked at in this order,
    nothing) and numbers from 0 or 1 without a gap (`data_0`, `000001`), or shards that
    count themselves (`train-00000-of-00004`), with one set of column names.
 
-In any other folder each Parquet, CSV and JSONL file is a table. Names that begin with
-`.` or `_` are no data. Iceberg and Hudi tables are named and not read, since their
-folders also hold files that are no longer theirs.
+In any other folder each Parquet, CSV, JSONL, ORC and Arrow file is a table. Names that
+begin with `.` or `_` are no data. Iceberg and Hudi tables are named and not read, since
+their folders also hold files that are no longer theirs.
 """
 
 from __future__ import annotations
 
+import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -27,6 +29,8 @@ _SUFFIXES = {
     "parquet": (".parquet", ".parq", ".pq"),
     "csv": tuple(s + z for s in (".csv", ".tsv", ".psv") for z in _PACKED),
     "jsonl": tuple(s + z for s in (".jsonl", ".ndjson") for z in _PACKED),
+    "orc": (".orc",),
+    "arrow": (".arrow", ".arrows", ".feather", ".ipc"),
 }
 _WHOLE = {"_SUCCESS", "_metadata", "_common_metadata"}
 _NAMED_PART = re.compile(r"part[-_.]([rm][-_.])?\d", re.IGNORECASE)
@@ -39,7 +43,7 @@ class Candidate:
     """Files that are taken for one table."""
 
     name: str
-    #: parquet, parquet_folder, delta, csv, jsonl; or folder, which cannot be read.
+    #: parquet, parquet_folder, delta, csv, jsonl, orc, arrow; or folder: unread.
     format: str
     files: tuple[Entry, ...]
     #: The folder's path below the root, empty for the root itself; None for a file.
@@ -95,8 +99,31 @@ def data_files(entries: Sequence[Entry]) -> list[Entry]:
     return _tree(entries).data()
 
 
+def ignored(entries: Sequence[Entry]) -> dict[str, int]:
+    """Return how many files are taken for no part of any table, by their ending.
+
+    Files in tables' own folders, whatever they are, are not among them.
+    """
+    taken = {
+        (table.folder, entry.name)
+        for table in candidates(entries)
+        for entry in table.files
+    }
+    names = {name for _, name in taken}
+    folders = {folder for folder, _ in taken if folder is not None}
+    counted: Counter[str] = Counter()
+    for entry in entries:
+        *parents, base = entry.name.split("/")
+        above = {"/".join(parents[:i]) for i in range(len(parents) + 1)}
+        if entry.name in names or above & folders or any(map(_hidden, parents)):
+            continue
+        if not _hidden(base):
+            counted[posixpath.splitext(base.lower())[1] or base] += 1
+    return dict(sorted(counted.items()))
+
+
 def format_of(name: str) -> str | None:
-    """Return parquet, csv or jsonl by a file's name; None if it is no data."""
+    """Return a single file's format by its name; None if it is no data."""
     base = name.rpartition("/")[2].lower()
     if _hidden(base):
         return None

@@ -38,13 +38,16 @@ class Where:
 class ChosenRows:
     """Which rows of the parent are the child's, in its order.
 
-    At most one of the three: rows that meet a condition; a run of rows [start, stop);
-    the rows whose positions a side file lists. With none of them, all rows.
+    At most one of the three: rows that meet all of some conditions; a run of rows
+    [start, stop); the rows whose positions a side file lists. With none of them, all
+    rows. They come in the parent's order, sorted by `order` (column, falling, nulls
+    first) before that.
     """
 
-    where: Where | None = None
+    where: tuple[Where, ...] = ()
     run: tuple[int, int] | None = None
     side_file: str | None = None
+    order: tuple[tuple[str, bool, bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,11 @@ def rebuild_query(
     cannot be read.
     """
     needed = list(dict.fromkeys(origins.parent.values()))
-    if selection.where is not None and selection.where.column not in needed:
-        needed.append(selection.where.column)
-    by_position = selection.where is None or selection.where.listed
-    by_position = by_position and selection != ChosenRows()
+    asked = [where.column for where in selection.where]
+    asked += [name for name, *_ in selection.order]
+    needed = list(dict.fromkeys([*needed, *asked]))
+    listed = not selection.where or any(where.listed for where in selection.where)
+    by_position = bool(selection.order) or (listed and selection != ChosenRows())
     rows = source(files, parent, needed, positions=by_position)
     order = _order(rows, selection)
     count = (
@@ -97,7 +101,14 @@ def _order(rows: Source, selection: ChosenRows) -> str:
     """
     if selection.side_file is not None:
         return " ORDER BY s.winnow_row"
-    listed = selection.where is not None and selection.where.listed
+    if selection.order:
+        keys = [
+            f"{rows.columns[name]}{' DESC' if falling else ''} NULLS "
+            f"{'FIRST' if first else 'LAST'}"
+            for name, falling, first in selection.order
+        ]
+        return f" ORDER BY {', '.join([*keys, str(rows.position)])}"
+    listed = any(where.listed for where in selection.where)
     return f" ORDER BY {rows.position}" if rows.unordered or listed else ""
 
 
@@ -113,8 +124,9 @@ def _chosen(rows: Source, selection: ChosenRows) -> str:
         if start == stop:
             return f"{rows.sql} WHERE false"
         return f"{rows.sql} WHERE {rows.position} BETWEEN {start} AND {stop - 1}"
-    if selection.where is not None:
-        return f"{rows.sql} WHERE {_condition(rows, selection.where)}"
+    if selection.where:
+        conditions = (_condition(rows, where) for where in selection.where)
+        return f"{rows.sql} WHERE {' AND '.join(conditions)}"
     return rows.sql
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pyarrow as pa
 
 from winnow.core.sql_text import literal
-from winnow.lake.files import json_lines
+from winnow.lake.files import column_files, json_lines
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_types import sql_type, sql_value
 from winnow.lake.files.text_encoding import sql_name
@@ -181,6 +181,9 @@ def _paths_in(files: Files, part: Part) -> Iterator[LeafPath]:
     structure = dict(part.dialect).get("structure")
     if structure is not None:
         yield from json_lines.paths(json.loads(structure))
+    elif column_files.READER in dict(part.dialect):
+        for field in column_files.schema_of(files, part):
+            yield from _struct_paths((field.name,), field.type)
     elif not part.dialect:
         with files.parquet(part.path) as file:
             for field in file.schema_arrow:

@@ -1,4 +1,4 @@
-"""Tables in text files: CSV and JSON lines, their types and their rows."""
+"""Files that DuckDB or Arrow reads as a whole: CSV, JSON lines, ORC, Arrow IPC."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import duckdb
 import pyarrow as pa
 
-from winnow.lake.files import csv_tables, json_lines
+from winnow.lake.files import column_files, csv_tables, json_lines
 from winnow.lake.files.csv_tables import CsvOptions, CsvTable
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened
@@ -40,7 +40,9 @@ def batches(
     presence: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Yield these leaf columns of all rows, in the file's order."""
-    if "structure" in dict(part.dialect):
+    if column_files.READER in dict(part.dialect):
+        yield from column_files.batches(files, part, columns, presence=presence)
+    elif "structure" in dict(part.dialect):
         for batch in json_lines.batches(files, part):
             yield flattened(batch, columns, presence=presence)
     else:
@@ -53,6 +55,8 @@ def sql_source(files: Files, part: Part, columns: Sequence[Column]) -> str:
     `columns` are all columns of the table, in its order. Raises ValueError if DuckDB
     cannot open the file as it is.
     """
+    if column_files.READER in dict(part.dialect):
+        raise ValueError(f"no query reads {dict(part.dialect)[column_files.READER]}")
     if "structure" in dict(part.dialect):
         return json_lines.sql_source(files, part)
     return csv_tables.sql_source(files, part, columns)

@@ -142,6 +142,32 @@ def condition(column: pa.Array | pa.ChunkedArray, matches: Matches) -> Condition
     return _one_of_several(column, chosen, matches)
 
 
+def tightest(
+    column: pa.Array | pa.ChunkedArray, matches: Matches
+) -> tuple[Condition, npt.NDArray[np.bool_]] | None:
+    """Return the closest condition that all of the child's rows meet, or None.
+
+    And which of the parent's rows meet it, (rows,).
+    """
+    column = _plain(column)
+    if column is None:
+        return None
+    chosen = column.take(pa.array(matches.positions))
+    if chosen.null_count or _has_infinite(chosen):
+        return None
+    values = pc.unique(chosen)
+    if len(values) <= _MOST_VALUES:
+        rule = Condition(values=tuple(values.sort()))
+        mask = pc.is_in(column, values)
+    elif pa.types.is_boolean(column.type):
+        return None
+    else:
+        low, high = pc.min_max(chosen).values()
+        rule = Condition(bounds=(low, high))
+        mask = pc.and_(pc.greater_equal(column, low), pc.less_equal(column, high))
+    return rule, pc.fill_null(mask, False).to_numpy().astype(np.bool_)
+
+
 def _just_these(column: pa.ChunkedArray, chosen: pa.ChunkedArray) -> Condition | None:
     """Return what holds for the chosen values and for no other of the column."""
     n = len(chosen)

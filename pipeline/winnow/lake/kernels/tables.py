@@ -77,7 +77,7 @@ class Table:
 
     #: Path below the scanned root, with `/`; unique in the lake.
     name: str
-    #: parquet, parquet_folder, delta, csv or jsonl.
+    #: parquet, parquet_folder, delta, csv, jsonl, orc or arrow.
     format: str
     #: What a user would move or delete: the file or the folder.
     location: str
