@@ -42,6 +42,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "lake"
 
 
+def test_equal_values_in_another_type_are_said(folder: Path) -> None:
+    pq.write_table(
+        pa.table({"v": pa.array([0.5, 1.5], pa.float32())}), folder / "f.parquet"
+    )
+    pq.write_table(pa.table({"v": [0.5, 1.5]}), folder / "d.parquet")
+    relations, _ = scan(folder)
+    assert set(relations.values()) == {"duplicate"}
+    edges = pq.read_table(folder.parent / "run" / "edges.parquet").to_pylist()
+    told = {edge["child"]: edge["reason"] for edge in edges}
+    assert told["f.parquet"].endswith("v is equal by value, type float → double")
+    assert told["d.parquet"].endswith("v is equal by value, type double → float")
+
+
 def test_a_gap_leaves_a_column_of_csv_its_type(folder: Path) -> None:
     frame = pd.DataFrame(
         {

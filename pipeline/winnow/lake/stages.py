@@ -29,11 +29,12 @@ from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
 from winnow.lake.compare.witness import bound_witness
 from winnow.lake.consistency import contradicted
 from winnow.lake.files.compared_as_text import may_have_text
+from winnow.lake.files.exact_types import same_type
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.min_max import refute, refuting_keys
 from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges
 from winnow.lake.kernels.table_sketch import Sizes
-from winnow.lake.kernels.tables import ColumnStatistics, Table
+from winnow.lake.kernels.tables import ColumnStatistics, Family, Table
 from winnow.lake.memory import PairMemory, SketchMemory
 
 Ints = npt.NDArray[np.int64]
@@ -425,8 +426,14 @@ class Stages:
         self.findings.confirm(
             pairs[held],
             [
-                f"all {count:,} {kind} are in the parent" if count else "it has no rows"
-                for count, _ in verdicts.take(held).counts(self.bag)
+                f"all {count:,} {kind} are in the parent{self._other_type(pair)}"
+                if count
+                else "it has no rows"
+                for pair, (count, _) in zip(
+                    pairs[held].tolist(),
+                    verdicts.take(held).counts(self.bag),
+                    strict=True,
+                )
             ],
         )
         lost = verdicts.take(~held)
@@ -436,6 +443,22 @@ class Stages:
         ]
         self._refute_rows(pairs[~held], "content", reasons, lost)
         self.findings.containment[pairs[~held]] = lost.containment(self.bag)
+
+    def _other_type(self, pair: int) -> str:
+        """Say which column, the first by name, has equal values in another type."""
+        edges, tables = self.findings.edges, self.tables
+        ends = [int(side[pair]) for side in edges]
+        names = [tables.names[table] for table in ends]
+        for key in sorted(names[0]):
+            one, other = (
+                tables.reader.tables[table].column(by[key])
+                for table, by in zip(ends, names, strict=True)
+            )
+            known = Family.NULL not in (one.family, other.family)
+            if known and not same_type(one.type, other.type):
+                types = f"{one.type} → {other.type}"
+                return f"; column {one.name} is equal by value, type {types}"
+        return ""
 
     def _refute_rows(
         self, pairs: Ints, stage: str, reasons: Sequence[str], verdicts: Verdicts
