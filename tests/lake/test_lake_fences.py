@@ -15,7 +15,7 @@ import pytest
 from winnow import api
 from winnow.config.recipes import load_lake
 from winnow.lake import plan as lake_plan
-from winnow.lake import safety, stages, texts
+from winnow.lake import counting, safety, stages, texts
 from winnow.lake.compare import hashed_tables, sketches
 from winnow.lake.files import (
     catalogue,
@@ -130,7 +130,7 @@ def test_an_exception_in_a_comparison_costs_its_pairs_only(
         ends = np.concatenate(list(pairs))
         return any(names[int(i)] == "bad.parquet" for i in ends)
 
-    raised = failing(monkeypatch, stages, step, concerns)
+    raised = failing(monkeypatch, counting, step, concerns)
     scan(folder, "content.sample_rows=20", "partial.enabled=false")
     assert raised[0] > 0
     relations = edges(folder)

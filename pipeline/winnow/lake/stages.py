@@ -7,10 +7,9 @@ earlier scan worked out of tables that did not change is not read again.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +19,15 @@ from winnow.config.lake import LakeConfig
 from winnow.core.engine import Engine
 from winnow.core.errors import RunError
 from winnow.lake.compare import partial, sketches
-from winnow.lake.compare.content import content_reads, verify_edges
 from winnow.lake.compare.findings import Findings
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
-from winnow.lake.compare.sample import sample_edges, sample_reads
 from winnow.lake.compare.sketched import Refuted, Sketches
 from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
 from winnow.lake.compare.witness import bound_witness
 from winnow.lake.consistency import contradicted
+from winnow.lake.counting import Counted, Counting, chunks
 from winnow.lake.files.compared_as_text import may_have_text
 from winnow.lake.files.exact_types import same_type
-from winnow.lake.files.words import in_words
 from winnow.lake.kernels.min_max import refute, refuting_keys
 from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges
 from winnow.lake.kernels.table_sketch import Sizes
@@ -40,10 +37,7 @@ from winnow.lake.memory import PairMemory, SketchMemory
 Ints = npt.NDArray[np.int64]
 Statistics = Sequence[Mapping[str, ColumnStatistics]]
 
-_Item = TypeVar("_Item")
 _MB = 1e6
-#: Stored bytes that are read between two notes of what was found.
-_CHUNK_BYTES = 2 * 2**30
 
 
 @dataclass
@@ -67,8 +61,10 @@ class Stages:
     #: Statistics as footers and sketches have them together.
     bounds: Statistics = field(init=False)
     _schema: SchemaEdges = field(init=False)
-    #: Pairs that could not be compared just now, with the reason.
-    _failed: dict[int, str] = field(default_factory=dict)
+    _counting: Counting = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._counting = Counting(self.config, self.engine, self.tables)
 
     @property
     def bag(self) -> bool:
@@ -155,7 +151,7 @@ class Stages:
     def sample(self) -> int:
         """Look the rows that the sketches keep up in the parents; return bytes read."""
         pairs = self.findings.open()
-        verdicts, read = self._counted("sample", pairs, self._sampled)
+        verdicts, read = self._counted("sample", pairs, self._counting.sampled)
         pairs, verdicts = self._sound(pairs, verdicts, "sample")
         self._settle_exact(pairs[verdicts.exact], verdicts.take(verdicts.exact))
         lost = ~verdicts.exact & ~verdicts.contained(self.bag)
@@ -171,7 +167,7 @@ class Stages:
     def content(self) -> int:
         """Compare all rows of the pairs that are left; return the bytes read."""
         pairs = self.findings.open()
-        verdicts, read = self._counted("content", pairs, self._verified)
+        verdicts, read = self._counted("content", pairs, self._counting.verified)
         self._settle_exact(*self._sound(pairs, verdicts, "content"))
         return read
 
@@ -189,7 +185,7 @@ class Stages:
         )
         pairs = pairs[chosen]
         suggested = len(pairs)
-        verdicts, read = self._counted("partial", pairs, self._measured)
+        verdicts, read = self._counted("partial", pairs, self._counting.measured)
         pairs, verdicts = self._sound(pairs, verdicts, "partial")
         share = verdicts.containment(self.bag)
         near = verdicts.exact & (share >= self.config.partial.min_containment)
@@ -249,12 +245,14 @@ class Stages:
             wanted = sketches.with_all(self.tables, wanted)
         read, kept = sketches.divided(wanted, self.sketch_memory.known())
         sketched = [kept]
-        for some in _chunks(read, lambda w: self.tables.bytes_of({w.table: w.columns})):
+        for some in chunks(read, lambda w: self.tables.bytes_of({w.table: w.columns})):
             new = sketches.sketch_tables(self.engine, self.tables, some, self.sizes)
             self.engine.clear()
             self.sketch_memory.remember(new)
             sketched.append(new.table)
-        self.sketches = Sketches(pa.concat_tables(sketched), self.sizes)
+        self.sketches = self._counting.sketches = Sketches(
+            pa.concat_tables(sketched), self.sizes
+        )
         return self.tables.bytes_of({item.table: item.columns for item in read})
 
     def _without_unreadable(self) -> None:
@@ -287,7 +285,7 @@ class Stages:
         self,
         what: str,
         pairs: Ints,
-        count: Callable[[TablePairs], Iterator[tuple[Ints, Verdicts, int]]],
+        count: Callable[[TablePairs], Iterator[Counted]],
     ) -> tuple[Verdicts, int]:
         """Return verdicts on pairs, those known from before not worked out again."""
         edges = self._edges(pairs)
@@ -295,7 +293,7 @@ class Stages:
         rest, read = np.flatnonzero(~known), 0
         if len(rest):
             numbers = pairs[rest]
-            for places, counted, stored in self._fenced(
+            for places, counted, stored in self._counting.fenced(
                 numbers, lambda some: count(self._edges(numbers[some]))
             ):
                 self.engine.clear()
@@ -306,35 +304,11 @@ class Stages:
                 read += stored
         return verdicts, read
 
-    def _fenced(
-        self,
-        pairs: Ints,
-        count: Callable[[Ints], Iterator[tuple[Ints, Verdicts, int]]],
-    ) -> Iterator[tuple[Ints, Verdicts, int]]:
-        """Count pairs so that no table costs the others: what fails is halved.
-
-        A pair that fails by itself is noted in `_failed`, with the reason.
-        """
-        waiting = [np.arange(len(pairs))]
-        while waiting:
-            some = waiting.pop()
-            left = some
-            try:
-                for places, verdicts, stored in count(some):
-                    left = np.setdiff1d(left, some[places])
-                    yield some[places], verdicts, stored
-            except Exception as error:
-                self.engine.clear()
-                if len(left) == 1:
-                    self._failed[int(pairs[left[0]])] = in_words(error)
-                else:
-                    waiting += [half for half in np.array_split(left, 2) if len(half)]
-
     def _sound(
         self, counted: Ints, verdicts: Verdicts, stage: str
     ) -> tuple[Ints, Verdicts]:
         """Settle the pairs that failed as incomparable; return the others."""
-        failed, self._failed = self._failed, {}
+        failed, self._counting.failed = self._counting.failed, {}
         if not failed:
             return counted, verdicts
         pairs = np.array([*failed], np.int64)
@@ -351,7 +325,7 @@ class Stages:
         if not len(pairs):
             return 0
         self.findings.reopen(pairs)
-        counted, read = self._counted("content", pairs, self._verified)
+        counted, read = self._counted("content", pairs, self._counting.verified)
         self._settle_exact(*self._sound(pairs, counted, "content"))
         left = contradicted(self.findings)
         if len(left):
@@ -364,60 +338,24 @@ class Stages:
         return read
 
     def compared_whole(self, edges: TablePairs) -> Verdicts:
-        """Compare all rows of pairs that are none of the scan's; see `_fenced`.
+        """Compare all rows of pairs that are none of the scan's; see `fenced`.
 
         What cannot be compared is not `exact`.
         """
         verdicts = nothing_looked_up(len(edges.child))
         verdicts.exact[:] = False
 
-        def count(some: Ints) -> Iterator[tuple[Ints, Verdicts, int]]:
-            yield from self._verified(edges.take(some))
+        def count(some: Ints) -> Iterator[Counted]:
+            yield from self._counting.verified(edges.take(some))
 
-        for places, counted, _ in self._fenced(np.arange(len(edges.child)), count):
+        for places, counted, _ in self._counting.fenced(
+            np.arange(len(edges.child)), count
+        ):
             self.engine.clear()
             for column, values in zip(verdicts, counted, strict=True):
                 column[places] = values
-        self._failed.clear()
+        self._counting.failed.clear()
         return verdicts
-
-    def _sampled(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
-        verdicts = sample_edges(self.engine, self.tables, self.sketches, edges)
-        reads = sample_reads(self.tables, self.sketches, edges)
-        yield np.arange(len(edges.child)), verdicts, self.tables.bytes_of(reads)
-
-    def _verified(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
-        # Pairs whose children have the same columns share what is read.
-        together: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for i, child in enumerate(edges.child.tolist()):
-            together[self.tables.names_of(child)].append(i)
-
-        def stored(some: list[int]) -> int:
-            places = np.array(some)
-            return self.tables.bytes_of(content_reads(self.tables, edges.take(places)))
-
-        for groups in _chunks(list(together.values()), stored):
-            places = np.array([i for some in groups for i in some])
-            chosen = edges.take(places)
-            verdicts = verify_edges(self.engine, self.tables, chosen)
-            reads = content_reads(self.tables, chosen)
-            yield places, verdicts, self.tables.bytes_of(reads)
-
-    def _measured(self, edges: TablePairs) -> Iterator[tuple[Ints, Verdicts, int]]:
-        verdicts = partial.measure(
-            self.engine,
-            self.tables,
-            self.sketches,
-            edges,
-            self.config.partial.min_containment,
-        )
-        whole = np.array(
-            [self.sketches.kmv(c, None).complete for c in edges.child.tolist()]
-        )
-        read = self.tables.bytes_of(sample_reads(self.tables, self.sketches, edges))
-        compared = edges.take(verdicts.exact & ~whole)
-        read += self.tables.bytes_of(content_reads(self.tables, compared))
-        yield np.arange(len(edges.child)), verdicts, read
 
     def _settle_exact(self, pairs: Ints, verdicts: Verdicts) -> None:
         """Settle pairs all of whose rows were compared."""
@@ -483,19 +421,3 @@ def sizes_of(config: LakeConfig) -> Sizes:
     """Return the sizes of a recipe's sketches."""
     num_perm = config.sketch.num_perm if config.partial.enabled else 0
     return Sizes(config.sketch.kmv, config.content.sample_rows, num_perm)
-
-
-def _chunks(
-    items: Iterable[_Item], size: Callable[[_Item], int]
-) -> Iterator[list[_Item]]:
-    """Yield runs of items of about `_CHUNK_BYTES` together."""
-    some: list[_Item] = []
-    total = 0
-    for item in items:
-        some.append(item)
-        total += size(item)
-        if total >= _CHUNK_BYTES:
-            yield some
-            some, total = [], 0
-    if some:
-        yield some
