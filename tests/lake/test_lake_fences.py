@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 from winnow import api
 from winnow.config.recipes import load_lake
-from winnow.lake import plan as lake_plan
 from winnow.lake import counting, safety, stages, texts
+from winnow.lake import plan as lake_plan
 from winnow.lake.compare import hashed_tables, sketches
 from winnow.lake.files import (
     catalogue,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -106,6 +108,28 @@ def deleted(found: dict[str, Any]) -> dict[str, str]:
 
 def reason(found: dict[str, Any], table: str) -> str:
     return next(row["reason"] for row in found["plan"] if row["table"] == table)
+
+
+def test_the_source_of_a_shallow_clone_stays(tmp_path: Path, table: pa.Table) -> None:
+    lake = tmp_path / "lake"
+    lake.mkdir()
+    pq.write_table(table, lake / "whole.parquet")
+    deltalake.write_deltalake(str(lake / "source"), table)
+    edges = [("source", "whole.parquet"), ("whole.parquet", "source")]
+    run = scanned(str(lake), tmp_path / "run", edges, [*CHEAP, 'plan.protected=["w*"]'])
+    assert deleted(plan_lake(run)) == {"source": "whole.parquet"}
+    clone = lake / "clone" / "_delta_log"
+    shutil.copytree(lake / "source" / "_delta_log", clone)
+    for commit in clone.glob("*.json"):
+        lines = [json.loads(line) for line in commit.read_text().splitlines()]
+        for line in lines:
+            if "add" in line:
+                name = line["add"]["path"]
+                line["add"]["path"] = (lake / "source" / name).as_uri()
+        commit.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    planned = plan_lake(run)
+    assert deleted(planned) == {}
+    assert reason(planned, "source") == "clone stands on its files, too"
 
 
 def test_all_but_one_copy_go_and_rows_say_why(run: str, lake: Path) -> None:

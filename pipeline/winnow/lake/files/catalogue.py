@@ -217,7 +217,8 @@ class _Survey:
         except Exception as error:  # whatever it is: one table never costs the others
             if candidate.supposed and len(candidate.files) > 1:
                 return [t for e in candidate.files for t in self._opened(single(e))]
-            return [self._unread(candidate, in_words(error))]
+            borrowed = getattr(error, "paths", ())
+            return [self._unread(candidate, in_words(error), borrowed)]
 
     def _text(self, candidate: Candidate) -> Surveyed:
         (entry,) = candidate.files
@@ -308,8 +309,12 @@ class _Survey:
             fingerprint=_fingerprint_of(candidate),
         )
 
-    def _unread(self, candidate: Candidate, reason: str) -> Surveyed:
-        parts = (Part(e.path, e.bytes, e.modified, ()) for e in candidate.files)
+    def _unread(
+        self, candidate: Candidate, reason: str, borrowed: Sequence[str] = ()
+    ) -> Surveyed:
+        """Return a table without rows; the files that it borrows must stay."""
+        parts = [Part(e.path, e.bytes, e.modified, ()) for e in candidate.files]
+        parts += [Part(path, 0, 0.0, ()) for path in borrowed]
         return replace(self._listed(candidate), parts=tuple(parts), reason=reason), {}
 
 

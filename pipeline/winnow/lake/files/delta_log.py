@@ -26,6 +26,15 @@ if TYPE_CHECKING:
 _LOG = "_delta_log"
 
 
+class BorrowedFiles(ValueError):
+    """A table whose log names files outside its folder: a shallow clone."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        super().__init__(f"a file of it lies outside its folder: {paths[0]}")
+        #: Of files on this machine as such, of others as URLs.
+        self.paths = tuple(path.removeprefix("file://") for path in paths)
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A Delta table's newest version."""
@@ -63,7 +72,7 @@ def _snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot
     paths = [unquote(path) for path in actions["path"].to_pylist()]
     outside = [path for path in paths if path.startswith("/") or "://" in path]
     if outside:
-        raise ValueError(f"a file of it lies outside its folder: {outside[0]}")
+        raise BorrowedFiles(outside)
     constants = _partition_values(actions, schema)
     return Snapshot(schema, tuple(sorted(zip(paths, constants, strict=True))))
 
