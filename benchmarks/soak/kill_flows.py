@@ -23,6 +23,7 @@ from winnow.demo import MODEL_FOLDER
 MODEL = f"local-dir:{MODEL_FOLDER}"
 #: Columns and fields that say how long something took, or when it was.
 MEASURED = {"seconds", "peak_rss_mb", "check", "time", "bytes_read"}
+MEASURED |= {"waited_for_data", "waited"}
 _LOCKS = {".lock", "lock"}
 _POOLS: dict[str, Path] = {}
 

@@ -158,6 +158,10 @@ def test_an_update_that_is_stopped_leaves_the_old_run_whole_and_says_so(
     assert main(["steps", run]) == 0
     told = capsys.readouterr()
     assert "an update" in told.err
+    assert f"was stopped at step {len(STEPS) + 1} of {len(STEPS) + 1}" in told.err
+    with RunFolder(run).locked():
+        assert main(["steps", run]) == 0
+    assert "is under way, at step" in capsys.readouterr().err
     assert "to come: apply" in told.err
     kept = next(m.kept for m in first.result.steps if m.step == "apply")
     assert f"{kept:,}" in told.out.splitlines()[-1]
@@ -587,3 +591,12 @@ def test_nothing_is_taken_over_that_is_damaged(
     flipped(first.path / "artifacts" / "cluster" / "centroids.npy")
     recipe = vector_recipe(pool, tmp_path / "two", STEPS)
     assert library.run(recipe, from_runs=[first.path]).ran == ["cluster"]
+
+
+def test_kept_rows_that_were_deleted_are_missed_by_whoever_reads(
+    first: Any, capsys: pytest.CaptureFixture[str]
+):
+    shutil.rmtree(first.path / "kept")
+    assert main(["steps", str(first.path)]) == 0
+    told = capsys.readouterr().err
+    assert "is gone; the same `winnow run` writes the kept rows again" in told

@@ -329,3 +329,12 @@ def test_a_lock_file_that_is_not_what_was_written_is_named(lake: Path, tmp_path:
     lock.write_text(lock.read_text().replace("semantics: set", "semantics: bag"))
     with pytest.raises(RunError, match=r"config\.lock\.yaml is damaged"):
         winnow.Lake(run).plan()
+
+
+def test_a_scan_of_another_lake_is_not_written_over(lake: Path, tmp_path: Path):
+    run, other = tmp_path / "run", write(tmp_path / "other", {"a": numbers(9)})
+    scan(lake, run)
+    before = edges(run)
+    with pytest.raises(RunError, match="holds a scan of another lake"):
+        scan(other, run)
+    assert edges(run) == before

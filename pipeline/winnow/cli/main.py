@@ -118,16 +118,30 @@ def _tell_of_update(parsed: argparse.Namespace) -> None:
     if not hasattr(parsed, "run") or is_scan(parsed.run):
         return
     folder = RunFolder(parsed.run)
+    _tell_of_loss(folder)
     steps = folder.under_way()
     if steps is None or (not steps[1] and not folder.finished):
         return
     stand, to_come = (", ".join(names) or "none" for names in steps)
+    now, last = len(steps[0]) + 1, len(steps[0]) + len(steps[1])
+    where = f"at step {min(now, last)} of {last}"
+    if folder.is_being_written():
+        said = f"is under way, {where}"
+    else:
+        said = f"was stopped {where}; the same `winnow run` goes on with it"
     said = (
-        f"an update of {folder.path} is under way; this is the run before it"
+        f"an update of {folder.path} {said}; this is the run before it"
         if folder.finished
-        else f"{folder.path} is not finished; the same `winnow run` goes on"
+        else f"{folder.path} is not finished: it {said}"
     )
     print(f"({said}. Steps that stand: {stand}; to come: {to_come})", file=sys.stderr)
+
+
+def _tell_of_loss(folder: RunFolder) -> None:
+    lost = folder.lost_results() if folder.finished else ""
+    if lost:
+        remedy = "the same `winnow run` writes the kept rows again"
+        print(f"({lost}; {remedy})", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from winnow.core.errors import RunError
+from winnow.core.errors import ConfigError, RunError
 from winnow.core.inside import is_url
 from winnow.core.integrity import damage, text_checksum
 from winnow.core.marker import Marker
@@ -111,6 +111,33 @@ class RunFolder:
         stand = [step for step in order if folder.marker(step) is not None]
         return stand, [step for step in order if step not in stand]
 
+    def is_being_written(self) -> bool:
+        """Whether a process holds the run for writing at this moment."""
+        try:
+            with open(self.path / ".lock", "r+") as handle:
+                try:
+                    lock(handle)
+                except OSError:
+                    return True
+        except OSError:  # nobody has ever written it, or this user may not
+            pass
+        return False
+
+    def lost_results(self) -> str:
+        """Say which file of `kept/` is not there any more, or is cut; '' if none is."""
+        try:
+            markers = [self.marker(step) for step in self.order()]
+        except RunError:
+            return ""
+        for marker in markers:
+            if marker is None:
+                continue
+            files = {n: s for n, s in marker.files.items() if n.startswith("kept/")}
+            fault = damage(self.path, files, contents=False)
+            if fault:
+                return fault
+        return ""
+
     def scratch(self, step: str) -> Path:
         """Return a folder for a step's unfinished work; survives a crash."""
         return self.path / ".work" / step
@@ -145,7 +172,9 @@ class RunFolder:
         if not self.path.exists():
             return
         if not self.path.is_dir():
-            raise RunError(f"{self.path} is a file; choose another folder with --out")
+            raise ConfigError(
+                f"{self.path} is a file; choose another folder with --out"
+            )
         inside = {entry.name for entry in self.path.iterdir()}
         if inside and not inside & set(_OWNED):
             raise RunError(

@@ -12,6 +12,7 @@ Nothing is deleted here; `lake_plan` says what may go and `lake_apply` moves it.
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +24,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.config.lake import LakeConfig
-from winnow.config.lock_file import lock_text
+from winnow.config.lock_file import lock_text, read_lock
 from winnow.core.engine import Engine
+from winnow.core.errors import RunError
+from winnow.core.inside import is_url
 from winnow.core.marker import Marker
 from winnow.core.meter import Meter
 from winnow.core.progress import Progress, Silent
 from winnow.core.run_folder import RunFolder, remove, replace, write_text
+from winnow.core.saved_files import DamagedError
 from winnow.core.versions import versions
 from winnow.lake.derived import DerivedMemory, DerivedTables
 from winnow.lake.files.catalogue import Surveyed, survey
@@ -87,9 +91,29 @@ def scan(
     folder = RunFolder(config.output.path)
     with folder.locked():
         folder.refuse_run_of_samples()
+        _refuse_other_lake(config, folder)
         write_text(folder.file("config.lock.yaml"), lock_text(config))
         engine = make_engine(config, folder.scratch("engine"))
         return _Scan(config, folder, engine, progress or Silent()).run()
+
+
+def _refuse_other_lake(config: LakeConfig, folder: RunFolder) -> None:
+    """Raise RunError if the folder holds a scan of another lake."""
+    try:
+        before = read_lock(folder.path).get("input")
+    except DamagedError:
+        return  # there is none, or it is written again
+    old = before.get("path") if isinstance(before, dict) else None
+    if isinstance(old, str) and _same(old) != _same(config.input.path):
+        raise RunError(
+            f"{folder.path} holds a scan of another lake, {old}, and perhaps its "
+            "tables in the trash; choose another folder with --out, or restore and "
+            "remove that one"
+        )
+
+
+def _same(lake: str) -> str:
+    return lake if is_url(lake) else os.path.realpath(os.path.expanduser(lake))
 
 
 @dataclass
