@@ -22,8 +22,8 @@ from winnow.demo import MODEL_FOLDER
 
 MODEL = f"local-dir:{MODEL_FOLDER}"
 #: Columns and fields that say how long something took, or when it was.
-MEASURED = {"seconds", "peak_rss_mb", "check", "time", "bytes_read"}
-MEASURED |= {"waited_for_data", "waited"}
+MEASURED = {"seconds", "peak_rss_mb", "check", "time", "bytes_read", "waited"}
+MEASURED |= {"waited_for_data"}
 _LOCKS = {".lock", "lock"}
 _POOLS: dict[str, Path] = {}
 
@@ -43,7 +43,7 @@ class Scenario:
     before: Path | None = None
     readers: Sequence[Sequence[str]] = ()
     steady: bool = True
-    passed_over: tuple[str, ...] = ("report.html",)
+    passed_over: tuple[str, ...] = ("report.html", "filter/README.md")
     apart: tuple[str, ...] = ()
     refusal: str = ""
     check: Callable[[Scenario], str] | None = None
@@ -91,7 +91,7 @@ def contents(file: Path, passed_over: Sequence[str]) -> Any:
         return {event["table"]: event for event in events}
     if file.name in ("done.json", "manifest.json", "facts.json"):
         return without_times(json.loads(file.read_text()))
-    if file.name in ("steps.parquet", "stages.parquet"):
+    if file.name in ("steps.parquet", "stages.parquet", "curves.parquet"):
         table = pq.ParquetFile(file).read()
         told = table.drop_columns([n for n in table.column_names if n in MEASURED])
         return told.to_pylist()
