@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -365,6 +366,12 @@ def test_a_build_that_was_killed_is_done_by_the_same_command(
                 build(str(pool), tmp_path / "i")
         assert not (tmp_path / "i").exists()
     (tmp_path / "i").mkdir()
+    build(str(pool), tmp_path / "i")
+    left = tmp_path / "i" / "index.copy.json.tmp"
+    left.write_text("half")
+    add(tmp_path / "i", [str(pool)])
+    assert not left.exists()
+    shutil.rmtree(tmp_path / "i")
     build(str(pool), tmp_path / "i")
     assert NearIndex(tmp_path / "i").version == NearIndex(tmp_path / "whole").version
     assert sorted(p.name for p in tmp_path.iterdir()) == ["i", "whole"]

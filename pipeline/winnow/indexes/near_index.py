@@ -199,6 +199,8 @@ class NearIndex:
         for folder in self.path.glob("segment-*"):
             if folder.name not in named:
                 remove(folder)
+        for unfinished in self.path.glob("*.tmp"):
+            remove(unfinished)
 
     def _commit(self, entries: Sequence[Mapping[str, Any]], **others: Any) -> None:
         """Make these the segments; the folders of others go."""
