@@ -369,8 +369,11 @@ def test_a_build_that_was_killed_is_done_by_the_same_command(
     build(str(pool), tmp_path / "i")
     left = tmp_path / "i" / "index.copy.json.tmp"
     left.write_text("half")
+    copy = tmp_path / "i" / "index.copy.json"
+    copy.write_text("{}")
     add(tmp_path / "i", [str(pool)])
     assert not left.exists()
+    assert copy.read_text() == (tmp_path / "i" / "index.json").read_text()
     shutil.rmtree(tmp_path / "i")
     build(str(pool), tmp_path / "i")
     assert NearIndex(tmp_path / "i").version == NearIndex(tmp_path / "whole").version

@@ -27,7 +27,7 @@ import pyarrow as pa
 from winnow.core.errors import ConfigError, InputError, did_you_mean
 from winnow.core.hashing import fingerprint
 from winnow.core.operating_system import lock
-from winnow.core.run_folder import remove
+from winnow.core.run_folder import remove, write_text
 from winnow.indexes.checked_files import require_sound
 from winnow.indexes.merging import SegmentLimits, Size, groups_to_pack, tail_to_merge
 from winnow.indexes.segment import (
@@ -38,7 +38,14 @@ from winnow.indexes.segment import (
     stated,
     write_segment,
 )
-from winnow.indexes.state import FORMAT, additions_of, read_state, write_state
+from winnow.indexes.state import (
+    COPY,
+    FILE,
+    FORMAT,
+    additions_of,
+    read_state,
+    write_state,
+)
 
 #: A segment's digests and texts are in memory while it is written or merged.
 SEGMENT_ROWS = 1_000_000
@@ -186,6 +193,8 @@ class NearIndex:
         """Hold the index for writing; the lock goes with the process."""
         with _held(self.path):
             self._state = read_state(self.path)
+            # A writer may have been killed before the copy followed.
+            write_text(self.path / COPY, (self.path / FILE).read_text())
             self._forget()
             self._sweep()
             yield
