@@ -168,11 +168,11 @@ class Finished:
         return _read(self.path / "artifacts" / step / name)
 
     def files(self) -> dict[str, bytes]:
-        """Contents of all files of the run but the lock, by relative path."""
+        """Contents of all files of the run but lock and log, by relative path."""
         return {
             str(file.relative_to(self.path)): file.read_bytes()
             for file in sorted(self.path.rglob("*"))
-            if file.is_file() and file.name != ".lock"
+            if file.is_file() and file.name not in (".lock", "winnow.log")
         }
 
     def times(self) -> dict[str, int]:
@@ -180,7 +180,7 @@ class Finished:
         return {
             str(file.relative_to(self.path)): file.stat().st_mtime_ns
             for file in sorted(self.path.rglob("*"))
-            if file.name != ".lock"
+            if file.name not in (".lock", "winnow.log")
         }
 
 

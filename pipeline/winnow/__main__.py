@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import sys
 
+from winnow.core.interrupts import STOPPED, Interrupts
+
 
 def main() -> int:
     """Run the command; return its exit code, also if Ctrl-C comes while it loads."""
+    interrupts = Interrupts()
     try:
         from winnow.cli.main import main as command
 
-        return command()
-    except KeyboardInterrupt:
+        code = command()
+        return STOPPED if interrupts.came and code == 1 else code
+    except BaseException as error:
+        if isinstance(error, SystemExit) or not interrupts.came:
+            raise
         sys.stderr.write("winnow: stopped\n")
-        return 130
+        return STOPPED
+    finally:
+        interrupts.over()
 
 
 if __name__ == "__main__":

@@ -90,7 +90,9 @@ def run(
         what has Arrow's C stream), a frame of polars, pandas or Spark, a list of
         dictionaries, a `datasets.Dataset`. They are written into the run's folder once,
         and `Run.kept_in_kind` gives back what is kept as what was given.
-    progress: told of every step: an object with `started`, `advanced`, `finished`.
+    progress: told of every step: an object with `started`, `advanced`, `finished` and,
+        if it wants to know what a step is about, `doing`. On Spark it is told from
+        another thread, too.
     spark: a SparkSession to run on, whatever engine the recipe names. None: of a frame
         of Spark, its own.
     from_runs: folders of runs to take over what they have done already. The run whose

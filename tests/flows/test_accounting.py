@@ -206,6 +206,7 @@ def test_no_scratch_is_left_behind(run: Any):
         "quarantine",
         "steps.parquet",
         "subset.npy",
+        "winnow.log",
     }
     assert not list(run.path.rglob("*.tmp"))
 

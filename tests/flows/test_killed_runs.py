@@ -77,7 +77,7 @@ def results(run: Path) -> dict[str, bytes]:
     return {
         str(file.relative_to(run)): file.read_bytes()
         for file in sorted(run.rglob("*"))
-        if file.is_file() and file.name not in (*MEASURED, ".lock")
+        if file.is_file() and file.name not in (*MEASURED, ".lock", "winnow.log")
     }
 
 

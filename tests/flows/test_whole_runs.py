@@ -27,7 +27,7 @@ Write = Callable[..., Path]
 
 STEPS = ["exact", "embed", "cluster", "semantic", "apply"]
 #: Contents that hold times.
-MEASURED = ("done.json", "steps.parquet")
+MEASURED = ("done.json", "steps.parquet", "winnow.log")
 
 
 class Killed(BaseException):

@@ -18,16 +18,27 @@ Commands = Any
 def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
     init = commands.add_parser("init", help="copy the shipped recipes for editing")
-    init.add_argument("folder", metavar="DIR")
+    init.add_argument(
+        "folder", metavar="DIR", help="where to; a recipe that is there is an error"
+    )
     json_argument(init)
     init.set_defaults(command=_init)
 
     demo = commands.add_parser(
         "demo", help="make a pool with planted defects, prune it, judge the result"
     )
-    demo.add_argument("--out", default="winnow-demo", metavar="DIR")
-    demo.add_argument("--rows", type=positive, default=3000)
-    demo.add_argument("--seed", type=natural, default=0)
+    demo.add_argument(
+        "--out",
+        default="winnow-demo",
+        metavar="DIR",
+        help="folder of the pool and of its run (winnow-demo)",
+    )
+    demo.add_argument(
+        "--rows", type=positive, default=3000, help="scenes to draw (3000)"
+    )
+    demo.add_argument(
+        "--seed", type=natural, default=0, help="the same seed, the same pool (0)"
+    )
     demo.add_argument(
         "--prepare",
         action="store_true",
@@ -53,6 +64,6 @@ def _demo(parsed: argparse.Namespace) -> None:
         print_json({"recipe": str(recipe)}) if parsed.json else show(recipe)
         return
     require("images", "winnow demo")
-    with make_progress(quiet=parsed.json) as progress:
+    with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         verdict = run_demo(parsed.out, parsed.rows, parsed.seed, progress)
     print_json(verdict) if parsed.json else show(tell(verdict))

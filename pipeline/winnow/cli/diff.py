@@ -16,8 +16,8 @@ Commands = Any
 def add_commands(commands: Commands) -> None:
     """Register the command of this file."""
     diff = commands.add_parser("diff", help="which rows one run keeps and another not")
-    diff.add_argument("run_a", metavar="RUN_A")
-    diff.add_argument("run_b", metavar="RUN_B")
+    diff.add_argument("run_a", metavar="RUN_A", help="folder of a finished run")
+    diff.add_argument("run_b", metavar="RUN_B", help="folder of the run beside it")
     diff.add_argument("--html", metavar="FILE", help="write it as a page, too")
     examples_argument(diff)
     json_argument(diff)

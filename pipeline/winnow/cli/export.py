@@ -10,6 +10,7 @@ from typing import Any
 
 from winnow.cli.numbers import positive
 from winnow.cli.output import json_argument, print_values, show
+from winnow.core.words import number_of
 
 Commands = Any
 
@@ -33,7 +34,11 @@ def add_commands(commands: Commands) -> None:
         "--with-scores", action="store_true", help="add a column for each step's score"
     )
     export.add_argument(
-        "--shard-rows", type=positive, default=10_000, metavar="N", help="(10,000)"
+        "--shard-rows",
+        type=positive,
+        default=10_000,
+        metavar="N",
+        help="rows of a shard (10,000)",
     )
     json_argument(export)
     export.set_defaults(command=_export)
@@ -52,7 +57,8 @@ def _export(parsed: argparse.Namespace) -> None:
     if parsed.json:
         print_values(exported)
     else:
-        show(f"{exported['rows']:,} rows as {exported['to']} in {exported['out']}")
+        rows = number_of(exported["rows"], "row")
+        show(f"{rows} as {exported['to']} in {exported['out']}")
         if exported.get("reencoded"):
             show(f"{exported['reencoded']:,} pictures became PNG, pixel by pixel")
         if exported.get("unreadable"):

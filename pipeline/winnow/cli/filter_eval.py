@@ -25,15 +25,7 @@ def add_actions(actions: Commands) -> None:
         "data", metavar="DATA", nargs="+", help="images and captions; one domain each"
     )
     _data_arguments(judge)
-    judge.add_argument(
-        "--train",
-        action="append",
-        default=[],
-        metavar="DATA",
-        help="what the filter was trained on: no image of DATA may stand there",
-    )
-    judge.add_argument("--max-distance", type=finite, default=0.05, metavar="D")
-    judge.add_argument("--max-bits", type=natural, default=6, metavar="BITS")
+    _leak_arguments(judge)
     judge.add_argument(
         "--by",
         action="append",
@@ -60,12 +52,42 @@ def add_actions(actions: Commands) -> None:
     _compare_arguments(actions)
 
 
+def _leak_arguments(judge: argparse.ArgumentParser) -> None:
+    judge.add_argument(
+        "--train",
+        action="append",
+        default=[],
+        metavar="DATA",
+        help="what the filter was trained on: no image of DATA may stand there",
+    )
+    judge.add_argument(
+        "--max-distance",
+        type=finite,
+        default=0.05,
+        metavar="D",
+        help="images whose cosines are nearer than 1 − D are one to --train (0.05)",
+    )
+    judge.add_argument(
+        "--max-bits",
+        type=natural,
+        default=6,
+        metavar="BITS",
+        help="and those whose perceptual hashes differ in at most so many bits (6)",
+    )
+
+
 def _compare_arguments(actions: Commands) -> None:
     parser = actions.add_parser(
         "compare", help="what filters keep of one pool, and what that trains"
     )
     parser.add_argument("models", metavar="MODEL", nargs="+", help=_MODEL)
-    parser.add_argument("--pool", required=True, metavar="POOL")
+    parser.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
+    parser.add_argument(
+        "--pool",
+        required=True,
+        metavar="POOL",
+        help="images and captions that every filter scores and chooses from",
+    )
     parser.add_argument(
         "--budget", type=finite, required=True, metavar="F", help="the share to keep"
     )
@@ -88,23 +110,26 @@ def _compare_arguments(actions: Commands) -> None:
         help="of the model that --downstream trains: as for `winnow filter train`",
     )
     set_argument(parser, "SECTION.KEY=VALUE", "a setting of --recipe")
-    parser.add_argument("--seeds", type=positive, default=3, help="trainings of each")
     parser.add_argument(
-        "--seed", type=natural, default=0, help="of the random selection"
+        "--seeds", type=positive, default=3, help="trainings of each (3)"
     )
-    parser.add_argument("--out", metavar="FOLDER", help="compare.json and report.html")
+    parser.add_argument("--seed", type=natural, default=0, help="of the random one (0)")
     json_argument(parser)
     parser.set_defaults(command=_compare)
 
 
 def _data_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", default="image", metavar="COLUMN")
+    parser.add_argument(
+        "--image", default="image", metavar="COLUMN", help="column of images (image)"
+    )
     parser.add_argument(
         "--text",
         metavar="COLUMN",
         help="captions, a list for several of an image; default: captions, or text",
     )
-    parser.add_argument("--uid", default="uid", metavar="COLUMN")
+    parser.add_argument(
+        "--uid", default="uid", metavar="COLUMN", help="column of names (uid)"
+    )
     parser.add_argument(
         "--only",
         action="append",
@@ -116,6 +141,7 @@ def _data_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         default="auto",
         choices=("auto", "float32", "bfloat16", "float16"),
+        help="numbers that models compute in (auto: what the device is fast in)",
     )
 
 
@@ -144,7 +170,7 @@ def _eval(parsed: argparse.Namespace) -> None:
         parsed.data,
         how,
         out=parsed.out,
-        tell=silent if parsed.json else say,
+        tell=silent if parsed.json or parsed.quiet else say,
     )
     print_json(result) if parsed.json else show(result)
 
@@ -172,7 +198,7 @@ def _compare(parsed: argparse.Namespace) -> None:
         how,
         domains=parsed.eval,
         proxy=_proxy(parsed),
-        tell=silent if parsed.json else say,
+        tell=silent if parsed.json or parsed.quiet else say,
     )
     if parsed.out:
         write_comparison_record(Path(parsed.out), result, selections)

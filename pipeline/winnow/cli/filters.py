@@ -64,7 +64,7 @@ def _train(parsed: argparse.Namespace) -> None:
     from winnow.handles.filters import train_filter
 
     config = load(parsed.recipe, parsed.overrides, parsed.out)
-    result = train_filter(config, tell=silent if parsed.json else say)
+    result = train_filter(config, tell=silent if parsed.json or parsed.quiet else say)
     if isinstance(result, ClassifierResult):
         _tell_classifier(result, parsed.json)
         return
@@ -107,7 +107,7 @@ def _purity(parsed: argparse.Namespace) -> None:
 
     config = load(parsed.recipe, parsed.overrides, parsed.out)
     levels = _numbers(parsed.levels, "--levels")
-    tell = silent if parsed.json else say
+    tell = silent if parsed.json or parsed.quiet else say
     result = measure_purity(config, levels, parsed.seeds, tell)
     if parsed.json:
         print_json({**asdict(result), "path": str(result.path)})

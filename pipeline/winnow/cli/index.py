@@ -10,9 +10,11 @@ from typing import Any
 
 from winnow.cli.numbers import finite, positive
 from winnow.cli.output import json_argument, print_json, show
+from winnow.core.words import number_of
 
 Commands = Any
 
+_INDEX = "folder of an index"
 # Below this share of rows found, `near` says what it misses.
 _SURE = 0.9
 
@@ -29,15 +31,24 @@ def _add_index(commands: Commands) -> None:
     actions = index.add_subparsers(required=True, metavar="ACTION")
 
     build = actions.add_parser("build", help="index a run's kept rows, or a pool")
-    build.add_argument("source", metavar="RUN_OR_INPUT")
+    build.add_argument(
+        "source",
+        metavar="RUN_OR_INPUT",
+        help="folder of a finished run, or shards: a folder, a file or a glob",
+    )
     build.add_argument("--out", required=True, metavar="INDEX", help="an empty folder")
     _row_arguments(build)
     json_argument(build)
     build.set_defaults(command=_build)
 
     add = actions.add_parser("add", help="append shards, or the kept rows of runs")
-    add.add_argument("index", metavar="INDEX")
-    add.add_argument("sources", metavar="SHARDS", nargs="+")
+    add.add_argument("index", metavar="INDEX", help=_INDEX)
+    add.add_argument(
+        "sources",
+        metavar="SHARDS",
+        nargs="+",
+        help="folders, files or globs of shards, or folders of finished runs",
+    )
     _row_arguments(add)
     add.add_argument(
         "--same-name",
@@ -53,7 +64,7 @@ def _add_index(commands: Commands) -> None:
 
 def _add_near(commands: Commands) -> None:
     near = commands.add_parser("near", help="what an index holds near a text or a row")
-    near.add_argument("index", metavar="INDEX")
+    near.add_argument("index", metavar="INDEX", help=_INDEX)
     asked = near.add_mutually_exclusive_group(required=True)
     asked.add_argument("--text", help="a text; for sets, their elements as words")
     asked.add_argument(
@@ -61,8 +72,16 @@ def _add_near(commands: Commands) -> None:
         action="append",
         help="an indexed row, which is left out of the answer; may be repeated",
     )
-    near.add_argument("--k", type=positive, default=10, help="at most so many rows")
-    near.add_argument("--min-jaccard", type=finite, default=0.5, metavar="J")
+    near.add_argument(
+        "--k", type=positive, default=10, help="at most so many rows (10)"
+    )
+    near.add_argument(
+        "--min-jaccard",
+        type=finite,
+        default=0.5,
+        metavar="J",
+        help="only rows of at least this Jaccard similarity of shingles, 0 to 1 (0.5)",
+    )
     _settings_argument(near)
     json_argument(near)
     near.set_defaults(command=_near)
@@ -74,7 +93,9 @@ def _add_duplicates(commands: Commands) -> None:
     )
     duplicates.add_argument("run", metavar="RUN", help="folder of a run")
     duplicates.add_argument("--step", help="only this step's clusters")
-    duplicates.add_argument("--top", type=positive, default=10, help="so many clusters")
+    duplicates.add_argument(
+        "--top", type=positive, default=10, help="so many clusters (10)"
+    )
     json_argument(duplicates)
     duplicates.set_defaults(command=_duplicates)
 
@@ -82,8 +103,10 @@ def _add_duplicates(commands: Commands) -> None:
 def _upkeep(actions: Commands) -> None:
     """Register what an index needs while it lives."""
     taken = actions.add_parser("remove", help="take rows out of an index by their uids")
-    taken.add_argument("index", metavar="INDEX")
-    taken.add_argument("--uid", action="append", default=[], help="may be repeated")
+    taken.add_argument("index", metavar="INDEX", help=_INDEX)
+    taken.add_argument(
+        "--uid", action="append", default=[], help="uid of a row; may be repeated"
+    )
     taken.add_argument("--uids", metavar="FILE", help="a file with a uid on each line")
     json_argument(taken)
     taken.set_defaults(command=_remove)
@@ -94,7 +117,7 @@ def _upkeep(actions: Commands) -> None:
         ("repair", _repair, "make a damaged index whole, as far as its texts allow"),
     ):
         parser = actions.add_parser(name, help=told)
-        parser.add_argument("index", metavar="INDEX")
+        parser.add_argument("index", metavar="INDEX", help=_INDEX)
         json_argument(parser)
         parser.set_defaults(command=command)
 
@@ -121,7 +144,8 @@ def _build(parsed: argparse.Namespace) -> None:
     from winnow.cli.progress import make_progress
     from winnow.flows.near_index import NamedColumns, build
 
-    with make_progress(quiet=parsed.json) as progress:
+    with make_progress(quiet=parsed.json or parsed.quiet) as progress:
+        progress.started("index", 0)
         told = build(
             parsed.source,
             parsed.out,
@@ -136,7 +160,8 @@ def _add(parsed: argparse.Namespace) -> None:
     from winnow.cli.progress import make_progress
     from winnow.flows.near_index import NamedColumns, add
 
-    with make_progress(quiet=parsed.json) as progress:
+    with make_progress(quiet=parsed.json or parsed.quiet) as progress:
+        progress.started("index", 0)
         told = add(
             parsed.index,
             parsed.sources,
@@ -176,12 +201,14 @@ def _show(parsed: argparse.Namespace) -> None:
     if parsed.json:
         print_json(told)
         return
-    show(f"{told['index']}: {told['rows']:,} rows in {told['segments']} segments")
+    rows = number_of(told["rows"], "row")
+    show(f"{told['index']}: {rows} in {number_of(told['segments'], 'segment')}")
     for name, value in told["settings"].items():
         show(f"  {name}: {value}")
     for addition in told["additions"]:
         names = "" if addition["named"] else ", rows named by their content"
-        show(f"{addition['rows']:,} rows of {', '.join(addition['sources'])}{names}")
+        rows = number_of(addition["rows"], "row")
+        show(f"{rows} of {', '.join(addition['sources'])}{names}")
 
 
 def _compact(parsed: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from winnow.cli.output import json_argument, print_json, set_argument, show
+from winnow.core.words import number_of
 
 if TYPE_CHECKING:
     from winnow.config.lake import LakeConfig
@@ -28,16 +29,16 @@ def add_commands(commands: Commands) -> None:
         json_argument(add(actions))
 
 
-def run(config: LakeConfig, as_json: bool) -> None:
+def run(config: LakeConfig, parsed: argparse.Namespace) -> None:
     """Scan a lake, plan its deletions and print what `winnow run` says of it."""
     from winnow import api
     from winnow.cli.progress import make_progress
     from winnow.lake.plan_view import tell_plan
 
-    with make_progress(quiet=as_json) as progress:
+    with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         scanned = api.run(config, progress=progress)
     assert scanned.plan is not None
-    if as_json:
+    if parsed.json:
         print_json({**_summary(scanned), "plan": scanned.plan})
     else:
         show(f"{_tell_summary(scanned)}\n{tell_plan(scanned.plan)}")
@@ -134,7 +135,7 @@ def _scan(parsed: argparse.Namespace) -> None:
     from winnow.config.recipes import load_scan
 
     config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
-    with make_progress(quiet=parsed.json) as progress:
+    with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         scanned = api.scan(config, progress=progress)
     print_json(_summary(scanned)) if parsed.json else show(_tell_summary(scanned))
 
@@ -161,7 +162,8 @@ def _tell_summary(scanned: LakeResult) -> str:
         left = (f"{count:,} {ending}" for ending, count in scanned.ignored.items())
         lines.append(f"files of no table: {', '.join(left)}")
     lines.append(
-        f"{scanned.tables:,} tables of {size(scanned.bytes)}, {size(read)} read; "
+        f"{number_of(scanned.tables, 'table')} of {size(scanned.bytes)}, "
+        f"{size(read)} read; "
         f"pairs: {', '.join(counts) or 'none'}; see {scanned.path}"
     )
     return "\n".join(lines)

@@ -10,7 +10,8 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from winnow import __version__
 from winnow.cli import (
@@ -26,20 +27,24 @@ from winnow.cli import (
     query,
     report,
     run,
+    schema,
     submit,
     ui,
     what_if,
 )
-from winnow.core.errors import WinnowError
+from winnow.cli.speaking import speaking, volume_arguments
+from winnow.core.errors import WinnowError, did_you_mean
 from winnow.core.extras import explained
 from winnow.core.faults import Told, in_words, unexpected
 from winnow.core.run_folder import RunFolder, is_scan
+from winnow.core.run_log import log_of
 from winnow.core.terminal import plain
 
 #: In the order of `winnow --help`; the file of a command is named for it or its group.
 _GROUPS = (
     run,
     submit,
+    schema,
     explain,
     query,
     what_if,
@@ -62,9 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 2 usage, 3 input or machine, 1 other, 130 stopped by Ctrl-C. Whatever is
     raised becomes one sentence on standard error; WINNOW_TRACEBACK=1 shows where.
     """
-    parsed = _parser().parse_args(arguments)
+    parsed = parser().parse_args(arguments)
     try:
-        parsed.command(parsed)
+        with speaking(parsed):
+            parsed.command(parsed)
         _tell_of_update(parsed)
     except BrokenPipeError:
         return _without_reader()
@@ -85,7 +91,7 @@ def _told(error: Exception) -> Told:
         error = explained(error) or error
     if isinstance(error, WinnowError):
         return Told(str(error), error.exit_code)
-    return in_words(error) or unexpected(error)
+    return in_words(error) or unexpected(error, log_of(error))
 
 
 def _say(text: str) -> None:
@@ -101,16 +107,41 @@ def _without_reader() -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    whole = _Parser(
         prog="winnow",
         description="Decide which training samples are worth keeping, and say why.",
     )
-    parser.add_argument("--version", action="version", version=f"winnow {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    whole.add_argument("--version", action="version", version=f"winnow {__version__}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for group in _GROUPS:
         group.add_commands(commands)
-    return parser
+    for _, command in leaves(whole):
+        volume_arguments(command)
+    return whole
+
+
+class _Parser(argparse.ArgumentParser):
+    """Names the nearest word where a wrong one was given."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = action.choices
+        if choices is not None and value not in choices:
+            hint = did_you_mean(str(value), map(str, choices))
+            raise argparse.ArgumentError(action, f"there is no '{value}'; {hint}")
+
+
+def leaves(
+    parser: argparse.ArgumentParser, name: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield every command that does something, with its words: `lake scan`."""
+    below = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    if not below:
+        yield name, parser
+    for action in below:
+        for word, inner in action.choices.items():
+            yield from leaves(inner, f"{name} {word}".strip())
 
 
 def _tell_of_update(parsed: argparse.Namespace) -> None:

@@ -23,6 +23,14 @@ def finite(text: str) -> float:
     return value
 
 
+def above_zero(text: str) -> float:
+    """Return a finite number above 0."""
+    value = finite(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"'{text}': give a number above 0")
+    return value
+
+
 def natural(text: str) -> int:
     """Return a whole number, 0 or more."""
     return _whole(text, 0)

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from winnow.cli.numbers import finite, natural
+from winnow.cli.numbers import above_zero, natural
 from winnow.cli.output import PlainOut, show
 from winnow.core.errors import ConfigError
 from winnow.core.outputs import require_file
+from winnow.core.words import number_of
 
 if TYPE_CHECKING:
     from winnow.pages.database import ViewDatabase
@@ -55,7 +56,11 @@ def add_commands(commands: Commands) -> None:
         help=f"at most so many rows (tables: {_TABLE_ROWS:,}, others: all)",
     )
     query.add_argument(
-        "--seconds", type=finite, default=_SECONDS, metavar="S", help="time limit (300)"
+        "--seconds",
+        type=above_zero,
+        default=_SECONDS,
+        metavar="S",
+        help="time limit (300)",
     )
     query.set_defaults(command=_query)
 
@@ -76,6 +81,8 @@ def _query(parsed: argparse.Namespace) -> None:
             sql = database.named_sql(parsed.named, parsed.column)
         elif sql == "-" or (sql is None and not sys.stdin.isatty()):
             sql = sys.stdin.read()
+            if not sql.strip():
+                raise ConfigError("standard input holds no SQL; give a SELECT")
         if sql is not None:
             _answer(database, sql, parsed, kind)
             return
@@ -92,7 +99,12 @@ def _format(parsed: argparse.Namespace) -> str:
     kind: str | None = parsed.format or ("json" if parsed.json else None)
     if kind is None and parsed.out:
         ending = Path(parsed.out).suffix.removeprefix(".")
-        kind = ending if ending in ("csv", "json", "parquet") else None
+        if ending not in ("csv", "json", "parquet"):
+            raise ConfigError(
+                f"--out {parsed.out}: name it .csv, .json or .parquet, or say which "
+                "with --format"
+            )
+        kind = ending
     if kind == "parquet" and not parsed.out:
         raise ConfigError("--format parquet: name a file with --out")
     if parsed.out:
@@ -112,12 +124,15 @@ def _answer(
         rows = database.stream(sql, max_rows=limit)
         if parsed.out:
             written = write_file(rows, Path(parsed.out), kind)
-            print(f"{written:,} rows in {parsed.out}", file=sys.stderr)
+            print(f"{number_of(written, 'row')} in {parsed.out}", file=sys.stderr)
         else:
             out = PlainOut(sys.stdout) if sys.stdout.isatty() else sys.stdout
             TEXT[kind](rows, cast("TextIO", out))
     if rows.cut:
-        print(f"(cut at {limit:,} rows; --limit N shows more)", file=sys.stderr)
+        print(
+            f"(cut at {number_of(limit or 0, 'row')}; --limit N shows more)",
+            file=sys.stderr,
+        )
 
 
 @contextmanager

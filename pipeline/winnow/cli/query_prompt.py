@@ -22,7 +22,7 @@ _HELP = """A query ends in a semicolon; Enter before it begins a new line.
   .views          the views and their columns
   .named          the queries that come with Winnow
   .run NAME [COLUMN]  run one of them
-  .quit           leave (or Ctrl-D)"""
+  .quit           leave (or quit, exit, Ctrl-D)"""
 
 _KEYWORDS = """
 SELECT FROM WHERE GROUP BY ORDER LIMIT OFFSET HAVING QUALIFY WITH AS AND OR NOT IN IS
@@ -32,6 +32,10 @@ DESCRIBE SUMMARIZE EXPLAIN COUNT COUNT_IF SUM AVG MIN MAX MEDIAN QUANTILE_CONT L
 STRING_AGG ROW_NUMBER ROUND LENGTH LOWER UPPER SPLIT_PART REGEXP_MATCHES COALESCE
 HISTOGRAM
 """
+
+#: What people type to leave, and to be told how.
+_LEAVE = (".quit", ".exit", "quit", "exit", r"\q")
+_ASK = ("help", "?", r"\?")
 
 #: Runs one query and shows its rows.
 Answer = Callable[[str], None]
@@ -67,7 +71,7 @@ def ask_until_done(
             continue
         except EOFError:
             return
-        if text in (".quit", ".exit"):
+        if text.rstrip(";").strip().lower() in _LEAVE:
             return
         try:
             _answered(database, text, answer, say)
@@ -89,7 +93,7 @@ def _answered(
             say(f"{name}: {query.about}")
     elif words[:1] == [".run"] and len(words) in (2, 3):
         answer(database.named_sql(words[1], *words[2:]))
-    elif text.startswith("."):
+    elif text.startswith(".") or text.rstrip(";").strip().lower() in _ASK:
         say(_HELP)
     elif text.strip(";"):
         answer(text)
@@ -104,7 +108,8 @@ def _keys() -> Any:
     @keys.add("enter")
     def _enter(event: Any) -> None:
         text = event.current_buffer.text.strip()
-        if not text or text.startswith(".") or text.endswith(";"):
+        whole = not text or text.startswith(".") or text.endswith(";")
+        if whole or text.lower() in (*_LEAVE, *_ASK):
             event.current_buffer.validate_and_handle()
         else:
             event.current_buffer.insert_text("\n")

@@ -6,6 +6,7 @@ May import what `cli` may; all of it inside functions.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from winnow.cli import lake
@@ -26,9 +27,6 @@ def add_commands(commands: Commands) -> None:
         "--replace",
         action="store_true",
         help="let a run of another recipe or input in --out go once this is done",
-    )
-    run.add_argument(
-        "-q", "--quiet", action="store_true", help="say nothing of the steps"
     )
     run.set_defaults(command=_run)
 
@@ -80,7 +78,7 @@ def _run(parsed: argparse.Namespace) -> None:
 
     config = load_any(parsed.recipe, parsed.overrides, parsed.out, parsed.engine)
     if isinstance(config, LakeConfig):
-        lake.run(config, parsed.json)
+        lake.run(config, parsed)
         return
     with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         result = api.run(
@@ -106,6 +104,18 @@ def _run(parsed: argparse.Namespace) -> None:
 
     for line in tell_losses(result.path):
         show(line)
+    for line in _next(result.path):
+        show(line)
+
+
+def _next(run: Path) -> list[str]:
+    """Return where the run's page is, and what to do next."""
+    import shlex
+
+    name = shlex.quote(str(run))
+    page = run / "report.html"
+    seen = [f"page: {page.resolve().as_uri()}"] if page.is_file() else []
+    return [*seen, f"next: winnow ui {name}", f"      winnow query {name}"]
 
 
 def _plan(parsed: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ def _what_if(parsed: argparse.Namespace) -> None:
     from winnow.flows.what_if import tell, what_if
     from winnow.handles.engine import make_engine
 
-    with make_progress(quiet=parsed.json) as progress:
+    with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         difference = what_if(
             parsed.run,
             parsed.overrides,

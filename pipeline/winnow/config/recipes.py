@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from winnow.core.errors import ConfigError, did_you_mean
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDERS = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
 
+_SCHEMA = "recipe.schema.json"
+_SUFFIXES = (".yaml", ".yml")
 #: Which command takes the recipes of a flow.
 _COMMANDS = {
     "image_text": "winnow run",
@@ -54,7 +57,17 @@ def find(recipe: str) -> Path:
     known = shipped()
     if recipe in known:
         return known[recipe]
+    if path.suffix in _SUFFIXES or os.sep in recipe:
+        near = {str(path.with_name(file.name)) for file in _recipes_in(path.parent)}
+        hint = did_you_mean(recipe, near or known)
+        raise ConfigError(f"there is no file '{recipe}'; {hint}")
     raise ConfigError(f"no recipe '{recipe}'; {did_you_mean(recipe, known)}")
+
+
+def _recipes_in(folder: Path) -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [f for f in folder.iterdir() if f.suffix in _SUFFIXES]
+    return []
 
 
 def shipped_engines() -> dict[str, Path]:
@@ -96,6 +109,15 @@ def copy_shipped(folder: str | Path) -> list[Path]:
     for source, copy in copies.items():
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
+        if copy.parent.name == "engine":
+            continue
+        # Editors complete and check a recipe by it.
+        up = "../" * (len(copy.relative_to(target).parts) - 1)
+        text = copy.read_text(encoding="utf-8")
+        head = f"# yaml-language-server: $schema={up}{_SCHEMA}\n"
+        copy.write_text(head + text, encoding="utf-8")
+    schema = next(iter(shipped().values())).parent / _SCHEMA
+    shutil.copyfile(schema, target / _SCHEMA)
     return list(copies.values())
 
 

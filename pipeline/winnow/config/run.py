@@ -251,9 +251,10 @@ def as_config_error(
             lines.append(f"{where}: is required")
         else:
             message = fault["msg"].removeprefix("Value error, ")
-            lines.append(
-                f"{where.rstrip('.')}: {message} (got {shown(fault['input'])})"
-            )
+            # What a whole section was given helps nobody.
+            whole = isinstance(fault["input"], Mapping | BaseModel)
+            got = "" if whole else f" (got {shown(fault['input'])})"
+            lines.append(f"{where.rstrip('.')}: {message}{got}")
     return ConfigError("\n".join(lines))
 
 

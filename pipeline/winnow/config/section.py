@@ -54,7 +54,10 @@ class Budget(StepConfig):
     @model_validator(mode="after")
     def _one_budget(self) -> Budget:
         if self.keep_fraction is not None and self.keep_count is not None:
-            raise ValueError("give keep_fraction or keep_count, not both")
+            raise ValueError(
+                "give keep_fraction or keep_count, not both: set the other one to "
+                "null (keep_fraction=null)"
+            )
         return self
 
     @property

@@ -52,6 +52,12 @@ class Engine(Protocol):
     def peak_rss_mb(self) -> float:
         """Return the peak memory of a worker since `label`; 0 if there is none."""
 
+    def tasks(self) -> tuple[int, int]:
+        """Return how many tasks a cluster has done, of those it works on now.
+
+        May be asked from any thread.
+        """
+
     def scan(self, path: str, columns: Sequence[str] | None = None) -> Frame:
         """Read a Parquet artifact (a file or a folder of parts)."""
 

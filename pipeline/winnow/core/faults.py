@@ -12,6 +12,7 @@ import os
 import tempfile
 import traceback
 import zlib
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -78,17 +79,23 @@ def in_words(error: BaseException) -> Told | None:
     return None
 
 
-def unexpected(error: BaseException) -> Told:
-    """Return what to say of a defect; its traceback is left in a file."""
+def unexpected(error: BaseException, log: Path | None = None) -> Told:
+    """Return what to say of a defect; its traceback is left in a file.
+
+    log: the file that it stands in already.
+    """
+    name = type(error).__name__
+    if log is not None:
+        told = f"unexpected {name}: {_line(error)}; please report this, with {log}"
+        return Told(told, 1)
     text = "".join(traceback.format_exception(error))
     try:
         number, file = tempfile.mkstemp(prefix="winnow-error-", suffix=".txt")
-        with os.fdopen(number, "w", encoding="utf-8", errors="replace") as log:
-            log.write(text)
+        with os.fdopen(number, "w", encoding="utf-8", errors="replace") as out:
+            out.write(text)
         where = f", with {file}"
     except OSError:
         where = ""
-    name = type(error).__name__
     return Told(f"unexpected {name}: {_line(error)}; please report this{where}", 1)
 
 

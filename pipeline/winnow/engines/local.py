@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.engine import DRIVER_ROWS, BatchKernel, GroupKernel, How, Measure
 from winnow.core.errors import RunError
+from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
 from winnow.core.vectors import take
 from winnow.engines.groups import split_groups
@@ -52,6 +54,8 @@ class LocalEngine:
         self._group_bytes = group_bytes
         self._driver_rows = driver_rows
         self._numbers = itertools.count()
+        # Frames whose rows are pieces of work rather than samples.
+        self._listed: WeakValueDictionary[int, pl.LazyFrame] = WeakValueDictionary()
 
     @property
     def group_bytes(self) -> int:
@@ -70,6 +74,10 @@ class LocalEngine:
         """There are no workers."""
         return 0.0
 
+    def tasks(self) -> tuple[int, int]:
+        """There are none."""
+        return 0, 0
+
     def scan(self, path: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Read a Parquet artifact (a file or a folder of parts)."""
         file = Path(path)
@@ -83,7 +91,10 @@ class LocalEngine:
         """Hand a small driver-side table to the engine."""
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
-        return frame.lazy()
+        lazy = frame.lazy()
+        if len(table) <= _BATCH_ROWS:
+            self._listed[id(lazy)] = lazy
+        return lazy
 
     def map_batches(
         self,
@@ -96,7 +107,11 @@ class LocalEngine:
     ) -> pl.LazyFrame:
         """Stream the frame through `kernel`, in one call, into a scratch file."""
         ordered = frame.sort(order_by) if order_by else frame
-        return self._spill(kernel(_batches(ordered)), schema)
+        batches = _batches(ordered)
+        if self._listed.get(id(frame)) is not frame:
+            return self._spill(counted(kernel, batches), schema)
+        tasks = self.count(frame)
+        return self._spill(counted(kernel, _few_at_a_time(batches), tasks), schema)
 
     def map_groups(
         self, frame: pl.LazyFrame, key: str, kernel: GroupKernel, schema: pa.Schema
@@ -108,10 +123,15 @@ class LocalEngine:
         bound = max(self._group_bytes // row_bytes, int(rows.sum()) // _MAX_BUCKETS, 1)
         buckets = _buckets(sizes[key].to_numpy(), rows, bound)
         tables = self._bucket_tables(frame, key, buckets)
-        results = (
-            kernel(group) for table in tables for group in split_groups(table, key)
-        )
-        return self._spill(_as_batches(results), schema)
+        groups = (group for table in tables for group in split_groups(table, key))
+        with one_pass(int(rows.sum())) as this:
+
+            def results() -> Iterator[pa.Table]:
+                for group in groups:
+                    yield kernel(group)
+                    this.passed(len(group))
+
+            return self._spill(_as_batches(results()), schema)
 
     def join(
         self, left: pl.LazyFrame, right: pl.LazyFrame, on: str, how: How
@@ -230,6 +250,14 @@ def _batches(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch]:
     schema = _arrow_schema(frame)
     for part in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
         yield from part.to_arrow().cast(schema).to_batches(max_chunksize=_BATCH_ROWS)
+
+
+def _few_at_a_time(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cut batches of work into a hundred, so that it is seen how far it is."""
+    for batch in batches:
+        step = max(1, len(batch) // 100)
+        for start in range(0, len(batch), step):
+            yield batch.slice(start, step)
 
 
 def _arrow_schema(frame: pl.LazyFrame) -> pa.Schema:

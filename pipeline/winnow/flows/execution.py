@@ -13,6 +13,7 @@ from winnow.core.errors import ConservationError
 from winnow.core.integrity import seals
 from winnow.core.marker import Marker
 from winnow.core.meter import Meter
+from winnow.core.progress import Progress, watched
 from winnow.core.run_folder import RESULTS, remove
 from winnow.core.run_folder import replace as move
 from winnow.core.schemas import DECISIONS
@@ -32,12 +33,12 @@ class Execution:
     """Runs steps of one session.
 
     sources: runs whose work may be taken over in part.
-    advanced: told how many rows of a step are done, of how many.
+    progress: told how far a step is.
     """
 
     session: Session
     sources: Sources
-    advanced: Callable[[int, int], None]
+    progress: Progress
     guard: Guard = lambda step, context: None
 
     def run(self, step: Planned, prints: Prints) -> Marker:
@@ -55,14 +56,9 @@ class Execution:
         work = folder.scratch(step.name) / "out"
         remove(work)
         work.mkdir(parents=True)
-        entering = session.rows - session.rescues.waiting(step)
-        if entering or step.kind in (INDEX, APPLY):
-            context = self._context(step, work, prints)
-            self.guard(step, context)
-            outcome = step.step.run(context)
-        else:
-            outcome = _nothing_left(step, session)
-        counts = self._written(step, outcome, work)
+        with watched(self.progress, session.rows, engine.tasks):
+            outcome = self._outcome(step, work, prints)
+            counts = self._written(step, outcome, work)
         seconds, peak = meter.read()
         (folder.artifacts(step.name) / "done.json").unlink(missing_ok=True)
         files = self._placed(step, outcome, work)
@@ -86,6 +82,16 @@ class Execution:
         remove(folder.scratch(step.name))
         return marker
 
+    def _outcome(self, step: Planned, work: Path, prints: Prints) -> Outcome:
+        session = self.session
+        entering = session.rows - session.rescues.waiting(step)
+        if not entering and step.kind not in (INDEX, APPLY):
+            return _nothing_left(step, session)
+        context = self._context(step, work, prints)
+        self.guard(step, context)
+        outcome: Outcome = step.step.run(context)
+        return outcome
+
     def _context(self, step: Planned, work: Path, prints: Prints) -> Context:
         session = self.session
         pool = session.pool
@@ -107,7 +113,6 @@ class Execution:
             parts=self._parts(step.name, prints.step),
             reusable=self.sources.reusable(prints.reuse),
             alike=tuple(self.sources.alike(prints.content)),
-            progress=self.advanced,
         )
 
     def _parts(self, step: str, fingerprint: str) -> Path:

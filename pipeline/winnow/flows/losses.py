@@ -7,7 +7,7 @@ from collections import Counter
 from winnow.config.run import RunConfig
 from winnow.core.errors import InputError
 from winnow.core.marker import Marker
-from winnow.core.progress import Progress
+from winnow.core.progress import Progress, Telling
 from winnow.core.run_folder import RunFolder
 from winnow.reports.losses import named, quarantine_reasons
 
@@ -32,6 +32,11 @@ class WatchedProgress:
         if self._rows is None:
             self._rows = rows
         self._progress.started(step, rows)
+
+    def doing(self, what: str, unit: str) -> None:
+        """The running step says what it is about."""
+        if isinstance(self._progress, Telling):
+            self._progress.doing(what, unit)
 
     def advanced(self, done: int, total: int) -> None:
         """The running step has worked through so many of its rows."""

@@ -11,6 +11,7 @@ from winnow.config.run import RunConfig
 from winnow.config.step_kinds import APPLY, INDEX
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
+from winnow.core.words import number_of
 from winnow.flows.fingerprints import of_input
 from winnow.flows.image_text import Planned
 from winnow.flows.pool import Pool
@@ -117,7 +118,8 @@ def tell(planned: dict[str, Any]) -> str:
     """Return the plan as text."""
     pool = planned["input"]
     lines = [
-        f"{pool['rows']:,} rows in {pool['shards']} shards below {pool['root']}",
+        f"{number_of(pool['rows'], 'row')} in {number_of(pool['shards'], 'shard')} "
+        f"below {pool['root']}",
         f"to {planned['output']}",
     ]
     for entry in planned["steps"]:
@@ -125,7 +127,8 @@ def tell(planned: dict[str, Any]) -> str:
         if entry["taken_from"]:
             state = f"taken over from {entry['taken_from']}"
         lines.append(
-            f"  {entry['step']:<14} at most {entry['rows_at_most']:,} rows, {state}; "
+            f"  {entry['step']:<14} at most {number_of(entry['rows_at_most'], 'row')}, "
+            f"{state}; "
             f"reads {', '.join(entry['reads']) or 'decisions'}; "
             f"writes {', '.join(entry['writes'])}"
         )

@@ -25,6 +25,8 @@ from winnow.core.run_folder import (
     remove,
     write_text,
 )
+from winnow.core.run_log import EVENTS, LoggedProgress, logged
+from winnow.core.versions import versions
 from winnow.flows.closing import close_run, is_closed
 from winnow.flows.execution import Execution, Guard
 from winnow.flows.fingerprints import Prints, of_steps
@@ -105,7 +107,7 @@ def run(
     recipe = Recipe.of(config)
     folder = RunFolder(config.output.path)
     told = progress or Silent()
-    with folder.locked():
+    with folder.locked(), logged(folder.path):
         folder.settle()
         refuse_scan(folder)
         if not replace_other:
@@ -145,12 +147,13 @@ def _updated(
     given: Sequence[RunFolder],
 ) -> Session:
     """Run what has to be run, beside a finished run if there is one, and close."""
+    EVENTS.info("%s, %s", recipe.config.input.path, versions())
     target = folder.next if folder.finished else folder
     others = [target.stale, *([folder] if target is not folder else []), *given]
     sources = Sources(others)
     remove(target.file(MANIFEST))
     require_models(recipe.config, recipe.not_standing(Sources([target, *others])))
-    watched = WatchedProgress(progress, recipe.config, target)
+    watched = WatchedProgress(LoggedProgress(progress), recipe.config, target)
     session = run_steps(recipe, target, sources, make_engine, watched)
     _require_unchanged(session)
     close_run(session)
@@ -181,7 +184,7 @@ def run_steps(
     engine = make_engine(config, target.scratch("engine"))
     rescues = Rescues(engine, overrides_of(steps))
     session = Session(config, recipe.pool, target, engine, rescues)
-    execution = Execution(session, sources, progress.advanced, guard)
+    execution = Execution(session, sources, progress, guard)
     for step, wanted in zip(steps, recipe.prints, strict=True):
         _run_step(execution, step, wanted, progress)
     return session

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.core.errors import InputError
+from winnow.core.progress import rows_done
 from winnow.formats.captions import is_list_of_text, one_caption
 from winnow.formats.image_files import read_image
 from winnow.formats.pool_formats import format_of
@@ -52,6 +53,8 @@ class SampleReader:
     captions: str = "first"
     #: Of the images in a batch, in bytes; a larger image is a batch by itself.
     batch_bytes: int = BATCH_BYTES
+    #: Whether rows are done, for who watches, once more of them are asked for.
+    counted: bool = True
 
     @property
     def format(self) -> ShardFormat:
@@ -77,7 +80,11 @@ class SampleReader:
         self, source: str, rows: npt.NDArray[np.int64], columns: Sequence[str]
     ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
         """Yield (position in `rows`, table) for sorted row numbers of one shard."""
-        return self.format.read_rows(self.paths[source], rows, columns, self.schema)
+        parts = self.format.read_rows(self.paths[source], rows, columns, self.schema)
+        for start, table in parts:
+            yield start, table
+            if self.counted:
+                rows_done(table.rows if isinstance(table, Unreadable) else len(table))
 
     def _read_source(
         self,
@@ -95,6 +102,7 @@ class SampleReader:
             # Arrow's tables without a column have no rows either.
             nothing = pa.nulls(len(uids), pa.string())
             yield pa.RecordBatch.from_pydict({"uid": uids, "reason": nothing})
+            rows_done(len(uids))
             return
         for start, table in self.rows(source, rows, wanted):
             if isinstance(table, Unreadable):
@@ -220,6 +228,7 @@ def by_source(
 
     Raises InputError if they do not come sorted by source and row.
     """
+    rows_done(0)
     source: str | None = None
     held: list[pa.RecordBatch] = []
     for batch in references:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from winnow.core.words import number_of
 from winnow.flows.runner import RunResult
 from winnow.handles.run import Run
 
@@ -34,7 +35,8 @@ class FinishedRun(RunResult):
 
     def __repr__(self) -> str:
         return (
-            f"{self.rows:,} rows: {self.kept:,} kept, {self.dropped:,} dropped, "
+            f"{number_of(self.rows, 'row')}: {self.kept:,} kept, "
+            f"{self.dropped:,} dropped, "
             f"{self.quarantined:,} quarantined; see {self.path}"
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from winnow.core.words import number_of
 from winnow.lake.scan import LakeResult
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ class FinishedScan(LakeResult):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{n:,} {name}" for name, n in self.relations.items())
-        return f"{self.tables:,} tables; pairs: {counts or 'none'}; see {self.path}"
+        tables = number_of(self.tables, "table")
+        return f"{tables}; pairs: {counts or 'none'}; see {self.path}"
 
     def _repr_html_(self) -> str:
         return self.lake._repr_html_()

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from winnow.config.settings import as_overrides
 from winnow.core.errors import RunError
+from winnow.core.words import number_of
 from winnow.handles import markup
 from winnow.handles.asked import AskedFolder
 from winnow.handles.facts import Facts
@@ -182,7 +183,7 @@ class Lake(AskedFolder[LakeDatabase]):
     def _repr_html_(self) -> str:
         stages = self.stages()
         rows = [tuple(row.values()) for row in stages]
-        head = markup.line(f"{self.path}: {len(self.tables()):,} tables")
+        head = markup.line(f"{self.path}: {number_of(len(self.tables()), 'table')}")
         return head + markup.table(stages.column_names, rows)
 
 

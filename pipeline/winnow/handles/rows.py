@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extras import require_package
+from winnow.core.words import number_of
 from winnow.handles import markup
 from winnow.reports.rows_out import write_table
 
@@ -177,8 +178,17 @@ class ArrowRows:
 
     def __repr__(self) -> str:
         text = io.StringIO()
-        write_table(_Few(self.schema, self._first()), text)
+        first = list(_cut(self.batches(), _SHOWN + 1))
+        write_table(_Few(self.schema, list(_cut(iter(first), _SHOWN))), text)
+        if sum(map(len, first)) > _SHOWN:
+            text.write(f"… {self._more()}\n")
         return text.getvalue().rstrip("\n")
+
+    def _more(self) -> str:
+        """Say how many rows are not shown, where that is known or soon counted."""
+        if self._rows is None and self._count is None:
+            return "more rows"
+        return number_of(len(self) - _SHOWN, "more row", "more rows")
 
     def _repr_html_(self) -> str:
         rows = [row for batch in self._first() for row in _tuples(batch)]

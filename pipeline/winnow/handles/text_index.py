@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from winnow.core.words import number_of
 from winnow.flows.communities import Growth, Order, community
 from winnow.flows.near_index import (
     NamedColumns,
@@ -199,7 +200,8 @@ class TextIndex:
 def tell_added(counts: dict[str, Any]) -> str:
     """Return what was added to an index as text."""
     told = (
-        f"{counts['added']:,} rows added, {counts['already_there']:,} were there, "
+        f"{number_of(counts['added'], 'row')} added, "
+        f"{counts['already_there']:,} were there, "
         f"{counts['without_text']:,} have no text; {counts['index']} holds "
         f"{counts['rows']:,}"
     )
@@ -210,14 +212,14 @@ def tell_added(counts: dict[str, Any]) -> str:
         )
     if counts["unusable"]:
         lost = counts["unusable"]
-        told += f"\n{lost:,} rows have no uid or cannot be read: left out"
+        told += f"\n{number_of(lost, 'row')} without a uid or not to be read: left out"
     return told
 
 
 def tell_removed(counts: dict[str, Any]) -> str:
     """Return what was taken out of an index as text."""
     removed, rows = counts["removed"], counts["rows"]
-    told = f"{removed:,} rows removed; {counts['index']} holds {rows:,}"
+    told = f"{number_of(removed, 'row')} removed; {counts['index']} holds {rows:,}"
     if counts["unknown"]:
         some = ", ".join(counts["unknown"][:5])
         told += f"\n{len(counts['unknown']):,} uids are not in it: {some}"

@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
+from winnow.core.words import number_of
+
 
 def tell_plan(plan: Mapping[str, Any]) -> str:
     """Return a plan as text."""
@@ -19,7 +21,7 @@ def tell_plan(plan: Mapping[str, Any]) -> str:
         else:
             lines.append(f"keep    {row['table']}  {row['reason']}")
     lines.append(
-        f"{plan['deleted']:,} of {plan['tables']:,} tables can go: "
+        f"{plan['deleted']:,} of {number_of(plan['tables'], 'table')} can go: "
         f"{size(plan['bytes_saved'])} and {plan['cost_saved']:,.4g} per period saved"
     )
     if plan["gap"]:
@@ -46,10 +48,12 @@ def tell_moved(outcome: Mapping[str, Any], done: str) -> str:
     lines = [f"{done}  {table}" for table in outcome[done]]
     lines += [f"left  {kept['table']}: {kept['reason']}" for kept in outcome["kept"]]
     where = f" to {outcome['trash']}" if "trash" in outcome else ""
-    tables = "1 table" if len(outcome[done]) == 1 else f"{len(outcome[done]):,} tables"
+    tables = number_of(len(outcome[done]), "table")
+    stay = len(outcome["kept"])
+    left = f", {number_of(stay, 'table')} left where they are" if stay else ""
     before = len(outcome.get("before", ()))
     earlier = f", {before:,} moved before" if before else ""
-    lines.append(f"{tables} {done}{where}, {len(outcome['kept']):,} left{earlier}")
+    lines.append(f"{tables} {done}{where}{left}{earlier}")
     return "\n".join(lines)
 
 

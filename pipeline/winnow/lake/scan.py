@@ -30,7 +30,7 @@ from winnow.core.errors import RunError
 from winnow.core.inside import is_url
 from winnow.core.marker import Marker
 from winnow.core.meter import Meter
-from winnow.core.progress import Progress, Silent
+from winnow.core.progress import Progress, Silent, watched
 from winnow.core.run_folder import RunFolder, remove, replace, write_text
 from winnow.core.saved_files import DamagedError
 from winnow.core.versions import versions
@@ -88,13 +88,18 @@ def scan(
     earlier one stopped. Raises InputError if the lake does not exist or changes while
     it is read, RunError if the run's folder is in use or holds something else.
     """
+    from winnow.core.run_log import EVENTS, LoggedProgress, logged
+
     folder = RunFolder(config.output.path)
-    with folder.locked():
+    with folder.locked(), logged(folder.path):
         folder.refuse_run_of_samples()
         _refuse_other_lake(config, folder)
         write_text(folder.file("config.lock.yaml"), lock_text(config))
         engine = make_engine(config, folder.scratch("engine"))
-        return _Scan(config, folder, engine, progress or Silent()).run()
+        EVENTS.info("%s, %s", config.input.path, versions())
+        told = LoggedProgress(progress or Silent())
+        with watched(told, 0, engine.tasks):
+            return _Scan(config, folder, engine, told).run()
 
 
 def _refuse_other_lake(config: LakeConfig, folder: RunFolder) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 
 from winnow.config.lock_file import read_lock
 from winnow.core.errors import ConfigError, RunError, did_you_mean
+from winnow.core.words import number_of
 from winnow.lake.kernels.tables import DERIVED
 from winnow.lake.plan_view import size
 
@@ -243,7 +244,9 @@ def _tell_table(story: dict[str, Any]) -> str:
     table, plan = story["table"], story["plan"]
     if table["readable"] is False:
         return f"{table['table']}: cannot be read: {table['reason']}"
-    lines = [f"{table['table']}: {table['rows']:,} rows, {table['bytes']:,} bytes"]
+    lines = [
+        f"{table['table']}: {number_of(table['rows'], 'row')}, {table['bytes']:,} bytes"
+    ]
     if table["reason"]:
         lines.append(f"  note   {table['reason']}")
     bare = len(lines)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from winnow.core import schemas
 from winnow.core.errors import InputError
+from winnow.core.run_log import about_row
 from winnow.core.task import available_cores
 from winnow.core.vectors import to_column
 from winnow.models.allocator import release_freed_memory
@@ -127,9 +128,11 @@ def _prepare(rows: pa.Table, encoder: Encoder, mirrored: bool) -> _Chunk:
     reasons: list[str | None] = [None] * len(rows)
     images: list[Pixels] = []
     texts: list[str] = []
+    uids = rows.column("uid").to_pylist()
     for row in range(len(rows)):
         try:
-            image, text = _prepare_row(rows, row, encoder)
+            with about_row(uids[row]):
+                image, text = _prepare_row(rows, row, encoder)
         except ImageRejected as rejected:
             reasons[row] = str(rejected)
             continue

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extras import require
+from winnow.core.progress import in_between
 from winnow.models.allocator import keep_freed_memory
 from winnow.models.checkpoint import Checkpoint, load_checkpoint, sha256
 from winnow.models.folding import fold_batch_norms
@@ -74,9 +75,10 @@ def load_encoder(spec: ModelSpec) -> Encoder:
             f"model.batch_size: must be at least 1, not {spec.batch_size}"
         )
     require("images", f"model {spec.name}")
-    let_idle_threads_sleep()
-    keep_freed_memory()
-    return Encoder(spec, load_checkpoint(spec.name, spec.pretrained))
+    with in_between("loading the model"):
+        let_idle_threads_sleep()
+        keep_freed_memory()
+        return Encoder(spec, load_checkpoint(spec.name, spec.pretrained))
 
 
 class Encoder:

@@ -21,6 +21,8 @@ from typing import Any
 from numba.core import caching
 from numba.misc.appdirs import AppDirs
 
+from winnow.core.progress import say_in_between
+
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -81,12 +83,16 @@ class KeptCode(caching.Cache):  # type: ignore[misc]
         """Return what was kept for a signature; None if nothing fits or is readable."""
         try:
             self._renew()
-            return super().load_overload(sig, target_context)
+            kept = super().load_overload(sig, target_context)
         except Exception:  # a damaged file, of whatever kind: compiled again
-            return None
+            kept = None
+        if kept is None:
+            say_in_between("compiling, the first time only")
+        return kept
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled for a signature; a full disk is no error."""
+        say_in_between("")
         try:
             self._renew()
             try:

@@ -15,6 +15,9 @@ from winnow.core.marker import Marker
 from winnow.reports.remedies import remedy
 from winnow.reports.run_view import RunView
 
+#: Uids that a hint names.
+_NEAR = 3
+
 
 def explain(run: RunView, uid: str) -> dict[str, Any]:
     """Return the story of a row: fate, place in the input, and one entry per step.
@@ -43,7 +46,19 @@ def _place(run: RunView, uid: str) -> dict[str, Any]:
         row = _row(run.artifact(INDEX, name), uid)
         if row is not None:
             return {"source": row["source"], "row": row["row"]}
-    raise InputError(f"this run has no row '{uid}'; uids are those of the input")
+    near = _beginning(run, uid)
+    hint = f"did you mean {near}?" if near else "uids are those of the input"
+    raise InputError(f"this run has no row '{uid}'; {hint}")
+
+
+def _beginning(run: RunView, uid: str) -> str:
+    """Return the first uids that begin so, in words."""
+    samples = run.artifact(INDEX, "samples").select("uid")
+    alike = samples.filter(pl.col("uid").str.starts_with(uid)) if uid else None
+    if alike is None:
+        return ""
+    uids = alike.sort("uid").head(_NEAR).collect()["uid"].to_list()
+    return " or ".join(f"'{one}'" for one in uids)
 
 
 def _row(frame: pl.LazyFrame, uid: str) -> dict[str, Any] | None:

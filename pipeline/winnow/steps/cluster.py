@@ -18,8 +18,10 @@ import pyarrow.compute as pc
 from winnow.algorithms.prune.assignment import nearest_centroid
 from winnow.config.steps import ClusterConfig
 from winnow.core.engine import Frame
+from winnow.core.progress import doing
 from winnow.core.schemas import CLUSTERS
 from winnow.core.vectors import to_matrix
+from winnow.core.words import number_of
 from winnow.models.kmeans import default_k, train_kmeans
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome
@@ -49,7 +51,9 @@ def run(context: Context) -> Outcome:
         wanted = k * _TRAIN_PER_CLUSTER
     keyed = engine.select(context.samples, {"uid": "uid", "key": "key"})
     vectors = engine.join(context.vectors(config.modality), keyed, "uid", "inner")
+    doing("a sample to train on")
     sample = _training_sample(context, vectors, wanted)
+    doing(f"k-means over {number_of(len(sample), 'vector')}")
     centroids = train_kmeans(
         to_matrix(sample["vector"]),
         min(k, len(sample)),
@@ -57,6 +61,7 @@ def run(context: Context) -> Outcome:
         iterations=config.iterations,
     )
     np.save(context.folder / "centroids.npy", centroids)
+    doing("nearest centroids")
     assigned = engine.map_batches(
         vectors, partial(assign, centroids=centroids), CLUSTERS
     )

@@ -82,7 +82,6 @@ class Context:
     reusable: Path | None
     #: Artifacts of runs over any pool that hold for samples of equal contents.
     alike: tuple[Path, ...]
-    progress: Callable[[int, int], None]
 
     def scan(self, artifact: str) -> Frame:
         """Return a frame over an artifact of an earlier step."""

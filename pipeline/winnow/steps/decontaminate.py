@@ -21,6 +21,7 @@ from winnow.algorithms.filter.contamination import nearest_hash, shared_runs
 from winnow.algorithms.filter.norm_sim import nearest_target
 from winnow.config.filter_steps import DecontaminateConfig
 from winnow.core.engine import Frame
+from winnow.core.progress import doing
 from winnow.core.vectors import to_matrix
 from winnow.formats.reader import SampleReader
 from winnow.steps.contract import (
@@ -90,6 +91,7 @@ def run(context: Context) -> Outcome:
     compared: dict[str, Frame] = {}
     facts: dict[str, Any] = {}
     for criterion in config.by:
+        doing(criterion.replace("_", " "))
         compared[criterion], facts[criterion] = _COMPARE[criterion](context)
     table = engine.select(context.samples, {"uid": "uid"})
     rejects = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from winnow.config.steps import EmbedConfig
 from winnow.core.engine import Frame
 from winnow.core.errors import ConservationError
 from winnow.core.hashing import fingerprint
+from winnow.core.progress import doing, one_pass, rows_done
 from winnow.formats import npz_features
 from winnow.formats.clip_retrieval import ClipRetrieval, state_of
 from winnow.formats.reader import SampleReader
@@ -157,19 +159,24 @@ def embed(
     old, todo = known_vectors(context, samples, wanted)
     names = tuple(f"{m}_vector" for m in modalities)
     valid = partial(as_valid, names=names)
-    frames, done = [engine.map_batches(rows, valid, schema) for rows in old], 0
-    for sources in _parts(context.shard_rows, _PART_ROWS * engine.slots):
-        path = context.parts / variant / f"part-{fingerprint(' '.join(sources))[:16]}"
-        if not path.is_dir():
-            table = pa.table({"source": pa.array(sources, pa.string())})
-            part = engine.join(todo, engine.from_table(table), "source", "semi")
-            embedded = engine.map_batches(
-                part, kernel, schema, order_by=("source", "row")
-            )
-            engine.write(embedded, os.fspath(path), ())
-        frames.append(engine.scan(os.fspath(path)))
-        done += sum(context.shard_rows[source] for source in sources)
-        context.progress(done, context.pool_rows)
+
+    def part_rows(sources: list[str], path: str) -> int:
+        """Embed the rows of some shards unless that is done; return how many."""
+        if os.path.isdir(path):
+            return engine.count(engine.scan(path))
+        table = pa.table({"source": pa.array(sources, pa.string())})
+        part = engine.join(todo, engine.from_table(table), "source", "semi")
+        embedded = engine.map_batches(part, kernel, schema, order_by=("source", "row"))
+        return engine.write(embedded, path, ())
+
+    doing("" if variant == "plain" else f"vectors with {variant} input")
+    with one_pass() as this:
+        frames = [engine.map_batches(rows, valid, schema) for rows in old]
+        for sources in _parts(context.shard_rows, _PART_ROWS * engine.slots):
+            name = f"part-{fingerprint(' '.join(sources))[:16]}"
+            path, before = os.fspath(context.parts / variant / name), this.done
+            this.reached(before + part_rows(sources, path))
+            frames.append(engine.scan(path))
     return engine.union(frames), {"model": encoder.identity}
 
 
@@ -187,7 +194,8 @@ def embed_samples(
     contents: dict[str, bytes] = {}
 
     def readable() -> Iterator[pa.RecordBatch]:
-        for part in reader.read(batches, modalities):
+        # They are done when they are embedded, not when they are read.
+        for part in replace(reader, counted=False).read(batches, modalities):
             faults = part.filter(pc.is_valid(part.column("reason")))
             unread.update(
                 zip(
@@ -220,6 +228,7 @@ def embed_samples(
             .append_column(CONTENT, content)
             .append_column("valid", pc.is_null(reason))
         )
+        rows_done(len(batch))
 
 
 def without_digits(part: pa.RecordBatch) -> pa.RecordBatch:

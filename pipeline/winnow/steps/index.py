@@ -21,6 +21,7 @@ from winnow.core.arrow_types import is_uuid, uuid_texts
 from winnow.core.engine import Engine, Frame
 from winnow.core.errors import InputError
 from winnow.core.hashing import DIGEST_BYTES, digest, keys
+from winnow.core.progress import one_pass
 from winnow.core.schemas import REJECTS, SAMPLES
 from winnow.formats.reader import SampleReader, is_binary, utf8
 from winnow.steps.contract import Context, Contract, Outcome
@@ -58,19 +59,15 @@ def contract(config: InputConfig) -> Contract:
 def run(context: Context) -> Outcome:
     """Write the samples of the pool, sorted by uid."""
     engine, config = context.engine, context.config
-    shards = pa.table(
-        {
-            "source": pa.array(list(context.shard_rows), pa.string()),
-            "rows": pa.array(list(context.shard_rows.values()), pa.int64()),
-        }
-    )
+    shards = _shards(context)
     kernel = partial(
         index_rows,
         reader=context.reader,
         uid_column=config.columns.uid,
         modalities=tuple(sorted(contract(config).modalities)),
     )
-    indexed = engine.map_batches(engine.from_table(shards), kernel, _INDEXED)
+    with one_pass():
+        indexed = engine.map_batches(engine.from_table(shards), kernel, _INDEXED)
     named = engine.where(indexed, "valid", True)
     rejects = engine.select(
         engine.where(indexed, "valid", False), {"uid": "place", "reason": "reason"}
@@ -96,6 +93,15 @@ def run(context: Context) -> Outcome:
     engine.write(rejected, os.fspath(context.folder / "rejected"), ["uid"])
     return Outcome(
         rejects=rejects, artifacts={"samples": "samples", "rejected": "rejected"}
+    )
+
+
+def _shards(context: Context) -> pa.Table:
+    return pa.table(
+        {
+            "source": pa.array(list(context.shard_rows), pa.string()),
+            "rows": pa.array(list(context.shard_rows.values()), pa.int64()),
+        }
     )
 
 

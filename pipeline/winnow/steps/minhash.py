@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from winnow.algorithms.dedup.verification import NO_BAND, Verification, decide
 from winnow.config.steps import MinhashConfig
 from winnow.core.errors import ConfigError, InputError
+from winnow.core.progress import doing
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
 from winnow.steps.components import component_labels
@@ -103,10 +104,12 @@ def run(context: Context) -> Outcome:
     sets = CandidateSets(candidates.rows, column, settings, context.parts)
     marks = [unread(candidates)]
     if config.index:
+        doing("what the index holds")
         hits = hits_in_index(context, settings, candidates, sets)
         refuse_large_hits(hits, candidates.rows, sets, config)
         marks.append(marks_of_hits(hits, candidates))
         candidates = candidates.without(hits["row"].to_numpy())
+    doing("comparing pairs")
     verdict = _decided(context, candidates, sets)
     refuse_large_clusters(verdict, candidates.rows, sets, config)
     _store(context, candidates, verdict, sets)

@@ -21,6 +21,7 @@ from winnow.algorithms.dedup.banding import Buckets
 from winnow.algorithms.dedup.verification import NO_PAIRS, Pairs
 from winnow.config.steps import MinhashConfig
 from winnow.core.engine import Engine, Frame
+from winnow.core.progress import doing
 from winnow.formats.reader import single
 from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import TextSketches, find_buckets
@@ -93,7 +94,9 @@ def fresh_candidates(
         schema=schema,
         first_of=dict(zip(context.shard_rows, ends[:-1], strict=True)),
     )
+    doing("sketches of texts")
     sketches = engine.map_batches(context.samples, kernel, schema, order_by=_PLACE)
+    doing("rows that share a band")
     rows, position = _ordered(engine, sketches, context, pool_rows=ends[-1])
     candidates = Candidates(rows, _NONE)
     given = TextSketches(sketches, settings.bands, position, candidates.present)

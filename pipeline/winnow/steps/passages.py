@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
+from winnow.core.progress import doing, one_pass
 from winnow.formats.reader import single
 from winnow.steps.contract import (
     JUDGED,
@@ -84,7 +85,9 @@ class Spans(NamedTuple):
 def run_on_spans(context: Context, find: Callable[[Corpus], Spans]) -> Outcome:
     """Find spans, write them, and decide: what `substring` and `lines` share."""
     engine, config = context.engine, context.config
+    doing("reading the texts")
     corpus = read_corpus(context)
+    doing(f"repeats in {int(corpus.bounds[-1]):,} bytes")
     spans = _whole_characters(corpus, find(corpus))
     rows = np.searchsorted(corpus.bounds, spans.start, side="right") - 1
     table = _table(corpus, spans, rows)
@@ -137,7 +140,7 @@ def read_corpus(context: Context) -> Corpus:
     as_read = context.parts / "as_read.bin"
     positions = order.to_numpy()
     done = 0
-    with open(as_read, "wb") as sink:
+    with open(as_read, "wb") as sink, one_pass() as this:
         for part in context.reader.read(_references(table.take(order)), ("text",)):
             for text, fault in zip(
                 part.column("text").cast(pa.large_string()).to_pylist(),
@@ -149,6 +152,7 @@ def read_corpus(context: Context) -> Corpus:
                 lengths[positions[done]] = len(content)
                 faults[positions[done]] = fault
                 done += 1
+            this.reached(done)
     bounds = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     text = _reordered(as_read, context.parts / "texts.bin", bounds, positions)
     return Corpus(single(table["uid"]), text, bounds, pa.array(faults, pa.string()))

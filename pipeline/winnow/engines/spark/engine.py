@@ -23,12 +23,14 @@ import pyarrow.parquet as pq
 from winnow.core.engine import BatchKernel, GroupKernel
 from winnow.core.errors import RunError
 from winnow.core.run_folder import remove, replace
+from winnow.core.run_log import EVENTS
 from winnow.engines.parts import part_writer, plain_schema
 from winnow.engines.spark import workers
 from winnow.engines.spark.frame import SparkFrame, read_footers
 from winnow.engines.spark.peak import PeakParam
 from winnow.engines.spark.relational_verbs import BUNDLE_BYTES, Relations
 from winnow.engines.spark.session import SparkOptions, open_session, our_errors
+from winnow.engines.spark.warned import WarnedParam
 from winnow.engines.spark.wire import from_wire, wire_schema
 
 if TYPE_CHECKING:
@@ -53,17 +55,32 @@ class SparkEngine(Relations):
         self._numbers = itertools.count()
         self._kept: list[DataFrame] = []
         self._peak = self._context.accumulator(0.0, PeakParam())
-        self._shuffled = 0
+        self._warned = self._context.accumulator([], WarnedParam())
+        self._shuffled, self._group = 0, "winnow"
         self._plan_shuffles(0)
 
     def label(self, step: str) -> None:
         """Name the jobs to come after a step, in Spark's pages and its event log."""
-        self._context.setJobGroup(f"winnow {step}", step)
+        self._group = f"winnow {step}"
+        self._context.setJobGroup(self._group, step)
         self._peak.value = 0.0
 
     def peak_rss_mb(self) -> float:
         """Return the largest resident memory of a Python worker since `label`."""
         return float(self._peak.value)
+
+    def tasks(self) -> tuple[int, int]:
+        """Return how many tasks of the stages that run are done, and how many are."""
+        status = self._context.statusTracker()
+        active = set(status.getActiveStageIds())
+        jobs = map(status.getJobInfo, status.getJobIdsForGroup(self._group))
+        ours = {stage for job in jobs if job is not None for stage in job.stageIds}
+        stages = [status.getStageInfo(stage) for stage in sorted(active & ours)]
+        known = [stage for stage in stages if stage is not None]
+        return (
+            sum(stage.numCompletedTasks for stage in known),
+            sum(stage.numTasks for stage in known),
+        )
 
     def scan(self, path: str, columns: Sequence[str] | None = None) -> SparkFrame:
         """Read a Parquet artifact (a file or a folder of parts)."""
@@ -189,6 +206,9 @@ class SparkEngine(Relations):
 
     def clear(self) -> None:
         """Forget what executors keep and remove the scratch files."""
+        for line in self._warned.value:
+            EVENTS.warning("%s", line)
+        self._warned.value = []
         for data in self._kept:
             data.unpersist()
         self._kept = []
@@ -231,6 +251,7 @@ class SparkEngine(Relations):
             source=frame.schema,
             target=target,
             peak=self._peak,
+            warned=self._warned,
         )
         mapped = self._through(frame, function, target)
         known = frame.bytes is not None and not frame.listed

@@ -19,6 +19,7 @@ from winnow.core.operating_system import peak_memory_mib
 from winnow.core.task import Task, set_task
 from winnow.engines.groups import split_groups, whole_groups
 from winnow.engines.parts import part_writer, plain_schema
+from winnow.engines.spark.warned import keep_warnings, take_warnings
 from winnow.engines.spark.wire import from_wire, to_wire
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ def run_kernel(
     source: pa.Schema,
     target: pa.Schema,
     peak: Accumulator[float],
+    warned: Accumulator[list[str]],
 ) -> Iterator[pa.RecordBatch]:
     """Stream what crosses Spark through a kernel; empty batches are left out."""
     enter_task()
+    keep_warnings()
     given = (from_wire(batch, source) for batch in batches if len(batch))
     for batch in kernel(given):
         for start in range(0, len(batch), _SLICE):
@@ -55,6 +58,7 @@ def run_kernel(
     deque(given, maxlen=0)
     spare_libraries()
     peak.add(peak_memory_mib())
+    warned.add(take_warnings())
 
 
 def in_turn(
