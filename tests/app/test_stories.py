@@ -194,3 +194,64 @@ def test_another_model_than_the_runs_is_refused(site: Any):
     other = Nearest(site.rows, files, lambda text: np.ones(3, np.float32))
     with pytest.raises(QueryError, match="gives 3 numbers"):
         other.to_text("a cat")
+
+
+def test_stories_go_through_the_list_that_they_were_chosen_from(site: Any, app: Any):
+    fields = [("fate", "dropped"), ("sort", "score"), ("dir", "desc")]
+    numbers = [row["n"] for row in site.listing(fields)["page"].rows]
+    assert len(numbers) > 5
+    walked = [numbers[0]]
+    while len(walked) < len(numbers):
+        story = site.story(walked[-1], fields)
+        assert story["earlier"] == (walked[-2] if len(walked) > 1 else None)
+        walked.append(story["later"])
+    assert walked == numbers
+    page = app.ask(f"/row/{numbers[1]}?fate=dropped&sort=score&dir=desc").text
+    assert f'rel="prev" href="/row/{numbers[0]}?fate=dropped&amp;sort=score' in page
+    assert f'rel="next" href="/row/{numbers[2]}?' in page
+    assert app.ask(f"/row/{numbers[1]}?sort=nothing").status == 400
+
+
+def test_the_words_that_differ_from_the_twins_are_marked(site: Any, app: Any):
+    rows = site.rows.ask("SELECT n, caption, kept_twin FROM rows WHERE kept_twin <> ''")
+    marked = 0
+    for row in rows:
+        twin = site.rows.by_uid([row["kept_twin"]])[row["kept_twin"]]
+        difference = site.story(row["n"])["difference"]
+        rows_words = "".join(text for what, text in difference if what != "kept")
+        its = "".join(text for what, text in difference if what != "dropped")
+        if row["caption"] != twin["caption"] and None not in (
+            row["caption"],
+            twin["caption"],
+        ):
+            assert (rows_words, its) == (row["caption"], twin["caption"])
+            marked += 1
+        else:
+            assert difference == []
+    assert marked > 0
+
+
+def test_groups_are_those_that_a_count_finds(site: Any, app: Any):
+    rows = site.rows.ask("SELECT kept_twin FROM rows WHERE kept_twin IS NOT NULL")
+    counted: dict[str, int] = {}
+    for row in rows:
+        counted[row["kept_twin"]] = counted.get(row["kept_twin"], 0) + 1
+    largest = sorted(counted.items(), key=lambda group: (-group[1], group[0]))[:60]
+    groups = site.groups()["groups"]
+    assert [(group["uid"], group["copies"]) for group in groups] == largest
+    page = app.ask("/groups").text
+    assert page.count("went for it</a>") == len(largest)
+    assert "<script>alert" not in page
+
+
+def test_uids_of_a_list_are_those_of_all_its_pages(site: Any, app: Any):
+    every = app.ask("/uids.txt").text.splitlines()
+    assert sorted(every) == sorted(
+        r["uid"] for r in site.rows.ask("SELECT uid FROM rows")
+    )
+    fields = [("fate", "dropped"), ("sort", "score"), ("dir", "desc")]
+    first = [row["uid"] for row in site.listing(fields)["page"].rows]
+    answer = app.ask("/uids.txt?fate=dropped&sort=score&dir=desc")
+    assert answer.text.splitlines()[: len(first)] == first
+    assert "attachment" in answer.headers["content-disposition"]
+    assert app.ask("/uids.txt?fate=dropped&sort=nothing").status == 400

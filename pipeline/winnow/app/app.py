@@ -5,6 +5,8 @@
 /picture/N           its picture; ?large=1 for the one of the story
 /marks               POST: mark rows to rescue or drop, or take marks away
 /overrides.csv       the marks, as `winnow run` reads them (also .yaml)
+/uids.txt            the uids of the rows that a list shows, all its pages
+/groups              rows that others went for, most first
 /view/NAME           a view of a lake
 /static/NAME         style and script
 """
@@ -24,7 +26,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from winnow.app.gate import App, Gate
@@ -34,6 +36,7 @@ from winnow.app.site import Site
 from winnow.config.overrides import as_csv, as_yaml
 from winnow.core.errors import QueryError, WinnowError
 from winnow.core.run_folder import is_scan
+from winnow.pages.answers import plain
 
 _LARGEST_FORM = 1_000_000
 _LOG = logging.getLogger(__name__)
@@ -77,7 +80,8 @@ def _routes(site: Site) -> list[Route]:
         return _page(site, "rows.html.j2", told=told, form=site.form(), **shown)
 
     def story(request: Request) -> Response:
-        shown = site.story(request.path_params["n"])
+        fields = [f for f in _fields(request.url.query) if f[0] not in _TOLD]
+        shown = site.story(request.path_params["n"], fields)
         if shown is None:
             raise HTTPException(404, "this run has no such row")
         return _page(site, "story.html.j2", told=_told(request), **shown)
@@ -93,15 +97,33 @@ def _routes(site: Site) -> list[Route]:
         fields = _fields(await _form(request))
         return await run_in_threadpool(_mark, site, fields)
 
-    def export(request: Request) -> Response:
-        return _export(site, request.path_params["kind"])
-
     return [
         Route("/", listing),
         Route("/row/{n:int}", story),
         Route("/picture/{n:int}", picture),
         Route("/marks", mark, methods=["POST"]),
+        *_routes_over_rows(site),
+    ]
+
+
+def _routes_over_rows(site: Site) -> list[Route]:
+    """Return what answers about many rows at once."""
+
+    def export(request: Request) -> Response:
+        return _export(site, request.path_params["kind"])
+
+    def uids(request: Request) -> Response:
+        lines = site.uids(_fields(request.url.query))
+        headers = {"Content-Disposition": 'attachment; filename="uids.txt"'}
+        return StreamingResponse(lines, media_type="text/plain", headers=headers)
+
+    def groups(request: Request) -> Response:
+        return _page(site, "groups.html.j2", **site.groups())
+
+    return [
         Route("/overrides.{kind}", export),
+        Route("/uids.txt", uids),
+        Route("/groups", groups),
     ]
 
 
@@ -124,10 +146,11 @@ def _mark(site: Site, fields: list[tuple[str, str]]) -> Response:
     action = single.get("action", "")
     changed = site.mark(chosen, action, single.get("note", ""))
     told = [("changed", str(changed)), ("to", action)]
+    back = [(k, v) for k, v in _fields(single.get("list", "")) if k not in _TOLD]
     row = single.get("row", "")
     if row.isascii() and row.isdigit() and len(row) <= 18:
+        told = back + told
         return RedirectResponse(f"/row/{int(row)}?{urlencode(told)}", 303)
-    back = [(k, v) for k, v in _fields(single.get("list", "")) if k not in _TOLD]
     return RedirectResponse(f"/?{urlencode(back + told)}", 303)
 
 
@@ -236,4 +259,5 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["plain"] = as_plain
+    environment.filters["brief"] = plain
     return environment

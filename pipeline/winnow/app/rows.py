@@ -7,8 +7,9 @@ conditions and of its order; ties are broken by the row's number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from threading import Lock
 from typing import Any
 
@@ -143,6 +144,21 @@ class IndexedRows:
         shown = [{**rows[n], "similarity": likes.get(n)} for n in numbers]
         before, after = (more, True) if back else (cursor is not None, more)
         return Page(shown, before, after)
+
+    def uids(
+        self, wanted: AskedPage, marks: Mapping[str, str], similar: str = ""
+    ) -> Iterator[str]:
+        """Yield the uids that an address asks for, in its order, in lines of text.
+
+        Takes what `page` takes; the first rows are asked for before it returns.
+        """
+        where = self._where(wanted, marks)
+        sql = f"SELECT uid FROM {_from(similar)} {where.sql} "
+        order = _order(wanted, back=False)
+        batches = self.sql.stream(f"{sql} ORDER BY {order}", where.values, _SECONDS)
+        first = next(batches, None)
+        rest = batches if first is None else chain([first], batches)
+        return ("".join(f"{uid}\n" for uid in b["uid"].to_pylist()) for b in rest)
 
     def _where(self, wanted: AskedPage, marks: Mapping[str, str]) -> FilterSql:
         where = where_of(wanted, self.index)

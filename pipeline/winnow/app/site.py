@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -15,14 +16,16 @@ from winnow.app.row_index import FOLDER, SEARCHED, IndexedColumn, row_index
 from winnow.app.rows import IndexedRows, Page, Row
 from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
 from winnow.config.overrides import Action, Override
-from winnow.config.step_kinds import OVERRIDES
+from winnow.config.step_kinds import OVERRIDES, shown
 from winnow.core.errors import QueryError, WinnowError
 from winnow.reports.database import RunDatabase
 from winnow.reports.explain import explain, sentences
+from winnow.reports.page.twins import words
 from winnow.reports.run_view import RunView
 
 _HOPS = 50
 _SHOWN_TWINS = 24
+_SHOWN_GROUPS = 60
 _FATES = ("kept", "dropped", "quarantined", "undecided")
 #: What `clear` does beside a run's own actions.
 CLEAR = "clear"
@@ -77,6 +80,18 @@ class Site:
     def has_captions(self) -> bool:
         """Whether the input has captions."""
         return self.index.column("caption") is not None
+
+    @cached_property
+    def _unscored(self) -> set[str]:
+        """Steps whose score says of every row what their reason says."""
+        kinds = {marker.step: shown(marker.kind) for marker in self._view.markers}
+        return {step for step, s in kinds.items() if not s.graded and s.one_cut}
+
+    @cached_property
+    def has_groups(self) -> bool:
+        """Whether a row went for another one."""
+        sql = "SELECT count(*) AS rows FROM rows WHERE kept_twin IS NOT NULL"
+        return bool(self.rows.ask(sql)[0]["rows"])
 
     @cached_property
     def why_no_likeness(self) -> str:
@@ -141,18 +156,24 @@ class Site:
             **row,
             "fate": row["fate"] or "undecided",
             "caption": row.get("caption"),
+            "score": None if row["step"] in self._unscored else row["score"],
             "mark": marks.get(row["uid"], ""),
             "markable": row["fate"] != "quarantined",
         }
 
-    def story(self, n: int) -> Shown | None:
-        """Return all that is known of a row; None if there is no such row."""
+    def story(self, n: int, fields: Fields = ()) -> Shown | None:
+        """Return all that is known of a row; None if there is no such row.
+
+        fields: the address of the list that it was chosen from, whose rows before and
+        after it are named. Raises QueryError for a list that cannot be asked.
+        """
         row = self.rows.row(n)
         if row is None:
             return None
         marks = self.marks.rows()
         actions = {uid: mark.action for uid, mark in marks.items()}
-        shown = self.card(row, actions)
+        wanted = asked(fields, self.index)
+        card = self.card(row, actions)
         going = self._gone_for(row["uid"])
         chain = self._chain(row)
         places = [_place(r) for r in (*going["rows"], *chain["rows"])]
@@ -160,7 +181,11 @@ class Site:
             self.pictures.prepare([_place(row)], LARGE)
             self.pictures.prepare(places)
         return {
-            "card": shown,
+            "card": card,
+            "list": wanted.address(after=None, before=None),
+            "earlier": self._next_to(n, wanted, actions, "before"),
+            "later": self._next_to(n, wanted, actions, "after"),
+            "difference": self._difference(row, chain["rows"]),
             "mark": marks.get(row["uid"]),
             "steps": self._told(row),
             "facts": self._facts(row),
@@ -256,6 +281,56 @@ class Site:
         end = page.rows[0] if side == "before" else page.rows[-1]
         cursors: dict[str, Any] = {"before": None, "after": None, side: end["n"]}
         return wanted.address(**cursors)
+
+    def _next_to(
+        self, n: int, wanted: AskedPage, marks: Mapping[str, str], side: str
+    ) -> int | None:
+        """Return the number of the row before or after one in a list, if there is."""
+        cursors: dict[str, Any] = {"before": None, "after": None, side: n}
+        beside = replace(wanted, **cursors)
+        rows = self.rows.page(beside, marks, self._similar(wanted), size=1).rows
+        return rows[0]["n"] if rows else None
+
+    def _difference(self, row: Row, chain: Sequence[Row]) -> list[tuple[str, str]]:
+        """Return the words that differ from the twin's caption, if any do."""
+        if not chain or row.get("caption") is None:
+            return []
+        kept, dropped = chain[0].get("caption"), row["caption"]
+        return [] if kept in (dropped, None) else words(kept, dropped)
+
+    def uids(self, fields: Fields) -> Iterator[str]:
+        """Return the uids of the rows that an address asks for, in its order, as lines.
+
+        Raises QueryError for what cannot be asked.
+        """
+        wanted = asked(fields, self.index)
+        similar = self._similar(wanted)
+        return self.rows.uids(wanted, self.marks.actions(), similar)
+
+    def groups(self) -> Shown:
+        """Return the rows that most others went for, the largest group first."""
+        counted = self.rows.ask(
+            "SELECT kept_twin AS uid, count(*) AS copies FROM rows "
+            "WHERE kept_twin IS NOT NULL GROUP BY kept_twin "
+            f"ORDER BY copies DESC, uid LIMIT {_SHOWN_GROUPS}"
+        )
+        marks = self.marks.actions()
+        keepers = self.rows.by_uid([group["uid"] for group in counted])
+        groups = []
+        for group in counted:
+            copies = ColumnFilter("kept_twin", "is", group["uid"])
+            keeper = keepers.get(group["uid"])
+            groups.append(
+                {
+                    "card": self.card(keeper, marks) if keeper else None,
+                    "uid": group["uid"],
+                    "copies": group["copies"],
+                    "address": AskedPage(conditions=(copies,)).address(),
+                }
+            )
+        if self.has_images:
+            self.pictures.prepare([_place(row) for row in keepers.values()])
+        return {"groups": groups}
 
     @cached_property
     def _fates(self) -> list[Row]:

@@ -10,6 +10,14 @@ if (all) {
     all.textContent = to ? "Tick none" : "Tick all shown";
   });
 }
+// The arrow keys go through a list, row by row or page by page.
+document.addEventListener("keydown", (event) => {
+  const keys = { ArrowLeft: "prev", ArrowRight: "next" };
+  const typing = event.target.closest("input, select, textarea, summary, [role=region]");
+  if (!keys[event.key] || typing || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const link = document.querySelector(`a[rel="${keys[event.key]}"]`);
+  if (link) link.click();
+});
 // An address without what was left blank is one that people can read.
 const filters = document.querySelector("form.filters");
 if (filters) {
