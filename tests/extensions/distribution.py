@@ -13,6 +13,9 @@ lines = letters.kinds:LINES
 
 [winnow.scores]
 tilted = letters.kinds:TILTED
+
+[winnow.formats]
+letters = letters.files:LETTERS
 """
 
 _KINDS = """
@@ -132,6 +135,20 @@ def tilt(batches, *, by):
 """
 
 
+_FILES = """
+from winnow.formats.jsonl_shards import JsonLinesFormat
+
+
+class LettersFormat(JsonLinesFormat):
+    name = "letters"
+    title = "letters"
+    endings = (".letters",)
+
+
+LETTERS = LettersFormat()
+"""
+
+
 def install(site: Path) -> Path:
     """Write the distribution as an installer would; return the folder for sys.path."""
     package, about = site / "letters", site / "letters-2.0.dist-info"
@@ -144,6 +161,7 @@ def install(site: Path) -> Path:
     modules = {
         "__init__": "",
         "kinds": _KINDS,
+        "files": _FILES,
         "section": _SECTION,
         "step": _STEP,
         "words": _WORDS,

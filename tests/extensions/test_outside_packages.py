@@ -21,6 +21,7 @@ from winnow.config.step_kinds import SCORES, STEPS
 from winnow.core.errors import ConfigError
 from winnow.flows.plan import plan
 from winnow.flows.what_if import what_if
+from winnow.formats.shard_discovery import find_pool
 from winnow.reports.explain import explain, sentences
 from winnow.reports.export.export import export
 from winnow.reports.run_view import RunView
@@ -185,3 +186,25 @@ def test_spark_runs_them_too(
     engine = {"name": "spark", "partitions": 3}
     winnow.run({**recipe, "output": output, "engine": engine}, spark=spark)
     assert_same(run.path, tmp_path / "run")
+
+
+def test_a_format_of_another_package_is_known_by_its_ending_and_its_name(
+    outside: Path, tmp_path: Path
+):
+    lines = [{"uid": "a", "text": "one two"}, {"uid": "b", "text": "one two"}]
+    text = "\n".join(map(json.dumps, lines)) + "\n"
+    (tmp_path / "pool").mkdir()
+    (tmp_path / "pool" / "0.letters").write_text(text)
+    assert find_pool(str(tmp_path / "pool")).kind.title == "letters"
+    (tmp_path / "other").write_text(text)
+    recipe = {
+        "input": {"path": str(tmp_path / "other"), "format": "letters"},
+        "steps": ["exact", "apply"],
+        "exact": {"by": ["caption"]},
+        "output": {"path": str(tmp_path / "r"), "report": False},
+    }
+    result = winnow.run(recipe)
+    assert result.kept == 1
+    manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
+    assert manifest["input"]["format"] == "letters"
+    assert "letters" in parse(recipe).packages
