@@ -21,7 +21,7 @@ from winnow.app.rows import IndexedRows
 from winnow.core.errors import QueryError, WinnowError
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
-from winnow.core.sql_text import literal
+from winnow.core.sql_text import AS_STORED, literal
 from winnow.core.vectors import to_matrix
 
 _BLOCK = 16_384
@@ -96,7 +96,8 @@ class Nearest:
             file = self._rows.sql.scratch / f"{name}.parquet"
             pq.write_table(similarities, file)
             self._rows.sql.define(
-                f"CREATE VIEW {name} AS FROM read_parquet([{literal(str(file))}])"
+                f"CREATE VIEW {name} AS FROM read_parquet("
+                f"[{literal(str(file))}], {AS_STORED})"
             )
             self._views[key] = name
             while len(self._views) > _KEPT:
@@ -127,7 +128,7 @@ class Nearest:
             table = self._rows.table(
                 "SELECT coalesce(r.n, -1) AS n FROM (SELECT uid, filename AS f, "
                 "file_row_number AS place FROM read_parquet("
-                f"[{listed}], filename = true, file_row_number = true)) v "
+                f"[{listed}], {AS_STORED}, filename = true, file_row_number = true)) v "
                 "LEFT JOIN (SELECT uid, n FROM rows WHERE step IS DISTINCT FROM "
                 "'index') r USING (uid) ORDER BY f, place"
             )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+#: Option of DuckDB's readers: a folder called k=v makes no column.
+AS_STORED = "hive_partitioning = false"
+
 
 def literal(text: str) -> str:
     """Return a text as an SQL literal, in single quotes; its own are doubled."""

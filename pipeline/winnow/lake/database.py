@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from winnow.core.errors import RunError
 from winnow.core.run_folder import RunFolder, is_scan
-from winnow.core.sql_text import literal
+from winnow.core.sql_text import AS_STORED, literal
 from winnow.lake.named_queries import SCANS
 from winnow.pages.closed_sql import ClosedSql, create_views
 from winnow.pages.database import ViewDatabase
@@ -64,7 +64,7 @@ class LakeDatabase(ViewDatabase):
         root = folder.path.resolve()
         files = [_inside(folder.file(f"{name}.parquet"), root) for name in _TABLES]
         tables = {
-            name: f"SELECT * FROM read_parquet([{literal(file)}])"
+            name: f"SELECT * FROM read_parquet([{literal(file)}], {AS_STORED})"
             for name, file in zip(_TABLES, files, strict=True)
             if Path(file).is_file()
         }

@@ -27,7 +27,7 @@ import duckdb
 import pyarrow as pa
 
 from winnow.core.errors import QueryError
-from winnow.core.sql_text import identifier, literal
+from winnow.core.sql_text import AS_STORED, identifier, literal
 
 #: Rows of a batch that comes back: few, since a row may hold an image.
 _BATCH_ROWS = 2048
@@ -153,7 +153,8 @@ class ClosedSql:
             try:
                 cursor.execute(f"COPY (FROM {view} ORDER BY {order}) TO {file}")
                 cursor.execute(
-                    f"CREATE OR REPLACE VIEW {view} AS FROM read_parquet([{file}])"
+                    f"CREATE OR REPLACE VIEW {view} AS "
+                    f"FROM read_parquet([{file}], {AS_STORED})"
                 )
             except duckdb.Error as error:
                 raise query_error(error) from error

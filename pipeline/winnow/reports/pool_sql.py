@@ -21,7 +21,7 @@ from winnow.core.arrow_types import is_text, is_uuid, uuid_texts
 from winnow.core.errors import InputError, RunError
 from winnow.core.run_folder import MEMORY_POOL, RunFolder
 from winnow.core.saved_files import read_manifest
-from winnow.core.sql_text import identifier, literal
+from winnow.core.sql_text import AS_STORED, identifier, literal
 from winnow.formats.captions import caption_sql, is_list_of_text
 from winnow.formats.constants import WithConstants
 from winnow.formats.file_access import filesystem, is_local
@@ -320,7 +320,7 @@ def copied_samples(
                 ]
                 arrays = [here["uid"], *copied, here["source"], here["row"]]
                 writer.write_table(pa.table(arrays, schema=schema))
-    return f"SELECT * FROM read_parquet({literal(str(file))})"
+    return f"SELECT * FROM read_parquet({literal(str(file))}, {AS_STORED})"
 
 
 def _copied_type(field: pa.Field, is_image: bool) -> pa.DataType:

@@ -14,7 +14,7 @@ from winnow.config.step_kinds import INDEX
 from winnow.core.errors import RunError
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
-from winnow.core.sql_text import identifier, literal
+from winnow.core.sql_text import AS_STORED, identifier, literal
 
 #: Columns of each view that may have no rows, to be there all the same.
 _LEDGER = {
@@ -140,7 +140,7 @@ class RunSql:
         if not parts:
             raise RunError(f"{folder}: no table there; run the recipe again")
         files = [self.file(file) for file in parts]
-        return f"read_parquet([{', '.join(map(literal, files))}])"
+        return f"read_parquet([{', '.join(map(literal, files))}], {AS_STORED})"
 
     def file(self, file: Path) -> str:
         """Return the real path of a file of the run, which the engine may then open."""

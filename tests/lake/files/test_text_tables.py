@@ -220,3 +220,30 @@ def test_sql_reads_what_the_reader_delivers(tmp_path: Path, name: str, text: str
     names = [column.name for column in table.columns]
     batches = [flattened(batch, names) for batch in rows.to_batches()]
     assert pa.Table.from_batches(batches).to_pydict() == read(table).to_pydict()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("date=2020-01-01/t.csv", "id,date\n1,x\n2,y\n"),
+        ("c0=7/t.csv", "id,k\n1,x\n"),
+        ("json=7/t.jsonl", '{"id":1,"json":"x"}\n'),
+        ("p=a/q=b/t.csv", "id,k\n1,x\n"),
+    ],
+)
+def test_a_table_is_what_its_file_holds_whatever_its_folder_is_called(
+    tmp_path: Path, name: str, text: str
+):
+    file, plain = tmp_path / name, tmp_path / ("plain" + Path(name).suffix)
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    plain.write_text(text)
+    table, other = only(file.parent), only(plain)
+    assert table.columns == other.columns
+    assert read(table).to_pydict() == read(other).to_pydict()
+    with duckdb.connect() as connection:
+        source = sql_source(Files(), table.parts[0], table.columns)
+        rows = connection.sql(f"FROM {source}").to_arrow_table()
+    names = [column.name for column in table.columns]
+    batches = [flattened(batch, names) for batch in rows.to_batches()]
+    assert pa.Table.from_batches(batches).to_pydict() == read(table).to_pydict()

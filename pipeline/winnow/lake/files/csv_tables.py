@@ -30,6 +30,7 @@ from winnow.lake.files.text_encoding import (
     opened,
     sql_name,
     sql_path,
+    without_folders,
 )
 from winnow.lake.files.text_types import SQL_TYPES, Notation
 from winnow.lake.kernels.families import family
@@ -153,6 +154,7 @@ def _source(
     optional = f", nullstr=[{', '.join(map(literal, nulls))}]" if len(nulls) > 1 else ""
     if told["comment"]:
         optional += f", comment={literal(told['comment'])}"
+    optional += without_folders(path)
     quote = literal(told["quote"])
     return (
         f"read_csv({literal(path)}, auto_detect=false, header={str(header).lower()},"

@@ -23,6 +23,7 @@ from winnow.lake.files.text_encoding import (
     encoding_of,
     is_native,
     sql_path,
+    without_folders,
 )
 from winnow.lake.kernels.tables import Column, Part
 
@@ -43,7 +44,7 @@ def inferred(
     """
     encoding = encoding_of(files, path, None)
     with as_duckdb_reads(files, path, encoding) as (connection, readable):
-        source = f"read_ndjson_objects({literal(readable)})"
+        source = _source(readable)
         query = f"SELECT count(*), json_group_structure(json)::VARCHAR FROM {source}"
         ((rows, grouped),) = connection.sql(query).fetchall()
         structure = _transformable(json.loads(grouped)) if grouped else {}
@@ -117,10 +118,11 @@ def _transformable(structure: Any) -> Any:
 
 def _objects(path: str, dialect: Sequence[tuple[str, str]]) -> str:
     structure = literal(dict(dialect)["structure"])
-    return (
-        f"SELECT json_transform(json, {structure}) AS t"
-        f" FROM read_ndjson_objects({literal(path)})"
-    )
+    return f"SELECT json_transform(json, {structure}) AS t FROM {_source(path)}"
+
+
+def _source(path: str) -> str:
+    return f"read_ndjson_objects({literal(path)}{without_folders(path)})"
 
 
 class _Fraction(str):

@@ -11,7 +11,7 @@ from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_source import LeafPath, Source, leaf_paths, source
 from winnow.lake.files.sql_types import sql_type, sql_value
-from winnow.lake.files.text_encoding import sql_name
+from winnow.lake.files.text_encoding import sql_name, without_folders
 from winnow.lake.kernels.families import value_type
 from winnow.lake.kernels.tables import Column, Table
 
@@ -114,7 +114,8 @@ def _order(rows: Source, selection: ChosenRows) -> str:
 
 def _chosen(rows: Source, selection: ChosenRows) -> str:
     if selection.side_file is not None:
-        side = f"read_parquet({literal(selection.side_file)}, {_SIDE_ORDER} = true)"
+        options = f"{without_folders(selection.side_file)}, {_SIDE_ORDER} = true"
+        side = f"read_parquet({literal(selection.side_file)}{options})"
         return (
             f"{rows.sql} JOIN (SELECT * RENAME ({_SIDE_ORDER} AS winnow_row)"
             f" FROM {side}) AS s ON {rows.position} = s.{SIDE_POSITION}"

@@ -12,7 +12,7 @@ from winnow.core.sql_text import literal
 from winnow.lake.files import column_files, json_lines
 from winnow.lake.files.files import Files
 from winnow.lake.files.sql_types import sql_type, sql_value
-from winnow.lake.files.text_encoding import sql_name
+from winnow.lake.files.text_encoding import sql_name, without_folders
 from winnow.lake.files.text_readers import sql_source
 from winnow.lake.kernels.tables import Part, Table
 
@@ -161,13 +161,10 @@ def _widened(table: Table, name: str, expression: str) -> str:
 
 
 def _read_parquet(part: Part, *, positions: bool) -> str:
-    options = [literal(part.path)]
-    if "=" in part.path:
-        # A folder called k=v is a column only where the catalogue says so.
-        options.append("hive_partitioning = false")
+    options = literal(part.path) + without_folders(part.path)
     if positions:
-        options.append(f"{_ROW_NUMBER} = true")
-    return f"read_parquet({', '.join(options)}) AS {_ALIAS}"
+        options += f", {_ROW_NUMBER} = true"
+    return f"read_parquet({options}) AS {_ALIAS}"
 
 
 def _expression(path: LeafPath) -> str:

@@ -22,7 +22,7 @@ from typing import IO, Any
 import duckdb
 import pyarrow as pa
 
-from winnow.core.sql_text import identifier
+from winnow.core.sql_text import AS_STORED, identifier
 from winnow.lake.files.files import Files
 
 #: Endings of compressed files that DuckDB opens, and of those that it does not.
@@ -138,3 +138,11 @@ def connected(files: Files, path: str) -> duckdb.DuckDBPyConnection:
     if not files.is_local(path):
         connection.register_filesystem(files.filesystem(path)[0])
     return connection
+
+
+def without_folders(path: str) -> str:
+    """Return the option by which a reader makes no columns of folders called k=v.
+
+    They are columns only where the catalogue says so.
+    """
+    return f", {AS_STORED}" if "=" in path else ""
