@@ -16,7 +16,8 @@ def main() -> int:
         code = command()
         return STOPPED if interrupts.came and code == 1 else code
     except BaseException as error:
-        if isinstance(error, SystemExit) or not interrupts.came:
+        stopped = interrupts.came or isinstance(error, KeyboardInterrupt)
+        if isinstance(error, SystemExit) or not stopped:
             raise
         sys.stderr.write("winnow: stopped\n")
         return STOPPED

@@ -109,7 +109,8 @@ def test_an_engine_file_holds_its_section_and_nothing_else(tmp_path: Path) -> No
 
 def test_engine_settings_replace_the_recipes_and_set_replaces_both() -> None:
     values = load_values("demo", ["engine.group_mb=7"], None, "image_text", "local")
-    assert values["engine"] == {"name": "local", "group_mb": 7}
+    assert values["engine"]["group_mb"] == 7
+    assert values["engine"]["name"] == "local"
 
 
 DRIVERS = {

@@ -109,7 +109,7 @@ def test_wrong_lists_of_steps(steps: Any, message: str):
         ({"embed": {"image_column": "v"}}, "text"),
         (
             {"embed": {"image_column": "v", "text_column": "t", "clip_retrieval": "x"}},
-            "not both",
+            "one of them",
         ),
         ({"embed": {"modalities": []}}, "modalities"),
         ({1: {}}, "unknown key '1'"),

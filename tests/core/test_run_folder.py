@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from winnow.core import run_folder
-from winnow.core.errors import RunError
+from winnow.core.errors import ConfigError, RunError
 from winnow.core.integrity import seals
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder, replace, write_text
@@ -151,7 +151,7 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path):
 def test_a_file_is_no_folder_for_a_run(tmp_path: Path):
     (tmp_path / "run").write_text("")
     with (
-        pytest.raises(RunError, match="is a file"),
+        pytest.raises(ConfigError, match="is a file"),
         RunFolder(tmp_path / "run").locked(),
     ):
         pass

@@ -22,7 +22,7 @@ def add_commands(commands: Commands) -> None:
     parser = commands.add_parser(
         "communities", help="what belongs to a few rows of an index, in order"
     )
-    parser.add_argument("index", metavar="INDEX")
+    parser.add_argument("index", metavar="INDEX", help="folder of an index")
     parser.add_argument(
         "--seeds", nargs="+", required=True, metavar="UID", help="indexed rows"
     )
