@@ -234,8 +234,9 @@ def scan(
     set: settings to change, by dotted key: `{"ignore_columns": ["id"]}`.
     progress: told of every stage, as for `run`.
 
-    Raises ConfigError for wrong settings, InputError if the lake is not there or
-    changes while it is read, RunError if the folder is in use or holds something else.
+    Raises ConfigError for wrong settings and for a folder that lies in the lake,
+    InputError if the lake is not there or changes while it is read, RunError if the
+    folder is in use or holds something else.
 
     >>> found = winnow.scan("lake", "runs/lake")
     >>> found.tables

@@ -303,3 +303,37 @@ def test_a_run_that_cannot_be_written_can_be_looked_at(
         site.mark([1], "drop", "")
     assert site.frame()["marks"] == 0
     site.close()
+
+
+def test_what_a_killed_app_left_of_its_index_goes_unless_another_writes_it(
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    tmp_path: Path,
+    winnow: Callable[..., Any],
+):
+    from winnow.app.site import Site
+    from winnow.core.operating_system import lock
+
+    pool = write_shards(tmp_path / "pool", planted_table(30))
+    winnow(pool, tmp_path / "run", ["random", "apply"])
+    app = tmp_path / "run" / "ui"
+    # The engine puts into the folder what its memory cannot hold.
+    (app / "rows-a.duckdb.tmp.tmp").mkdir(parents=True)
+    left = ["rows-a.duckdb.7.tmp", "rows-a.duckdb.tmp", "rows-a.duckdb.tmp.wal"]
+    for name in (*left, "rows-a.duckdb.tmp.tmp/block"):
+        (app / name).write_text("unfinished")
+    before = {file.name for file in app.iterdir()}
+    with (app / "rows.lock").open("w") as handle:
+        lock(handle)
+        site = Site(tmp_path / "run")
+        assert len(walk(site, [])) == 30
+        site.close()
+    assert {file.name for file in app.iterdir()} == {*before, "rows.lock"}
+    site = Site(tmp_path / "run")
+    built = {file.name for file in app.iterdir()}
+    assert built == {"rows.lock", site.index.file.name}
+    site.close()
+    # No less where the index is there already.
+    (app / left[0]).write_text("unfinished")
+    Site(tmp_path / "run").close()
+    assert {file.name for file in app.iterdir()} == built

@@ -338,3 +338,23 @@ def test_clear_leaves_nothing_behind(engine: LocalEngine, tmp_path: Path):
     assert any((tmp_path / "scratch").iterdir())
     engine.clear()
     assert not (tmp_path / "scratch").exists()
+
+
+def test_scratch_files_are_bounded_and_lose_no_row(engine: LocalEngine, tmp_path: Path):
+    batch, count, bound = 5 * 2**20, 15, 64 * 2**20
+    one = pa.table({"number": [0]})
+    schema = pa.schema([("number", pa.int64()), ("value", pa.binary(batch))])
+
+    def large(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        assert sum(map(len, batches)) == 1
+        block = pa.array([bytes(batch)], pa.binary(batch))
+        for number in range(count):
+            yield pa.record_batch([pa.array([number]), block], schema)
+
+    frame = engine.map_batches(engine.from_table(one), large, schema)
+    sizes = [file.stat().st_size for file in (tmp_path / "scratch").iterdir()]
+    # A file is closed by the batch that fills it.
+    assert max(sizes) <= bound + batch
+    assert sum(sizes) > count * batch > bound + batch
+    numbers = engine.collect(engine.select(frame, {"number": "number"}), 100)
+    assert numbers["number"].to_pylist() == list(range(count))

@@ -15,12 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 import winnow
 from winnow import api
+from winnow.cli.main import main
 from winnow.config.lake import LakeConfig
 from winnow.config.recipes import load_lake
 from winnow.core.errors import InputError, RunError
 from winnow.core.integrity import checksum
 from winnow.core.marker import Marker
 from winnow.core.progress import Silent
+from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.scan import LakeResult
 
 
@@ -273,12 +275,27 @@ def test_scans_after_changes_end_where_a_full_scan_does(
         shutil.rmtree(fresh)
 
 
-def test_a_run_inside_the_lake_is_no_part_of_it(lake: Path) -> None:
-    run = lake / "runs" / "scan"
-    scan(lake, run)
-    scan(lake, run)
-    assert contained(run) == ALL
-    assert len(pq.read_table(run / "tables.parquet")) == 6
+@pytest.mark.parametrize("inside", ["", "runs/scan"])
+@pytest.mark.parametrize("as_url", [False, True])
+def test_a_run_inside_the_lake_is_refused_before_any_work(
+    inside: str, as_url: bool, lake: Path, tmp_path: Path, capsys
+) -> None:
+    before = sorted(lake.rglob("*"))
+    (tmp_path / "link").symlink_to(lake)
+    asked = lake.as_uri() if as_url else str(lake)
+    for out in (lake / inside, tmp_path / "link" / inside):
+        assert main(["lake", "scan", asked, "--out", str(out)]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert "lies in the lake" in told
+    assert sorted(lake.rglob("*")) == before
+
+
+def test_the_folder_of_an_older_run_inside_the_lake_is_no_part_of_it(lake: Path):
+    tables = [table.name for table in discover(LakeSource(str(lake)))]
+    shutil.copytree(lake, lake / "runs" / "scan")
+    without = LakeSource(str(lake), without=str(lake / "runs" / "scan"))
+    assert [table.name for table in discover(without)] == tables
 
 
 def test_a_plan_of_another_graph_is_removed(lake: Path, tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,15 @@ import pyarrow as pa
 
 from winnow.core.errors import QueryError, RunError
 from winnow.core.hashing import digest
+from winnow.core.operating_system import lock
+from winnow.core.run_folder import RunFolder, remove
 from winnow.core.sql_text import identifier, literal
 from winnow.reports.database import RunDatabase
 from winnow.reports.pool_sql import place_names
 
 #: Folder of the app below the run's.
 FOLDER = "ui"
+_LOCK = "rows.lock"
 _VERSION = "1"
 #: Characters of a text that are kept in the index, and so can be searched.
 SEARCHED = 4_000
@@ -82,7 +85,8 @@ class RowIndex:
 def row_index(database: RunDatabase, scratch: Path) -> RowIndex:
     """Return a run's index; builds it if there is none for the run as it is now.
 
-    Written beside the run, or to `scratch` if nothing can be written there.
+    Written beside the run, or to `scratch` if nothing can be written there or another
+    process is about to. What a killed process left beside the run is removed.
     Raises RunError if the run has no rows yet.
     """
     folder = database.folder
@@ -90,9 +94,13 @@ def row_index(database: RunDatabase, scratch: Path) -> RowIndex:
         raise RunError(f"{folder.path}: no step has run yet; there is nothing to show")
     name = f"rows-{_state(database)}.duckdb"
     beside = folder.file(FOLDER) / name
-    if beside.is_file():
-        return _opened(beside)
-    file = beside if _writable(beside.parent) else scratch / name
+    with _held(beside.parent) as held:
+        if beside.is_file():
+            return _opened(beside)
+        return _built(folder, beside if held else scratch / name)
+
+
+def _built(folder: RunFolder, file: Path) -> RowIndex:
     for memory in _BUILD_MB:
         try:
             with RunDatabase(folder.path, memory_mb=memory) as source:
@@ -106,14 +114,27 @@ def row_index(database: RunDatabase, scratch: Path) -> RowIndex:
     return _opened(file)
 
 
-def _writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which is made if it is not there."""
-    try:
-        folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold the app's folder, made if need be, for writing; yield whether it is held.
+
+    The lock goes with the process: what lies there unfinished is nobody's, and goes.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(exist_ok=True)
+            lock(stack.enter_context((folder / _LOCK).open("w")))
+            _remove_unfinished(folder)
+            held = True
+        except OSError:
+            held = False
+        yield held
+
+
+def _remove_unfinished(folder: Path) -> None:
+    # An index, its log, and a folder where the engine puts what memory cannot hold.
+    for left in folder.glob("rows-*.tmp*"):
+        remove(left)
 
 
 def _state(database: RunDatabase) -> str:
@@ -137,8 +158,7 @@ def _opened(file: Path) -> RowIndex:
 def _write(database: RunDatabase, file: Path) -> None:
     """Write the index beside its place, give it its name, remove older ones."""
     sql, columns = _select(database)
-    beside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    beside.unlink(missing_ok=True)
+    beside = file.with_name(f"{file.name}.tmp")
     try:
         with duckdb.connect(beside, config={"memory_limit": _MEMORY}) as connection:
             rows = database.stream(sql)
@@ -151,8 +171,7 @@ def _write(database: RunDatabase, file: Path) -> None:
                 f"CREATE TABLE about AS SELECT {literal(described)} AS text"
             )
     except BaseException:
-        for left in (beside, beside.with_name(f"{beside.name}.wal")):
-            left.unlink(missing_ok=True)
+        _remove_unfinished(file.parent)
         raise
     os.replace(beside, file)
     for old in file.parent.glob("rows-*.duckdb"):

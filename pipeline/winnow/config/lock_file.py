@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from winnow.config.recipes import ValidRecipe, dump
+from winnow.config.recipes import ValidRecipe, dump, parse_any
 from winnow.config.yaml_text import parse_yaml
 from winnow.core.errors import ConfigError
 from winnow.core.integrity import text_checksum
@@ -17,9 +17,12 @@ _REMEDY = "the same command that made it, with the same --out, writes it again"
 
 
 def lock_text(config: ValidRecipe) -> str:
-    """Return a resolved recipe as its folder keeps it, with a checksum of itself."""
+    """Return a resolved recipe as its folder keeps it, below a checksum of itself.
+
+    The checksum comes first, so that no part of the recipe is cut off along with it.
+    """
     text = dump(config)
-    return f"{text}{_CHECK}{text_checksum(text)}\n"
+    return f"{_CHECK}{text_checksum(text)}\n{text}"
 
 
 def read_lock(folder: Path) -> dict[str, Any]:
@@ -29,14 +32,15 @@ def read_lock(folder: Path) -> dict[str, Any]:
     """
     file = folder / LOCK_FILE
     text = read_saved(file, _REMEDY)
-    said, _, check = text.rpartition(_CHECK)
-    # A lock file of an earlier version has none.
-    if check and said and check.strip() != text_checksum(said):
+    first, _, said = text.partition("\n")
+    sealed = first.startswith(_CHECK)
+    if sealed and first.removeprefix(_CHECK) != text_checksum(said):
         raise DamagedError(f"{file} is damaged (it is not what was written); {_REMEDY}")
     try:
         values = parse_yaml(text)
+        if not isinstance(values, dict):
+            raise ConfigError("it holds no recipe")
+        # A lock file of version 0.1.0 has no checksum; it is a whole recipe as well.
+        return values if sealed else parse_any(values).as_recipe()
     except ConfigError as error:
         raise DamagedError(f"{file} is damaged ({error}); {_REMEDY}") from error
-    if not isinstance(values, dict):
-        raise DamagedError(f"{file} is damaged (it holds no recipe); {_REMEDY}")
-    return values

@@ -11,10 +11,13 @@ import os
 import posixpath
 import re
 from collections.abc import Sequence
+from pathlib import PurePath
 from urllib.parse import unquote
 
 #: How a URL, or several chained ones, begins; a path with these further on is a path.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
+#: How a URL of this machine's own files begins.
+_LOCAL = re.compile(r"^(file|local)://")
 
 
 class OutsideError(ValueError):
@@ -24,6 +27,20 @@ class OutsideError(ValueError):
 def is_url(path: str) -> bool:
     """Whether a path given by the user is a URL rather than a place on this machine."""
     return _URL.match(path) is not None
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is a folder, or below it.
+
+    path, folder: as the user gives them, paths of this machine (links are followed) or
+    URLs. Example: `lies_in("/lake/../lake/runs", "file:///lake")` is True.
+    """
+    return PurePath(_resolved(path)).is_relative_to(_resolved(folder))
+
+
+def _resolved(path: str) -> str:
+    path = _LOCAL.sub("", path, count=1)
+    return path if is_url(path) else os.path.realpath(os.path.expanduser(path))
 
 
 def resolve_inside(roots: Sequence[str], folder: str, name: str) -> str:

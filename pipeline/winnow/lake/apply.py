@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from winnow.core.errors import ConfigError, RunError, did_you_mean
+from winnow.core.inside import lies_in
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.rebuild import Rebuild, files_of
 from winnow.lake.compare.replayed import difference
@@ -225,17 +226,8 @@ def _trash_root(folder: RunFolder, lake: str, trash: str | None) -> str:
     root = trash or os.path.abspath(folder.file(_TRASH))
     if "://" not in root:
         root = os.path.abspath(os.path.expanduser(root))
-        inside = "://" not in lake and _is_below(
-            os.path.realpath(root), os.path.realpath(lake)
-        )
-    else:
-        inside = _is_below(root, lake)
-    if inside:
+    if lies_in(root, lake):
         raise ConfigError(
             f"the trash {root} lies in the lake; choose another place with --trash"
         )
     return root
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return f"{path.rstrip('/')}/".startswith(f"{folder.rstrip('/')}/")

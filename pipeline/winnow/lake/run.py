@@ -196,7 +196,7 @@ def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
 
 
 def lake_of(config: LakeConfig, folder: RunFolder) -> LakeSource:
-    """Return the lake of a recipe; the run's own folder is no part of it."""
+    """Return the lake of a recipe; a run made in it, by version 0.1.0, is no part."""
     source = config.input
     return LakeSource(
         source.path,

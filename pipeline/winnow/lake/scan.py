@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 from winnow.config.lake import LakeConfig
 from winnow.config.lock_file import lock_text, read_lock
 from winnow.core.engine import Engine
-from winnow.core.errors import RunError
-from winnow.core.inside import is_url
+from winnow.core.errors import ConfigError, RunError
+from winnow.core.inside import is_url, lies_in
 from winnow.core.marker import Marker
 from winnow.core.meter import Meter
 from winnow.core.progress import Progress, Silent, watched
@@ -86,11 +86,17 @@ def scan(
     Only tables that changed since an earlier scan of this run are read, and those that
     a changed one is compared with for the first time; the same command goes on where an
     earlier one stopped. Raises InputError if the lake does not exist or changes while
-    it is read, RunError if the run's folder is in use or holds something else.
+    it is read, ConfigError if the run's folder lies in the lake, RunError if it is in
+    use or holds something else.
     """
     from winnow.core.run_log import EVENTS, LoggedProgress, logged
 
     folder = RunFolder(config.output.path)
+    if lies_in(str(folder.path), config.input.path):
+        raise ConfigError(
+            f"the run's folder {folder.path} lies in the lake {config.input.path}; "
+            "choose a folder outside it with --out"
+        )
     with folder.locked(), logged(folder.path):
         folder.refuse_run_of_samples()
         _refuse_other_lake(config, folder)

@@ -103,11 +103,18 @@ def test_everything_that_the_weights_depend_on_stands_beside_them(trained):
 def test_the_same_call_again_trains_nothing(trained, pool):
     result, _ = trained
     before = (result.path / "open_clip_model.safetensors").stat().st_mtime_ns
+    state = result.path / "state"
+    left = sorted(state.iterdir())
+    # What it leaves that is killed while it clears up, or was while it kept weights.
+    (state / "step-00000012").mkdir()
+    for name in ("step-00000012/progress.json", "best.safetensors", "best.new"):
+        (state / name).write_text("{}")
     lines: list[str] = []
     again = winnow.train_filter(
         recipe(pool, result.path, epochs=12, learning_rate=1e-2), tell=lines.append
     )
     assert again == result
+    assert sorted(state.iterdir()) == left
     assert lines == [f"{result.path}: trained before"]
     assert (result.path / "open_clip_model.safetensors").stat().st_mtime_ns == before
 

@@ -91,6 +91,9 @@ def _stage(config: FilterTrainConfig, world: World, tell: Tell) -> FilterResult:
     state.check()
     done = finished(out, state.fingerprint)
     if done is not None:
+        if world.first:
+            # A training may be killed between its manifest and its end.
+            state.finish()
         tell(f"{out}: trained before")
         return done
     with ExitStack() as held:

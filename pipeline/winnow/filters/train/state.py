@@ -105,8 +105,9 @@ class StateFolder:
     def finish(self) -> None:
         """Forget what only an unfinished training needs."""
         for old in self.path.glob(f"{_PREFIX}*"):
-            shutil.rmtree(old)
-        (self.path / "best.safetensors").unlink(missing_ok=True)
+            shutil.rmtree(old, ignore_errors=True)
+        for old in self.path.glob("best.*"):
+            old.unlink(missing_ok=True)
 
     def load_best(self, model: Any) -> None:
         """Put the best weights into the model, if there are some."""
