@@ -7,7 +7,7 @@ so a plan all of whose queries are known is the cheapest one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,8 @@ class _Planner:
     replayed: Replayed = field(default_factory=Replayed)
     #: Why a table stays although it is contained, by name.
     kept: dict[str, str] = field(default_factory=dict)
+    #: Bytes that are read of a parent, by it and the compared columns.
+    read: dict[tuple[int, tuple[str, ...]], int] = field(default_factory=dict)
     #: Queries that were run, and the parent's path in them, by what both files hold.
     proven: dict[tuple[str | None, ...], tuple[str, str]] = field(default_factory=dict)
 
@@ -140,8 +142,20 @@ class _Planner:
             if not unknown:
                 self._take_derived(solution)
                 return solution
-            for edge in unknown:
-                self._try(edge)
+            with self.replayed.opening(self._local_files(unknown)):
+                for edge in unknown:
+                    self._try(edge)
+
+    def _local_files(self, edges: Iterable[Edge]) -> set[str]:
+        """Return the files of some edges' parents that lie here."""
+        files = files_of(self.run.tables)
+        parents = {edge.parent for edge in edges}
+        return {
+            part.path
+            for parent in sorted(parents)
+            for part in self.run.table(parent).parts
+            if files.is_local(part.path)
+        }
 
     def _take_derived(self, solution: Retained) -> None:
         """Delete more tables, had back from several or under other names.
@@ -204,16 +218,21 @@ class _Planner:
         return {Path(r.side_file) for r in used if r and r.side_file}
 
     def _edge(self, source: RebuildSource) -> Edge:
-        tables, numbers = self.run.tables, self.run.number
-        keys = source.columns or tables.names[numbers[source.child]]
-        read = 0
-        for parent in map(numbers.__getitem__, source.parents):
+        names, number = self.run.tables.names, self.run.number
+        keys = tuple(source.columns or names[number[source.child]])
+        read = sum(self._bytes_read(number[parent], keys) for parent in source.parents)
+        return Edge(source, read, self.run.table(source.child).bytes)
+
+    def _bytes_read(self, parent: int, keys: tuple[str, ...]) -> int:
+        """Return how many bytes of a parent hold some compared columns."""
+        if (parent, keys) not in self.read:
+            tables = self.run.tables
             columns = [tables.names[parent][key] for key in keys]
-            read += sum(
+            self.read[parent, keys] = sum(
                 tables.reader.bytes_of(parent, part, None, columns)
                 for part in range(len(tables.reader.tables[parent].parts))
             )
-        return Edge(source, read, self.run.table(source.child).bytes)
+        return self.read[parent, keys]
 
     def _objection(self, name: str) -> str | None:
         try:

@@ -95,6 +95,8 @@ class Prices:
 
 def of_table(name: str, special: Mapping[str, float], default: float) -> float:
     """Return a table's own setting: under its name, else under the first glob."""
+    if not special:
+        return default
     if name in special:
         return special[name]
     return next(

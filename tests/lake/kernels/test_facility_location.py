@@ -245,3 +245,28 @@ def test_one_table_for_all_that_are_alike_costs_no_more(plan: Plan):
     retained = retain(plan)
     assert retained.gap == 0
     assert total_cost(plan, retained.source) == pytest.approx(brute_force(plan))
+
+
+@st.composite
+def groups_of_copies(draw) -> Plan:
+    """One group, more tables than are tried one by one, no two at the same costs.
+
+    Reading costs little beside keeping, more or less beside it, or has no rule.
+    """
+    n = draw(st.integers(9, 12))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    child, parent = np.nonzero(~np.eye(n, dtype=bool))
+    some = rng.random(len(child)) < draw(st.sampled_from([0.5, 0.95, 1.0]))
+    child, parent = child[some], parent[some]
+    keep = rng.uniform(1, 2, n)
+    dear = draw(st.sampled_from([0.001, 0.3, 1.0]))
+    rebuild = dear * np.where(dear < 1, keep[parent], rng.uniform(0, 2, len(child)))
+    protected = rng.random(n) < draw(st.sampled_from([0.0, 0.2]))
+    return Plan(keep, protected, np.zeros(n, np.int64), child, parent, rebuild)
+
+
+@settings(max_examples=examples(30, 100), deadline=None)
+@given(groups_of_copies())
+def test_a_group_of_copies_at_costs_of_their_own(plan: Plan):
+    source = retain(plan).source
+    assert total_cost(plan, source) == pytest.approx(brute_force(plan), rel=1e-9)

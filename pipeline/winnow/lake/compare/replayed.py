@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,7 @@ from winnow.lake.compare.hashed_tables import HashedTables
 from winnow.lake.compare.rebuild import Rebuild, files_of
 from winnow.lake.compare.row_choice import leaf_batches
 from winnow.lake.files.exact_types import bits
-from winnow.lake.files.replay import Replay, ReplayError
+from winnow.lake.files.replay import Replay, ReplayError, SharedConnection
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.row_hash import hash_batch
 from winnow.lake.kernels.tables import Family
@@ -27,6 +28,17 @@ class Replayed:
 
     def __init__(self) -> None:
         self._kept: dict[tuple[object, ...], list[Hashes]] = {}
+        self.shared: SharedConnection | None = None
+
+    @contextmanager
+    def opening(self, paths: Iterable[str]) -> Iterator[None]:
+        """Run the queries that read these local files in one connection, meanwhile."""
+        self.shared = SharedConnection(paths)
+        try:
+            yield
+        finally:
+            self.shared.close()
+            self.shared = None
 
     def of(
         self, key: tuple[object, ...], rows: int, run: Callable[[], Iterator[Hashes]]
@@ -58,7 +70,8 @@ def difference(
     """
     table = tables.reader.tables[child]
     families = [column.family for column in table.columns]
-    replay = Replay(files_of(tables))
+    replayed = replayed or Replayed()
+    replay = Replay(files_of(tables), replayed.shared)
     hashed = _hash_bits if strict else hash_batch
 
     def run() -> Iterator[Hashes]:
@@ -74,7 +87,7 @@ def difference(
         hashed(batch, families) for batch in leaf_batches(tables, child, presence=True)
     )
     try:
-        rebuilt = (replayed or Replayed()).of(key, table.rows, run)
+        rebuilt = replayed.of(key, table.rows, run)
         row = _first_difference(stored, iter(rebuilt))
     except ReplayError as error:
         return f"the rebuild query fails: {error}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import duckdb
@@ -26,11 +27,43 @@ class ReplayError(Exception):
     """A rebuild query cannot be run, or gives other columns than the table's."""
 
 
+class SharedConnection:
+    """A closed DuckDB for many queries, one at a time; to open one costs 20 ms.
+
+    It opens the files of all of them, and no other.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = frozenset(paths)
+        self._spill = tempfile.TemporaryDirectory()
+        self._connection: duckdb.DuckDBPyConnection | None = None
+
+    def opens(self, paths: Iterable[str]) -> bool:
+        """Whether all of the paths are among those that it opens."""
+        return self._paths.issuperset(paths)
+
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """Return the connection."""
+        if self._connection is None:
+            self._connection = closed_connection(sorted(self._paths), self._spill.name)
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection and remove what it spilled."""
+        if self._connection is not None:
+            self._connection.close()
+        self._spill.cleanup()
+
+
 @dataclass(frozen=True)
 class Replay:
-    """Runs rebuild queries; nothing but the files that one reads can be opened."""
+    """Runs rebuild queries; nothing but the files that one reads can be opened.
+
+    Those of `shared`, local files, can be opened by all queries that read no other.
+    """
 
     files: Files
+    shared: SharedConnection | None = None
 
     def batches(
         self,
@@ -50,10 +83,7 @@ class Replay:
         if side_file is not None:
             opened.append(side_file)
         try:
-            with (
-                tempfile.TemporaryDirectory() as spill,
-                self._closed(opened, spill) as connection,
-            ):
+            with self._closed(opened) as connection:
                 _require_one_select(connection, sql)
                 reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
                 names = [n if n != UNNAMED else "" for n in reader.schema.names]
@@ -67,14 +97,24 @@ class Replay:
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             raise ReplayError(in_words(error)) from error
 
-    def _closed(self, paths: Sequence[str], spill: str) -> duckdb.DuckDBPyConnection:
-        """Return a connection that opens these paths only, and sorts in `spill`."""
+    @contextmanager
+    def _closed(self, paths: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Give a connection that opens these paths only, or those of `shared`."""
+        if self.shared is not None and self.shared.opens(paths):
+            yield self.shared.connection()
+            return
         remote = {
             id(fs): fs
             for fs, _ in map(self.files.filesystem, paths)
             if not self.files.is_local(paths[0])
         }
-        return closed_connection(paths, spill, filesystems=list(remote.values()))
+        with (
+            tempfile.TemporaryDirectory() as spill,
+            closed_connection(
+                paths, spill, filesystems=list(remote.values())
+            ) as connection,
+        ):
+            yield connection
 
 
 def _require_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

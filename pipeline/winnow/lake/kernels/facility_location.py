@@ -141,6 +141,9 @@ def _retain_component(plan: Plan, seconds: float) -> Retained:
             return Retained(_cheapest(plan, keep), 0.0)
     if n <= _FEW:
         return Retained(_prefer_first_copies(plan, _of_all_sets(plan)), 0.0)
+    keep = _of_one_group(plan)
+    if keep is not None:
+        return Retained(_prefer_first_copies(plan, keep), 0.0)
     alike = first_alike(plan)
     if len(np.unique(alike)) < n:
         small, members = contracted(plan, alike)
@@ -149,6 +152,36 @@ def _retain_component(plan: Plan, seconds: float) -> Retained:
         return Retained(_prefer_first_copies(plan, keep), solution.gap)
     keep, gap = _highs(plan, seconds)
     return Retained(_prefer_first_copies(plan, keep), gap)
+
+
+def _of_one_group(plan: Plan) -> npt.NDArray[np.bool_] | None:
+    """Return (n,) which of some copies of one table stay, None where that is not plain.
+
+    With the tables that must stay, or with one where none must, each deleted table
+    costs at least what its cheapest parent asks for. Another table that stays costs at
+    least the least of what keeping one costs more than that: where a plan is no dearer
+    than the bound with it, the plan is of least cost.
+    """
+    n = len(plan.keep)
+    if n > _LONGEST_CHAIN or (plan.group != plan.group[0]).any():
+        return None
+    rebuild = np.full((n, n), np.inf)
+    np.minimum.at(rebuild, (plan.parent, plan.child), plan.rebuild)
+    least = rebuild.min(axis=0)
+    stays = plan.protected | np.isinf(least)
+    more = np.sort((plan.keep - least)[~stays])
+    bound = np.where(stays, plan.keep, least).sum()
+    if stays.any():
+        keep, added = stays, more[:1]
+    else:
+        np.fill_diagonal(rebuild, plan.keep)
+        keep, added = np.zeros(n, bool), more[:2]
+        costs = rebuild.sum(axis=1)
+        # The first of those that differ in rounding only.
+        keep[np.argmax(costs <= costs.min() * (1 + 1e-12))] = True
+    had = rebuild[keep].min(axis=0)
+    cost = np.where(keep, plan.keep, had).sum()
+    return keep if cost <= bound + added.sum() else None
 
 
 def _of_all_sets(plan: Plan) -> npt.NDArray[np.bool_]:
