@@ -107,7 +107,8 @@ def test_a_lake_has_no_columns_to_check(lake_run: Path) -> None:
 def test_the_views_of_a_lake_are_known_with_their_columns(lake_run: Path) -> None:
     with LakeDatabase(lake_run) as database:
         views = database.views
-    assert sorted(views) == ["edges", "islands", "plan", "stages", "tables"]
+    names = ["derived", "edges", "islands", "plan", "stages", "tables"]
+    assert sorted(views) == names
     assert [name for name, _ in views["edges"]] == EDGES.names
     assert [name for name, _ in views["islands"]] == ["table", "island"]
 
