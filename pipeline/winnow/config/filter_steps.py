@@ -52,8 +52,8 @@ class VasDOptions(StepConfig):
 class ScoreTerm(StepConfig):
     """One way to score a pair."""
 
-    #: alignment, alignment_mirrored, alignment_no_digits, neg_clip_loss, norm_sim, vas,
-    #: vas_d, or a score of another package.
+    #: alignment, alignment_mirrored, alignment_no_digits, alignment_masked,
+    #: neg_clip_loss, norm_sim, vas, vas_d, or a score of another package.
     method: str = "alignment"
     #: Of negCLIPLoss: T, rows of a random batch, and how many batches are averaged.
     temperature: Annotated[float, Field(gt=0.0)] = 0.01
@@ -65,6 +65,10 @@ class ScoreTerm(StepConfig):
     #: norm.
     target: OutsideSet | None = None
     p: Literal["inf", "abs_inf", 2] = "inf"
+    #: Of alignment_masked: the pool's column of boxes [x0, y0, x1, y1] or polygons in
+    #: pixels of the upright picture, as lists or their JSON; what they cover is painted
+    #: in the colour around it.
+    masks: Annotated[str, Field(min_length=1)] | None = None
     #: Of vas_d: `rounds`. Of a score of another package: what it says it takes.
     options: dict[str, Any] = Field(default_factory=dict)
 
@@ -76,6 +80,8 @@ class ScoreTerm(StepConfig):
             raise ValueError(f"method: unknown score '{self.method}'; {hint}")
         if score.target != (self.target is not None):
             raise ValueError("target goes with norm_sim and vas, which need it")
+        if (score.variant == "masked") != (self.masks is not None):
+            raise ValueError("masks goes with alignment_masked, which needs it")
         if score.options is None and self.options:
             raise ValueError(f"options: {self.method} takes none")
         if score.options is not None:
@@ -134,6 +140,10 @@ class ScoreConfig(TiedBudget, ScoreTerm):
         repeated = [title for title in titles if titles.count(title) > 1]
         if repeated:
             raise ValueError(f"two terms are called '{repeated[0]}'; give them a name")
+        if len({term.masks for term in self.terms} - {None}) > 1:
+            raise ValueError(
+                "terms: the masks are of two columns; give each a score step of its own"
+            )
         if {"uid", "score"} & set(titles):
             raise ValueError("a term cannot be called uid or score")
         return self

@@ -98,8 +98,9 @@ class Score:
     version: raised when it scores the same pairs otherwise.
     score: a function of (context, pairs, term) that returns `steps.score_terms.Scored`.
     options: model of `score.options`, itself or by name. None: it has no options.
-    variant: what has to be embedded beside the pairs: their images mirrored, or their
-    captions without digits. target: whether it needs `score.target`.
+    variant: what has to be embedded beside the pairs: their images mirrored, their
+    captions without digits, their images without what is under `score.masks`.
+    target: whether it needs `score.target`.
     draws: whether it depends on the recipe's seed.
     """
 
@@ -107,7 +108,7 @@ class Score:
     version: int
     score: Any
     options: Any = None
-    variant: Literal["mirrored", "no_digits"] | None = None
+    variant: Literal["mirrored", "no_digits", "masked"] | None = None
     target: bool = False
     draws: bool = False
 
@@ -342,6 +343,12 @@ SCORES: Registry[Score] = Registry(
             1,
             f"{_TERMS}:changed_alignment",
             variant="no_digits",
+        ),
+        Score(
+            "alignment_masked",
+            1,
+            f"{_TERMS}:changed_alignment",
+            variant="masked",
         ),
         Score("neg_clip_loss", 1, f"{_TERMS}:neg_clip_loss_of", draws=True),
         Score("norm_sim", 1, f"{_TERMS}:norm_sim", target=True),

@@ -34,6 +34,9 @@ IMAGE_MISSING = "image_missing"
 CAPTION_MISSING = "caption_missing"
 NOT_FINITE = "vector_not_finite"
 
+#: Column of the boxes of an image that are painted over: `models.masks.PixelBox`es.
+BOXES = pa.field("boxes", pa.list_(pa.list_(pa.int64())))
+
 
 def output_schema(dim: int, modalities: tuple[str, ...] = MODALITIES) -> pa.Schema:
     """Schema of `embed_batches`: uid, a `MODALITY_vector` each, reason (nullable)."""
@@ -48,6 +51,7 @@ def embed_batches(
     modalities: tuple[str, ...] = MODALITIES,
     threads: int | None = None,
     mirrored: bool = False,
+    masked: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """Embed rows of `uid: string` and `image: binary` and/or `text: string`.
 
@@ -56,7 +60,8 @@ def embed_batches(
     not (that of the image if both are unusable): "image_missing", one of
     `ImageRejected`, "caption_missing" (null; an empty caption is a caption), or
     "vector_not_finite" (also for a vector of length zero). With `mirrored`, images are
-    flipped left to right, which makes writing in them unreadable.
+    flipped left to right, which makes writing in them unreadable; with `masked`, what
+    is in their `boxes`, a column like BOXES, is painted over (`models.masks`).
 
     Holds `threads` + 2 model batches in memory, whatever the size of the input's
     batches. Closing the generator early ends its threads. Raises ConfigError (see
@@ -69,7 +74,8 @@ def embed_batches(
     ahead: deque[Future[_Chunk]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
-        for rows in _chunks(batches, ["uid", *columns], spec.batch_size):
+        read = ["uid", *columns, *([BOXES.name] if masked else [])]
+        for rows in _chunks(batches, read, spec.batch_size):
             ahead.append(pool.submit(_prepare, rows, encoder, mirrored))
             if len(ahead) < workers:
                 continue
@@ -158,7 +164,8 @@ def _prepare_row(
         data = rows.column("image")[row].as_py()
         if data is None:
             raise ImageRejected(IMAGE_MISSING)
-        image = encoder.prepare(data)
+        boxes = rows.column(BOXES.name)[row].as_py() if BOXES.name in names else ()
+        image = encoder.prepare(data, boxes or ())
     if "text" in names:
         text = rows.column("text")[row].as_py()
         if text is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -20,6 +20,7 @@ from winnow.models.allocator import keep_freed_memory
 from winnow.models.checkpoint import Checkpoint, load_checkpoint, sha256
 from winnow.models.folding import fold_batch_norms
 from winnow.models.images import BACKGROUND, DEFAULT_MAX_PIXELS, decode_rgb
+from winnow.models.masks import PixelBox, painted_over
 from winnow.models.preprocess import Pixels, Preprocessing
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -110,13 +111,16 @@ class Encoder:
         )
         self._scale, self._offset = self._pixel_scaling()
 
-    def prepare(self, data: bytes) -> Pixels:
+    def prepare(self, data: bytes, boxes: Sequence[PixelBox] = ()) -> Pixels:
         """Return image bytes as (height, width, 3) uint8; safe in threads.
+
+        boxes: parts of the upright picture that are painted over first.
 
         Raises ImageRejected.
         """
         spec = self.spec
-        return self.preprocess(decode_rgb(data, spec.max_pixels, spec.background))
+        image = decode_rgb(data, spec.max_pixels, spec.background)
+        return self.preprocess(painted_over(image, boxes))
 
     def tokenize(self, texts: list[str]) -> Tokens:
         """Return (n, context_length) token ids; safe in threads."""

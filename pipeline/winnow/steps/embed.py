@@ -93,7 +93,8 @@ def run(context: Context) -> Outcome:
         frame, facts = ready_vectors(context)
     else:
         spec = model_spec(context.model)
-        frame, facts = embed(context, context.samples, spec, config.modalities)
+        wanted = VectorsWanted(config.modalities)
+        frame, facts = embed(context, context.samples, spec, wanted)
     return store_vectors(context, frame, config.modalities, facts)
 
 
@@ -138,27 +139,23 @@ def embed(
     context: Context,
     samples: Frame,
     spec: ModelSpec,
-    modalities: tuple[str, ...],
-    variant: Variant = "plain",
+    wanted: VectorsWanted,
 ) -> tuple[Frame, Mapping[str, Any]]:
     """Return (uid, vectors…, reason, valid) of `samples`, and the model's identity."""
     engine = context.engine
     encoder = load_encoder(spec)
-    schema = output_schema(encoder.dim, modalities)
+    schema = output_schema(encoder.dim, wanted.modalities)
     schema = schema.append(pa.field(CONTENT, pa.binary()))
     schema = schema.append(pa.field("valid", pa.bool_()))
     kernel = partial(
         embed_samples,
         reader=context.reader,
         spec=spec,
-        modalities=modalities,
+        wanted=wanted,
         threads=context.model.decode_threads,
-        variant=variant,
     )
-    wanted = VectorsWanted(modalities, variant)
     old, todo = known_vectors(context, samples, wanted)
-    names = tuple(f"{m}_vector" for m in modalities)
-    valid = partial(as_valid, names=names)
+    valid = partial(as_valid, names=tuple(wanted.columns))
 
     def part_rows(sources: list[str], path: str) -> int:
         """Embed the rows of some shards unless that is done; return how many."""
@@ -169,6 +166,7 @@ def embed(
         embedded = engine.map_batches(part, kernel, schema, order_by=("source", "row"))
         return engine.write(embedded, path, ())
 
+    variant = wanted.variant
     doing("" if variant == "plain" else f"vectors with {variant} input")
     with one_pass() as this:
         frames = [engine.map_batches(rows, valid, schema) for rows in old]
@@ -185,9 +183,8 @@ def embed_samples(
     *,
     reader: SampleReader,
     spec: ModelSpec,
-    modalities: tuple[str, ...],
+    wanted: VectorsWanted,
     threads: int | None,
-    variant: Variant = "plain",
 ) -> Iterator[pa.RecordBatch]:
     """Read and embed references; unreadable rows keep the reader's own reason."""
     unread: dict[str, str] = {}
@@ -195,7 +192,7 @@ def embed_samples(
 
     def readable() -> Iterator[pa.RecordBatch]:
         # They are done when they are embedded, not when they are read.
-        for part in replace(reader, counted=False).read(batches, modalities):
+        for part in wanted.read(replace(reader, counted=False), batches):
             faults = part.filter(pc.is_valid(part.column("reason")))
             unread.update(
                 zip(
@@ -205,16 +202,17 @@ def embed_samples(
                 )
             )
             given = part.drop_columns(["reason"])
-            digests = content_digests(given, modalities)
+            digests = content_digests(given, wanted.modalities)
             contents.update(zip(given.column("uid").to_pylist(), digests, strict=True))
-            yield without_digits(given) if variant == "no_digits" else given
+            yield without_digits(given) if wanted.variant == "no_digits" else given
 
     for batch in embed_batches(
         readable(),
         spec=spec,
-        modalities=modalities,
+        modalities=wanted.modalities,
         threads=threads,
-        mirrored=variant == "mirrored",
+        mirrored=wanted.variant == "mirrored",
+        masked=wanted.masks is not None,
     ):
         uids = batch.column("uid").to_pylist()
         reasons = batch.column("reason").to_pylist()

@@ -19,13 +19,17 @@ import pyarrow as pa
 from winnow.core.engine import Frame
 from winnow.core.hashing import digest
 from winnow.formats.reader import SampleReader
+from winnow.models.embed import BOXES
+from winnow.models.masks import PixelBox, pixel_boxes
 from winnow.steps.contract import Context
 
 #: What is embedded: the samples as they are, their images flipped left to right, their
-#: captions without digits.
-Variant = Literal["plain", "mirrored", "no_digits"]
+#: captions without digits, their images without what is under masks.
+Variant = Literal["plain", "mirrored", "no_digits", "masked"]
 #: Column of the digest of what a row's vectors are of.
 CONTENT = "content"
+#: Why a row has no vector of its masked image.
+MASKS_MALFORMED = "masks_malformed"
 
 _CONTENTS = pa.schema([("uid", pa.string()), (CONTENT, pa.binary())])
 
@@ -35,7 +39,17 @@ class VectorsWanted:
     """Which vectors are looked for."""
 
     modalities: tuple[str, ...]
-    variant: Variant
+    variant: Variant = "plain"
+    #: Of masked images, the pool's column of their masks.
+    masks: str | None = None
+
+    def read(
+        self, reader: SampleReader, references: Iterator[pa.RecordBatch]
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield uid, modalities, reason and `boxes`, where there are masks."""
+        extra = () if self.masks is None else (self.masks,)
+        for part in reader.read(references, self.modalities, extra):
+            yield part if self.masks is None else with_boxes(part, self.masks)
 
     @property
     def columns(self) -> list[str]:
@@ -69,9 +83,7 @@ def known_vectors(
     if not others:
         return known, todo
     engine = context.engine
-    kernel = partial(
-        digest_samples, reader=context.reader, modalities=wanted.modalities
-    )
+    kernel = partial(digest_samples, reader=context.reader, wanted=wanted)
     digested = engine.map_batches(todo, kernel, _CONTENTS, order_by=("source", "row"))
     for folder in others:
         todo = _take(
@@ -121,20 +133,40 @@ def digest_samples(
     batches: Iterator[pa.RecordBatch],
     *,
     reader: SampleReader,
-    modalities: tuple[str, ...],
+    wanted: VectorsWanted,
 ) -> Iterator[pa.RecordBatch]:
     """Yield (uid, content) of each row that can be read."""
-    for part in reader.read(batches, modalities):
+    for part in wanted.read(reader, batches):
         part = part.filter(part.column("reason").is_null())  # noqa: PLW2901
-        contents = pa.array(content_digests(part, modalities), pa.binary())
+        contents = pa.array(content_digests(part, wanted.modalities), pa.binary())
         uids = part.column("uid").cast(pa.string())
         yield pa.RecordBatch.from_arrays([uids, contents], schema=_CONTENTS)
 
 
 def content_digests(part: pa.RecordBatch, modalities: tuple[str, ...]) -> list[bytes]:
-    """Return a digest of each row's image bytes and caption, whichever are read."""
+    """Return a digest of each row's image, caption and boxes, whichever it has."""
     columns = [part.column(name).to_pylist() for name in sorted(modalities)]
+    if BOXES.name in part.schema.names:
+        columns.append([repr(boxes) for boxes in part.column(BOXES.name).to_pylist()])
     return [digest(*map(_framed, row)) for row in zip(*columns, strict=True)]
+
+
+def with_boxes(part: pa.RecordBatch, masks: str) -> pa.RecordBatch:
+    """Put boxes in the place of masks; a row whose masks are none gets a reason."""
+    reasons = part.column("reason").to_pylist()
+    boxes: list[list[PixelBox]] = []
+    for row, given in enumerate(part.column(f"extra.{masks}").to_pylist()):
+        try:
+            boxes.append(pixel_boxes(given))
+        except ValueError:
+            boxes.append([])
+            reasons[row] = reasons[row] or MASKS_MALFORMED
+    index = part.schema.get_field_index("reason")
+    return (
+        part.drop_columns([f"extra.{masks}"])
+        .set_column(index, "reason", pa.array(reasons, pa.string()))
+        .append_column(BOXES, pa.array(boxes, BOXES.type))
+    )
 
 
 def _framed(value: bytes | str | None) -> bytes:

@@ -26,6 +26,7 @@ from winnow.algorithms.filter.mixture import (
 )
 from winnow.config.filter_steps import ScoreConfig
 from winnow.core.engine import Frame
+from winnow.core.errors import InputError
 from winnow.steps.contract import (
     EMBED_RATE,
     ENCODER_LIBRARIES,
@@ -38,12 +39,16 @@ from winnow.steps.contract import (
     decisions_of,
 )
 from winnow.steps.embed import embed, store_vectors
+from winnow.steps.known_vectors import VectorsWanted
 from winnow.steps.outside_sets import embeds, state_of
 from winnow.steps.score_terms import CHANGED, SCORED, own_spec, score_term
 from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
 
 _BOTH = ("image", "text")
 _PAIR = {"uid": "uid", "image": "image_vector", "text": "text_vector"}
+
+#: Lists within each other: of boxes, of polygons.
+_BOX_DEPTHS = (2, 3)
 
 #: Sums over one batch of rows; integers, so that they add up in any order.
 _MOMENTS = pa.schema(
@@ -62,6 +67,7 @@ def contract(config: ScoreConfig) -> Contract:
     for term in config.parts:
         if term.kind.variant:
             modalities.add(CHANGED[term.kind.variant])
+    masks = _masks(config)
     if config.model is not None:
         modalities |= set(_BOTH)
     elif modalities or any(embeds(target) for target in targets):
@@ -71,6 +77,8 @@ def contract(config: ScoreConfig) -> Contract:
     embeds_itself = config.model is not None
     return Contract(
         modalities=frozenset(modalities),
+        columns=() if masks is None else (masks,),
+        fits=None if masks is None else partial(_hold_boxes, masks),
         needs=frozenset() if embeds_itself else frozenset(stored),
         provides=frozenset({"scores"}),
         depends_on=frozenset(depends_on),
@@ -85,12 +93,34 @@ def contract(config: ScoreConfig) -> Contract:
 
 def reuse(config: ScoreConfig) -> Reuse | None:
     """Return what the vectors that this step makes itself depend on."""
+    masks = [name] if (name := _masks(config)) is not None else []
     if config.model is not None:
         # Which model it is, the fingerprint says already.
-        return Reuse("pairs", same_rows=False, by_content=True)
+        return Reuse(["pairs", *masks], same_rows=False, by_content=True)
     if any(term.kind.variant for term in config.parts):
-        return Reuse("variants", same_rows=False, by_content=True)
+        return Reuse(["variants", *masks], same_rows=False, by_content=True)
     return None
+
+
+def _masks(config: ScoreConfig) -> str | None:
+    """Return the column of masks that a score reads; the terms name one at most."""
+    return next((term.masks for term in config.parts if term.masks is not None), None)
+
+
+def _hold_boxes(column: str, schema: pa.Schema) -> None:
+    """Raise InputError if a column holds neither boxes nor JSON."""
+    kind = inner = schema.field(column).type
+    depth = 0
+    while hasattr(inner, "value_field"):
+        inner, depth = inner.value_type, depth + 1
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    numbers = pa.types.is_integer(inner) or pa.types.is_floating(inner)
+    lists = depth in _BOX_DEPTHS and (numbers or pa.types.is_null(inner))
+    if not (text or lists or pa.types.is_null(inner)):
+        raise InputError(
+            f"score.masks: the column '{column}' holds {kind}, not boxes; name one of "
+            "lists of [x0, y0, x1, y1] or of polygons in pixels, or of their JSON"
+        )
 
 
 def run(context: Context) -> Outcome:
@@ -123,7 +153,9 @@ def _pairs(context: Context) -> tuple[Frame, Outcome]:
     """Return (uid, image, text) vectors, and what embedding them here left behind."""
     engine, config = context.engine, context.config
     if config.model is not None:
-        frame, facts = embed(context, context.samples, own_spec(context), _BOTH)
+        frame, facts = embed(
+            context, context.samples, own_spec(context), VectorsWanted(_BOTH)
+        )
         left = store_vectors(context, frame, _BOTH, facts)
         pairs = engine.scan(os.fspath(context.folder / "vectors"))
         return engine.select(pairs, _PAIR), left

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from winnow.algorithms.filter.norm_sim import (
     variance_alignment,
 )
 from winnow.config.filter_steps import ScoreTerm
-from winnow.core.engine import Frame
+from winnow.core.engine import Engine, Frame
 from winnow.core.errors import ConfigError
 from winnow.core.extensions import load_part
 from winnow.core.vectors import to_matrix
@@ -29,13 +30,19 @@ from winnow.models.encoder import ModelSpec, load_encoder
 from winnow.steps.cluster_ranks import uniform
 from winnow.steps.contract import Context, model_spec
 from winnow.steps.embed import embed, store_contents
-from winnow.steps.known_vectors import Variant, vectors_folder
+from winnow.steps.known_vectors import Variant, VectorsWanted, vectors_folder
 from winnow.steps.outside_sets import outside_vectors
 
 SCORED = pa.schema([("uid", pa.string()), ("score", pa.float64())])
+#: Reasons that rows may have, with their details.
+_MOST_REASONS = 10_000_000
 
 #: The modality that a variant changes.
-CHANGED: Mapping[Variant, str] = {"mirrored": "image", "no_digits": "text"}
+CHANGED: Mapping[Variant, str] = {
+    "mirrored": "image",
+    "no_digits": "text",
+    "masked": "image",
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ def changed_alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored
     vectors = os.fspath(context.folder / vectors_folder(variant))
     paired = engine.select(pairs, {"uid": "uid"})
     samples = engine.join(context.samples, paired, "uid", "semi")
-    frame, facts = embed(context, samples, spec, (changed,), variant)
+    wanted = VectorsWanted((changed,), variant, term.masks)
+    frame, facts = embed(context, samples, spec, wanted)
     good = engine.where(frame, "valid", True)
     column = f"{changed}_vector"
     engine.write(engine.select(good, {"uid": "uid", column: column}), vectors, ())
@@ -92,7 +100,20 @@ def changed_alignment(context: Context, pairs: Frame, term: ScoreTerm) -> Scored
         "uid",
         "inner",
     )
-    return Scored(engine.map_batches(both, score_pairs, SCORED), facts)
+    without = _reasons(engine, engine.where(frame, "valid", False))
+    return Scored(
+        engine.map_batches(both, score_pairs, SCORED),
+        {**facts, **({"without_vector": without} if without else {})},
+    )
+
+
+def _reasons(engine: Engine, bad: Frame) -> Mapping[str, int]:
+    """Return how many rows have no vector, by the reason without its details."""
+    counts: Counter[str] = Counter()
+    told = engine.aggregate(bad, "reason", {"rows": ("uid", "count")})
+    for row in engine.collect(told, _MOST_REASONS).to_pylist():
+        counts[row["reason"].partition(":")[0]] += row["rows"]
+    return dict(sorted(counts.items()))
 
 
 def neg_clip_loss_of(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
