@@ -141,9 +141,9 @@ def _retain_component(plan: Plan, seconds: float) -> Retained:
             return Retained(_cheapest(plan, keep), 0.0)
     if n <= _FEW:
         return Retained(_prefer_first_copies(plan, _of_all_sets(plan)), 0.0)
-    keep = _of_one_group(plan)
-    if keep is not None:
-        return Retained(_prefer_first_copies(plan, keep), 0.0)
+    of_copies = _of_one_group(plan)
+    if of_copies is not None:
+        return Retained(_prefer_first_copies(plan, of_copies), 0.0)
     alike = first_alike(plan)
     if len(np.unique(alike)) < n:
         small, members = contracted(plan, alike)
