@@ -50,7 +50,7 @@ def vas_d(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
     rows, least = engine.count(images), budget_rows(context, config)
     scores: list[Frame] = []
     for number in range(rounds):
-        left = rows - (rows - min(least, rows)) * (number + 1) // rounds
+        left = rows_left(rows, least, number + 1, rounds)
         scored = _scored_round(context, images, number)
         if number + 1 == rounds:
             scores.append(scored)
@@ -61,6 +61,11 @@ def vas_d(context: Context, pairs: Frame, term: ScoreTerm) -> Scored:
         scores.append(engine.join(scored, stayed, "uid", "anti"))
         images = engine.join(images, stayed, "uid", "semi")
     return Scored(engine.union(scores), {"rounds": rounds})
+
+
+def rows_left(rows: int, least: int, number: int, rounds: int) -> int:
+    """Return how many of `rows` are left after `number` of `rounds` down to `least`."""
+    return rows - (rows - min(least, rows)) * number // rounds
 
 
 def _scored_round(context: Context, images: Frame, number: int) -> Frame:
