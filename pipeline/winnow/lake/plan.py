@@ -17,18 +17,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.core.run_folder import remove, replace
-from winnow.core.sql_text import literal
-from winnow.lake.compare.rebuild import Rebuild, describe, files_of
+from winnow.lake.compare.rebuild import describe, files_of
 from winnow.lake.compare.replayed import Replayed, difference
 from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.copies import Plan
 from winnow.lake.kernels.facility_location import Retained, duplicate_groups, retain
-from winnow.lake.kernels.tables import PLAN, Table
+from winnow.lake.kernels.tables import PLAN
 from winnow.lake.plan_rows import PlanRows
 from winnow.lake.prices import Edge, Prices, as_pattern
+from winnow.lake.proven import ProvenRebuilds
 from winnow.lake.run import PLAN_SETTINGS, LakeRun, RebuildSource, open_run, source_of
-from winnow.lake.safety import Contents, Safety
+from winnow.lake.safety import Safety
 
 _NO_GAIN = "its side file would be larger than the table"
 
@@ -36,11 +36,11 @@ _NO_GAIN = "its side file would be larger than the table"
 def plan_lake(run: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Plan the deletions of a scanned lake; write `plan.parquet` and side files.
 
-    Every planned query has been run, here or on files of the very same bytes, and its
-    rows compared with the table's. Tables that
-    changed since the scan stay. Returns totals, the gap to the least cost (0 unless the
-    solver ran out of time) and the rows of `plan.parquet`. Raises what `open_run` does,
-    and RunError if another process writes the run.
+    Every planned query has been run and its rows compared, with the table's or with
+    those of a table that holds the same rows in the same order, bit for bit. Tables
+    that changed since the scan stay. Returns totals, the gap to the least cost (0
+    unless the solver ran out of time) and the rows of `plan.parquet`. Raises what
+    `open_run` does, and RunError if another process writes the run.
     """
     opened = open_run(run, overrides)
     with opened.folder.locked():
@@ -80,8 +80,8 @@ class _Planner:
     kept: dict[str, str] = field(default_factory=dict)
     #: Bytes that are read of a parent, by it and the compared columns.
     read: dict[tuple[int, tuple[str, ...]], int] = field(default_factory=dict)
-    #: Queries that were run, and the parent's path in them, by what both files hold.
-    proven: dict[tuple[str | None, ...], tuple[str, str]] = field(default_factory=dict)
+    #: Queries that were run, for tables that hold the same.
+    proven: ProvenRebuilds = field(init=False)
 
     def __post_init__(self) -> None:
         self.prices = Prices(self.run)
@@ -116,7 +116,7 @@ class _Planner:
         ).reshape(-1, 2)
         files = files_of(self.run.tables)
         self.safety = Safety(files, self.run.tables.reader.tables)
-        self.contents = Contents(files, self.run.table)
+        self.proven = ProvenRebuilds(self.run, self._strict)
         self._leave_out(self._objections())
         self.groups = duplicate_groups(len(self.names), ends[:, 0], ends[:, 1])
         self.protected = self._protected()
@@ -263,15 +263,11 @@ class _Planner:
     def _try(self, edge: Edge) -> None:
         """Find the rebuild query and run it; drop the edge if it is no good."""
         try:
-            key = self.contents.of(edge.child), self.contents.of(edge.parent)
-            edge.rebuild = self._known(key, self.run.table(edge.parent))
-            why = None
+            why, edge.rebuild = None, self.proven.of(edge)
             if edge.rebuild is None:
                 why = self._described(edge)
-                assert edge.rebuild is not None
-                if why is None and None not in key and not edge.rebuild.side_file:
-                    path = self.run.table(edge.parent).location
-                    self.proven[key] = edge.rebuild.sql, literal(path)
+                if why is None:
+                    self.proven.add(edge)
         except Exception as error:  # whatever it is: the other tables are planned
             why = in_words(error)
         if why is None and self._saved(edge) <= 0:
@@ -284,13 +280,6 @@ class _Planner:
     @property
     def _strict(self) -> bool:
         return self.run.config.plan.types == "strict"
-
-    def _known(self, key: tuple[str | None, ...], parent: Table) -> Rebuild | None:
-        """Return the query that gave the same bytes back from the same bytes."""
-        if key not in self.proven:
-            return None
-        sql, path = self.proven[key]
-        return Rebuild(sql.replace(path, literal(parent.location)))
 
     def _saved(self, edge: Edge) -> int:
         """Return how many bytes less there are once the table is gone."""

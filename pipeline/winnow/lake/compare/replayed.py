@@ -94,6 +94,16 @@ def difference(
     return None if row is None else f"the rebuild query gives another row {row:,}"
 
 
+def stored_bits(tables: HashedTables, table: int) -> Iterator[Hashes]:
+    """Yield the hashes of a table's rows by the bits of all of its columns.
+
+    How many come at once depends on the file. Raises UnreadableTable.
+    """
+    families = [column.family for column in tables.reader.tables[table].columns]
+    for batch in leaf_batches(tables, table, presence=True):
+        yield _hash_bits(batch, families)
+
+
 def _hash_bits(batch: pa.RecordBatch, families: Sequence[Family]) -> Hashes:
     """Hash rows so that −0.0 is not 0.0, and one NaN not another."""
     columns = [bits(column) for column in batch.columns]
