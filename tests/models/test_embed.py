@@ -209,7 +209,7 @@ def test_errors_of_the_source_and_of_threads_come_through(
     with pytest.raises(OSError, match="the disk is gone"):
         list(embed_batches(source(), spec=spec))
 
-    def defect(self: Encoder, data: bytes) -> Any:
+    def defect(self: Encoder, data: bytes, masked: Any) -> Any:
         raise MemoryError("in a thread")
 
     monkeypatch.setattr(Encoder, "prepare", defect)

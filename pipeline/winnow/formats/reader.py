@@ -80,7 +80,9 @@ class SampleReader:
         self, source: str, rows: npt.NDArray[np.int64], columns: Sequence[str]
     ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
         """Yield (position in `rows`, table) for sorted row numbers of one shard."""
-        parts = self.format.read_rows(self.paths[source], rows, columns, self.schema)
+        # One column may be asked for twice: uids that are captions, too.
+        wanted = list(dict.fromkeys(columns))
+        parts = self.format.read_rows(self.paths[source], rows, wanted, self.schema)
         for start, table in parts:
             yield start, table
             if self.counted:
