@@ -353,7 +353,7 @@ def test_the_page_of_real_drawings(small_run: Any, visit: Callable[..., Any]):
     seen = visit(page, width=360, height=740)
     assert seen.too_wide() == []
     assert seen.serious() == []
-    seen.page.locator("#clusters-cluster .narrow a").first.click()
+    seen.page.locator("#clusters-cluster .map a").first.click()
     seen.page.locator(".cluster:target img").first.wait_for()
 
 
