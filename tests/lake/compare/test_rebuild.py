@@ -199,7 +199,8 @@ def test_every_type_comes_back(
     child = parent.take(pa.array(order)).select(["value.s"])
     write_lake(tmp_path / "lake", {"a": child, "b": parent})
     rebuild = rebuilt(open_lake(tmp_path / "lake"), "a.parquet", "b.parquet", tmp_path)
-    assert (rebuild.side_file is not None) == (shuffled and kind != "null")
+    # A column that sorts the parent so gives another order without a file of positions.
+    assert shuffled or rebuild.side_file is None
     back = plain(rebuild)
     assert back.column_names == ["value.s"]
     if kind not in {"float16", "duration"}:  # DuckDB has neither
