@@ -91,14 +91,23 @@ def test_an_agent_reads_a_run(ask: Ask):
     assert changed["kept"]["jaccard"] == 1.0
 
 
-def test_what_an_agent_may_not_is_one_sentence(ask: Ask, tmp_path: Path):
+def test_what_an_agent_may_not_is_one_sentence(
+    ask: Ask, workspace: Path, tmp_path: Path
+):
     outside = tmp_path / "elsewhere"
     outside.mkdir()
+    (workspace / "out").symlink_to(outside)
     answers = ask(
         ("steps", {"run": str(outside)}),
         ("steps", {"run": "../.."}),
         ("steps", {"run": "s3://bucket/run"}),
         ("plan", {"recipe": "/etc/passwd"}),
+        ("plan", {"recipe": "../../../etc/passwd"}),
+        ("plan", {"recipe": "recipe.yaml", "settings": {"input.path": "../*/x"}}),
+        ("plan", {"recipe": "recipe.yaml", "settings": {"input": {"path": ["~"]}}}),
+        ("plan", {"recipe": "recipe.yaml", "settings": {"input.path": "out/*"}}),
+        ("what_if", {"run": "first", "settings": {"custom_2.function": "os:abort"}}),
+        ("plan", {"recipe": "recipe.yaml", "settings": {"custom": {"columns": []}}}),
         ("plan", {"recipe": "recipe.yaml", "settings": {"input.path": "/etc"}}),
         ("query", {"run": "first", "sql": "DROP TABLE fates"}),
         ("query", {"run": "first", "sql": "SELECT * FROM '/etc/passwd'"}),
@@ -106,7 +115,8 @@ def test_what_an_agent_may_not_is_one_sentence(ask: Ask, tmp_path: Path):
         ("explain", {"run": "first", "uid": "nobody"}),
         ("run", {"recipe": "recipe.yaml", "out": "second"}),
     )[1:]
-    words = ["outside", "outside", "only paths in", "outside", "outside"]
+    words = ["outside", "outside", "only paths in", *["outside"] * 5]
+    words += ["names code", "names code", "outside"]
     words += ["SELECT", "", "limit", "no row 'nobody'", "run"]
     for answer, word in zip(answers, words, strict=True):
         assert isinstance(answer, str), answer
@@ -124,3 +134,11 @@ def test_with_leave_an_agent_runs_recipes(ask: Ask, workspace: Path):
     assert [step["step"] for step in planned["steps"]] == ["index", "exact", "apply"]
     assert (ran["rows"], ran["kept"], ran["finished"]) == (1, 1, True)
     assert winnow.open(workspace / "second").finished
+
+
+@pytest.mark.parametrize("text", ["width/2 > 5", "a red car", "pool.jsonl", "*.jsonl"])
+def test_what_is_no_path_out_stays_as_it_is(workspace: Path, text: str):
+    from winnow.agents.workspace import Workspace
+
+    given = {"where": {"condition": text}, "seed": 3}
+    assert Workspace(workspace).settings(given) == given

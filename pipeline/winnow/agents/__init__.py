@@ -1,4 +1,4 @@
 """A server for agents: what they may ask of runs, by the Model Context Protocol.
 
-May import: api, handles, core.
+May import: api, config, handles, core.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +45,10 @@ def make_server(
     from mcp.server.mcpserver import MCPServer
     from mcp.types import ToolAnnotations
 
-    tools = Tools(Workspace(root))
+    workspace = Workspace(root)
+    # What an agent writes is relative to the workspace, in every library.
+    os.chdir(workspace.root)
+    tools = Tools(workspace)
     server: MCPServer[Any] = MCPServer(
         "winnow",
         instructions=_INSTRUCTIONS,

@@ -59,7 +59,7 @@ class Tools:
 
         recipe: as for plan. out: the run's folder. settings: as for plan.
         """
-        given = self._workspace.settings(settings or {})
+        given = self._workspace.settings(settings or {}, code=True)
         given["output.path"] = str(self._workspace.path(out))
         result = api.run(self._workspace.recipe(recipe), given)
         return {"run": out, "rows": result.rows, "kept": result.kept, **self.steps(out)}

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from winnow.config.recipes import shipped
 from winnow.core.errors import ConfigError
 from winnow.core.inside import is_url, resolve_inside
 
+#: Sections and keys that name a function of somebody's.
+_CODE = re.compile(r"(custom(_\d+)?|function)$")
+#: Signs of a pattern of file names.
+_PATTERN = frozenset("*?[{")
 #: The most letters of one value in an answer; captions may be books.
 LETTERS = 2_000
 
@@ -36,32 +43,45 @@ class Workspace:
             raise ConfigError(f"{name!r} lies outside of {self.root}") from error
 
     def recipe(self, name: str) -> str | Path:
-        """Return a recipe's file, or the name of a shipped one as it stands."""
-        looks_shipped = not name.endswith((".yaml", ".yml")) and not name.startswith(
-            "/"
-        )
-        return name if looks_shipped else self.path(name)
+        """Return a shipped recipe's name as it stands, or the file of another name.
 
-    def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return settings whose paths lie inside, made absolute.
-
-        A text is a path if something lies there, or if it has the form of one.
-        Raises ConfigError for one that leads out.
+        Raises ConfigError for one that is not inside.
         """
-        return {key: self._setting(value) for key, value in given.items()}
+        return name if name in shipped() else self.path(name)
 
-    def _setting(self, value: Any) -> Any:
-        if isinstance(value, dict):
-            return self.settings(value)
-        if isinstance(value, list):
-            return [self._setting(inner) for inner in value]
-        if not isinstance(value, str):
-            return value
+    def settings(
+        self, given: Mapping[str, Any], *, code: bool = False
+    ) -> dict[str, Any]:
+        """Return settings of which every path leads to what lies inside.
+
+        given: by dotted key, or by section.
+        code: whether they may name functions to be called.
+
+        Relative paths are seen from the workspace, which is the working directory of
+        the server. Raises ConfigError for a path that leads out, and for code.
+        """
+        for key, value in given.items():
+            if not code and any(_CODE.match(part) for part in str(key).split(".")):
+                raise ConfigError(f"{key}: names code to run; that needs --allow-run")
+            for inner in value if isinstance(value, list) else [value]:
+                if isinstance(inner, Mapping):
+                    self.settings(inner, code=code)
+                elif isinstance(inner, str):
+                    self._inside(inner)
+        return dict(given)
+
+    def _inside(self, value: str) -> None:
+        """Raise ConfigError if a text is a path, or a pattern, that leads out."""
         named = value.removeprefix("local-dir:")
-        is_path = "/" in named or ".." in named or (self.root / named).exists()
-        if not is_path:
-            return value
-        return value[: len(value) - len(named)] + str(self.path(named))
+        # What begins a pattern decides where it looks.
+        fixed = list(takewhile(lambda part: not _PATTERN & set(part), named.split("/")))
+        begins = "/".join(fixed)
+        if named.startswith("~"):
+            # Libraries take it for somebody's home.
+            raise ConfigError(f"{value!r} lies outside of {self.root}")
+        leads_out = named.startswith("/") or ".." in fixed or is_url(named)
+        if leads_out or (begins and (self.root / begins).exists()):
+            self.path(named if is_url(named) else begins or "/")
 
 
 def as_json(value: Any) -> Any:
