@@ -20,13 +20,12 @@ import pyarrow as pa
 
 from winnow.core.errors import InputError
 from winnow.formats.file_access import filesystem, state_of_file
-from winnow.formats.jsonl_fields import LINE, column_of, either_type, schema_of
+from winnow.formats.jsonl_fields import LINE, FieldsFormat, column_of, schema_of
 from winnow.formats.jsonl_shards import LineSink
 from winnow.formats.shard_protocol import (
     FoundPool,
     Listing,
     ShardFooter,
-    ShardFormat,
     Unreadable,
 )
 
@@ -35,7 +34,7 @@ _BATCH_ROWS = 1024
 _SAMPLE = 200
 
 
-class CocoFormat(ShardFormat):
+class CocoFormat(FieldsFormat):
     """Files of COCO's captions."""
 
     name = "coco"
@@ -58,13 +57,6 @@ class CocoFormat(ShardFormat):
         rows = _rows(path, state_of_file(path))
         sample = [json.dumps(row).encode() for row in rows[:_SAMPLE]]
         return ShardFooter(len(rows), schema_of(sample), self.name)
-
-    def merged(
-        self, schema: pa.Schema, first: str, other: pa.Schema, path: str
-    ) -> pa.Schema:
-        """Return all columns of both."""
-        names = dict.fromkeys([*schema.names, *other.names])
-        return pa.schema([either_type(name, schema, other) for name in names])
 
     def read_rows(
         self,

@@ -25,8 +25,8 @@ from winnow.formats.file_access import filesystem, sizes_below
 from winnow.formats.jsonl_fields import (
     FAULTS,
     LINE,
+    FieldsFormat,
     column_of,
-    either_type,
     parse_object,
     schema_of,
 )
@@ -34,7 +34,6 @@ from winnow.formats.shard_protocol import (
     FoundPool,
     Listing,
     ShardFooter,
-    ShardFormat,
     Unreadable,
 )
 from winnow.formats.tar_columns import MEMBERS, MEMBERS_TYPE, PLACE, TEXT, UID
@@ -61,7 +60,7 @@ _SAMPLE = 200
 _PART = re.compile(r"part-\d{5}/")
 
 
-class ImageFolderFormat(ShardFormat):
+class ImageFolderFormat(FieldsFormat):
     """Folders of images, each with its caption beside it or with none."""
 
     name = "imagefolder"
@@ -104,13 +103,6 @@ class ImageFolderFormat(ShardFormat):
                 kinds.setdefault(field.name, field.type)
         kinds[MEMBERS] = MEMBERS_TYPE
         return ShardFooter(len(tree.images), pa.schema(list(kinds.items())), self.name)
-
-    def merged(
-        self, schema: pa.Schema, first: str, other: pa.Schema, path: str
-    ) -> pa.Schema:
-        """Return all columns of both; a field of two types is JSON text."""
-        names = dict.fromkeys([*schema.names, *other.names])
-        return pa.schema([either_type(name, schema, other) for name in names])
 
     def read_rows(
         self,

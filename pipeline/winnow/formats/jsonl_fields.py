@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from winnow.formats.shard_protocol import ShardFormat
+
 #: The column that holds a row's whole line, without its line feed.
 LINE = "__line__"
 
@@ -102,8 +104,18 @@ def _example(kind: pa.DataType) -> Any:
     return _EXAMPLES.get(kind)
 
 
-def either_type(name: str, schema: pa.Schema, other: pa.Schema) -> pa.Field:
-    """Return a field that takes the values of two shards; JSON text if need be."""
+class FieldsFormat(ShardFormat):
+    """A format whose shards declare no columns: each has the fields that it holds."""
+
+    def merged(
+        self, schema: pa.Schema, first: str, other: pa.Schema, path: str
+    ) -> pa.Schema:
+        """Return all fields of both; a field of two types is JSON text."""
+        names = dict.fromkeys([*schema.names, *other.names])
+        return pa.schema([_either_type(name, schema, other) for name in names])
+
+
+def _either_type(name: str, schema: pa.Schema, other: pa.Schema) -> pa.Field:
     if name not in schema.names:
         return other.field(name)
     return (

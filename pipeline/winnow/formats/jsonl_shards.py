@@ -25,12 +25,12 @@ from winnow.formats.file_access import filesystem
 from winnow.formats.jsonl_fields import (
     FAULTS,
     LINE,
+    FieldsFormat,
     column_of,
-    either_type,
     parse_object,
     schema_of,
 )
-from winnow.formats.shard_protocol import ShardFooter, ShardFormat, Unreadable
+from winnow.formats.shard_protocol import ShardFooter, Unreadable
 
 COMPRESSIONS = {".jsonl": None, ".jsonl.gz": "gzip", ".jsonl.zst": "zstd"}
 
@@ -40,7 +40,7 @@ _BATCH_ROWS = 1024
 _SAMPLE_LINES = 1000
 
 
-class JsonLinesFormat(ShardFormat):
+class JsonLinesFormat(FieldsFormat):
     """Shards of one JSON object per line."""
 
     name = "jsonl"
@@ -68,13 +68,6 @@ class JsonLinesFormat(ShardFormat):
                 "truncated: copy it again, delete it, or set input.on_bad_shard=skip"
             ) from error
         return ShardFooter(rows, schema_of(sample), "")
-
-    def merged(
-        self, schema: pa.Schema, first: str, other: pa.Schema, path: str
-    ) -> pa.Schema:
-        """Return all fields of both; a field of two types is JSON text."""
-        names = dict.fromkeys([*schema.names, *other.names])
-        return pa.schema([either_type(name, schema, other) for name in names])
 
     def read_rows(
         self,

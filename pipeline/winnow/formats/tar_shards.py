@@ -23,13 +23,12 @@ import pyarrow.compute as pc
 from winnow.core.errors import InputError
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.img2dataset import failed_rows, is_companion
-from winnow.formats.jsonl_fields import FAULTS, either_type
+from winnow.formats.jsonl_fields import FAULTS, FieldsFormat
 from winnow.formats.not_pools import PACKED_TAR, PACKED_TARS
 from winnow.formats.shard_protocol import (
     FoundPool,
     Listing,
     ShardFooter,
-    ShardFormat,
     Unreadable,
 )
 from winnow.formats.tar_columns import (
@@ -59,7 +58,7 @@ _GAP = 16 * 2**10
 _MOST_ENDINGS = 64
 
 
-class WebDatasetFormat(ShardFormat):
+class WebDatasetFormat(FieldsFormat):
     """Shards that are tars of samples."""
 
     name = "webdataset"
@@ -110,13 +109,6 @@ class WebDatasetFormat(ShardFormat):
         sample = [{e: d for _, e, d in rows} for rows in members]
         mark = f"{self.name}:{failed_rows(path).state}"
         return ShardFooter(len(index.samples), columns_of(endings, sample), mark)
-
-    def merged(
-        self, schema: pa.Schema, first: str, other: pa.Schema, path: str
-    ) -> pa.Schema:
-        """Return all columns of both; a field of two types is JSON text."""
-        names = dict.fromkeys([*schema.names, *other.names])
-        return pa.schema([either_type(name, schema, other) for name in names])
 
     def read_rows(
         self,

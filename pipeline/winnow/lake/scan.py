@@ -32,6 +32,7 @@ from winnow.core.marker import Marker
 from winnow.core.meter import Meter
 from winnow.core.progress import Progress, Silent, watched
 from winnow.core.run_folder import RunFolder, remove, replace, write_text
+from winnow.core.run_log import EVENTS, LoggedProgress, logged
 from winnow.core.saved_files import DamagedError
 from winnow.core.versions import versions
 from winnow.lake.derived import DerivedMemory, DerivedTables
@@ -89,8 +90,6 @@ def scan(
     it is read, ConfigError if the run's folder lies in the lake, RunError if it is in
     use or holds something else.
     """
-    from winnow.core.run_log import EVENTS, LoggedProgress, logged
-
     folder = RunFolder(config.output.path)
     if lies_in(str(folder.path), config.input.path):
         raise ConfigError(

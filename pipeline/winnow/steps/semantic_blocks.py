@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -222,15 +222,21 @@ def whole_tasks(large: Large) -> pa.Table:
 
 
 def select_large(
-    large: Large, neighbours: Neighbours, config: SemanticConfig
+    large: Large,
+    neighbours: Neighbours,
+    config: SemanticConfig,
+    greedy: Callable[[Large, Neighbours, float], Selection] | None = None,
 ) -> Selection:
-    """Decide as `select` does for a cluster that is held whole."""
+    """Decide as `select` does for a cluster that is held whole.
+
+    greedy: how rows are settled in visiting order. None: within clusters.
+    """
     least = 1.0 - config.epsilon
     if config.semantics == "reference":
         return by_nearest(neighbours, ~(neighbours.similarity > least))
     if config.semantics == "components":
         return components(large, neighbours, least)
-    return _greedy(large, neighbours, least)
+    return (greedy or _greedy)(large, neighbours, least)
 
 
 def by_nearest(neighbours: Neighbours, keep: Flags) -> Selection:

@@ -56,9 +56,9 @@ from winnow.steps.pool_tasks import (
 from winnow.steps.semantic_blocks import (
     Large,
     by_nearest,
-    components,
     divide,
     nearest_kept,
+    select_large,
     whole_tasks,
 )
 from winnow.steps.vector_blocks import GroupedBlocks
@@ -168,12 +168,7 @@ def select_in_groups(
     large: Large, neighbours: Neighbours, config: SemanticConfig
 ) -> Selection:
     """Decide as `select` does for one cluster, of rows that share a group."""
-    least = 1.0 - config.epsilon
-    if config.semantics == "reference":
-        return by_nearest(neighbours, ~(neighbours.similarity > least))
-    if config.semantics == "components":
-        return components(large, neighbours, least)
-    return _greedy(large, neighbours, least)
+    return select_large(large, neighbours, config, greedy=_greedy)
 
 
 def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
