@@ -40,8 +40,9 @@ check: $(READY) site ## ruff, mypy --strict, import contracts, the documentation
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(READY) ## write docs/reference.md from the docstrings
+docs: $(READY) ## write the reference: names, keys, commands, reasons
 	PYTHONPATH=pipeline $(BIN)/python docs/generate.py
+	PYTHONPATH=pipeline $(BIN)/python docs/generate_pages.py
 
 site: $(READY) ## the documentation as pages in site/, every link followed
 	$(BIN)/zensical build --strict

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from winnow.config.step_kinds import STEPS, step_of
+from winnow.config.step_kinds import STEPS, meant, step_of
 
 from tests.datacomp_metadata import write_wordnet
 
@@ -75,6 +75,9 @@ def digest(rows: Any) -> str:
 def decided(run: Any, step: str) -> list[list[Any]]:
     columns = ("uid", "keep", "reason", "kept_twin")
     rows = sorted(run.ledger(step).values(), key=lambda row: row["uid"])
+    assert {
+        row["reason"] for row in rows if meant(step, row["reason"]) is None
+    } == set()
     return [[row[name] for name in columns] for row in rows]
 
 

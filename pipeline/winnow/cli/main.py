@@ -117,9 +117,21 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
     for group in _GROUPS:
         group.add_commands(commands)
+    _describe(whole)
     for _, command in leaves(whole):
         volume_arguments(command)
     return whole
+
+
+def _describe(commands: argparse.ArgumentParser) -> None:
+    """Have each command's own help begin with what the list says of it."""
+    for action in commands._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for listed in action._choices_actions:
+                command = action.choices[listed.dest]
+                said = (listed.help or "")[:1].upper() + (listed.help or "")[1:]
+                command.description = command.description or f"{said}."
+                _describe(command)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -27,6 +27,7 @@ class TopConfig(TiedBudget):
 
     #: Input column of numbers. Rows without one are not kept.
     column: Annotated[str, Field(min_length=1)]
+    #: Least number kept (most, with keep_high: false).
     threshold: float | None = None
     #: Whether high numbers are kept.
     keep_high: bool = True

@@ -26,7 +26,9 @@ class OutsideSet(StepConfig):
     name: str | None = None
     #: List column of ready-made vectors. None: `image` is embedded by the model.
     vectors: str | None = None
+    #: The set's column of images.
     image: str | None = "image"
+    #: The set's column of captions.
     text: str | None = "text"
     #: None: rows are called by shard and number.
     uid: str | None = "uid"
@@ -55,15 +57,16 @@ class ScoreTerm(StepConfig):
     #: alignment, alignment_mirrored, alignment_no_digits, alignment_masked,
     #: neg_clip_loss, norm_sim, vas, vas_d, or a score of another package.
     method: str = "alignment"
-    #: Of negCLIPLoss: T, rows of a random batch, and how many batches are averaged.
+    #: Of negCLIPLoss: T, which cosines are divided by.
     temperature: Annotated[float, Field(gt=0.0)] = 0.01
+    #: Of negCLIPLoss: rows of a random batch.
     batch: Annotated[int, Field(gt=1)] = 32_768
+    #: Of negCLIPLoss: how many random batches are averaged.
     repeats: Positive = 10
-    #: Of NormSim and VAS: the target's vectors; of NormSim: the norm over them. inf:
-    #: the similarity to the nearest target, signed; abs_inf: the largest absolute one,
-    #: which is the paper's ‖·‖_∞ and what its released code takes; 2: the Euclidean
-    #: norm.
+    #: Of NormSim and VAS: where the target's vectors come from.
     target: OutsideSet | None = None
+    #: Of NormSim: the norm over the target. inf: the similarity to the nearest target,
+    #: signed; abs_inf: the largest absolute one (the paper's); 2: the Euclidean norm.
     p: Literal["inf", "abs_inf", 2] = "inf"
     #: Of alignment_masked: the pool's column of boxes [x0, y0, x1, y1] or polygons in
     #: pixels of the upright picture, as lists or their JSON; what they cover is painted
@@ -111,6 +114,7 @@ class WeightedTerm(ScoreTerm):
 class ScoreConfig(TiedBudget, ScoreTerm):
     """Image-text alignment and its relatives, alone or mixed."""
 
+    #: Least score kept.
     threshold: float | None = None
     #: The filtering network; without it, the vectors of `embed` are scored.
     model: ModelConfig | None = None
@@ -159,6 +163,7 @@ class SoftCapConfig(StepConfig):
 
     #: Exact number of draws, or their number for each row that enters.
     total: Positive | None = None
+    #: Draws for each row that enters; in place of `total`.
     total_fraction: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] | None = None
     #: Taken off a row's logit for each time that it was drawn; `.inf`: drawn once.
     penalty: Annotated[float, Field(ge=0.0, allow_inf_nan=True)] = 0.15
@@ -180,6 +185,7 @@ class DecontaminateConfig(StepConfig):
     """Drop what stands in an evaluation set, or nearly so."""
 
     against: Annotated[tuple[OutsideSet, ...], Field(min_length=1)]
+    #: What is compared; a row that any criterion hits is dropped.
     by: Annotated[
         tuple[Literal["image_vectors", "perceptual_hash", "captions"], ...],
         Field(min_length=1),

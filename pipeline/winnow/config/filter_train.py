@@ -33,7 +33,9 @@ def _one_or_more(value: Any) -> Any:
 class PairColumns(Frozen):
     """Names of a trusted pool's columns."""
 
+    #: The pair's name.
     uid: str = "uid"
+    #: Bytes of an image, or its path in the pool.
     image: str = "image"
     #: A string, or a list of several right captions of one image.
     text: str = "text"
@@ -45,6 +47,7 @@ class HoldOut(Frozen):
     Rows that share a caption are held out together.
     """
 
+    #: Share of the captions held out.
     fraction: _Fraction = 0.1
     #: A file with a uid on each line, in place of the fraction.
     uids: str | None = None
@@ -53,6 +56,7 @@ class HoldOut(Frozen):
 class PairPool(Frozen):
     """A pool of pairs that the user trusts."""
 
+    #: Folders, files, globs or URLs of shards.
     path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
     columns: PairColumns = PairColumns()
     #: Captions that occur more often in the pool are left out.
@@ -70,6 +74,7 @@ class Start(Frozen):
     #: An architecture (with `pretrained`), `local-dir:FOLDER`, or a .safetensors file
     #: whose keys are those of the part.
     weights: str
+    #: open_clip tag, where `weights` names an architecture.
     pretrained: str | None = None
 
 
@@ -86,6 +91,7 @@ class FilterModel(Frozen):
     freeze: tuple[Literal["visual", "visual.trunk", "text"], ...] = ()
     #: How a frozen image tower computes: see `model.precision` of other recipes.
     frozen_precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    #: Images with more pixels are left out before they are decoded.
     max_pixels: _Positive = 100_000_000
     #: Words that no training caption has begin as zeros and stay so: they say nothing.
     zero_unseen_tokens: bool = False
@@ -100,6 +106,7 @@ class Augment(Frozen):
     flip: _Fraction = 0.0
     #: Strength of random brightness, contrast and saturation.
     jitter: _Fraction = 0.0
+    #: Chance of an image without colours.
     grey: _Fraction = 0.0
     #: Chance of another size, 0.6 to 1.7 of the sides, before the model's own.
     resize: _Fraction = 0.0
@@ -112,20 +119,29 @@ class Augment(Frozen):
 class Optimise(Frozen):
     """The loss and its descent."""
 
+    #: CLIP's softmax over the batch, or SigLIP's sigmoid over pairs.
     loss: Literal["clip", "siglip"] = "clip"
+    #: Pairs that are contrasted with each other.
     batch_size: Annotated[int, Field(ge=2)] = 256
     #: Rows whose activations are held at once; the loss is that of the whole batch.
     micro_batch: _Positive | None = None
+    #: How often each pair is seen.
     epochs: Annotated[float, Field(gt=0)] = 10.0
+    #: The highest rate, of AdamW.
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    #: AdamW's; of matrices alone.
     weight_decay: Annotated[float, Field(ge=0)] = 0.1
     #: Share of the steps with a rising rate; a cosine to zero follows.
     warmup: _Fraction = 0.1
+    #: Longest gradient.
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    #: What the towers compute in.
     precision: Literal["float32", "bfloat16"] = "float32"
+    #: Most that the logarithm of 1 / temperature may grow to.
     max_logit_scale: Annotated[float, Field(gt=0)] = math.log(100)
     #: Weight of the contrastive loss between two changed views of each image (SLIP).
     image_weight: Annotated[float, Field(ge=0)] = 0.0
+    #: Temperature of that loss.
     image_temperature: Annotated[float, Field(gt=0)] = 0.1
     #: Epochs between two measurements of the held-out AUC.
     eval_every: Annotated[float, Field(gt=0)] = 1.0
@@ -135,34 +151,43 @@ class Optimise(Frozen):
     checkpoint_every: _Positive = 200
     #: Threads of torch, on a CPU; null: as torch chooses. Sums depend on it.
     threads: _Positive | None = None
+    #: Threads that read and decode images.
     decode_threads: _Positive = 2
 
 
 class Output(Frozen):
     """Where the filter goes."""
 
+    #: Folder of the filter.
     path: OutputFolder = "filters/winnow"
     #: Features of frozen towers and checked images; null: below `path`.
     cache: str | None = None
+    #: Of the weights as they are written.
     precision: Literal["float16", "float32"] = "float16"
 
 
 class FineTune(Frozen):
     """A second stage that starts from the best weights of the first."""
 
+    #: The second stage's pools.
     data: Annotated[tuple[PairPool, ...], Field(min_length=1)]
+    #: The second stage's descent.
     optimise: Optimise = Optimise()
+    #: The second stage's changes of images.
     augment: Augment = Augment()
+    #: Parts that keep their weights in this stage.
     freeze: tuple[Literal["visual", "visual.trunk", "text"], ...] = ()
 
 
 class ClassifierConfig(Frozen):
     """A logistic regression on vectors of `model.architecture`."""
 
+    #: Which vectors it reads.
     vectors: Annotated[tuple[Literal["image", "text"], ...], Field(min_length=1)] = (
         "image",
         "text",
     )
+    #: Weight of the penalty on squared weights.
     l2: Annotated[float, Field(gt=0)] = 1.0
 
 
@@ -187,6 +212,7 @@ def _check_views(prefix: str, augment: Augment, freeze: tuple[str, ...]) -> None
 class FilterTrainConfig(Frozen):
     """A validated recipe of `winnow filter train`."""
 
+    #: What kind of recipe this is.
     flow: Literal["filter_train"] = "filter_train"
     #: classifier: `data` against `raw` on frozen vectors, for comparison.
     kind: Literal["contrastive", "classifier"] = "contrastive"
@@ -201,6 +227,7 @@ class FilterTrainConfig(Frozen):
     classifier: ClassifierConfig = ClassifierConfig()
     fine_tune: FineTune | None = None
     output: Output = Output()
+    #: Of the first weights, the order and every random change.
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

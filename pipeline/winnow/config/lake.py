@@ -22,9 +22,11 @@ def _one_or_more(value: Any) -> Any:
 class LakeInput(Frozen):
     """Where the tables are."""
 
+    #: Folder or URL of the lake.
     path: str
     #: Globs over names below `path`; a table that matches `exclude` is not looked at.
     include: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ("**",)
+    #: Globs of names that are left out.
     exclude: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
     #: Passed to fsspec (endpoint, keys, …); secrets belong in the environment.
     storage_options: dict[str, Any] = Field(default_factory=dict)
@@ -69,6 +71,7 @@ class ContentConfig(Frozen):
 class PartialConfig(Frozen):
     """Which tables that are not contained are still worth a number."""
 
+    #: Whether they are estimated.
     enabled: bool = True
     #: Share of a child's rows from which an edge is `partial` and not `refuted`.
     min_containment: _Fraction = 0.9
@@ -112,16 +115,23 @@ class PlanConfig(Frozen):
     common object stores in 2026.
     """
 
+    #: Price of keeping 1 GB for a period.
     storage_per_gb: _Price = 0.023
+    #: Price of keeping a table, whatever its size, for a period.
     maintenance_per_table: _Price = 0.001
+    #: Price of reading 1 GB for a rebuild.
     read_per_gb: _Price = 0.0005
+    #: Price of computing over 1 GB for a rebuild.
     compute_per_gb: _Price = 0.005
+    #: Price of writing 1 GB in a rebuild.
     write_per_gb: _Price = 0.0005
     #: How often a deleted table is asked for in a period; by table name or glob.
     accesses: Annotated[float, Field(ge=0)] = 0.1
+    #: The same for some tables.
     accesses_of: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     #: Longest time a rebuild may take, in seconds; by table name or glob.
     max_latency: Annotated[float, Field(ge=0)] = 3600.0
+    #: The same for some tables.
     max_latency_of: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default_factory=dict
     )
@@ -137,10 +147,12 @@ class PlanConfig(Frozen):
 class LakeConfig(Frozen):
     """A validated recipe of the table flow."""
 
+    #: What kind of recipe this is.
     flow: Literal["table_lake"] = "table_lake"
     input: LakeInput
     output: OutputConfig = OutputConfig(path="runs/lake")
     engine: EngineConfig = EngineConfig()
+    #: Of the sketches.
     seed: Annotated[int, Field(ge=0)] = 0
     #: Leaf columns (dotted paths) that do not count, row numbers say.
     ignore_columns: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()

@@ -18,7 +18,10 @@ class ModelConfig(BaseModel):
     name: str = "ViT-B-32"
     #: open_clip tag or weight file; `local-dir:` brings its own weights.
     pretrained: str | None = None
+    #: What the towers compute in; auto: bfloat16 where the processor has it, float16 on
+    #: a GPU, else float32.
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    #: Samples of one forward pass.
     batch_size: Annotated[int, Field(gt=0)] = 64
     #: Images with more pixels are quarantined before they are decoded.
     max_pixels: Annotated[int, Field(gt=0)] = 100_000_000

@@ -29,7 +29,9 @@ class InputColumns(Frozen):
 
     #: None: a content hash of the sample.
     uid: str | None = "uid"
+    #: Bytes of an image, a struct of bytes and path, or a path in the pool.
     image: str | None = "image"
+    #: A caption or text, or a list of them (see `captions`).
     text: str | None = "text"
 
 
@@ -40,6 +42,7 @@ def _one_or_more(value: Any) -> Any:
 class InputConfig(Frozen):
     """Where the pool is and what its columns mean."""
 
+    #: Folders, files, globs or URLs of shards; a table in memory from Python.
     path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
     #: Format of the shards, one of `winnow.formats`; auto: what `path` says.
     format: str = "auto"
@@ -62,6 +65,7 @@ class InputConfig(Frozen):
 class EngineConfig(Frozen):
     """Where the steps run."""
 
+    #: This machine, or Apache Spark.
     name: Literal["local", "spark"] = "local"
     #: Bytes of one group bucket in memory; larger shuffles go through scratch files,
     #: and a cluster whose vectors are larger is compared block by block.
@@ -85,6 +89,7 @@ class EngineConfig(Frozen):
 class OutputConfig(Frozen):
     """Where the run goes."""
 
+    #: Folder of the run.
     path: OutputFolder = "runs/winnow"
     #: Whether the run ends with a page, `report.html`.
     report: bool = True
@@ -99,6 +104,7 @@ class RunConfig(Frozen):
     model: ModelConfig = ModelConfig()
     engine: EngineConfig = EngineConfig()
     output: OutputConfig = OutputConfig()
+    #: Of k-means, scores that draw, and random batches; uid hashes need none.
     seed: Annotated[int, Field(ge=0)] = 0
     #: A file of rows to rescue and to drop; see `config.overrides`.
     overrides: str | None = None

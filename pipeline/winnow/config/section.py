@@ -46,7 +46,9 @@ class StepConfig(Frozen):
 class Budget(StepConfig):
     """How many rows to keep: a fraction or a count, exact to the row."""
 
+    #: Share of the rows to keep, 0 to 1.
     keep_fraction: Fraction | None = None
+    #: Number of rows to keep.
     keep_count: Annotated[int, Field(ge=0)] | None = None
     #: What a fraction refers to: the rows that enter the step, or the whole pool.
     of: Literal["entering", "pool"] = "entering"

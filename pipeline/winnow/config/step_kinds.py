@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from winnow.config.reasons import DECISIONS, QUARANTINE, meaning
 from winnow.core.errors import ConfigError
 from winnow.core.extensions import Registry, load_part, packages_in
 
@@ -65,6 +66,7 @@ class Step:
     or by name (`module:Class`). None: it has no section.
     rate: rows per second on two cores, for `winnow plan`; an order of magnitude.
     gives: for each artifact it provides, what a recipe has to say to have it.
+    reasons: for each reason that it gives in the ledger, what that means.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Step:
     rate: int = 100_000
     gives: Mapping[str, str] = field(default_factory=dict)
     shown: Shown = Shown()
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
     def contract(self, config: Any) -> Any:
         """Return what the step reads and provides under given settings."""
@@ -117,6 +120,7 @@ def _own(name: str, section: str | None, rate: int, **more: Any) -> Step:
     """Return a step of Winnow's own, whose file has its name."""
     named = f"winnow.config.{section}" if section else None
     version = more.pop("version", 1)
+    more["reasons"] = DECISIONS.get(name, {})
     return Step(name, version, f"winnow.steps.{name}", named, rate, **more)
 
 
@@ -383,6 +387,12 @@ def shown(kind: str) -> Shown:
     """Return how to tell of a step, also where its package is no longer installed."""
     step = STEPS.get(kind)
     return Shown() if step is None else step.shown
+
+
+def meant(kind: str, reason: str) -> str | None:
+    """Return what a reason of a step's decisions or rejects means, in a sentence."""
+    step = STEPS.get(kind)
+    return meaning(reason, {**QUARANTINE, **(step.reasons if step else {})})
 
 
 def packages_of(kinds: Iterable[str], methods: Iterable[str]) -> list[str]:

@@ -20,6 +20,8 @@ from winnow.config.section import (
 class ExactConfig(StepConfig):
     """Exact duplicates, by any of three meanings of 'the same'."""
 
+    #: What has to be equal, tried in this order: the file's bytes, the decoded pixels,
+    #: the caption.
     by: tuple[Literal["image_bytes", "image_pixels", "caption"], ...] = ("image_bytes",)
     #: Which of equal rows stays: input columns or pixels, bytes, sharpness, alignment,
     #: each with asc or desc. Empty: the smallest uid.
@@ -35,11 +37,17 @@ class ExactConfig(StepConfig):
 class RulesConfig(StepConfig):
     """Bounds on caption and image; DataComp's basic filter by default."""
 
+    #: Least words of a caption; null, here and below: not checked.
     min_words: int | None = 3
+    #: Most words of a caption.
     max_words: int | None = None
+    #: Least characters of a caption.
     min_chars: int | None = 6
+    #: Most characters of a caption.
     max_chars: int | None = None
+    #: Least pixels of the shorter side.
     min_side: int | None = 200
+    #: Most that the longer side may be of the shorter one.
     max_aspect: float | None = 3.0
     #: ISO 639-1 codes that pass; DataComp's filter is ["en"]. None: not checked.
     languages: tuple[str, ...] | None = None
@@ -48,6 +56,7 @@ class RulesConfig(StepConfig):
     language_from: Literal["whole", "start"] = "whole"
     #: Input columns that hold the image's size, so that images need not be opened.
     width_column: str | None = None
+    #: The column of heights, with width_column.
     height_column: str | None = None
 
     @model_validator(mode="after")
@@ -76,6 +85,7 @@ class SketchConfig(StepConfig):
     #: What a text is a set of: n words, n characters, the elements of a list; `auto`:
     #: n words, each character counting as one where a script has no spaces.
     unit: Literal["auto", "word", "char", "element"] = "auto"
+    #: n: words, characters or elements of a shingle.
     ngram: Positive = 5
     #: Which differences do not count; NFC is always applied to texts.
     normalise: tuple[
@@ -91,12 +101,18 @@ class SketchConfig(StepConfig):
         ],
         ...,
     ] = ()
+    #: Permutations: affine32 (32 bits), affine64, or datasketch's own before 2.0
+    #: (legacy).
     scheme: Literal["affine32", "legacy", "affine64"] = "affine32"
+    #: Hash of a shingle: SHA-1 as in datasketch, or a faster one.
     token_hash: Literal["sha1", "xxh32", "xxh64"] = "sha1"
+    #: MinHash values of a text.
     num_perm: Annotated[int, Field(gt=1)] = 128
+    #: Of the permutations; datasketch's is 1.
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 1
     #: Both, or neither: then they follow from `weights` or `recall`.
     bands: Positive | None = None
+    #: MinHash values of a band.
     rows: Positive | None = None
     #: Of false positives and false negatives: bands as datasketch chooses them.
     weights: tuple[Fraction, Fraction] | None = None
@@ -136,6 +152,7 @@ class MinhashConfig(SketchConfig):
 
     #: Input column of strings, or of lists (`unit: element`). None: the text column.
     column: str | None = None
+    #: Exact Jaccard similarity from which two texts are duplicates.
     threshold: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
     #: Without it, whatever shares a band counts as a duplicate.
     verify: bool = True
@@ -155,6 +172,7 @@ class MinhashConfig(SketchConfig):
     max_share: Fraction = 0.2
     #: … if it takes at least so many rows.
     guard_from: Positive = 100
+    #: Whether the run goes on all the same.
     allow_large_clusters: bool = False
     #: Folder of an index: what is near one of its texts is dropped.
     index: str | None = None
@@ -169,9 +187,11 @@ class MinhashConfig(SketchConfig):
 class EmbedConfig(StepConfig):
     """Vectors from the recipe's model, or ready-made ones in its place."""
 
+    #: What is embedded.
     modalities: tuple[Modality, ...] = ("image", "text")
     #: Input columns that hold ready-made vectors (lists of numbers).
     image_column: str | None = None
+    #: Of texts; see image_column.
     text_column: str | None = None
     #: Folder in clip-retrieval's layout (img_emb/, text_emb/, metadata/).
     clip_retrieval: str | None = None
@@ -180,7 +200,9 @@ class EmbedConfig(StepConfig):
     #: Folder of .npz files named as the shards, with a row for each row of a shard, as
     #: DataComp's metadata has them; and the arrays in them.
     npz: str | None = None
+    #: Array of image vectors.
     npz_image: str = "l14_img"
+    #: Array of text vectors.
     npz_text: str = "l14_txt"
 
     @model_validator(mode="after")
@@ -211,7 +233,9 @@ class ClusterConfig(StepConfig):
 
     #: Number of clusters; 'auto' is the rounded square root of the rows.
     k: Positive | Literal["auto"] = "auto"
+    #: Whose vectors are clustered.
     modality: Modality = "image"
+    #: Rounds of k-means.
     iterations: Positive = 20
     #: Rows to train on, drawn by uid hash; 'auto' is 256 for each cluster.
     train_rows: Positive | Literal["auto"] = "auto"
@@ -222,7 +246,10 @@ class SemanticConfig(StepConfig):
 
     #: Which rows are compared: those of the whole pool, or of a cluster (the paper's).
     scope: Literal["pool", "cluster"] = "pool"
+    #: Rows whose cosine is above 1 - epsilon are duplicates.
     epsilon: Annotated[float, Field(ge=0.0, le=2.0)] = 0.05
+    #: greedy: a row goes for a kept one alone; reference: also for one that went
+    #: itself, as the paper's code; components: chains go together.
     semantics: Literal["greedy", "reference", "components"] = "greedy"
     #: Which of two duplicates stays: the one farthest from the centroid (hard), the
     #: nearest (easy), or one drawn by uid hash (random).
@@ -230,17 +257,21 @@ class SemanticConfig(StepConfig):
     #: Which of two duplicates stays instead: input columns or pixels, bytes, sharpness,
     #: alignment, each with asc or desc. Empty: by `order`.
     keeper: Keeper = ()
+    #: Whose vectors are compared.
     modality: Modality = "image"
 
 
 class Balance(StepConfig):
     """What every cluster keeps of the budget, whatever its rows are worth.
 
+    #: How much of its part a cluster keeps whatever its rows are worth, 0 to 1.
     share: how much of its part, 0 to 1. of: what its part is: by its `size`, what it
     would keep if all clusters were pruned alike; `equal`, the same for every cluster.
     """
 
     share: Fraction
+    #: A cluster's part: by its size, what it would keep if all were pruned alike;
+    #: equal, the same for every cluster.
     of: Literal["size", "equal"]
 
     @model_validator(mode="before")
@@ -272,6 +303,7 @@ class BalanceOfEqualParts(Balance):
 class PrototypesConfig(RequiredBudget):
     """Self-supervised prototypes: prune by the distance to the nearest centroid."""
 
+    #: Which rows stay: those far from their centroid (hard), or near (easy).
     keep: Literal["hard", "easy"] = "hard"
     #: What every cluster keeps whatever its distances.
     balance: BalanceBySize = BalanceBySize()
@@ -287,6 +319,7 @@ class ComplexityConfig(RequiredBudget):
     balance: BalanceOfEqualParts = BalanceOfEqualParts()
     #: Nearest other centroids that d_inter averages over; 'auto' is 20 or k − 1.
     neighbours: Positive | Literal["auto"] = "auto"
+    #: Which rows of a cluster stay: far from the centroid, near, or by uid hash.
     keep: Literal["hard", "easy", "random"] = "hard"
 
 
@@ -313,6 +346,7 @@ class CustomConfig(TiedBudget):
     artifacts: tuple[
         Literal["image_vectors", "text_vectors", "clusters", "centroids"], ...
     ] = ()
+    #: Least score kept (most, with keep_high: false).
     threshold: float | None = None
     #: Whether high scores are kept.
     keep_high: bool = True
@@ -321,5 +355,7 @@ class CustomConfig(TiedBudget):
 class ApplyConfig(StepConfig):
     """Write what survived."""
 
+    #: Most rows of a shard in `kept/`.
     shard_rows: Positive = 100_000
+    #: Most MB of a shard in `kept/`.
     shard_mb: Positive = 512

@@ -25,12 +25,16 @@ class QualityConfig(StepConfig):
     #: Most of a text's paragraphs and lines that stand there before, and their part of
     #: its characters (Gopher, table A1).
     repeated_paragraphs: Share | None = 0.3
+    #: Most of the characters in paragraphs that stand there before.
     repeated_paragraph_chars: Share | None = 0.2
+    #: Most of the lines that stand there before.
     repeated_lines: Share | None = 0.3
+    #: Most of the characters in such lines.
     repeated_line_chars: Share | None = 0.2
     #: (n, most): part of the characters in the commonest n-gram of words, and in
     #: n-grams that stand there before (Gopher, table A1).
     top_ngrams: NGrams = ((2, 0.2), (3, 0.18), (4, 0.16))
+    #: (n, most): part of the characters in n-grams that stand there before.
     repeated_ngrams: NGrams = (
         (5, 0.15),
         (6, 0.14),
@@ -41,12 +45,17 @@ class QualityConfig(StepConfig):
     )
     #: Words without signs, and their mean length in characters (Gopher, §A.1.1).
     min_words: Positive | None = 50
+    #: Most words without signs.
     max_words: Positive | None = 100_000
+    #: Least mean length of words, in characters.
     min_word_length: Share | None = 3.0
+    #: Most mean length of words, in characters.
     max_word_length: Share | None = 10.0
     #: Most hash signs, and most ellipses, for each word.
     max_symbols: Share | None = 0.1
+    #: Most of the lines that begin with a bullet.
     max_bullet_lines: Share | None = 0.9
+    #: Most of the lines that end in an ellipsis.
     max_ellipsis_lines: Share | None = 0.3
     #: Least part of the words that have a letter.
     min_alphabetic: Share | None = 0.8
@@ -56,10 +65,13 @@ class QualityConfig(StepConfig):
     #: Least part of the lines that end a sentence, most that are short, in characters
     #: (FineWeb, §3.5).
     min_ended_lines: Share | None = 0.12
+    #: Most of the lines that are short.
     max_short_lines: Share | None = 0.67
+    #: Characters up to which a line is short.
     short_line: Positive = 30
     #: Most characters in repeated lines, and most line breaks for each word.
     max_repeated_chars: Share | None = 0.01
+    #: Most line breaks for each word.
     max_newlines: Share | None = 0.3
 
     @model_validator(mode="after")
@@ -72,6 +84,7 @@ class QualityConfig(StepConfig):
 class LinesConfig(StepConfig):
     """Lines or paragraphs that stand in many texts: boilerplate."""
 
+    #: What is compared: lines, or paragraphs (between empty lines).
     by: Literal["line", "paragraph"] = "line"
     #: Shorter ones, in characters without white space at the ends, are left alone.
     min_chars: Positive = 20
@@ -80,6 +93,7 @@ class LinesConfig(StepConfig):
     #: report: spans alone; cut: also the texts without them; drop: texts of which
     #: repeated lines are at least `drop_share`.
     action: Literal["report", "cut", "drop"] = "report"
+    #: Part of a text's characters from which `drop` drops it.
     drop_share: Fraction = 0.5
     #: Whether the first text that has a line keeps it.
     keep_first: bool = True
@@ -88,10 +102,12 @@ class LinesConfig(StepConfig):
 class SubstringConfig(StepConfig):
     """Passages that stand in several texts, byte by byte."""
 
+    #: Length from which a passage counts, in bytes of UTF-8.
     min_bytes: Annotated[int, Field(ge=8)] = 200
     #: report: spans alone; cut: also the texts without repeated passages; drop: texts
     #: of which they are at least `drop_share`.
     action: Literal["report", "cut", "drop"] = "report"
+    #: Part of a text's bytes from which `drop` drops it.
     drop_share: Fraction = 0.5
     #: Whether the first text that has a passage keeps it.
     keep_first: bool = True

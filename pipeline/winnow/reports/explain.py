@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from winnow.config.step_kinds import INDEX, OVERRIDES, shown
+from winnow.config.step_kinds import INDEX, OVERRIDES, meant, shown
 from winnow.core.errors import InputError
 from winnow.core.marker import Marker
 from winnow.reports.remedies import remedy
@@ -72,7 +72,8 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
     if marker.quarantined:
         rejected = _row(run.rejects(marker.step), uid)
         if rejected is not None:
-            return {**entry, "fate": "quarantined", "reason": rejected["reason"]}
+            entry |= {"fate": "quarantined", "reason": rejected["reason"]}
+            return {**entry, "meaning": meant(marker.kind, rejected["reason"])}
     if "clusters" in marker.provides:
         return {**entry, **_cluster(run, marker.step, uid)}
     if not marker.decides:
@@ -82,6 +83,7 @@ def _chapter(run: RunView, marker: Marker, uid: str) -> dict[str, Any]:
         return {**entry, "fate": "unknown"}
     keep = decision.pop("keep")
     entry |= {**decision, "fate": "kept" if keep else "dropped"}
+    entry["meaning"] = meant(marker.kind, decision["reason"])
     if decision["reason"].startswith("override_"):
         entry |= _override(run, marker, uid)
     entry |= _standing(run, marker, decision)
@@ -178,6 +180,14 @@ def sentences(story: dict[str, Any]) -> list[tuple[str, str]]:
     return [(entry["step"], _sentence(entry)) for entry in story["steps"]]
 
 
+def _why(entry: dict[str, Any]) -> str:
+    text = f"{entry['fate']}: {entry.get('reason', 'no decision on record')}"
+    if entry["fate"] == "kept" or not entry.get("meaning"):
+        return text
+    meaning = str(entry["meaning"]).rstrip(".")
+    return f"{text} ({meaning[0].lower()}{meaning[1:]})"
+
+
 def _sentence(entry: dict[str, Any]) -> str:
     if "cluster" in entry:
         return (
@@ -187,7 +197,7 @@ def _sentence(entry: dict[str, Any]) -> str:
         )
     if entry["fate"] == "passed":
         return "passed"
-    text = f"{entry['fate']}: {entry.get('reason', 'no decision on record')}"
+    text = _why(entry)
     if entry.get("score") is not None:
         text += f"; score {entry['score']:.4f}"
         if entry.get("threshold") is not None:

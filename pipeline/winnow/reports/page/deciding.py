@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from winnow.config.step_kinds import shown
+from winnow.config.step_kinds import meant, shown
 from winnow.core.sql_text import literal
 from winnow.pages.answers import Answer, Section, score
 from winnow.pages.drawing import draw
@@ -52,6 +52,7 @@ def _step(source: PageSource, steps: Answer, row: int) -> Section:
         "one_cut": spread.rows[0]["cuts"] <= 1 and about.one_cut,
         "spread": spread if scaled else None,
         "reasons": reasons,
+        "meanings": {row["reason"]: meant(kind, row["reason"]) for row in reasons.rows},
         "histogram": _histogram(source, where, spread.rows[0], scale)
         if scaled
         else None,

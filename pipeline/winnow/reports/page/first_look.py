@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from winnow.config.step_kinds import meant
 from winnow.core.sql_text import literal
 from winnow.pages.answers import Section
 from winnow.reports.page.context import PageSource, gallery
@@ -19,9 +20,12 @@ _KEPT = 6
 def first_look(source: PageSource, provenance: Section) -> Section:
     """Return the largest reasons with samples, some kept rows, and the origin."""
     reasons = source.ask(
-        "SELECT step, reason, count(*) AS rows, "
-        "count(*) / (SELECT count(*) FROM fates) AS share FROM ledger WHERE NOT keep "
-        "GROUP BY step, position, reason ORDER BY rows DESC, position, reason "
+        "SELECT step, kind, reason, count(*) AS rows, "
+        "count(*) / (SELECT count(*) FROM fates) AS share "
+        "FROM ledger JOIN steps USING (step) "
+        "WHERE NOT keep "
+        "GROUP BY step, kind, ledger.position, reason "
+        "ORDER BY rows DESC, ledger.position, reason "
         f"LIMIT {_REASONS}"
     )
     samples = [
@@ -42,6 +46,7 @@ def first_look(source: PageSource, provenance: Section) -> Section:
     )
     return {
         "reasons": reasons,
+        "meanings": [meant(row["kind"], row["reason"]) for row in reasons.rows],
         "samples": samples,
         "kept": kept,
         "origin": _origin(provenance["settings"]),

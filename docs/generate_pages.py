@@ -1,0 +1,134 @@
+"""Write the reference of recipes, commands and reasons from the code: `make docs`."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from winnow.cli.main import leaves, parser
+from winnow.config.keys import FLOWS, Key, about, recipe_keys
+from winnow.config.reasons import DECISIONS, QUARANTINE
+from winnow.config.step_kinds import STEPS
+
+FOLDER = Path(__file__).parent
+_WRITTEN = "Written by `make docs` from the code; a test holds the two together.\n"
+_FLOWS = {
+    "image_text": "Samples: images and captions, or texts (`flow: image_text`)",
+    "table_lake": "Tables of a lake (`flow: table_lake`)",
+    "filter_train": "Training a filter (`flow: filter_train`)",
+}
+
+
+def keys_page() -> str:
+    """Return the page of recipe keys."""
+    parts = [
+        "# Keys of recipes\n",
+        f"Every key with its type, default and meaning. {_WRITTEN}"
+        "`winnow schema SECTION` prints the same in a terminal, `winnow schema "
+        "--json-schema` a schema for editors.\n",
+        _toc(),
+    ]
+    for flow in FLOWS:
+        parts.append(f"## {_FLOWS[flow]}\n")
+        keys = [key for key in recipe_keys() if key.flow == flow]
+        for section, group in itertools.groupby(keys, key=lambda key: key.section):
+            parts.append(_section(section, list(group)))
+    return "\n".join(parts)
+
+
+def _toc() -> str:
+    steps = ", ".join(f"[{name}](#{name})" for name in _step_sections())
+    return f"Steps: {steps}.\n"
+
+
+def _step_sections() -> list[str]:
+    sections = {key.section for key in recipe_keys() if key.flow == "image_text"}
+    return [name for name in STEPS.names() if name in sections]
+
+
+def _section(section: str, keys: list[Key]) -> str:
+    title = f"### `{section}`" if section else "### The recipe itself"
+    rows = [
+        f"| `{key.name}` | {_cell(key.type)} | {_default(key)} | {_cell(key.meaning)} |"
+        for key in keys
+    ]
+    table = ["| key | type | default | meaning |", "|---|---|---|---|", *rows]
+    words = about(section)
+    return "\n".join([title, "", *([words, ""] if words else []), *table, ""])
+
+
+def _default(key: Key) -> str:
+    return f"`{_cell(key.default)}`" if key.default else "has to be given"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def commands_page() -> str:
+    """Return the page of commands, each with its own help."""
+    commands = dict(_commands())
+    listed = " · ".join(f"[{name}](#{_anchor(name)})" for name in commands)
+    head = f"# Commands\n\nWhat `winnow COMMAND --help` says. {_WRITTEN}\n{listed}\n"
+    return "\n".join([head, *(_command(name, one) for name, one in commands.items())])
+
+
+def _commands() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    for name, one in leaves(parser()):
+        yield f"winnow {name}", one
+
+
+def _anchor(name: str) -> str:
+    return name.replace(" ", "-")
+
+
+def _command(name: str, one: argparse.ArgumentParser) -> str:
+    return f"## {name}\n\n```text\n{one.format_help().rstrip()}\n```\n"
+
+
+def reasons_page() -> str:
+    """Return the page of reasons in ledgers and quarantines."""
+    parts = [
+        "# Reasons\n",
+        "What a ledger's `reason` says of a row, step by step, and what the "
+        f"quarantine's says. {_WRITTEN}`*` stands for what differs.\n",
+    ]
+    for step, reasons in DECISIONS.items():
+        parts.append(_reasons(f"## Step `{step}`", reasons))
+    parts.append(
+        _reasons(
+            "## Quarantine",
+            QUARANTINE,
+            "Rows that could not be read or judged; what was found follows a colon.",
+        )
+    )
+    return "\n".join(parts)
+
+
+def _reasons(title: str, reasons: Mapping[str, str], words: str = "") -> str:
+    rows = [f"| `{reason}` | {_cell(said)} |" for reason, said in reasons.items()]
+    head = [title, "", *([words, ""] if words else [])]
+    return "\n".join([*head, "| reason | meaning |", "|---|---|", *rows, ""])
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "keys.md": keys_page,
+    "commands.md": commands_page,
+    "reasons.md": reasons_page,
+}
+
+
+def main() -> None:
+    """Write every page."""
+    os.environ["COLUMNS"] = "88"
+    for name, page in PAGES.items():
+        (FOLDER / name).write_text(page(), encoding="utf-8")
+        sys.stdout.write(f"{FOLDER / name}\n")
+
+
+if __name__ == "__main__":
+    main()
