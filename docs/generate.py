@@ -31,6 +31,7 @@ _SECTIONS = {
     "Theory": ("teacher_student",),
     "What they return": (
         *("Run", "FinishedRun", "KeptDataset", "Lake", "FinishedScan"),
+        "AppFrame",
         *("TextIndex", "FilterResult", "ClassifierResult", "ArrowRows", "Facts"),
     ),
     "What filters are told": (

@@ -28,7 +28,7 @@ _FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     # What a page asks for elsewhere is recorded, and does not resolve.
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
 _SERIOUS = ("serious", "critical")
 
@@ -112,7 +112,7 @@ class Visit:
 def _here(url: str) -> bool:
     parts = urlsplit(url)
     if parts.scheme in ("http", "https", "ws", "wss"):
-        return parts.hostname == "127.0.0.1"
+        return parts.hostname in ("127.0.0.1", "localhost")
     return parts.scheme in ("file", "data", "blob", "about")
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from winnow.filters.judge.selections import Choosing
     from winnow.filters.train.classifier import ClassifierResult
     from winnow.filters.train.record import FilterResult
+    from winnow.handles.app_frame import AppFrame
     from winnow.handles.facts import Facts
     from winnow.handles.filters import compare_filters, evaluate_filter, train_filter
     from winnow.handles.finished_run import FinishedRun
@@ -63,6 +64,7 @@ _HOMES = {
     "KeptDataset": "handles.torch_rows",
     "FinishedRun": "handles.finished_run",
     "FinishedScan": "handles.finished_scan",
+    "AppFrame": "handles.app_frame",
     "FilterResult": "filters.train.record",
     "ClassifierResult": "filters.train.classifier",
     "Evaluation": "filters.judge.evaluate",
@@ -80,6 +82,7 @@ _HOMES = {
 
 __version__ = "0.1.0"
 __all__ = [
+    "AppFrame",
     "ArrowRows",
     "Choosing",
     "ClassifierResult",

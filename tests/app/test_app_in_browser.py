@@ -7,10 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
+import winnow
+from winnow.core.errors import RunError
 
 Visits = Callable[..., Any]
 
@@ -127,3 +133,42 @@ def test_hostile_text_stays_text_and_pictures_load(enter: Callable[..., Any]):
     page.goto(page.url.split("?")[0] + "row/6")
     assert page.get_by_text("'Picture' 6").count() > 0
     assert page.locator("main i, main b").count() == 0
+
+
+@pytest.mark.slow
+def test_a_notebook_of_this_machine_holds_the_app_in_a_frame(
+    app_run: Any, visit: Visits, tmp_path: Path
+):
+    shown = winnow.Run(app_run.path).show(height=600)
+    (tmp_path / "notebook.html").write_text(
+        f'<!doctype html><html lang="en"><title>n</title>'
+        f'<link rel="icon" href="data:,">{shown._repr_html_()}</html>'
+    )
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as notebook:
+        Thread(target=notebook.serve_forever, daemon=True).start()
+        try:
+            port = notebook.server_address[1]
+            seen = visit(f"http://localhost:{port}/notebook.html")
+            frame = seen.page.frame_locator("iframe")
+            frame.get_by_role("heading", name="161 rows").wait_for()
+            frame.locator(".card a.uid").first.click()
+            frame.get_by_role("heading", name="What each step said").wait_for()
+        finally:
+            notebook.shutdown()
+            shown.close()
+    with pytest.raises(OSError, match="refused"):
+        urlopen(shown.url, timeout=5)
+
+
+def test_other_sites_hold_no_app_in_a_frame(app: Any):
+    headers = app.ask("/").headers
+    assert headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["content-security-policy"]
+
+
+def test_a_run_that_is_none_is_told_where_the_app_is_asked_for(tmp_path: Path):
+    from winnow.handles.app_frame import AppFrame
+
+    with pytest.raises(RunError):
+        AppFrame(tmp_path / "nothing", 600)

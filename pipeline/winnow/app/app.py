@@ -57,8 +57,10 @@ def open_site(run: str | Path) -> Site | LakeSite:
     return Site(run)
 
 
-def make_app(site: Site | LakeSite, port: int, token: str) -> App:
-    """Return the app behind its gate."""
+def make_app(
+    site: Site | LakeSite, port: int, token: str, *, framed: bool = False
+) -> App:
+    """Return the app behind its gate; framed: see `Gate`."""
     routes = _lake_routes(site) if isinstance(site, LakeSite) else _routes(site)
     routes.append(Route("/static/{name}", _static))
     handlers: dict[Any, Any] = {
@@ -70,7 +72,7 @@ def make_app(site: Site | LakeSite, port: int, token: str) -> App:
     app.state.site = site
     _templates().get_template("rows.html.j2")
     app.router.redirect_slashes = False
-    return Gate(app, port, token)
+    return Gate(app, port, token, framed=framed)
 
 
 def _routes(site: Site) -> list[Route]:

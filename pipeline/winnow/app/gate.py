@@ -10,7 +10,7 @@ metadata.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
@@ -41,16 +41,28 @@ _WELCOME = (
     '<meta http-equiv="refresh" content="0; url=/"><p><a href="/">Go on</a></p></html>'
 )
 _READING = ("GET", "HEAD")
+#: Where a notebook of this machine is open, which may hold the app in a frame.
+_NOTEBOOKS = "http://localhost:* http://127.0.0.1:*"
+_IN_A_FRAME = {
+    **{name: value for name, value in HEADERS.items() if name != "X-Frame-Options"},
+    "Content-Security-Policy": _POLICY.replace(
+        "frame-ancestors 'none'", f"frame-ancestors {_NOTEBOOKS}"
+    ),
+}
 
 
 class Gate:
     """ASGI middleware that lets only the app's own pages through.
 
-    port: where the server listens; token: what a browser has to know.
+    port: where the server listens; token: what a browser has to know. framed: whether
+    pages of this machine may hold the app in a frame, as a notebook does.
     """
 
-    def __init__(self, app: App, port: int, token: str) -> None:
+    def __init__(
+        self, app: App, port: int, token: str, *, framed: bool = False
+    ) -> None:
         self._app, self._token = app, token
+        self._headers = _IN_A_FRAME if framed else HEADERS
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         # Cookies do not tell ports apart; two apps must not take each other's.
         self._cookie = f"winnow_{port}"
@@ -62,7 +74,7 @@ class Gate:
             return
         if scope["type"] != "http":
             return
-        guarded = _with_headers(send)
+        guarded = _with_headers(send, self._headers)
         refusal = self._refusal(scope)
         if refusal:
             await _answer(guarded, 403, refusal)
@@ -118,14 +130,14 @@ def _header(scope: Message, name: bytes) -> str:
     return values[0].decode("latin-1") if len(values) == 1 else ""
 
 
-def _with_headers(send: Send) -> Send:
+def _with_headers(send: Send, all_have: Mapping[str, str]) -> Send:
     async def guarded(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", []))
             known = {name.lower() for name, _ in headers}
             headers += [
                 (name.lower().encode(), value.encode())
-                for name, value in HEADERS.items()
+                for name, value in all_have.items()
             ]
             if b"cache-control" not in known:
                 headers.append((b"cache-control", b"no-store"))

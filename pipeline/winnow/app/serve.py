@@ -30,11 +30,14 @@ def serve(
     port: int = 0,
     on_ready: Callable[[str], None] | None = None,
     watch: Callable[[uvicorn.Server], None] | None = None,
+    *,
+    framed: bool = False,
 ) -> None:
     """Serve a run on 127.0.0.1 until the process is interrupted.
 
     port: 0 takes a free one. on_ready: called with the address, once it answers.
-    watch: called with the server, so that another thread may stop it.
+    watch: called with the server, so that another thread may stop it. framed: whether
+    a notebook of this machine may hold it in a frame.
 
     Raises RunError if the folder holds no run, ConfigError if the port is taken.
     """
@@ -43,7 +46,7 @@ def serve(
         number = listener.getsockname()[1]
         token = secrets.token_urlsafe(24)
         config = uvicorn.Config(
-            make_app(site, number, token),
+            make_app(site, number, token, framed=framed),
             access_log=False,  # it would show the token
             log_level="warning",
             server_header=False,

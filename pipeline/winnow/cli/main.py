@@ -16,6 +16,7 @@ from typing import Any
 from winnow import __version__
 from winnow.cli import (
     communities,
+    completion,
     demo,
     diff,
     explain,
@@ -57,6 +58,7 @@ _GROUPS = (
     filters,
     ui,
     mcp,
+    completion,
     demo,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
@@ -19,6 +19,9 @@ from winnow.handles.facts import Facts
 from winnow.handles.rows import ArrowRows
 from winnow.lake.database import LakeDatabase
 from winnow.lake.view import LakeView
+
+if TYPE_CHECKING:
+    from winnow.handles.app_frame import AppFrame
 
 
 class Lake(AskedFolder[LakeDatabase]):
@@ -176,6 +179,17 @@ class Lake(AskedFolder[LakeDatabase]):
         from winnow.lake.page.report import write_report
 
         return write_report(self.path, out if out is None else Path(out))
+
+    def show(self, height: int = 800) -> AppFrame:
+        """Return the local app over the scan, which a notebook shows in a frame.
+
+        height: of the frame, in pixels.
+
+        Raises MissingExtraError without the extra `ui`, ConfigError for a height of 0.
+        """
+        from winnow.handles.app_frame import AppFrame
+
+        return AppFrame(self.path, height)
 
     def __reduce__(self) -> tuple[type[Lake], tuple[Path]]:
         return Lake, (self.path,)

@@ -23,6 +23,7 @@ from winnow.handles.run_tables import RunTables
 if TYPE_CHECKING:
     import datasets
 
+    from winnow.handles.app_frame import AppFrame
     from winnow.handles.torch_rows import KeptDataset
     from winnow.reports.notebook import Chart, Samples
 
@@ -275,6 +276,22 @@ class Run(RunTables):
         from winnow.reports.notebook import Samples
 
         return Samples(self._sql(), list(uids))
+
+    def show(self, height: int = 800) -> AppFrame:
+        """Return the local app over the run, which a notebook shows in a frame.
+
+        height: of the frame, in pixels.
+
+        Raises MissingExtraError without the extra `ui`, ConfigError for a height of 0.
+
+        >>> shown = run.show()
+        >>> shown.url.startswith("http://localhost:")
+        True
+        >>> shown.close()
+        """
+        from winnow.handles.app_frame import AppFrame
+
+        return AppFrame(self.path, height)
 
     def __reduce__(self) -> tuple[type[Run], tuple[Path]]:
         return Run, (self.path,)
