@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import os
@@ -95,7 +96,7 @@ def ended(
     *,
     after_seconds: float = 0.0,
     at_change: int = 0,
-    readers: Sequence[Sequence[str]] = (),
+    readers: Sequence[Sequence[str]] | None = None,
 ) -> Ended:
     """Give a scenario's commands, from the `first` on, in a fork; wait for its end.
 
@@ -138,7 +139,10 @@ def _read(file: Path) -> str:
 
 
 def _in_child(
-    scenario: Played, first: int, at_change: int, readers: Sequence[Sequence[str]]
+    scenario: Played,
+    first: int,
+    at_change: int,
+    readers: Sequence[Sequence[str]] | None,
 ) -> None:
     """Be a command's process; never returns."""
     code = 70
@@ -146,6 +150,7 @@ def _in_child(
         told = os.open(scenario.notes / "told", os.O_CREAT | os.O_WRONLY, 0o600)
         os.dup2(told, 1)
         os.dup2(told, 2)
+        faulthandler.dump_traceback_later(_PATIENCE_SECONDS - 5)
         seen = _count_changes(scenario.folder, at_change)
         code = _give(scenario, first, readers)
         (scenario.notes / "changes").write_text(str(seen[0]))
@@ -157,8 +162,8 @@ def _in_child(
     os._exit(code)
 
 
-def _give(scenario: Played, first: int, readers: Sequence[Sequence[str]]) -> int:
-    if readers:
+def _give(scenario: Played, first: int, readers: Sequence[Sequence[str]] | None) -> int:
+    if readers is not None:
         for arguments in readers:
             print("$", *arguments, flush=True)
             print("->", _code_of(arguments), flush=True)

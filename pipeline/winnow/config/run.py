@@ -54,6 +54,9 @@ class InputConfig(Frozen):
     )
     #: Of a list of captions in `columns.text`: the first, all as lines, or the longest.
     captions: Literal["first", "all", "longest"] = "first"
+    #: How images that rows name by path are known from one run to the next: by size and
+    #: time of their files, or by what is in them, for which each is read.
+    image_check: Literal["size", "content"] = "size"
     #: A shard that is not whole: an error, or left out and reported.
     on_bad_shard: Literal["error", "skip"] = "error"
     #: Further rows of a uid: quarantined, or an error.

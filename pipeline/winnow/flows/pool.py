@@ -29,6 +29,7 @@ class Pool:
 
     columns: what the recipe says they mean. folders: where images that rows name by
     path may lie. kind: what reads the shards. captions: which of a list is read.
+    image_contents: whether images that rows name are known by what they hold.
     """
 
     shards: list[Shard]
@@ -39,6 +40,7 @@ class Pool:
     folders: tuple[str, ...]
     kind: ShardFormat = PARQUET
     captions: str = "first"
+    image_contents: bool = False
     _states: dict[str, States] = field(default_factory=dict)
 
     @property
@@ -69,12 +71,14 @@ class Pool:
     def image_files(self) -> str:
         """Return a fingerprint of the files that rows name as images; '' without any.
 
-        Each is looked at once, for its size and when it was changed.
+        Each is looked at once, for its size and when it was changed, or read.
         """
         if not self._states:
             reader = self.reader
             for shard in self.shards:
-                states = image_states(reader, shard.name, shard.rows)
+                states = image_states(
+                    reader, shard.name, shard.rows, contents=self.image_contents
+                )
                 if states is not None:
                     self._states[shard.name] = states
         parts = (states.tobytes() for states in self._states.values())
@@ -87,7 +91,7 @@ class Pool:
                 raise InputError(_CHANGED.format(shard.path))
         reader = self.reader
         for source, states in self._states.items():
-            name = first_changed(reader, source, states)
+            name = first_changed(reader, source, states, contents=self.image_contents)
             if name is not None:
                 raise InputError(_CHANGED.format(f"{name} (an image of {source})"))
 
@@ -118,7 +122,15 @@ def open_pool(config: RunConfig) -> Pool:
     columns = config.input.columns
     root = common_root(pool.paths)
     return Pool(
-        shards, schema, bad, root, columns, folders, pool.kind, config.input.captions
+        shards,
+        schema,
+        bad,
+        root,
+        columns,
+        folders,
+        pool.kind,
+        config.input.captions,
+        config.input.image_check == "content",
     )
 
 

@@ -1,16 +1,19 @@
 """Which state the files are in that a pool's rows name instead of holding images.
 
 A pool is known by its shards, and by these files as far as a look at each may tell: its
-size and when it was last changed. Files behind URLs are not looked at.
+size and when it was last changed, or, where a recipe asks for it, its contents. Files
+behind URLs are not looked at.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,33 +23,42 @@ import pyarrow.parquet as pq
 
 from winnow.core.hashing import keys
 from winnow.core.inside import is_url, resolve_inside
+from winnow.core.integrity import checksum
 from winnow.formats.reader import SampleReader, is_binary, single, utf8
 from winnow.formats.shard_protocol import Unreadable
 
-#: A number for each row: a digest of its file's path, size and time; 0 without one.
+#: A number for each row: a digest of its file's path and state; 0 without one.
 States = npt.NDArray[np.uint64]
 _BLOCK = 65_536
 # Looks wait for the disk, not for a core.
 _THREADS = 16
 
 
-def image_states(reader: SampleReader, source: str, rows: int) -> States | None:
-    """Return the state of each row's image file; None where no row names a file."""
+def image_states(
+    reader: SampleReader, source: str, rows: int, *, contents: bool = False
+) -> States | None:
+    """Return the state of each row's image file; None where no row names a file.
+
+    contents: whether files are read, and known by what they hold whenever it was
+    written; by their size and time otherwise.
+    """
     path = reader.paths[source]
     if reader.image is None or is_url(path) or not _names_files(reader, path):
         return None
     states = np.zeros(rows, np.uint64)
     roots = reader.folders or (reader.root,)
-    look = partial(_look, roots, posixpath.dirname(path))
+    look = partial(_look, roots, posixpath.dirname(path), contents=contents)
     with ThreadPoolExecutor(_THREADS) as threads:
         for start, names in _names(reader, source, rows):
             states[start : start + len(names)] = _digests([*threads.map(look, names)])
     return states if states.any() else None
 
 
-def first_changed(reader: SampleReader, source: str, states: States) -> str | None:
+def first_changed(
+    reader: SampleReader, source: str, states: States, *, contents: bool = False
+) -> str | None:
     """Return the first file that is no longer as it was, if there is one."""
-    now = image_states(reader, source, len(states))
+    now = image_states(reader, source, len(states), contents=contents)
     differs = np.flatnonzero(states != (0 if now is None else now))
     if not len(differs):
         return None
@@ -107,12 +119,18 @@ def _names(
             yield first + start, column.to_pylist()
 
 
-def _look(roots: tuple[str, ...], folder: str, name: str | None) -> str:
-    """Return a file's path, size and time; '' without a file to look at."""
+def _look(
+    roots: tuple[str, ...], folder: str, name: str | None, *, contents: bool
+) -> str:
+    """Return a file's path, size and time or contents; '' without a file."""
     if name is None:
         return ""
     try:
-        state = os.stat(resolve_inside(roots, folder, name))
+        target = resolve_inside(roots, folder, name)
+        state = os.stat(target)
+        # What is no plain file may never end, and no step reads it.
+        if contents and stat.S_ISREG(state.st_mode):
+            return f"{name}: {state.st_size} {checksum(Path(target))}"
     except (OSError, ValueError, RecursionError):
         return f"{name}: none"
     return f"{name}: {state.st_size} {state.st_mtime_ns}"
