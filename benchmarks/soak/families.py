@@ -8,7 +8,7 @@ import io
 import json
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from urllib.parse import quote
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from canary import SECRET
 from PIL import Image
+from pyarrow import csv, feather
 from winnow.cli.main import main as command
 from winnow.config.any_recipe import read_recipe
 from winnow.config.overrides import read as read_overrides
@@ -32,7 +34,6 @@ from winnow.pages.closed_sql import ClosedSql
 
 ROWS = 60
 PORT, TOKEN = 4321, "t" * 32
-SECRET = b"a secret beside the pool"
 
 _VALUES = """
 .inf .nan -1 0 1e400 99999999999999999999999 2024-13-45 !!int "" [ { ] } &a *a null
@@ -50,13 +51,21 @@ VALUES, TOKENS = _VALUES.split(), _TOKENS.split()
 
 
 class Ground:
-    """What cases stand on: files that are whole, a run, a database, an app."""
+    """What cases stand on: files that are whole, a run, a database, an app.
 
-    def __init__(self, folder: Path) -> None:
+    canaries: files outside, which no case may read or change.
+    """
+
+    def __init__(self, folder: Path, canaries: Sequence[Path]) -> None:
         self.folder = folder
+        self.canaries = canaries
         self.pool = folder / "pool"
-        self.pool.mkdir()
-        (folder / "secret").write_bytes(SECRET)
+        self.pool.mkdir(parents=True)
+        #: A pool whose images may be links out of it.
+        self.linked = folder / "linked"
+        self.linked.mkdir()
+        (self.linked / "link").symlink_to(canaries[0].parent)
+        (self.linked / "a.jpg").symlink_to(canaries[0])
         pq.write_table(self.table, self.pool / "a.parquet", row_group_size=20)
 
     @cached_property
@@ -77,6 +86,35 @@ class Ground:
 
         run(recipe, progress=None)
         return self.folder / "run"
+
+    @cached_property
+    def index(self) -> Path:
+        out = self.folder / "index"
+        command_line(
+            ["index", "build", str(self.pool / "a.parquet"), "--out", str(out)]
+        )
+        return out
+
+    @cached_property
+    def lake(self) -> Path:
+        """A lake of tables in four formats, two of them parts of others."""
+        folder = self.folder / "lake"
+        folder.mkdir()
+        small = self.table.slice(5, 20)
+        pq.write_table(self.table, folder / "whole.parquet")
+        csv.write_csv(small, folder / "part.csv")
+        rows = self.table.slice(0, 30).to_pylist()
+        lines = "\n".join(json.dumps(row) for row in rows)
+        (folder / "lines.jsonl").write_text(lines)
+        feather.write_feather(self.table.slice(40), folder / "rest.arrow")
+        return folder
+
+    @cached_property
+    def scan(self) -> Path:
+        out = self.folder / "scan"
+        command_line(["lake", "scan", str(self.lake), "--out", str(out), "-q"])
+        command_line(["lake", "plan", str(out)])
+        return out
 
     @cached_property
     def database(self) -> ClosedSql:
@@ -229,12 +267,24 @@ def images(rng: random.Random, ground: Ground) -> None:
 
 def image_paths(rng: random.Random, ground: Ground) -> None:
     """A name of an image that may lead anywhere."""
-    pieces = ["..", "secret", "a", "::", "://", "file://", "\0", "%2e%2e", "/", "pool"]
-    pieces.append(str(ground.folder))
+    outside = rng.choice(ground.canaries)
+    pieces = [
+        "..",
+        "link",
+        "a.jpg",
+        "::",
+        "://",
+        "file://",
+        "\0",
+        "%2e%2e",
+        "/",
+        "linked",
+    ]
+    pieces += [str(ground.folder), str(outside), outside.name, outside.parent.name]
     name = rng.choice(("/", "")).join(rng.choices(pieces, k=rng.randrange(1, 9)))
-    data, _ = read_image([str(ground.pool)], str(ground.pool), name)
-    if data == SECRET:
-        raise AssertionError(f"{name!r} read the secret")
+    data, _ = read_image([str(ground.linked)], str(ground.linked), name)
+    if data is not None and SECRET in data:
+        raise AssertionError(f"{name!r} read a canary")
 
 
 def npy(rng: random.Random, ground: Ground) -> None:
@@ -249,14 +299,20 @@ def npy(rng: random.Random, ground: Ground) -> None:
 
 def sql(rng: random.Random, ground: Ground) -> None:
     """A query of random words."""
-    text = " ".join(rng.choices(TOKENS, k=rng.randrange(1, 14)))
+    outside = str(rng.choice(ground.canaries))
+    tokens = [*TOKENS, f"'{outside}'", f"read_text('{outside}')", f'"{outside}"']
+    text = " ".join(rng.choices(tokens, k=rng.randrange(1, 14)))
+    if rng.random() < 0.3:
+        functions = ("read_parquet", "read_text", "read_blob", "glob", "read_json")
+        text = f"* FROM {rng.choice(functions)}('{outside}') {text}"
     if rng.random() < 0.6:
         text = f"SELECT {text}"
     with contextlib.suppress(QueryError):
         ground.database.tables_of(text)
         for batch in ground.database.stream(text, (), 5):
-            if b"root:" in repr(batch.to_pydict()).encode():
-                raise AssertionError("it read /etc/passwd")
+            told = repr(batch.to_pydict()).encode()
+            if b"root:" in told or SECRET in told:
+                raise AssertionError("it read a file that it may not")
 
 
 def http(rng: random.Random, ground: Ground) -> None:
@@ -308,16 +364,90 @@ async def _asked(app: Any, method: str, path: str, fields: str) -> int:
     return next(m["status"] for m in sent if m["type"] == "http.response.start")
 
 
-def damaged_runs(rng: random.Random, ground: Ground) -> None:
-    """A run with one file changed or gone, asked by every command."""
-    copy = ground.scratch() / "run"
-    shutil.copytree(ground.run, copy)
+def one_damaged(rng: random.Random, whole: Path, copy: Path) -> None:
+    """Copy a folder, and change one of its files, or remove it."""
+    shutil.copytree(whole, copy)
     files = sorted(path for path in copy.rglob("*") if path.is_file())
     file = rng.choice(files)
     if rng.random() < 0.2:
         file.unlink()
     else:
         file.write_bytes(damaged(rng, file.read_bytes()))
+
+
+def indexes(rng: random.Random, ground: Ground) -> None:
+    """An index with one file changed or gone, asked by every command."""
+    copy = str(ground.scratch() / "index")
+    one_damaged(rng, ground.index, Path(copy))
+    text = f"a caption of row {rng.randrange(50)}"
+    command_line(
+        rng.choice(
+            (
+                ["near", copy, "--text", text],
+                ["index", "show", copy],
+                ["index", "check", copy],
+                ["index", "add", copy, str(ground.pool / "a.parquet")],
+                ["index", "remove", copy, "--uid", "u1"],
+                ["index", "compact", copy],
+                ["index", "repair", copy],
+            )
+        )
+    )
+
+
+def lakes(rng: random.Random, ground: Ground) -> None:
+    """A lake with one table changed, scanned; the others' edge has to be found."""
+    folder = ground.scratch()
+    one_damaged(rng, ground.lake, folder / "lake")
+    out = str(folder / "scan")
+    command_line(["lake", "scan", str(folder / "lake"), "--out", out, "-q"])
+
+
+def damaged_scans(rng: random.Random, ground: Ground) -> None:
+    """A scan with one file changed or gone, asked by every command."""
+    copy = str(ground.scratch() / "scan")
+    one_damaged(rng, ground.scan, Path(copy))
+    command_line(
+        rng.choice(
+            (
+                ["lake", "edges", copy],
+                ["lake", "explain", copy, "part.csv"],
+                ["lake", "plan", copy],
+                ["lake", "apply", copy, "--dry-run"],
+                ["lake", "scan", str(ground.lake), "--out", copy, "-q"],
+                ["steps", copy],
+                ["query", copy, "SELECT * FROM edges, tables"],
+                ["report", copy],
+            )
+        )
+    )
+
+
+def lock_files(rng: random.Random, ground: Ground) -> None:
+    """A lock file without its seal, as version 0.1.0 wrote it, changed and read."""
+    run = ground.scratch() / "run"
+    shutil.copytree(ground.run, run)
+    lock = run / "config.lock.yaml"
+    body = lock.read_bytes().partition(b"\n")[2]
+    lock.write_bytes(damaged(rng, body))
+    here, pool = str(run), f"input.path={ground.pool}"
+    command_line(
+        rng.choice(
+            (
+                ["plan", str(lock), "--out", f"{here}2", "--set", pool],
+                ["query", here, "SELECT count(*) FROM samples"],
+                ["export", here, "--to", "uids", "--out", f"{here}.txt"],
+                ["what-if", here, "--set", "random.keep_fraction=0.4", "-q"],
+                ["diff", here, str(ground.run)],
+            )
+        )
+    )
+
+
+def damaged_runs(rng: random.Random, ground: Ground) -> None:
+    """A run with one file changed or gone, asked by every command."""
+    copy = ground.scratch() / "run"
+    one_damaged(rng, ground.run, copy)
     asked = rng.choice(
         (
             ["steps", str(copy)],
@@ -358,5 +488,9 @@ FAMILIES: dict[str, Callable[[random.Random, Ground], None]] = {
         sql,
         http,
         damaged_runs,
+        indexes,
+        lakes,
+        damaged_scans,
+        lock_files,
     )
 }

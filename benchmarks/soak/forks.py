@@ -150,6 +150,8 @@ def _in_child(
         told = os.open(scenario.notes / "told", os.O_CREAT | os.O_WRONLY, 0o600)
         os.dup2(told, 1)
         os.dup2(told, 2)
+        # A shell that starts this in the background has it ignored.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         faulthandler.dump_traceback_later(_PATIENCE_SECONDS - 5)
         seen = _count_changes(scenario.folder, at_change)
         code = _give(scenario, first, readers)

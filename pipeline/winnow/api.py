@@ -19,7 +19,7 @@ from winnow.config.recipes import load_scan
 from winnow.config.run import RunConfig
 from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, WinnowError
-from winnow.core.run_folder import is_scan
+from winnow.core.other_kind import is_scan
 from winnow.handles.engine import make_engine
 from winnow.handles.memory_pool import pool_in_memory
 

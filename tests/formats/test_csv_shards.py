@@ -196,7 +196,7 @@ def test_a_named_csv_is_run_and_kept_in_kind(tmp_path: Path, name: str):
     assert result.run.kept(["n"])["n"].to_pylist() == ["1", "03"]
     (row,) = result.run.query("SELECT reason, raw FROM quarantine").to_pylist()
     assert row["reason"].startswith("ragged_row: line 7 ")
-    assert row["raw"][LINE] == b"ragged"
+    assert row["raw"]["line"] == b"ragged"
     # Kept rows are a pool again.
     assert run(tmp_path / "run" / "kept", tmp_path / "again").kept == 2
 

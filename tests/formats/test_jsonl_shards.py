@@ -123,7 +123,9 @@ def test_broken_lines_cost_their_rows_only(tmp_path: Path):
     assert set(reasons) == set(broken)
     assert set(texts) == set(range(40)) - set(broken)
     assert all(texts[i] == json.loads(lines[i])["text"] for i in texts)
-    assert all(reason.startswith("broken_line: ") for reason in reasons.values())
+    for row, reason in reasons.items():
+        assert reason.startswith(f"broken_line: line {row + 1}: ")
+        assert "line 1 column" not in reason
     assert "not a JSON object" in reasons[4]
     assert "text" in reasons[20]
     # Whole lines need no parsing, so a broken line is still to be had.
@@ -228,8 +230,8 @@ def test_kept_lines_are_the_lines_that_came_in(
     assert ledger["no-text"]["reason"] == "no_text"
     (bad,) = run.quarantine()
     assert (bad["source"], bad["row"], bad["step"]) == (f"4{suffix}", 21, "index")
-    assert bad["raw"] == {LINE: b"{broken"}
-    assert bad["reason"].startswith("broken_line: not JSON")
+    assert bad["raw"] == {"line": b"{broken"}
+    assert bad["reason"].startswith("broken_line: line 22: not JSON")
 
 
 def test_lines_and_parquet_of_the_same_rows_are_decided_alike(
@@ -328,3 +330,35 @@ def test_a_pool_without_an_object_is_told_so(
     pool = lines_of(tmp_path / "p", content)
     with pytest.raises(InputError, match=message):
         read_footers(find_shards(str(pool)))
+
+
+def test_a_broken_line_is_named_by_its_number_in_the_file(tmp_path: Path):
+    lines = [b'{"text": "x"}', b"", b"{broken", b" \t", b"", b'{"text": 1'] * 700
+    path = write_lines(tmp_path / "a.jsonl", lines)
+    _, schema, _ = read_footers([path])
+    rows = np.arange(3 * 700)
+    parts = format_of(path).read_rows(path, rows, ["text"], schema)
+    told = [part.reason for _, part in parts if isinstance(part, Unreadable)]
+    numbers = [n for n in range(1, len(lines) + 1) if n % 6 in (3, 0)]
+    assert [reason.split(": ")[1] for reason in told] == [
+        f"line {number:,}" for number in numbers
+    ]
+
+
+def test_no_message_names_the_column_of_whole_lines(winnow: Winnow, tmp_path: Path):
+    (tmp_path / "p").mkdir()
+    write_lines(tmp_path / "p" / "a.jsonl", documents(3))
+    columns = {"uid": "uid", "image": None, "text": "txt"}
+    given = {"path": str(tmp_path / "p"), "columns": columns}
+    by = {"by": ["caption"]}
+    with pytest.raises(InputError, match="no column 'txt'; did you mean 'text'"):
+        winnow(
+            tmp_path / "p", tmp_path / "r", ["exact", "apply"], input=given, exact=by
+        )
+    columns["text"] = "?"
+    with pytest.raises(InputError) as raised:
+        winnow(
+            tmp_path / "p", tmp_path / "r", ["exact", "apply"], input=given, exact=by
+        )
+    assert "known:" in str(raised.value)
+    assert "__" not in str(raised.value)

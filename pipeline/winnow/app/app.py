@@ -35,7 +35,7 @@ from winnow.app.row_index import as_plain
 from winnow.app.site import Site
 from winnow.config.overrides import as_csv, as_yaml
 from winnow.core.errors import QueryError, WinnowError
-from winnow.core.run_folder import is_scan
+from winnow.core.other_kind import is_scan
 from winnow.pages.answers import plain
 
 _LARGEST_FORM = 1_000_000

@@ -11,7 +11,7 @@ from typing import Any
 from winnow.cli import lake
 from winnow.cli.output import json_argument, print_json, show
 from winnow.core.errors import ConfigError
-from winnow.core.run_folder import is_scan
+from winnow.core.other_kind import is_scan
 
 Commands = Any
 

@@ -37,7 +37,8 @@ from winnow.cli.speaking import speaking, volume_arguments
 from winnow.core.errors import WinnowError, did_you_mean
 from winnow.core.extras import explained
 from winnow.core.faults import Told, in_words, unexpected
-from winnow.core.run_folder import RunFolder, is_scan
+from winnow.core.other_kind import is_scan
+from winnow.core.run_folder import RunFolder
 from winnow.core.run_log import log_of
 from winnow.core.terminal import plain
 

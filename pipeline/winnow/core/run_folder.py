@@ -28,6 +28,7 @@ from winnow.core.inside import is_url
 from winnow.core.integrity import damage, text_checksum
 from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
+from winnow.core.other_kind import is_run, no_run
 
 _MARKER, _CHECK = "done.json", "check"
 LOCK_FILE, MANIFEST = "config.lock.yaml", "manifest.json"
@@ -49,11 +50,6 @@ _PARTS = (
 _NEXT, _STALE, _OLD, _READY = ".next", ".stale", ".old", "ready.json"
 _OWNED = (LOCK_FILE, "artifacts", ".lock", _NEXT, MEMORY_POOL)
 _RETRY_SECONDS, _PATIENCE_SECONDS = 0.05, 30.0
-
-
-def is_scan(run: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a scan of a lake rather than a run of samples."""
-    return Path(run, "edges.parquet").is_file()
 
 
 #: What `pathlib` makes of a URL's beginning.
@@ -149,7 +145,7 @@ class RunFolder:
         Raises RunError if another process holds it, or if the folder holds something
         that is not a run.
         """
-        self._refuse_foreign_folder()
+        self.refuse_foreign()
         self.path.mkdir(parents=True, exist_ok=True)
         with open(self.path / ".lock", "w") as handle:
             try:
@@ -163,12 +159,13 @@ class RunFolder:
 
     def refuse_run_of_samples(self) -> None:
         """Raise RunError if the folder holds a run of samples, for whoever scans."""
-        if (self.path / "artifacts" / "order.json").is_file():
+        if is_run(self.path):
             raise RunError(
                 f"{self.path} holds a run of samples; choose another folder with --out"
             )
 
-    def _refuse_foreign_folder(self) -> None:
+    def refuse_foreign(self) -> None:
+        """Raise RunError if the folder holds what is no run, ConfigError for a file."""
         if not self.path.exists():
             return
         if not self.path.is_dir():
@@ -210,10 +207,7 @@ class RunFolder:
                     f"{self.path}: a run is a folder of this machine, or one mounted "
                     "here; copy it here first"
                 )
-            raise RunError(
-                f"{self.path} holds no run; `winnow run RECIPE --out {self.path}` "
-                "makes one"
-            )
+            raise no_run(self.path)
         try:
             return [str(step) for step in json.loads(file.read_text())]
         except (TypeError, ValueError) as error:

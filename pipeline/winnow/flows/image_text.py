@@ -14,9 +14,10 @@ from winnow.config.overrides import read as read_overrides
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, STEPS, Step, step_of
 from winnow.core.arrow_types import is_text, is_uuid
-from winnow.core.errors import ConfigError, InputError, did_you_mean
+from winnow.core.errors import ConfigError, InputError
 from winnow.core.extras import require
 from winnow.formats.captions import is_list_of_text
+from winnow.formats.column_names import column_hint
 from winnow.formats.reader import is_binary
 from winnow.formats.shard_discovery import require_column
 from winnow.models.checkpoint import require_weights
@@ -123,7 +124,7 @@ def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) ->
         if columns.uid not in schema.names:
             raise InputError(
                 f"input.columns.uid: the shards have no column '{columns.uid}'; "
-                f"{did_you_mean(columns.uid, schema.names)} Set it to null to name "
+                f"{column_hint(columns.uid, schema)} Set it to null to name "
                 "rows by a hash of their content"
             )
         _check_uid(schema.field(columns.uid))
@@ -144,7 +145,7 @@ def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) ->
             if column not in schema.names:
                 raise InputError(
                     f"{step.name}: the shards have no column '{column}'; "
-                    + did_you_mean(column, schema.names)
+                    + column_hint(column, schema)
                 )
         for column in step.contract.vectors:
             _check_vectors(step.name, schema.field(column))

@@ -21,6 +21,7 @@ from winnow.config.steps import MinhashConfig, SketchConfig
 from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
 from winnow.core.run_folder import RunFolder
 from winnow.flows.pool import Pool, open_pool
+from winnow.formats.column_names import column_hint
 from winnow.formats.reader import SampleReader, single
 from winnow.indexes.near_index import NearIndex
 from winnow.indexes.repair import check, repair
@@ -322,7 +323,7 @@ def _text_column(opened: _Opened, unit: str) -> TextColumn:
                 raise InputError(
                     f"index: the pool has no row, and so no column '{column}'"
                 )
-            hint = did_you_mean(column, pool.schema.names)
+            hint = column_hint(column, pool.schema)
             raise InputError(f"index: the shards have no column '{column}'; {hint}")
     require_text(pool.schema, columns.text, unit, "index")
     paths = {shard.name: shard.path for shard in pool.shards}

@@ -11,14 +11,29 @@ import yaml
 
 from winnow.config.run import RunConfig
 from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES
-from winnow.core.errors import RunError
-from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder, is_scan
+from winnow.core.errors import ConfigError, RunError
+from winnow.core.other_kind import is_scan
+from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder
 from winnow.flows.pool import Pool
 
 _REMEDY = (
     "choose another folder with --out, or give --replace: what is there stays until "
     "the new run is finished"
 )
+
+
+def refusal(folder: RunFolder, config: RunConfig, pool: Pool, index: str) -> str | None:
+    """Return why a run would not be written into a folder; None: it would.
+
+    index: as in `refuse_other_run`.
+    """
+    try:
+        folder.refuse_foreign()
+        refuse_scan(folder)
+        refuse_other_run(folder, config, pool, index)
+    except (ConfigError, RunError) as error:
+        return str(error)
+    return None
 
 
 def refuse_scan(folder: RunFolder) -> None:

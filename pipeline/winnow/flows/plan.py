@@ -14,6 +14,7 @@ from winnow.core.run_folder import RunFolder
 from winnow.core.words import number_of
 from winnow.flows.fingerprints import of_input
 from winnow.flows.image_text import Planned
+from winnow.flows.other_run import refusal
 from winnow.flows.pool import Pool
 from winnow.flows.runner import Recipe
 from winnow.flows.taking_over import Sources
@@ -36,10 +37,12 @@ def plan(config: RunConfig, sources: Sequence[Path] = ()) -> dict[str, Any]:
         entries.append(_entry(step, config, pool, rows, there))
         rows = there[1].kept if there else _after(step, rows, pool.rows)
     source = of_input(config, pool.shards)
+    first = recipe.prints[0].step
     return {
         "input": {"root": pool.root, "shards": len(pool.shards), "rows": pool.rows},
         "input_fingerprint": source,
         "output": config.output.path,
+        "refused": refusal(folder, config, pool, first),
         "steps": entries,
         "seconds": sum(entry["seconds"] for entry in entries),
         "bytes": sum(entry["bytes"] for entry in entries),
@@ -136,4 +139,6 @@ def tell(planned: dict[str, Any]) -> str:
         f"estimate: {planned['seconds']:,.0f} s on two cores, "
         f"{planned['bytes'] / 2**20:,.0f} MiB of disk"
     )
+    if planned["refused"]:
+        lines.append(f"`winnow run` would refuse this: {planned['refused']}")
     return "\n".join(lines)

@@ -21,6 +21,10 @@ def parse_object(line: bytes) -> dict[str, Any]:
     """Return a line's object; raises ValueError if it is none."""
     try:
         value = json.loads(line)
+    except json.JSONDecodeError as error:
+        # The line it names is this line's own first, whatever line of a file this is.
+        where = f"{error.msg} at character {error.pos + 1}"
+        raise ValueError(f"not JSON ({where})") from error
     except ValueError as error:
         raise ValueError(f"not JSON ({error})") from error
     if not isinstance(value, dict):

@@ -12,6 +12,7 @@ import posixpath
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,9 @@ class JsonLinesFormat(FieldsFormat):
         """
         rows, sample = 0, list[bytes]()
         try:
-            for lines in _blocks(path):
-                rows += len(lines)
-                sample += lines[: _SAMPLE_LINES - len(sample)]
+            for block in _blocks(path):
+                rows += len(block)
+                sample += block.lines[: _SAMPLE_LINES - len(sample)]
         except FileNotFoundError as error:
             raise InputError(f"{path}: the file is gone; restore it") from error
         except OSError as error:
@@ -87,8 +88,8 @@ class JsonLinesFormat(FieldsFormat):
         fields = [schema.field(name) for name in columns]
         position = 0
         try:
-            for lines in _wanted(path, rows):
-                for part in _parsed(lines, fields):
+            for block in _wanted(path, rows):
+                for part in _parsed(block, fields):
                     yield position, part
                     position += part.rows if isinstance(part, Unreadable) else len(part)
         except OSError as error:
@@ -146,14 +147,40 @@ def _opened(path: str) -> Iterator[Any]:
             yield pa.CompressedInputStream(raw, codec) if codec else raw
 
 
-def _blocks(path: str) -> Iterator[list[bytes]]:
-    """Yield all lines that are not blank, in lists, without their line feeds.
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Lines without their line feeds, and their numbers in the file."""
+
+    lines: list[bytes]
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def without_blank(self) -> _Block:
+        """Return the lines that are rows."""
+        if all(map(bytes.strip, self.lines)):
+            return self
+        pairs = zip(self.lines, self.numbers, strict=True)
+        rows = [(line, number) for line, number in pairs if line.strip()]
+        return _Block([line for line, _ in rows], [number for _, number in rows])
+
+    def part(self, first: int, end: int) -> _Block:
+        """Return some lines in a row."""
+        return _Block(self.lines[first:end], self.numbers[first:end])
+
+
+def _blocks(path: str) -> Iterator[_Block]:
+    """Yield all lines that are not blank.
 
     Raises OSError where the file cannot be read to its end.
     """
+    first = 1
     try:
         for lines in _split(path):
-            yield [line for line in lines if line.strip()]
+            numbers = range(first, first + len(lines))
+            first += len(lines)
+            yield _Block(lines, numbers).without_blank()
     except (EOFError, zlib.error) as error:
         raise OSError(str(error)) from error
 
@@ -173,35 +200,35 @@ def _split(path: str) -> Iterator[list[bytes]]:
             yield [last]
 
 
-def _wanted(path: str, rows: npt.NDArray[np.int64]) -> Iterator[list[bytes]]:
-    """Yield the lines of those numbers, in bounded lists."""
+def _wanted(path: str, rows: npt.NDArray[np.int64]) -> Iterator[_Block]:
+    """Yield the lines of those rows, in bounded blocks."""
     first = taken = 0
-    for lines in _blocks(path):
-        end = int(np.searchsorted(rows, first + len(lines)))
+    for block in _blocks(path):
+        end = int(np.searchsorted(rows, first + len(block)))
         picked = iter((rows[taken:end] - first).tolist())
-        while part := [lines[i] for i in islice(picked, _BATCH_ROWS)]:
-            yield part
-        first, taken = first + len(lines), end
+        while part := list(islice(picked, _BATCH_ROWS)):
+            lines = [block.lines[i] for i in part]
+            yield _Block(lines, [block.numbers[i] for i in part])
+        first, taken = first + len(block), end
         if taken == len(rows):
             return
 
 
-def _parsed(
-    lines: list[bytes], fields: list[pa.Field]
-) -> Iterator[pa.Table | Unreadable]:
+def _parsed(block: _Block, fields: list[pa.Field]) -> Iterator[pa.Table | Unreadable]:
     """Yield tables of lines that are fine, and each other line by itself."""
     try:
-        yield _table(lines, fields)
+        yield _table(block.lines, fields)
         return
     except (*FAULTS, RecursionError) as error:
-        if len(lines) == 1:
+        if len(block) == 1:
             types = {field.name: field.type for field in fields}
-            yield Unreadable(1, f"broken_line: {str(error)[:120]}", types)
+            reason = f"broken_line: line {block.numbers[0]:,}: {str(error)[:120]}"
+            yield Unreadable(1, reason, types)
             return
     # Halving finds a few broken lines among many without parsing each by itself.
-    middle = len(lines) // 2
-    yield from _parsed(lines[:middle], fields)
-    yield from _parsed(lines[middle:], fields)
+    middle = len(block) // 2
+    yield from _parsed(block.part(0, middle), fields)
+    yield from _parsed(block.part(middle, len(block)), fields)
 
 
 def _table(lines: list[bytes], fields: list[pa.Field]) -> pa.Table:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from winnow.core.run_folder import remove
 from winnow.core.schemas import REJECTS
 from winnow.core.task import current_task
+from winnow.formats.column_names import shown_name
 from winnow.formats.reader import SampleReader, by_source, single
 from winnow.formats.shard_protocol import ShardFormat, Sink, Unreadable
 
@@ -214,13 +215,17 @@ def quarantine_schema(schema: pa.Schema) -> pa.Schema:
             ("row", pa.int64()),
             ("reason", pa.string()),
             ("step", pa.string()),
-            ("raw", pa.struct([_undictionaried(field) for field in schema])),
+            ("raw", pa.struct([_raw_field(field) for field in schema])),
         ]
     )
 
 
-def _undictionaried(field: pa.Field) -> pa.Field:
-    """Return the field without its dictionary, which Arrow cannot read in a struct."""
+def _raw_field(field: pa.Field) -> pa.Field:
+    """Return a field as it is called before a user, without a dictionary.
+
+    Arrow cannot read one in a struct.
+    """
+    field = field.with_name(shown_name(field.name))
     if pa.types.is_dictionary(field.type):
         return field.with_type(field.type.value_type)
     return field
@@ -250,7 +255,7 @@ def write_quarantine(
             row = {"source": path, "reason": reason, "step": "index"}
             writer.write_batch(pa.RecordBatch.from_pylist([row], target))
         for source, wanted in by_source(references):
-            for batch in _with_raw_rows(reader, source, wanted, target):
+            for batch in _with_raw_rows(reader, source, wanted, target, whole):
                 # A row group each: Arrow reads no more than 2 GiB of nested images.
                 writer.write_table(pa.Table.from_batches([batch]))
                 rows += len(batch)
@@ -258,10 +263,13 @@ def write_quarantine(
 
 
 def _with_raw_rows(
-    reader: SampleReader, source: str, wanted: pa.Table, target: pa.Schema
+    reader: SampleReader,
+    source: str,
+    wanted: pa.Table,
+    target: pa.Schema,
+    names: list[str],
 ) -> Iterator[pa.RecordBatch]:
     rows = wanted["row"].to_numpy()
-    names = [field.name for field in target.field("raw").type]
     for start, table in reader.rows(source, rows, names):
         if isinstance(table, Unreadable):
             part = wanted.slice(start, table.rows)
@@ -269,7 +277,10 @@ def _with_raw_rows(
         else:
             part = wanted.slice(start, len(table))
             fields = list(target.field("raw").type)
-            columns = [single(table[f.name]).cast(f.type) for f in fields]
+            columns = [
+                single(table[name]).cast(field.type)
+                for name, field in zip(names, fields, strict=True)
+            ]
             raw = pa.StructArray.from_arrays(columns, fields=fields)
         arrays = [
             single(part[name]).cast(target.field(name).type)

@@ -15,8 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from winnow.core.errors import InputError, did_you_mean
+from winnow.core.errors import InputError
 from winnow.core.hashing import fingerprint
+from winnow.formats.column_names import column_hint
 from winnow.formats.constants import table_kind
 from winnow.formats.file_access import files_below, filesystem
 from winnow.formats.jsonl_fields import LINE
@@ -260,6 +261,6 @@ def require_column(schema: pa.Schema, column: str, key: str) -> pa.Field:
     if column not in schema.names:
         raise InputError(
             f"input.columns.{key}: the shards have no column '{column}'; "
-            + did_you_mean(column, schema.names)
+            + column_hint(column, schema)
         )
     return schema.field(column)

@@ -13,7 +13,7 @@ import pyarrow as pa
 from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.extras import require_package
-from winnow.core.run_folder import is_scan
+from winnow.core.other_kind import is_scan
 from winnow.handles import markup
 from winnow.handles.engine import make_engine
 from winnow.handles.facts import Facts

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from winnow.config.settings import as_overrides
 from winnow.core.errors import RunError
-from winnow.core.run_folder import is_scan
+from winnow.core.other_kind import is_scan
 
 if TYPE_CHECKING:
     from winnow.handles.lake import Lake

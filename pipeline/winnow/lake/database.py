@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from winnow.core.errors import RunError
-from winnow.core.run_folder import RunFolder, is_scan
+from winnow.core.other_kind import is_scan, no_scan
+from winnow.core.run_folder import RunFolder
 from winnow.core.sql_text import AS_STORED, literal
 from winnow.lake.named_queries import SCANS
 from winnow.pages.closed_sql import ClosedSql, create_views
@@ -60,7 +61,7 @@ class LakeDatabase(ViewDatabase):
     ) -> None:
         folder = RunFolder(run)
         if not is_scan(run):
-            raise RunError(f"{run} holds no scan of a lake")
+            raise no_scan(folder.path)
         root = folder.path.resolve()
         files = [_inside(folder.file(f"{name}.parquet"), root) for name in _TABLES]
         tables = {

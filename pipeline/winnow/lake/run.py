@@ -17,6 +17,7 @@ from winnow.config.lake import LakeConfig
 from winnow.config.lock_file import read_lock
 from winnow.config.recipes import load_lake
 from winnow.core.errors import ConfigError, RunError
+from winnow.core.other_kind import is_run, no_scan
 from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
 from winnow.lake.compare.united import TOGETHER, renamed, united
@@ -33,6 +34,7 @@ from winnow.lake.memory import Catalogue, keys_of
 
 #: Where `plan.parquet` says by which prices and promises it was made.
 PLAN_SETTINGS = b"winnow.plan"
+_FINISHED = "finished scan"
 _CONTAINED = ("duplicate", "contained")
 
 
@@ -189,8 +191,8 @@ def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
                 f"--set {override}: only settings of `plan` can change after the scan"
             )
     lock = folder.file("config.lock.yaml")
-    if not lock.is_file():
-        raise _no_scan(folder)
+    if not lock.is_file() or is_run(folder.path):
+        raise no_scan(folder.path, _FINISHED)
     read_lock(folder.path)  # whether it is what was written
     return load_lake(lock, overrides)
 
@@ -263,12 +265,5 @@ def is_strict(folder: RunFolder) -> bool:
 def _read(folder: RunFolder, name: str, **choice: Any) -> pa.Table:
     path = folder.file(name)
     if not path.is_file():
-        raise _no_scan(folder)
+        raise no_scan(folder.path, _FINISHED)
     return pq.read_table(path, **choice)
-
-
-def _no_scan(folder: RunFolder) -> RunError:
-    return RunError(
-        f"{folder.path} holds no finished scan of a lake; "
-        f"`winnow lake scan LAKE --out {folder.path}` makes one"
-    )

@@ -12,6 +12,7 @@ import polars as pl
 
 from winnow.config.lock_file import read_lock
 from winnow.core.errors import ConfigError, RunError, did_you_mean
+from winnow.core.other_kind import no_scan
 from winnow.core.words import number_of
 from winnow.lake.kernels.tables import DERIVED
 from winnow.lake.plan_view import size
@@ -33,10 +34,7 @@ class LakeView:
         """Open a scan; raises RunError if the folder holds none."""
         self.path = Path(path)
         if not (self.path / "edges.parquet").is_file():
-            raise RunError(
-                f"{path} holds no scan of a lake; `winnow lake scan DIR --out {path}` "
-                "makes one"
-            )
+            raise no_scan(self.path)
 
     @cached_property
     def config(self) -> dict[str, Any]:

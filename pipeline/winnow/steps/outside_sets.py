@@ -18,10 +18,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.config.filter_steps import OutsideSet
-from winnow.core.errors import ConfigError, InputError, did_you_mean
+from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import digest, fingerprint
 from winnow.core.vectors import to_matrix, unit_vectors
 from winnow.formats.clip_retrieval import map_numbers
+from winnow.formats.column_names import column_hint
 from winnow.formats.reader import SampleReader, single
 from winnow.formats.shard_discovery import (
     common_root,
@@ -156,8 +157,7 @@ def read_outside(
     for column in (*wanted, *extra, *named):
         if column not in schema.names:
             raise InputError(
-                f"{given.path}: no column '{column}'; "
-                + did_you_mean(column, schema.names)
+                f"{given.path}: no column '{column}'; " + column_hint(column, schema)
             )
     by_name = {shard.name: shard.path for shard in shards}
     folders = pool_folders(given.path)

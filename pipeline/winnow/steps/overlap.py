@@ -23,8 +23,9 @@ from winnow.algorithms.filter.overlap import (
     shared_passages,
 )
 from winnow.config.text_steps import ItemSet, OverlapConfig
-from winnow.core.errors import InputError, did_you_mean
+from winnow.core.errors import InputError
 from winnow.core.hashing import fingerprint
+from winnow.formats.column_names import column_hint
 from winnow.formats.reader import SampleReader, single, utf8
 from winnow.formats.shard_discovery import Shard, common_root, find_pool, read_footers
 from winnow.steps.contract import (
@@ -203,7 +204,7 @@ def _columns(given: ItemSet, schema: pa.Schema) -> tuple[str, ...]:
     """Return the columns that hold text: those named, or all of strings."""
     for column in (*given.columns, *([given.uid] if given.uid else [])):
         if column not in schema.names:
-            hint = did_you_mean(column, schema.names)
+            hint = column_hint(column, schema)
             raise InputError(
                 f"overlap.against, set '{given.title}': there is no column "
                 f"'{column}'; {hint}"

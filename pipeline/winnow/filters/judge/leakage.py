@@ -11,8 +11,9 @@ import pyarrow as pa
 from winnow.algorithms.filter.contamination import nearest_hash
 from winnow.algorithms.filter.norm_sim import nearest_target
 from winnow.config.filter_steps import OutsideSet
-from winnow.core.errors import ConfigError, did_you_mean
+from winnow.core.errors import ConfigError
 from winnow.filters.judge.evaluation_set import EvaluationSet, Matrix, image_bytes
+from winnow.formats.column_names import column_hint
 from winnow.formats.shard_discovery import find_pool, read_footers
 from winnow.models.encoder import ModelSpec
 from winnow.steps.evaluation_items import evaluation_hashes, hash_images
@@ -90,7 +91,7 @@ def _training_set(path: str) -> OutsideSet:
     pool = find_pool(path)
     _, schema, _ = read_footers(pool.paths, kind=pool.kind)
     if "image" not in schema.names:
-        hint = did_you_mean("image", schema.names)
+        hint = column_hint("image", schema)
         raise ConfigError(f"{path}: training images are read from 'image'; {hint}")
     uid = "uid" if "uid" in schema.names else None
     return OutsideSet(path=path, text=None, uid=uid)
