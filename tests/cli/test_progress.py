@@ -24,6 +24,8 @@ from winnow.cli.progress import Lines, Pace, duration
 from winnow.core.marker import Marker
 from winnow.core.progress import counted, doing, in_between, rows_done, watched
 
+from tests.examples import examples
+
 SLOW = """
 import time, warnings
 def score(batch):
@@ -352,7 +354,7 @@ def test_ctrl_c_is_exit_code_130_whenever_it_comes(recipe: Path, tmp_path: Path)
     script = "import sys; print('in', flush=True); from winnow.__main__ import main"
     command = [sys.executable, "-c", f"{script}; sys.exit(main())", "run", str(recipe)]
     draw = random.Random(7)
-    for number in range(12):
+    for number in range(examples(5, 24)):
         out = tmp_path / f"run{number}"
         process = subprocess.Popen(
             [*command, "--out", str(out)],

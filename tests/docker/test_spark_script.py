@@ -30,6 +30,7 @@ def started(
     )
 
 
+@pytest.mark.slow
 def test_a_job_runs_beside_a_lost_worker_and_its_history_is_served(
     spark_cluster: SparkCluster, tmp_path: Path
 ) -> None:

@@ -62,6 +62,7 @@ spark.stop()
 """
 
 
+@pytest.mark.slow
 def test_workers_run_the_drivers_code_and_find_its_files(
     spark_cluster: SparkCluster, tmp_path: Path
 ) -> None:

@@ -132,6 +132,7 @@ print("found", *(settings.get(name) for name in names))
 """
 
 
+@pytest.mark.slow
 def test_what_spark_submit_is_given_stays(java: None, tmp_path: Path) -> None:
     job = tmp_path / "job.py"
     job.write_text(JOB)

@@ -67,7 +67,7 @@ ENGINES = [
     "local",
     pytest.param("spark-3", marks=pytest.mark.cluster),
     pytest.param("spark", marks=[pytest.mark.cluster, pytest.mark.slow]),
-    pytest.param("spark-1", marks=[pytest.mark.cluster, pytest.mark.slow]),
+    pytest.param("spark-1", marks=[pytest.mark.cluster, pytest.mark.soak]),
 ]
 
 

@@ -179,6 +179,7 @@ def test_packages_in_each_others_way_are_named(
     assert SCORES.get("nothing") is None
 
 
+@pytest.mark.slow
 def test_spark_runs_them_too(
     run: Any, recipe: dict[str, Any], spark: Any, tmp_path: Path
 ):

@@ -116,6 +116,7 @@ def planted(
     return of
 
 
+@pytest.mark.slow
 def test_pictures_without_a_model(
     picture_table: Callable[..., pa.Table],
     write_shards: Callable[..., Path],
@@ -138,14 +139,16 @@ def test_pictures_without_a_model(
 @pytest.mark.parametrize(
     ("plan", "partitions"),
     [
-        # `prune` at 3 parts: below, half of it on Spark.
-        ("filter", 3),
-        ("texts", 3),
-        *(pytest.param("prune", n, marks=pytest.mark.slow) for n in (1, 17, None)),
-        *(pytest.param("filter", n, marks=pytest.mark.slow) for n in (1, 17)),
-        *(pytest.param("control", n, marks=pytest.mark.slow) for n in (3, 17)),
+        # More parts than files; `prune` and `filter` at 3 parts: below, in two goes;
+        # at 1 and 17: the demo.
+        *(pytest.param("prune", n, marks=pytest.mark.slow) for n in (7, None)),
+        pytest.param("filter", 7, marks=pytest.mark.slow),
+        pytest.param("texts", 3, marks=pytest.mark.slow),
+        pytest.param("control", 7, marks=pytest.mark.slow),
         pytest.param("draw", 3, marks=pytest.mark.slow),
-        pytest.param("control", 1, marks=pytest.mark.soak),
+        *(pytest.param("prune", n, marks=pytest.mark.soak) for n in (1, 17)),
+        *(pytest.param("filter", n, marks=pytest.mark.soak) for n in (1, 17)),
+        *(pytest.param("control", n, marks=pytest.mark.soak) for n in (1, 3, 17)),
     ],
 )
 def test_ready_made_vectors(
@@ -171,6 +174,7 @@ def test_a_run_goes_on_with_the_other_engine(
     assert_same(local, out)
 
 
+@pytest.mark.slow
 def test_a_run_that_failed_on_spark_goes_on_there(
     planted: Callable[[str], tuple[Recipe, Path]],
     run_spark: Run,
@@ -206,6 +210,7 @@ def test_spark_takes_over_what_a_run_elsewhere_has_done(
     assert_same(local, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_spark_embeds_the_new_samples_of_a_pool_alone(
     picture_table: Callable[..., pa.Table],
     write_shards: Callable[..., Path],
@@ -251,15 +256,14 @@ def test_spark_embeds_the_new_samples_of_a_pool_alone(
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, Path]:
-    """Return the demo's recipe over 1,000 scenes and the local engine's run."""
+    """Return the demo's recipe over 400 scenes and the local engine's run."""
     folder = tmp_path_factory.mktemp("demo")
-    recipe = yaml.safe_load(prepare_demo(folder, 1000, 0).read_text())
+    recipe = yaml.safe_load(prepare_demo(folder, 400, 0).read_text())
     return recipe, run_local(recipe, folder / "local")
 
 
-@pytest.mark.parametrize(
-    "partitions", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 17))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("partitions", [1, 3, 17])
 def test_the_demo(demo: tuple[Recipe, Path], run_spark: Run, partitions: int):
     recipe, local = demo
     assert_same(local, run_spark(recipe, partitions))
@@ -303,7 +307,7 @@ def clipart(
     ("partitions", "embedded"),
     [
         pytest.param(3, False, id="3", marks=pytest.mark.slow),
-        pytest.param(1, True, id="embedded-1", marks=pytest.mark.slow),
+        pytest.param(1, True, id="embedded-1", marks=pytest.mark.soak),
         pytest.param(17, True, id="embedded-17", marks=pytest.mark.slow),
         pytest.param(1, False, id="1", marks=pytest.mark.soak),
         pytest.param(17, False, id="17", marks=pytest.mark.soak),

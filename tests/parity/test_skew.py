@@ -32,9 +32,9 @@ def texts(rows: int) -> pa.Table:
 @pytest.mark.parametrize(
     ("mode", "partitions"),
     [
-        ("representatives", 3),
+        pytest.param("representatives", 3, marks=pytest.mark.slow),
         pytest.param("components", 3, marks=pytest.mark.slow),
-        pytest.param("representatives", 17, marks=pytest.mark.slow),
+        pytest.param("representatives", 17, marks=pytest.mark.soak),
     ],
 )
 def test_buckets_and_chains_above_the_bound(

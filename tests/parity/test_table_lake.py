@@ -80,7 +80,7 @@ def assert_same(local: Path, spark: Path) -> int:
     "partitions",
     [
         3,
-        pytest.param(17, marks=pytest.mark.slow),
+        pytest.param(17, marks=pytest.mark.soak),
         pytest.param(None, marks=pytest.mark.slow),
     ],
 )

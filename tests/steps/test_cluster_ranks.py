@@ -104,7 +104,9 @@ def test_a_mean_of_many_rows_is_the_nearest_number(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keep", ["hard", "random"])
+@pytest.mark.parametrize(
+    "keep", ["hard", pytest.param("random", marks=pytest.mark.soak)]
+)
 def test_ranks_on_spark(keep: Any, spark: Any, tmp_path: Path):
     table = clusters(500, 1)
     engine = SparkEngine(tmp_path / "s", SparkOptions(partitions=7, session=spark))

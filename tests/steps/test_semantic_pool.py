@@ -253,7 +253,9 @@ def test_another_epsilon_takes_over_groups_and_neighbours(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("semantics", ["greedy", "components"])
+@pytest.mark.parametrize(
+    "semantics", ["greedy", pytest.param("components", marks=pytest.mark.soak)]
+)
 def test_groups_on_spark(semantics: str, spark: Any, tmp_path: Path):
     table, centroids = pool(300, 6, 5)
     config = SemanticConfig(epsilon=0.05, semantics=semantics)
