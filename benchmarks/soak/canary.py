@@ -104,6 +104,10 @@ class Canaries:
                 continue
             if writes and real.startswith(("/dev/null", "/proc/", "/dev/shm")):
                 continue
+            if (
+                "/__pycache__/" in f"{real}/"
+            ):  # code that Python and numba have compiled
+                continue
             if not writes and real.startswith(self._readable):
                 continue
             self.touched.append(f"{event} {path}")
@@ -161,6 +165,6 @@ def keep_scratch_below(ground: Path) -> None:
     for name in ("tmp", "home"):
         (ground / name).mkdir(parents=True)
     os.environ.update(TMPDIR=str(ground / "tmp"), HOME=str(ground / "home"))
-    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "HF_HOME", "NUMBA_CACHE_DIR"):
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "HF_HOME"):
         os.environ[name] = str(ground / "home" / name.lower())
     tempfile.tempdir = str(ground / "tmp")

@@ -97,11 +97,12 @@ def ended(
     after_seconds: float = 0.0,
     at_change: int = 0,
     readers: Sequence[Sequence[str]] | None = None,
+    prepare: Callable[[], None] = lambda: None,
 ) -> Ended:
     """Give a scenario's commands, from the `first` on, in a fork; wait for its end.
 
     after_seconds, at_change: when it is killed, if it is. readers: commands to give in
-    their place.
+    their place. prepare: called in the fork before them.
     """
     notes = scenario.notes
     shutil.rmtree(notes, ignore_errors=True)
@@ -109,7 +110,7 @@ def ended(
     begun = time.perf_counter()
     child = os.fork()
     if not child:
-        _in_child(scenario, first, at_change, readers)
+        _in_child(scenario, first, at_change, readers, prepare)
     limit = after_seconds or _PATIENCE_SECONDS
     status = 0
     while True:
@@ -143,6 +144,7 @@ def _in_child(
     first: int,
     at_change: int,
     readers: Sequence[Sequence[str]] | None,
+    prepare: Callable[[], None],
 ) -> None:
     """Be a command's process; never returns."""
     code = 70
@@ -154,6 +156,7 @@ def _in_child(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         faulthandler.dump_traceback_later(_PATIENCE_SECONDS - 5)
         seen = _count_changes(scenario.folder, at_change)
+        prepare()
         code = _give(scenario, first, readers)
         (scenario.notes / "changes").write_text(str(seen[0]))
     except BaseException:

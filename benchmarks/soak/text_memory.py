@@ -3,19 +3,19 @@
     python benchmarks/soak/text_memory.py --rows 1000000 4000000 --work FOLDER
 
 Short generated texts of which one in seven are edited copies of others, in Parquet
-shards of 250,000 rows. Each size runs in a process of its own. A peak is that of the
-process so far (`ru_maxrss`), so that it rises where a step needs more than all before.
+shards of 250,000 rows. Each size runs in a process of its own. The peak of a step is
+its own (`steps.parquet`); `ru_maxrss` says no more, since each step begins it anew.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def deduplicate(work: Path, rows: int) -> dict[str, Any]:
         "kept": result.kept,
         "cpu_seconds": round(time.process_time() - begun[0]),
         "seconds": round(time.perf_counter() - begun[1]),
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_mib": round(max(m.peak_rss_mb for m in result.steps)),
         "steps": {m.step: round(m.peak_rss_mb) for m in result.steps},
     }
 
@@ -83,10 +83,10 @@ def tell(measured: Sequence[dict[str, Any]]) -> None:
             f"{one['rows']:>10,} rows: peak {one['peak_mib']:,} MiB ({steps}), "
             f"{one['kept']:,} kept, {one['cpu_seconds']:,} CPU s"
         )
-    if len(measured) > 1:
-        first, last = measured[0], measured[-1]
-        more = (last["peak_mib"] - first["peak_mib"]) * 2**20
-        print(f"one more row: {more / (last['rows'] - first['rows']):.0f} bytes")
+    for one, next_one in pairwise(measured):
+        rows = next_one["rows"] - one["rows"]
+        more = (next_one["peak_mib"] - one["peak_mib"]) * 2**20
+        print(f"from {one['rows']:,} rows on, one more: {more / rows:.0f} bytes")
 
 
 def main() -> None:

@@ -56,6 +56,8 @@ _ATTEMPTS = 5
 
 
 _LOCK = ".lock"
+#: Of an addition in a state: it has not come to its end.
+_OPEN = "open"
 
 
 class NearIndex:
@@ -221,20 +223,22 @@ class NearIndex:
     def begin_addition(
         self, sources: Sequence[str], shards: Sequence[str], *, named: bool
     ) -> int:
-        """Note that rows of these sources come now; return the addition's number."""
-        self.additions.append(
-            {
-                "sources": list(sources),
-                "shards": list(shards),
-                "named": named,
-                "rows": 0,
-            }
-        )
+        """Note that rows of these sources come now; return the addition's number.
+
+        One of the same sources that was stopped before its end is gone on with.
+        """
+        begun = {"sources": list(sources), "shards": list(shards), "named": named}
+        last = self.additions[-1] if self.additions else {}
+        if not (_OPEN in last and begun.items() <= last.items()):
+            last.pop(_OPEN, None)
+            self.additions.append({**begun, "rows": 0, _OPEN: True})
         return len(self.additions) - 1
 
     def end_addition(self) -> None:
-        """Write down an addition that had no new row."""
+        """Write down that an addition has come to its end, and merge what is due."""
+        del self.additions[-1][_OPEN]
         write_state(self.path, self._state)
+        self._merge_tail()
 
     def add(
         self,
@@ -249,8 +253,7 @@ class NearIndex:
         self.additions[-1]["rows"] += len(texts)
         entry = self._write(texts, digests, rows)
         self._commit([*self._state["segments"], entry], content=self._content(texts, 1))
-        first = tail_to_merge(self._sizes(), self._limits())
-        self._merge([range(first, len(self.listed()))])
+        self._merge_tail()
 
     def compact(self) -> None:
         """Merge all that may be merged, and leave out what was removed."""
@@ -267,8 +270,7 @@ class NearIndex:
             content = self._content(segment.table.take(pa.array(rows)), -1, content)
         if count:
             self._commit(entries, content=content)
-            first = tail_to_merge(self._sizes(), self._limits())
-            self._merge([range(first, len(self.listed()))])
+        self._merge_tail()  # also what one that was stopped has left
         return count
 
     def _without(self, segment: Segment, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -278,6 +280,10 @@ class NearIndex:
         np.save(file, every)
         told = {"file": file.name, "count": len(every), **stated(file)}
         return {**segment.state, "gone": told}
+
+    def _merge_tail(self) -> None:
+        first = tail_to_merge(self._sizes(), self._limits())
+        self._merge([range(first, len(self.listed()))])
 
     def _merge(self, ranges: Sequence[range]) -> None:
         """Write each range of segments as one, last ranges first."""

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from winnow.config.lake import LakeConfig
 from winnow.config.lock_file import lock_text, read_lock
 from winnow.core.engine import Engine
-from winnow.core.errors import ConfigError, RunError
+from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.core.inside import is_url, lies_in
 from winnow.core.marker import Marker
 from winnow.core.meter import Meter
@@ -122,6 +122,18 @@ def _refuse_other_lake(config: LakeConfig, folder: RunFolder) -> None:
         )
 
 
+def _no_tables(config: LakeConfig, ignored: dict[str, int]) -> InputError:
+    """Return what to say of a lake without tables, whose scan would say nothing."""
+    left = ", ".join(f"{count:,} {ending}" for ending, count in ignored.items())
+    source = config.input
+    chosen = [*source.include, *source.exclude] != ["**"]
+    globs = ", or input.include and input.exclude leave them all out" if chosen else ""
+    return InputError(
+        f"{source.path}: there is no table in it{globs}"
+        f"{f'; its files: {left}' if left else ''}. Is it the right folder?"
+    )
+
+
 def _same(lake: str) -> str:
     return lake if is_url(lake) else os.path.realpath(os.path.expanduser(lake))
 
@@ -166,6 +178,8 @@ class _Scan:
         memory = Catalogue(self.folder, self.keys)
         lake = lake_of(self.config, self.folder)
         surveyed = survey(lake, memory.known, self.ignored)
+        if not surveyed:
+            raise _no_tables(self.config, self.ignored)
         read = sum(
             part.surveyed_bytes
             for one in surveyed
