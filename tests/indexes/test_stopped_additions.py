@@ -26,7 +26,7 @@ def pool(folder: Path, first: int, rows: int) -> str:
 
 def files(index: Path) -> dict[str, bytes]:
     names = [p for p in sorted(index.rglob("*")) if p.is_file()]
-    times = (".lock", ".checked.json")
+    times = (".lock", ".checked.json", "winnow.log")
     return {
         str(p.relative_to(index)): p.read_bytes() for p in names if p.name not in times
     }

@@ -43,7 +43,9 @@ def add_commands(commands: Commands) -> None:
     query.add_argument("sql", metavar="SQL", nargs="?", help="a SELECT; - reads stdin")
     query.add_argument("--named", metavar="NAME", help="a query that comes with Winnow")
     query.add_argument("--column", metavar="NAME", help="input column of a named query")
-    query.add_argument("--list", action="store_true", help="list the named queries")
+    query.add_argument(
+        "--list", action="store_true", help="list the named queries and the views"
+    )
     query.add_argument(
         "--format", choices=("table", "csv", "json", "parquet"), help="(table)"
     )
@@ -73,6 +75,9 @@ def _query(parsed: argparse.Namespace) -> None:
         if parsed.list:
             for name, query in database.named.items():
                 show(f"{name:<26} {query.about}")
+            show("\nviews, for SQL of your own:")
+            for line in view_lines(database):
+                show(line)
             return
         if parsed.named and parsed.sql:
             raise ConfigError("give SQL or --named, not both")
@@ -92,6 +97,14 @@ def _query(parsed: argparse.Namespace) -> None:
             _answer(database, text, parsed, kind)
 
         ask_until_done(database, answer, print)
+
+
+def view_lines(database: ViewDatabase) -> list[str]:
+    """Return a line for each view: its name, its columns and their types."""
+    return [
+        f"{name}: " + ", ".join(f"{column} {kind}" for column, kind in columns)
+        for name, columns in database.views.items()
+    ]
 
 
 def _format(parsed: argparse.Namespace) -> str:

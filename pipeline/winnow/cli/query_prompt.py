@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from winnow.cli.query import view_lines
 from winnow.core.errors import WinnowError
 from winnow.core.extras import require
 from winnow.pages.database import ViewDatabase
@@ -86,8 +87,8 @@ def _answered(
 ) -> None:
     words = text.split()
     if text == ".views":
-        for name, columns in database.views.items():
-            say(f"{name}: " + ", ".join(f"{n} {kind}" for n, kind in columns))
+        for line in view_lines(database):
+            say(line)
     elif text == ".named":
         for name, query in database.named.items():
             say(f"{name}: {query.about}")

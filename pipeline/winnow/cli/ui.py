@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
+import os
 import sys
 from typing import Any
 
 from winnow.cli.numbers import natural
+from winnow.cli.output import json_argument
 
 Commands = Any
 
@@ -27,6 +30,7 @@ def add_commands(commands: Commands) -> None:
         help="port on 127.0.0.1 (a free one)",
     )
     ui.add_argument("--no-browser", action="store_true", help="only print the address")
+    json_argument(ui)
     ui.set_defaults(command=_ui)
 
 
@@ -48,6 +52,10 @@ def _ui(parsed: argparse.Namespace) -> None:
             print("no browser found; open that address", file=sys.stderr)
 
         def ready(url: str) -> None:
+            if parsed.json:  # one line, for the program that reads it
+                line = json.dumps({"run": parsed.run, "url": url, "pid": os.getpid()})
+                print(line, flush=True)
+                return
             print(url, flush=True)
             print("Ctrl-C ends it", file=sys.stderr, flush=True)
             if not parsed.no_browser:

@@ -20,6 +20,8 @@ from winnow.core.extensions import Registry, load_part, packages_in
 
 #: The step that every run begins with; it has no section of its own.
 INDEX = "index"
+#: Steps that named queries ask for.
+EXACT, SCORE = "exact", "score"
 #: The step before `apply` in a run that has a file of overrides; no section either.
 OVERRIDES = "overrides"
 #: The step that writes the result; it stands last.
@@ -136,7 +138,7 @@ STEPS: Registry[Step] = Registry(
     (
         _own(INDEX, None, 100_000, version=2),
         _own(
-            "exact",
+            EXACT,
             "steps:ExactConfig",
             50_000,
             version=3,
@@ -265,7 +267,7 @@ STEPS: Registry[Step] = Registry(
             ),
         ),
         _own(
-            "score",
+            SCORE,
             "filter_steps:ScoreConfig",
             200_000,
             gives={"scores": "score (with keep_fraction: 1.0 to keep all rows)"},

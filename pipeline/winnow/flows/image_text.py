@@ -13,9 +13,11 @@ from winnow.config.model import ModelConfig
 from winnow.config.overrides import read as read_overrides
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, STEPS, Step, step_of
+from winnow.config.steps import ClusterConfig
 from winnow.core.arrow_types import is_text, is_uuid
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.extras import require
+from winnow.core.words import number_of
 from winnow.formats.captions import is_list_of_text
 from winnow.formats.column_names import column_hint
 from winnow.formats.reader import is_binary
@@ -80,6 +82,11 @@ def require_models(config: RunConfig, steps: Sequence[Planned]) -> None:
                 raise ConfigError(f"{step.name}: {error}") from error
 
 
+#: What the recipe of the demo names, which sets its own model and pool.
+_DEMO_MODEL = f"{LOCAL_DIR}model"
+_DEMO_HINT = "; did you mean `winnow demo`? It makes the pool and brings the model"
+
+
 def _model_of(step: Planned, config: RunConfig) -> ModelConfig | None:
     shared = config.model if "model" in step.contract.depends_on else None
     own_model: ModelConfig | None = getattr(step.config, "model", None)
@@ -93,7 +100,8 @@ def _check_model(step: Planned, config: RunConfig) -> None:
         try:
             check_folder(Path(model.name.removeprefix(LOCAL_DIR)))
         except ConfigError as error:
-            raise ConfigError(f"{step.name}: {error}") from error
+            hint = _DEMO_HINT if model.name == _DEMO_MODEL else ""
+            raise ConfigError(f"{step.name}: {error}{hint}") from error
 
 
 def check_budgets(steps: Sequence[Planned], rows: int) -> None:
@@ -111,6 +119,22 @@ def check_budgets(steps: Sequence[Planned], rows: int) -> None:
                 f"{left:,} can reach this step; lower it, or give keep_fraction"
             )
         left = left if count is None else count
+
+
+def doubts(steps: Sequence[Planned], rows: int) -> list[str]:
+    """Return what a recipe asks for and cannot have, though it can run: in sentences.
+
+    rows: of the pool.
+    """
+    clusters = (
+        (s.name, s.config.k) for s in steps if isinstance(s.config, ClusterConfig)
+    )
+    return [
+        f"{name}.k: {k:,} clusters are asked for, and the pool has "
+        f"{number_of(rows, 'row')}: there will be at most so many"
+        for name, k in clusters
+        if isinstance(k, int) and k > rows
+    ]
 
 
 def check_columns(config: RunConfig, schema: pa.Schema, steps: list[Planned]) -> None:

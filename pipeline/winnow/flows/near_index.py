@@ -20,6 +20,8 @@ from winnow.config.run import RunConfig, parse
 from winnow.config.steps import MinhashConfig, SketchConfig
 from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
 from winnow.core.run_folder import RunFolder
+from winnow.core.run_log import EVENTS, logged
+from winnow.core.versions import versions
 from winnow.flows.pool import Pool, open_pool
 from winnow.formats.column_names import column_hint
 from winnow.formats.reader import SampleReader, single
@@ -111,8 +113,10 @@ def _added(
     addition = Addition(
         opened.sources, opened.shards, opened.columns.uid is not None, same_name
     )
-    with index.locked():
+    with index.locked(), logged(index.path):
+        EVENTS.info("add %s, %s", opened.sources, versions())
         counts = add_rows(index, addition, _blocks(opened, column, advance))
+        EVENTS.info("%s", counts)
     named = sum(counts[n] for n in ("added", "already_there", "without_text"))
     # Rows without a name, or whose text cannot be read.
     counts["unusable"] = opened.pool.rows - named
@@ -122,9 +126,10 @@ def _added(
 def discard(path: str | os.PathLike[str], uids: Sequence[str]) -> dict[str, Any]:
     """Remove rows by their names; return how many were there."""
     index = NearIndex(path)
-    with index.locked():
+    with index.locked(), logged(index.path):
         known = index.known(pa.array(uids, pa.large_string()))
         removed = index.discard(pa.array(uids, pa.large_string()))
+        EVENTS.info("remove: %d of %d uids, %d rows", len(known), len(uids), removed)
     unknown = [uid for uid in uids if uid not in known]
     return {
         "index": str(index.path),

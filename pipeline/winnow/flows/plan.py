@@ -13,7 +13,7 @@ from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
 from winnow.core.words import number_of
 from winnow.flows.fingerprints import of_input
-from winnow.flows.image_text import Planned
+from winnow.flows.image_text import Planned, doubts
 from winnow.flows.other_run import refusal
 from winnow.flows.pool import Pool
 from winnow.flows.runner import Recipe
@@ -42,6 +42,7 @@ def plan(config: RunConfig, sources: Sequence[Path] = ()) -> dict[str, Any]:
         "input": {"root": pool.root, "shards": len(pool.shards), "rows": pool.rows},
         "input_fingerprint": source,
         "output": config.output.path,
+        "doubts": doubts(recipe.steps, pool.rows),
         "refused": refusal(folder, config, pool, first),
         "steps": entries,
         "seconds": sum(entry["seconds"] for entry in entries),
@@ -139,6 +140,7 @@ def tell(planned: dict[str, Any]) -> str:
         f"estimate: {planned['seconds']:,.0f} s on two cores, "
         f"{planned['bytes'] / 2**20:,.0f} MiB of disk"
     )
+    lines += planned["doubts"]
     if planned["refused"]:
         lines.append(f"`winnow run` would refuse this: {planned['refused']}")
     return "\n".join(lines)

@@ -6,6 +6,7 @@ depends on it; a finished run is left alone until its update is finished too.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,6 +35,7 @@ from winnow.flows.image_text import (
     Planned,
     check_budgets,
     check_columns,
+    doubts,
     ordered_steps,
     require_models,
 )
@@ -44,6 +46,8 @@ from winnow.flows.pool import Pool, open_pool
 from winnow.flows.session import Session
 from winnow.flows.taking_over import Sources, is_whole
 from winnow.steps.overrides import check_known
+
+_log = logging.getLogger(__name__)
 
 #: Makes the engine, given a folder for its scratch files.
 EngineFactory = Callable[[RunConfig, Path], Engine]
@@ -107,6 +111,8 @@ def run(
     recipe = Recipe.of(config)
     folder = RunFolder(config.output.path)
     told = progress or Silent()
+    for doubt in doubts(recipe.steps, recipe.pool.rows):
+        _log.warning("%s", doubt)
     with folder.locked(), logged(folder.path):
         folder.settle()
         refuse_scan(folder)

@@ -1,9 +1,10 @@
 """SQL over a run of samples, read-only and closed: its views.
 
 They are `samples, ledger, duplicates, clusters, steps, quarantine`, and `fates` (what
-became of each row), `members` (each row's cluster), `index_places` (each row's shard
-and number), `vectors` (of `embed`) and `repeats` (of `soft_cap`). A view that a run has
-nothing for is empty.
+became of each row), `members` (each row's cluster), `neighbours` (each row's most
+similar earlier row), `index_places` (each row's shard and number), `measured` (of a
+sample, for the page), `vectors` (of `embed`) and `repeats` (of `soft_cap`). A view that
+a run has nothing for is empty.
 """
 
 from __future__ import annotations

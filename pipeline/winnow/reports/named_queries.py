@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from winnow.config.step_kinds import EXACT, SCORE
+from winnow.core.sql_text import literal
 from winnow.pages.named_queries import COLUMN, NamedQuery
 
 SAMPLES: dict[str, NamedQuery] = {
@@ -44,7 +46,7 @@ SAMPLES: dict[str, NamedQuery] = {
         "the ten rows of each step whose score was nearest to its cut",
         "SELECT step, uid, keep, reason, score, threshold FROM ledger "
         "WHERE score IS NOT NULL AND threshold IS NOT NULL "
-        "AND step NOT IN (SELECT step FROM steps WHERE kind = 'exact') "
+        f"AND step NOT IN (SELECT step FROM steps WHERE kind = {literal(EXACT)}) "
         "QUALIFY row_number() OVER (PARTITION BY step "
         "ORDER BY abs(score - threshold), uid) <= 10 "
         "ORDER BY position, abs(score - threshold), uid",
@@ -57,7 +59,7 @@ SAMPLES: dict[str, NamedQuery] = {
         "count(*) AS rows, count_if(r.keep) AS kept, "
         "median(r.place) AS median_place FROM (SELECT l.uid, l.step, l.keep, "
         "percent_rank() OVER (PARTITION BY l.step ORDER BY l.score) AS place "
-        "FROM ledger l JOIN steps t USING (step) WHERE t.kind = 'score' "
+        f"FROM ledger l JOIN steps t USING (step) WHERE t.kind = {literal(SCORE)} "
         "AND l.score IS NOT NULL) r JOIN samples s USING (uid) "
         "GROUP BY ALL HAVING count(*) > 20 ORDER BY r.step, rows DESC, caption",
         column="text",

@@ -13,8 +13,14 @@ from winnow.algorithms.filter.text_quality import (
     first_failure,
     words_of,
 )
+from winnow.config.text_steps import QualityConfig
 
 from tests.algorithms.filter.quality_texts import made
+
+#: The limits that recipes have unless they say otherwise.
+PUBLISHED = QualityLimits(
+    **{name: getattr(QualityConfig(), name) for name in QualityLimits._fields}
+)
 
 #: What datatrove 0.10.1 decides over the same words; with the words of its own
 #: tokeniser (spaCy), all decisions about these texts are the same.
@@ -50,7 +56,7 @@ NAMES = {
 def test_decisions_are_those_of_datatrove(group: str):
     golden = json.loads(GOLDEN.read_text())
     wanted = golden["decisions"][golden["groups"].index(group)]
-    failures = [first_failure(text, [group], QualityLimits()) for text in made()]
+    failures = [first_failure(text, [group], PUBLISHED) for text in made()]
     assert [f and f.rule for f in failures] == [NAMES[reason] for reason in wanted]
     assert len(set(wanted)) > 3
     # Its own words change no verdict here.
@@ -109,6 +115,6 @@ def test_words():
 
 @pytest.mark.parametrize("text", [None, "", " \n\t"])
 def test_a_text_of_nothing_is_empty(text):
-    failure = first_failure(text, ["fineweb"], QualityLimits())
+    failure = first_failure(text, ["fineweb"], PUBLISHED)
     assert failure is not None
     assert failure.rule == "empty"

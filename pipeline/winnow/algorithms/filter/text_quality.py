@@ -65,42 +65,37 @@ class Failure(NamedTuple):
 
 
 class QualityLimits(NamedTuple):
-    """Limits of all rules, as published; None switches a rule off.
+    """Limits of all rules; None switches a rule off.
+
+    The published ones are the defaults of `config.text_steps.QualityConfig`.
 
     Shares are of a text's characters where they say so, otherwise of its lines,
     paragraphs or words. `top_ngrams` and `repeated_ngrams` are (n, most) pairs.
     """
 
     # Gopher, table A1.
-    repeated_paragraphs: float | None = 0.3
-    repeated_paragraph_chars: float | None = 0.2
-    repeated_lines: float | None = 0.3
-    repeated_line_chars: float | None = 0.2
-    top_ngrams: tuple[tuple[int, float], ...] = ((2, 0.2), (3, 0.18), (4, 0.16))
-    repeated_ngrams: tuple[tuple[int, float], ...] = (
-        (5, 0.15),
-        (6, 0.14),
-        (7, 0.13),
-        (8, 0.12),
-        (9, 0.11),
-        (10, 0.10),
-    )
+    repeated_paragraphs: float | None
+    repeated_paragraph_chars: float | None
+    repeated_lines: float | None
+    repeated_line_chars: float | None
+    top_ngrams: tuple[tuple[int, float], ...]
+    repeated_ngrams: tuple[tuple[int, float], ...]
     # Gopher, §A.1.1.
-    min_words: int | None = 50
-    max_words: int | None = 100_000
-    min_word_length: float | None = 3.0
-    max_word_length: float | None = 10.0
-    max_symbols: float | None = 0.1
-    max_bullet_lines: float | None = 0.9
-    max_ellipsis_lines: float | None = 0.3
-    min_alphabetic: float | None = 0.8
-    min_stop_words: int | None = 2
+    min_words: int | None
+    max_words: int | None
+    min_word_length: float | None
+    max_word_length: float | None
+    max_symbols: float | None
+    max_bullet_lines: float | None
+    max_ellipsis_lines: float | None
+    min_alphabetic: float | None
+    min_stop_words: int | None
     # FineWeb, §3.5.
-    min_ended_lines: float | None = 0.12
-    max_short_lines: float | None = 0.67
-    short_line: int = 30
-    max_repeated_chars: float | None = 0.01
-    max_newlines: float | None = 0.3
+    min_ended_lines: float | None
+    max_short_lines: float | None
+    short_line: int
+    max_repeated_chars: float | None
+    max_newlines: float | None
 
 
 def words_of(text: str) -> list[str]:

@@ -19,6 +19,8 @@ from winnow.config.filter_train import FilterTrainConfig, Start
 from winnow.core.errors import ConfigError
 from winnow.core.extras import require
 from winnow.core.hashing import fingerprint
+from winnow.core.run_log import EVENTS, logged
+from winnow.core.versions import versions
 from winnow.filters.train import build as building
 from winnow.filters.train.data import Pools, counted, open_pools
 from winnow.filters.train.export import CONFIG, export
@@ -48,10 +50,20 @@ def train_filter(config: FilterTrainConfig, tell: Tell = _log.info) -> FilterRes
         raise ConfigError("kind: classifier is trained by `winnow filter train` alone")
     require("filters", "training a filter")
     with joined() as world:
-        said: Tell = tell if world.first else lambda line: None
+        said: Tell = _noted(tell) if world.first else lambda line: None
         if config.fine_tune is None:
             return _stage(config, world, said)
         return _stage(_second(config, world, said), world, said)
+
+
+def _noted(tell: Tell) -> Tell:
+    """Return what tells a line, and has it stand in the log."""
+
+    def told(line: str) -> None:
+        EVENTS.info("%s", line)
+        tell(line)
+
+    return told
 
 
 def _second(config: FilterTrainConfig, world: World, tell: Tell) -> FilterTrainConfig:
@@ -100,6 +112,8 @@ def _stage(config: FilterTrainConfig, world: World, tell: Tell) -> FilterResult:
         if world.first:
             state.begin()
             held.enter_context(state.locked())
+            held.enter_context(logged(out))
+            EVENTS.info("%s, %s", [pool.path for pool in config.data], versions())
         world.wait()
         return _train(config, pools, state, world, tell)
 

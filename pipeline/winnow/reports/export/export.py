@@ -8,6 +8,7 @@ from typing import Any
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import load_part
 from winnow.core.inside import is_url
+from winnow.core.run_log import EVENTS, logged
 from winnow.reports.database import RunDatabase
 from winnow.reports.export.exporters import EXPORTERS
 from winnow.reports.export.kept_rows import KeptRows, RowsWanted
@@ -52,9 +53,11 @@ def export(
     target = Path(out)
     with (
         RunDatabase(run, memory_mb=_MEMORY_MB) as database,
+        logged(database.folder.path),
         written_whole(target) as unfinished,
     ):
         rows = KeptRows(database, RowsWanted(scores=with_scores))
         written = load_part(exporter.write)(rows, unfinished, shard_rows)
         count, facts = written if isinstance(written, tuple) else (written, {})
+        EVENTS.info("export --to %s: %d rows to %s", to, count, target)
     return {"to": to, "out": str(target), "rows": int(count), **facts}
