@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -19,6 +20,7 @@ from winnow.config.recipes import load_scan
 from winnow.config.run import RunConfig
 from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, WinnowError
+from winnow.core.inside import is_url
 from winnow.core.other_kind import is_scan
 from winnow.handles.engine import make_engine
 from winnow.handles.memory_pool import pool_in_memory
@@ -125,8 +127,7 @@ def run(
                 replace=replace,
             )
             return finished
-    config = read_recipe(recipe, as_overrides(set))
-    factory = partial(make_engine, spark=spark)
+    config, factory = _read(recipe, set), partial(make_engine, spark=spark)
     if isinstance(config, LakeConfig):
         from winnow.handles.finished_scan import FinishedScan
         from winnow.lake import scan as table_lake
@@ -141,17 +142,37 @@ def run(
     from winnow.flows.taking_over import runs_to_take_from
     from winnow.handles.finished_run import FinishedRun
 
-    result = runner.run(
-        config,
-        factory,
-        progress,
-        sources=runs_to_take_from(recipe, from_runs),
-        replace_other=replace,
-    )
-    if config.output.report and not (result.path / "report.html").is_file():
+    with _work_folder(config) as work:
+        result = runner.run(
+            config,
+            factory,
+            progress,
+            sources=runs_to_take_from(recipe, from_runs),
+            replace_other=replace,
+            work=work,
+        )
         # Whatever runs a step removes the page.
-        _write_report(result.path)
+        if config.output.report and not Path(result.path, "report.html").is_file():
+            _write_report(result.path)
     return FinishedRun(**vars(result))
+
+
+def _read(
+    recipe: Recipe | RunConfig | LakeConfig, set: Settings | None
+) -> RunConfig | LakeConfig | FilterTrainConfig:
+    return read_recipe(recipe, as_overrides(set))
+
+
+@contextmanager
+def _work_folder(config: RunConfig) -> Iterator[Path | None]:
+    """Yield where a run at a URL is made, and publish it; None for a folder."""
+    if not is_url(config.output.path):
+        yield None
+        return
+    from winnow.stores.copies import updating
+
+    with updating(config.output.path, config.engine.scratch) as folder:
+        yield folder
 
 
 def plan(
@@ -190,7 +211,7 @@ def plan(
 def open(path: PathLike) -> Run:
     """Open a run, finished or not, to be read.
 
-    path: the run's folder.
+    path: the run's folder, or its URL on an object store.
 
     Raises RunError if it holds none.
 
@@ -285,12 +306,17 @@ def write_report(
 ) -> Path:
     """Write the page of a run or of a scan and return where.
 
-    run: the folder of either.
+    run: the folder of either, or the URL of a run.
     out: another file than `report.html` in that folder.
     columns: what to look for bias in, as for `Run.report`.
 
     Raises RunError if the folder holds neither, ConfigError for an unknown column.
     """
+    if is_url(os.fspath(run)) and out is None:
+        from winnow.stores.copies import updating
+
+        with updating(os.fspath(run)) as folder:
+            return write_report(folder, None, columns)
     if is_scan(run):
         if columns:
             raise ConfigError("--columns: tables of a lake are not checked for bias")
@@ -315,6 +341,9 @@ def open_database(run: PathLike, *, seconds: float | None = None) -> ViewDatabas
 
     Raises RunError if the folder holds neither.
     """
+    from winnow.stores.copies import local_run
+
+    run = local_run(run)
     if is_scan(run):
         from winnow.lake.database import LakeDatabase
 

@@ -50,11 +50,16 @@ _STATIC = {
 _FIELDS = 500
 
 
-def open_site(run: str | Path) -> Site | LakeSite:
-    """Return the pages of a run; raises RunError if the folder holds none."""
+def open_site(
+    run: str | Path, marked: Callable[[Path], None] | None = None
+) -> Site | LakeSite:
+    """Return the pages of a run; raises RunError if the folder holds none.
+
+    marked: told of the file of marks whenever it has changed.
+    """
     if is_scan(run):
         return open_lake(run)
-    return Site(run)
+    return Site(run, marked)
 
 
 def make_app(

@@ -6,7 +6,7 @@ be converted: what is marked is what the next run honours.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -16,6 +16,8 @@ from winnow.core.errors import RunError
 from winnow.core.operating_system import lock
 from winnow.core.run_folder import write_text
 
+#: Their file in the folder `ui` of a run.
+MARKS = "overrides.csv"
 _MOST = 100_000
 _LONGEST_NOTE = 2_000
 
@@ -24,11 +26,18 @@ class Marks:
     """The marks of one run; several threads and processes may mark at once.
 
     given: overrides that the run itself honoured, with which a new file begins, so
-    that a run with the marked file does not forget them.
+    that a run with the marked file does not forget them. written: told of the file
+    whenever it has changed, for whoever keeps it elsewhere.
     """
 
-    def __init__(self, file: Path, given: Iterable[Override] = ()) -> None:
+    def __init__(
+        self,
+        file: Path,
+        given: Iterable[Override] = (),
+        written: Callable[[Path], None] | None = None,
+    ) -> None:
         self.file = file
+        self._written = written
         self._given = {row.uid: row for row in given}
         self._lock = Lock()
         self._seen: tuple[int, int] | None = None
@@ -83,6 +92,8 @@ class Marks:
                     yield rows
                     ordered = [rows[uid] for uid in sorted(rows)]
                     write_text(self.file, as_csv(ordered))
+                    if self._written is not None:
+                        self._written(self.file)
             except OSError as error:
                 raise RunError(
                     f"{self.file}: marks cannot be written there ({error.strerror})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,7 @@ from threading import Lock
 from typing import Any
 
 from winnow.app.filters import OPERATIONS, AskedPage, ColumnFilter, Fields, asked
-from winnow.app.marks import Marks
+from winnow.app.marks import MARKS, Marks
 from winnow.app.nearest import Nearest, text_model, vector_files
 from winnow.app.row_index import FOLDER, SEARCHED, IndexedColumn, row_index
 from winnow.app.rows import IndexedRows, Page, Row
@@ -36,10 +36,14 @@ Shown = dict[str, Any]
 class Site:
     """A run of samples as pages; the first one of a run builds its index.
 
+    marked: told of the file of marks whenever it has changed.
+
     Raises RunError if the folder holds no run, or one without rows.
     """
 
-    def __init__(self, run: str | Path) -> None:
+    def __init__(
+        self, run: str | Path, marked: Callable[[Path], None] | None = None
+    ) -> None:
         self._database = RunDatabase(run, memory_mb=128)
         self._view = RunView(run)
         try:
@@ -52,7 +56,7 @@ class Site:
             raise
         self._pool = self._database.pool
         self.marks = Marks(
-            self._view.folder.file(FOLDER) / "overrides.csv", self._given()
+            self._view.folder.file(FOLDER) / MARKS, self._given(), marked
         )
         self.pictures = Thumbnails(self._images)
         self._explaining = Lock()

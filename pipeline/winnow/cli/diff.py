@@ -28,6 +28,8 @@ def _diff(parsed: argparse.Namespace) -> None:
     from winnow.reports.diff import diff, tell
 
     difference = diff(parsed.run_a, parsed.run_b, parsed.examples)
+    # Whoever gave a URL knows no copy of it.
+    difference["runs"] = {"a": parsed.asked_run_a, "b": parsed.asked_run_b}
     if parsed.html:
         from winnow.reports.page.diff_page import write_diff_page
 

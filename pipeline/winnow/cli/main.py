@@ -37,6 +37,7 @@ from winnow.cli.speaking import speaking, volume_arguments
 from winnow.core.errors import WinnowError, did_you_mean
 from winnow.core.extras import explained
 from winnow.core.faults import Told, in_words, unexpected
+from winnow.core.inside import is_url
 from winnow.core.other_kind import is_scan
 from winnow.core.run_folder import RunFolder
 from winnow.core.run_log import log_of
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(arguments)
     try:
         with speaking(parsed):
+            _bring_runs(parsed)
             parsed.command(parsed)
         _tell_of_update(parsed)
     except BrokenPipeError:
@@ -157,6 +159,17 @@ def leaves(
     for action in below:
         for word, inner in action.choices.items():
             yield from leaves(inner, f"{name} {word}".strip())
+
+
+def _bring_runs(parsed: argparse.Namespace) -> None:
+    """Let commands that read a run at a URL read a copy; `asked_run` is the URL."""
+    for name in ("run", "run_a", "run_b"):
+        given = getattr(parsed, name, None)
+        setattr(parsed, f"asked_{name}", given)
+        if given is not None and is_url(given):
+            from winnow.stores.copies import local_run
+
+            setattr(parsed, name, os.fspath(local_run(given)))
 
 
 def _tell_of_update(parsed: argparse.Namespace) -> None:

@@ -36,6 +36,6 @@ def _names(text: str) -> tuple[str, ...]:
 def _report(parsed: argparse.Namespace) -> None:
     from winnow.api import write_report
 
-    page = write_report(parsed.run, parsed.out, parsed.columns)
+    page = write_report(parsed.asked_run, parsed.out, parsed.columns)
     written = {"page": str(page), "bytes": page.stat().st_size}
     print_json(written) if parsed.json else show(f"{page}: {written['bytes']:,} bytes")

@@ -42,7 +42,11 @@ def recipe_arguments(parser: argparse.ArgumentParser) -> None:
         "recipe", metavar="RECIPE", help="a YAML file, or the name of a shipped recipe"
     )
     set_argument(parser)
-    parser.add_argument("--out", metavar="RUN", help="folder of the run (output.path)")
+    parser.add_argument(
+        "--out",
+        metavar="RUN",
+        help="folder of the run, or its URL, as in s3://bucket/run (output.path)",
+    )
     parser.add_argument(
         "--engine",
         "--engine-conf",
@@ -90,7 +94,7 @@ def _run(parsed: argparse.Namespace) -> None:
     if parsed.json:
         print_json(
             {
-                "run": str(result.path),
+                "run": result.url or str(result.path),
                 "rows": result.rows,
                 "kept": result.kept,
                 "dropped": result.dropped,
@@ -104,17 +108,17 @@ def _run(parsed: argparse.Namespace) -> None:
 
     for line in tell_losses(result.path):
         show(line)
-    for line in _next(result.path):
+    for line in _next(result.path, result.url):
         show(line)
 
 
-def _next(run: Path) -> list[str]:
+def _next(run: Path, url: str) -> list[str]:
     """Return where the run's page is, and what to do next."""
     import shlex
 
-    name = shlex.quote(str(run))
+    name = shlex.quote(url or str(run))
     page = run / "report.html"
-    seen = [f"page: {page.resolve().as_uri()}"] if page.is_file() else []
+    seen = [f"page: {page.resolve().as_uri()}"] if page.is_file() and not url else []
     return [*seen, f"next: winnow ui {name}", f"      winnow query {name}"]
 
 

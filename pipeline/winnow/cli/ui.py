@@ -10,6 +10,8 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from winnow.cli.numbers import natural
@@ -34,6 +36,19 @@ def add_commands(commands: Commands) -> None:
     ui.set_defaults(command=_ui)
 
 
+def _marks_of(parsed: argparse.Namespace) -> Callable[[Path], None] | None:
+    """Fetch the marks of a run at a URL, and return what sends them back."""
+    if parsed.run == parsed.asked_run:
+        return None
+    from winnow.app.marks import MARKS
+    from winnow.app.row_index import FOLDER
+    from winnow.stores.run_store import RunStore
+
+    store, name = RunStore(parsed.asked_run), f"{FOLDER}/{MARKS}"
+    store.fetch_beside(name, Path(parsed.run, name))
+    return lambda file: store.send_beside(name, file)
+
+
 def _ui(parsed: argparse.Namespace) -> None:
     import signal
 
@@ -44,7 +59,9 @@ def _ui(parsed: argparse.Namespace) -> None:
 
     # However it is asked to end, what it has open is closed first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    told = f"opening {parsed.run} (the first time, an index of its rows is written)"
+    told = (
+        f"opening {parsed.asked_run} (the first time, an index of its rows is written)"
+    )
     print(told, file=sys.stderr, flush=True)
     with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
 
@@ -61,4 +78,4 @@ def _ui(parsed: argparse.Namespace) -> None:
             if not parsed.no_browser:
                 stack.enter_context(browser_on(url, none))
 
-        serve(parsed.run, parsed.port, ready)
+        serve(parsed.run, parsed.port, ready, marked=_marks_of(parsed))

@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from winnow.config.model import ModelConfig
-from winnow.config.section import Frozen, OutputFolder, StepConfig
+from winnow.config.section import Frozen, RunLocation, StepConfig
 from winnow.config.step_kinds import has_section, packages_of, sections, step_of
 from winnow.config.yaml_text import require_finite, shown
 from winnow.core.engine import DRIVER_ROWS
@@ -92,8 +92,8 @@ class EngineConfig(Frozen):
 class OutputConfig(Frozen):
     """Where the run goes."""
 
-    #: Folder of the run.
-    path: OutputFolder = "runs/winnow"
+    #: Folder of the run, or its URL on an object store.
+    path: RunLocation = "runs/winnow"
     #: Whether the run ends with a page, `report.html`.
     report: bool = True
 

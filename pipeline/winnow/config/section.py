@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -13,7 +14,13 @@ Positive = Annotated[int, Field(gt=0)]
 Modality = Literal["image", "text"]
 
 
+#: How paths of stores are miswritten, or meant where nothing is mounted.
+_ONE_SLASH = re.compile(r"(abfss?|az|dbfs|gcs|gs|hdfs|https?|s3a?):/(?!/)")
+_LOCAL = re.compile(r"^(file|local)://")
+
+
 def _here(path: str) -> str:
+    path = _LOCAL.sub("", _not_mangled(path))
     if is_url(path):
         raise ValueError(
             "results go to a folder of this machine, or one mounted here, where "
@@ -22,8 +29,37 @@ def _here(path: str) -> str:
     return path
 
 
+def _here_or_store(path: str) -> str:
+    path = _LOCAL.sub("", _not_mangled(path))
+    if path.startswith(("http://", "https://")):
+        raise ValueError(
+            "a web server takes no files: name a folder, or a store as in "
+            "s3://bucket/run"
+        )
+    if is_url(path) and "::" in path:
+        raise ValueError(
+            "chained URLs are read, not written: name the store itself, as in "
+            "s3://bucket/run"
+        )
+    return path
+
+
+def _not_mangled(path: str) -> str:
+    match = _ONE_SLASH.match(path)
+    if match and match[1] == "dbfs":
+        raise ValueError(
+            "dbfs:/… is a path within Databricks; name it as it is mounted there: "
+            f"/dbfs/{path[match.end() :]}"
+        )
+    if match:
+        raise ValueError(f"a URL has two slashes: {match[1]}://{path[match.end() :]}")
+    return path
+
+
 #: A folder of this machine that results go to.
 OutputFolder = Annotated[str, AfterValidator(_here)]
+#: Such a folder, or the URL of one on an object store.
+RunLocation = Annotated[str, AfterValidator(_here_or_store)]
 
 
 class Frozen(BaseModel):

@@ -37,7 +37,7 @@ MEMORY_POOL = ".pool"
 #: What `apply` leaves in the run's folder.
 RESULTS = ("kept", "subset.npy", "repeats")
 #: All that a run consists of; whatever else lies in its folder outlives an update.
-_PARTS = (
+PARTS = (
     *RESULTS,
     "artifacts",
     "ledger",
@@ -61,10 +61,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         if is_url(str(path)):
-            raise RunError(
-                f"{path}: a run is a folder of this machine, or one mounted here; copy "
-                "it here first"
-            )
+            raise RunError(f"{path}: a URL where a folder of this machine is needed")
         self.path = Path(path).expanduser()
 
     def file(self, name: str) -> Path:
@@ -204,8 +201,8 @@ class RunFolder:
         if not file.is_file():
             if _LIKE_URL.match(str(self.path)):
                 raise RunError(
-                    f"{self.path}: a run is a folder of this machine, or one mounted "
-                    "here; copy it here first"
+                    f"{self.path}: a URL where a folder is needed; give it as text, "
+                    "not as a Path"
                 )
             raise no_run(self.path)
         try:
@@ -282,7 +279,7 @@ class RunFolder:
 
         Stopped at any moment, `settle` goes on with it.
         """
-        parts = [name for name in _PARTS if self.next.file(name).exists()]
+        parts = [name for name in PARTS if self.next.file(name).exists()]
         write_text(self.next.file(_READY), json.dumps(parts))
         self.settle()
 
@@ -293,7 +290,7 @@ class RunFolder:
             return
         parts = json.loads(ready.read_text())
         old = self.next.file(_OLD)
-        for name in _PARTS:
+        for name in PARTS:
             final, new = self.file(name), self.next.file(name)
             if final.exists() and (new.exists() or name not in parts):
                 replace(final, old / name)

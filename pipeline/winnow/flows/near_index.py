@@ -19,6 +19,7 @@ from winnow.config.lock_file import read_lock
 from winnow.config.run import RunConfig, parse
 from winnow.config.steps import MinhashConfig, SketchConfig
 from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
+from winnow.core.inside import is_url
 from winnow.core.run_folder import RunFolder
 from winnow.core.run_log import EVENTS, logged
 from winnow.core.versions import versions
@@ -39,6 +40,7 @@ from winnow.steps.near_index import (
     sorted_digests,
 )
 from winnow.steps.sketching import Sketching, TextColumn, require_text, sketching
+from winnow.stores.copies import run_or_pool
 
 _LOCK = "config.lock.yaml"
 #: The column that names rows where nothing is said; a pool may lack it.
@@ -248,7 +250,8 @@ def _opened(
     paths: list[str] = []
     shards: list[str] = []
     of_run: dict[str, Any] = {}
-    for source in sources:
+    for named_source in sources:
+        source = run_or_pool(named_source)
         lock = Path(source) / _LOCK
         if not lock.is_file():
             paths.append(source)
@@ -277,7 +280,7 @@ def _opened(
         pool,
         NamedColumns(uid, text),
         sketching(section, section.threshold),
-        tuple(os.path.abspath(source) for source in sources),
+        tuple(s if is_url(s) else os.path.abspath(s) for s in sources),
         tuple(dict.fromkeys(shards)),
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from winnow.config.run import RunConfig
 from winnow.config.step_kinds import APPLY, INDEX
+from winnow.core.inside import is_url
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
 from winnow.core.words import number_of
@@ -18,6 +19,7 @@ from winnow.flows.other_run import refusal
 from winnow.flows.pool import Pool
 from winnow.flows.runner import Recipe
 from winnow.flows.taking_over import Sources
+from winnow.stores.copies import fetched, work_folder
 
 
 def plan(config: RunConfig, sources: Sequence[Path] = ()) -> dict[str, Any]:
@@ -28,13 +30,13 @@ def plan(config: RunConfig, sources: Sequence[Path] = ()) -> dict[str, Any]:
     Raises ConfigError or InputError like `run`.
     """
     recipe = Recipe.of(config)
-    pool, folder = recipe.pool, RunFolder(config.output.path)
+    pool, folder = recipe.pool, RunFolder(_standing(config.output.path))
     given = [RunFolder(source) for source in sources]
     known = Sources([folder.next, folder, folder.stale, *given])
     rows, entries = pool.rows, []
     for step, wanted in zip(recipe.steps, recipe.prints, strict=True):
         there = known.find(step.name, wanted.step)
-        entries.append(_entry(step, config, pool, rows, there))
+        entries.append(_entry(step, recipe, rows, there, folder))
         rows = there[1].kept if there else _after(step, rows, pool.rows)
     source = of_input(config, pool.shards)
     first = recipe.prints[0].step
@@ -50,6 +52,13 @@ def plan(config: RunConfig, sources: Sequence[Path] = ()) -> dict[str, Any]:
     }
 
 
+def _standing(output: str) -> Path:
+    """Return the folder that says which steps stand; of a URL, of a copy."""
+    if not is_url(output):
+        return Path(output)
+    return fetched(output) or work_folder(output)
+
+
 def _after(step: Planned, rows: int, pool_rows: int) -> int:
     """Return the most rows that can leave a step."""
     fraction = getattr(step.config, "keep_fraction", None)
@@ -63,13 +72,12 @@ def _after(step: Planned, rows: int, pool_rows: int) -> int:
 
 def _entry(
     step: Planned,
-    config: RunConfig,
-    pool: Pool,
+    recipe: Recipe,
     rows: int,
     there: tuple[RunFolder, Marker] | None,
+    folder: RunFolder,
 ) -> dict[str, Any]:
-    done = there is not None
-    folder = RunFolder(config.output.path)
+    config, done = recipe.config, there is not None
     elsewhere = there is not None and there[0].path not in (
         folder.path,
         folder.next.path,
@@ -82,7 +90,7 @@ def _entry(
         "done": done,
         "taken_from": str(there[0].path) if there and elsewhere else None,
         "seconds": 0.0 if done else round(rows / _rate(step), 1),
-        "bytes": 0 if done else _bytes(step, pool, rows),
+        "bytes": 0 if done else _bytes(step, recipe.pool, rows),
     }
 
 

@@ -16,6 +16,7 @@ from winnow.config.run import RunConfig
 from winnow.config.step_kinds import APPLY, INDEX
 from winnow.core.engine import Engine
 from winnow.core.errors import ConservationError, InputError
+from winnow.core.inside import is_url
 from winnow.core.marker import Marker
 from winnow.core.progress import Progress, Silent
 from winnow.core.run_folder import (
@@ -64,6 +65,8 @@ class RunResult:
     quarantined: int
     steps: list[Marker]
     ran: list[str]
+    #: Where it was published, of a run on an object store.
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,19 +100,21 @@ def run(
     *,
     sources: Sequence[Path] = (),
     replace_other: bool = False,
+    work: Path | None = None,
 ) -> RunResult:
     """Run a recipe and return what became of every row.
 
     sources: folders of runs, of which steps with equal fingerprints are taken over.
     replace_other: whether a run of another recipe or input, which the folder holds, may
     be replaced; it stays until the new one is finished.
+    work: the run's folder on this machine, of a run that lies elsewhere.
 
     Raises ConfigError or InputError before any work if the recipe cannot run on this
     input, RunError if the folder holds another run, InputError if the input changes on
     the way, and ConservationError if rows in and rows out do not add up.
     """
     recipe = Recipe.of(config)
-    folder = RunFolder(config.output.path)
+    folder = RunFolder(work or config.output.path)
     told = progress or Silent()
     for doubt in doubts(recipe.steps, recipe.pool.rows):
         _log.warning("%s", doubt)
@@ -125,10 +130,10 @@ def run(
             for marker in finished:
                 told.started(marker.step, marker.rows_in)
                 told.finished(marker, again=True)
-            return _result(folder, recipe.pool, finished, [])
+            return _result(folder, recipe, finished, [])
         given = [RunFolder(source) for source in sources]
         session = _updated(recipe, folder, make_engine, told, given)
-    return _result(folder, recipe.pool, session.markers, session.ran)
+    return _result(folder, recipe, session.markers, session.ran)
 
 
 def _finished(recipe: Recipe, folder: RunFolder) -> list[Marker] | None:
@@ -244,10 +249,11 @@ def _require_unchanged(session: Session) -> None:
 
 
 def _result(
-    folder: RunFolder, pool: Pool, markers: list[Marker], ran: list[str]
+    folder: RunFolder, recipe: Recipe, markers: list[Marker], ran: list[str]
 ) -> RunResult:
     """Return what became of every row; raises ConservationError if one is missing."""
-    rows = pool.rows
+    rows, output = recipe.pool.rows, recipe.config.output.path
+    url = output.rstrip("/") if is_url(output) else ""
     kept = markers[-1].kept
     quarantined = sum(marker.quarantined for marker in markers)
     dropped = sum(marker.dropped for marker in markers)
@@ -256,4 +262,4 @@ def _result(
             f"{rows} rows in, but {kept} kept + {dropped} dropped + {quarantined} "
             "quarantined; please report this"
         )
-    return RunResult(folder.path, rows, kept, dropped, quarantined, markers, ran)
+    return RunResult(folder.path, rows, kept, dropped, quarantined, markers, ran, url)

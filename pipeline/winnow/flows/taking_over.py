@@ -14,6 +14,7 @@ from pathlib import Path
 from winnow.core.errors import ConfigError
 from winnow.core.marker import Marker
 from winnow.core.run_folder import LOCK_FILE, RunFolder, link_all, remove, replace
+from winnow.stores.copies import local_run
 
 _log = logging.getLogger(__name__)
 
@@ -24,9 +25,9 @@ def runs_to_take_from(
     """Return the runs that a run may take steps over from.
 
     recipe: what the run is of; if it is a run's lock file, that run comes first.
-    given: folders of runs. Raises ConfigError if one of them holds no run.
+    given: folders of runs, or URLs. Raises ConfigError if one of them holds no run.
     """
-    folders = [Path(folder).expanduser() for folder in given]
+    folders = [local_run(folder).expanduser() for folder in given]
     for folder in folders:
         if not (folder / "artifacts" / "order.json").is_file():
             raise ConfigError(f"--from {folder}: there is no run in that folder")

@@ -27,14 +27,17 @@ def filesystem(path: str) -> tuple[Any, str]:
         return _DISK, _DISK._strip_protocol(path)
     try:
         fs, inner = fsspec.url_to_fs(path)
-    except (ImportError, ValueError) as error:
+    # OSError: a library that is not there, as Hadoop's; TypeError: an address or a
+    # secret that this kind of store cannot do without.
+    except (ImportError, OSError, TypeError, ValueError) as error:
         raise InputError(f"{path}: cannot be reached: {_why(error)}") from error
     return fs, inner
 
 
 def _why(error: Exception) -> str:
     known = ", ".join(["s3://", "gs://", "az://", "http://"])
-    return f"{str(error).strip()} (of URLs, {known} and others of fsspec are read)"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return f"{lines[0]} (of URLs, {known} and others of fsspec are known)"
 
 
 def is_local(fs: Any) -> bool:

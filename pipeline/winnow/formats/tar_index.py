@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 from winnow.core.errors import InputError
 from winnow.core.hashing import fingerprint
 from winnow.core.inside import resolve_inside
+from winnow.core.user_cache import user_cache
 from winnow.formats.file_access import filesystem, state_of_file
 from winnow.formats.img2dataset import failed_rows
 
@@ -98,10 +99,8 @@ def _index(path: str, state: str) -> TarIndex:
 
 
 def _cache() -> Path:
-    """Return the folder of indexes: $WINNOW_CACHE, else the user's cache."""
-    given = os.environ.get("WINNOW_CACHE")
-    user = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(given or f"{user}/winnow").expanduser() / "tars"
+    """Return the folder of indexes."""
+    return user_cache() / "tars"
 
 
 def _keep(file: Path, table: pa.Table) -> None:

@@ -24,6 +24,7 @@ from winnow.config.any_recipe import read_recipe
 from winnow.config.run import RunConfig
 from winnow.config.settings import as_overrides
 from winnow.core.errors import ConfigError, RunError
+from winnow.core.inside import is_url
 from winnow.core.run_folder import LOCK_FILE, MEMORY_POOL, RunFolder, remove
 from winnow.formats.outputs import ShardSize, ShardWriter
 from winnow.formats.pool_formats import PARQUET
@@ -65,6 +66,12 @@ class MemoryPool:
         config = read_recipe(self.recipe, as_overrides(named))
         if not isinstance(config, RunConfig):
             raise ConfigError("input.path: a recipe of samples alone takes a frame")
+        if is_url(config.output.path):
+            raise ConfigError(
+                f"{config.output.path}: a pool in memory is written beside its run, in "
+                "a folder of this machine: name one, or write the pool to the store "
+                "and name it by input.path"
+            )
         folder = RunFolder(config.output.path)
         with folder.locked():
             shards, is_new = _write(kind, self.samples, folder.file(MEMORY_POOL))

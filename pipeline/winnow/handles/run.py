@@ -19,6 +19,7 @@ from winnow.handles.engine import make_engine
 from winnow.handles.facts import Facts
 from winnow.handles.rows import ArrowRows
 from winnow.handles.run_tables import RunTables
+from winnow.stores.copies import local_run
 
 if TYPE_CHECKING:
     import datasets
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 class Run(RunTables):
     """A run's folder, opened to be read; nothing of it is changed.
 
-    path: the folder, of a run that is finished or not.
+    path: the folder, of a run that is finished or not, or the URL of one on an object
+        store, of which the version of this moment is copied to the cache and read.
 
     Rows come as ArrowRows, which turn into Arrow, polars or pandas; findings as Facts,
     dictionaries that print as text.
@@ -46,9 +48,10 @@ class Run(RunTables):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        if is_scan(path):
+        folder = local_run(path)
+        if is_scan(folder):
             raise RunError(f"{path} holds a scan of a lake; open it by open_lake")
-        super().__init__(Path(path))
+        super().__init__(folder)
 
     @property
     def finished(self) -> bool:
@@ -146,7 +149,7 @@ class Run(RunTables):
         """
         from winnow.reports.diff import diff, tell
 
-        path = other.path if isinstance(other, Run) else Path(other)
+        path = other.path if isinstance(other, Run) else local_run(other)
         return Facts(diff(self.path, path, examples), tell)
 
     def export(
