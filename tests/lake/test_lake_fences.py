@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from winnow import api
 from winnow.config.recipes import load_lake
-from winnow.lake import counting, safety, stages, texts
+from winnow.lake import counting, safety, stages, texts, told
 from winnow.lake import plan as lake_plan
 from winnow.lake.compare import hashed_tables, sketches
 from winnow.lake.files import (
-    catalogue,
     reader,
+    table_files,
 )
 from winnow.lake.files import (
     text_readers as text_tables,
@@ -86,7 +86,7 @@ def of_reader(self: Any, table: Table, *_: Any) -> bool:
 
 
 STEPS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
-    "footer": (catalogue, "read_footer", lambda _, path: "bad" in path),
+    "footer": (table_files, "read_footer", lambda _, path: "bad" in path),
     "text": (text_tables, "inferred", lambda _, path, *__: "bad" in path),
     "rows": (reader.TableReader, "_stored", of_reader),
     "hashes": (
@@ -193,7 +193,7 @@ def test_a_verdict_of_a_wrong_footer_does_not_stand(
         "c": rows,
     }.items():
         pq.write_table(table, folder / f"{name}.parquet")
-    footer = catalogue.read_footer
+    footer = table_files.read_footer
 
     def lying(files: Any, path: str) -> Any:
         found = footer(files, path)
@@ -205,11 +205,11 @@ def test_a_verdict_of_a_wrong_footer_does_not_stand(
             found.statistics["d"] = kind.from_json(wrong)
         return found
 
-    monkeypatch.setattr(catalogue, "read_footer", lying)
+    monkeypatch.setattr(table_files, "read_footer", lying)
     scan(folder)
     assert edges(folder)["b.parquet", "c.parquet"]["relation"] == "refuted"
     # The same lie about a ⊂ c only is seen, since a ⊂ b ⊂ c by their rows.
-    monkeypatch.setattr(catalogue, "read_footer", footer)
+    monkeypatch.setattr(table_files, "read_footer", footer)
     refuting = stages.refuting_keys
 
     def refutes_a_in_c(found: Any, *rest: Any) -> Any:
@@ -218,7 +218,7 @@ def test_a_verdict_of_a_wrong_footer_does_not_stand(
         return keys
 
     monkeypatch.setattr(stages, "refuting_keys", refutes_a_in_c)
-    monkeypatch.setattr(stages, "refute", lambda *_: Refutation("a lie"))
+    monkeypatch.setattr(told, "refute", lambda *_: Refutation("a lie"))
     other = tmp_path / "again" / "lake"
     other.parent.mkdir()
     folder.rename(other)

@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 
 from winnow.lake.compare.findings import Findings
+from winnow.lake.compare.hashed_tables import TablePairs
 
 Ints = npt.NDArray[np.int64]
 
@@ -23,12 +24,28 @@ def contradicted(findings: Findings) -> Ints:
 
     Implied is A in C by A in B and B in C, and whatever was counted whole.
     """
-    refuted = findings.refuted()
-    whole = refuted[findings.containment[refuted] >= 1]
-    held = np.flatnonzero(findings.contained)
+    return contradictions(
+        findings.edges,
+        findings.contained,
+        findings.refuted(),
+        findings.containment,
+    )
+
+
+def contradictions(
+    edges: TablePairs,
+    contained: npt.NDArray[np.bool_],
+    refuted: Ints,
+    containment: npt.NDArray[np.float64],
+) -> Ints:
+    """Return which of the `refuted` pairs other verdicts imply; see `contradicted`.
+
+    contained, containment (n,): of all pairs.
+    """
+    whole = refuted[containment[refuted] >= 1]
+    held = np.flatnonzero(contained)
     if not len(held) or not len(refuted):
         return whole
-    edges = findings.edges
     tables = int(max(edges.child.max(), edges.parent.max())) + 1
     child, parent = edges.child[held], edges.parent[held]
     ones = np.ones(len(held), np.int8)
@@ -39,8 +56,11 @@ def contradicted(findings: Findings) -> Ints:
         (np.ones(len(held), np.int64), (node[child], node[parent])), (count, count)
     )
     small.data[:] = 1
-    reached = (small @ small + small + sp.eye_array(count, dtype=np.int64)).tocsr()
-    ends = node[edges.child[refuted]], node[edges.parent[refuted]]
-    implied = np.asarray(reached[ends]).ravel() > 0
+    reached = (small @ small + small + sp.eye_array(count, dtype=np.int64)).tocoo()
+    implied = np.isin(
+        node[edges.child[refuted]].astype(np.int64) * count
+        + node[edges.parent[refuted]],
+        reached.coords[0].astype(np.int64) * count + reached.coords[1],
+    )
     pairs: Ints = np.union1d(whole, refuted[implied])
     return pairs

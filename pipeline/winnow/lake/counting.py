@@ -21,8 +21,9 @@ from winnow.lake.compare.content import content_reads, verify_edges
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.sample import sample_edges, sample_reads
 from winnow.lake.compare.sketched import Sketches
-from winnow.lake.compare.verdicts import Verdicts
+from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
 from winnow.lake.files.words import in_words
+from winnow.lake.memory import PairMemory
 
 Ints = npt.NDArray[np.int64]
 Counted = tuple[Ints, Verdicts, int]
@@ -39,10 +40,51 @@ class Counting:
     config: LakeConfig
     engine: Engine
     tables: HashedTables
+    memory: PairMemory
     #: There once the tables are sketched.
     sketches: Sketches = field(init=False)
     #: Pairs that could not be compared just now, with the reason.
     failed: dict[int, str] = field(default_factory=dict)
+
+    def counted(
+        self,
+        what: str,
+        pairs: Ints,
+        edges: TablePairs,
+        count: Callable[[TablePairs], Iterator[Counted]],
+    ) -> tuple[Verdicts, int]:
+        """Return verdicts on numbered pairs, and the bytes that were read.
+
+        Those known from before are not worked out again. See `fenced` for what fails.
+        """
+        known, verdicts = self.memory.counted(what, edges)
+        rest, read = np.flatnonzero(~known), 0
+        for places, counted, stored in self.fenced(
+            pairs[rest], lambda some: count(edges.take(rest[some]))
+        ):
+            self.engine.clear()
+            some = rest[places]
+            self.memory.remember_counts(what, edges.take(some), counted)
+            for column, values in zip(verdicts, counted, strict=True):
+                column[some] = values
+            read += stored
+        return verdicts, read
+
+    def whole(self, edges: TablePairs) -> Verdicts:
+        """Compare all rows of pairs that are none of the scan's; see `fenced`.
+
+        What cannot be compared is not `exact`.
+        """
+        verdicts = nothing_looked_up(len(edges.child))
+        verdicts.exact[:] = False
+        for places, counted, _ in self.fenced(
+            np.arange(len(edges.child)), lambda some: self.verified(edges.take(some))
+        ):
+            self.engine.clear()
+            for column, values in zip(verdicts, counted, strict=True):
+                column[places] = values
+        self.failed.clear()
+        return verdicts
 
     def fenced(
         self,
@@ -53,7 +95,7 @@ class Counting:
 
         A pair that fails by itself is noted in `failed`, with the reason.
         """
-        waiting = [np.arange(len(pairs))]
+        waiting = [np.arange(len(pairs))] if len(pairs) else []
         while waiting:
             some = waiting.pop()
             left = some

@@ -87,9 +87,7 @@ class DerivedTables:
     def __post_init__(self) -> None:
         tables, findings = self.stages.tables, self.stages.findings
         self._hashes = RowHashes(tables)
-        self._base = np.arange(len(tables.reader.tables))
-        for (table, _), number in tables.others.items():
-            self._base[number] = table
+        self._base = tables.own_numbers()
         mutual = findings.edges.take(findings.mutual())
         self._group = self._base.copy()
         np.minimum.at(self._group, self._base[mutual.child], self._base[mutual.parent])
@@ -185,7 +183,7 @@ class DerivedTables:
                 columns = {held: mine[name] for name, held in names.items()}
                 edges.append((pair, renamed(tables, pair.child, columns)))
         ends = [(view, pair.parent) for pair, view in edges]
-        verdicts = self.stages.compared_whole(
+        verdicts = self.stages.counting.whole(
             TablePairs(*np.array(ends, np.int64).reshape(-1, 2).T)
         )
         held = verdicts.contained(self.stages.bag) & verdicts.exact

@@ -23,9 +23,9 @@ from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import TablePairs
 from winnow.lake.compare.sketched import SKETCHES, Sketches
 from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
-from winnow.lake.files import saved_tables
-from winnow.lake.files.catalogue import Surveyed
 from winnow.lake.files.saved_parts import SavedParts
+from winnow.lake.files.saved_tables import SavedTables, as_table
+from winnow.lake.files.table_files import Surveyed
 from winnow.lake.kernels.containment import Verdict
 from winnow.lake.kernels.table_sketch import Sizes
 from winnow.lake.kernels.tables import Table
@@ -96,9 +96,7 @@ class Catalogue:
 
     def __init__(self, folder: RunFolder, keys: Keys) -> None:
         self._saved = SavedParts(folder.artifacts("catalogue"), keys.catalogue)
-        self.known: Mapping[str, Surveyed] = saved_tables.from_tables(
-            self._saved.load()
-        )
+        self.known = SavedTables(self._saved.load())
 
     def remember(self, surveyed: Sequence[Surveyed]) -> None:
         """Keep these tables, and no others."""
@@ -106,7 +104,13 @@ class Catalogue:
             self.read(one) for one in surveyed
         ):
             return
-        self._saved.settle(saved_tables.as_table(surveyed))
+        self._saved.settle(as_table(surveyed))
+
+    def add(self, opened: Sequence[Surveyed]) -> None:
+        """Keep these tables beside those that are known; the rest is not written."""
+        if opened:
+            self._saved.append(as_table(opened))
+            self._saved.fold("name")
 
     def read(self, surveyed: Surveyed) -> bool:
         """Whether a table had to be opened: it was not known."""
@@ -117,12 +121,20 @@ class SketchMemory:
     """Sketches of tables that did not change."""
 
     def __init__(
-        self, folder: RunFolder, keys: Keys, tables: Sequence[Table], sizes: Sizes
+        self,
+        folder: RunFolder,
+        keys: Keys,
+        tables: Sequence[Table],
+        sizes: Sizes,
+        *,
+        few: bool = False,
     ) -> None:
+        """Take what is remembered of `tables`: of a `few` of many, only their rows."""
         self._saved = SavedParts(folder.artifacts("sketches"), keys.sketches)
         self._names = [table.identity for table in tables]
         self._versions = [table.fingerprint for table in tables]
-        self._parts = self._saved.load()
+        self._few = few
+        self._parts: list[pa.Table] = [] if few else self._saved.load()
         self._sizes = sizes
         self._grew = False
 
@@ -134,6 +146,8 @@ class SketchMemory:
     def known(self) -> Sketches:
         """Return what is known of the tables as they are now."""
         number = {name: i for i, name in enumerate(self._names)}
+        if self._few:
+            self._parts = self._saved.lookup("table", self._names)
         newest: list[pa.Table] = []
         seen: set[str] = set()
         for part in reversed(self._parts):
@@ -157,14 +171,18 @@ class SketchMemory:
         named = sketches.named(self._names)
         versions = [self._versions[t] for t in sketches.table["table"].to_pylist()]
         part = named.append_column("version", pa.array(versions, pa.string()))
-        # Rows are taken from it later, which costs time for each chunk.
-        part = part.combine_chunks()
+        # Rows are taken from it later, which costs time for each chunk, and looked up
+        # by the table's name.
+        part = part.combine_chunks().sort_by("table")
         self._saved.append(part)
         self._parts.append(part)
         self._grew = True
 
     def settle(self) -> None:
         """Put what holds of the tables as they are now into one part."""
+        if self._few:
+            self._saved.fold("table")
+            return
         if not self._grew:
             return
         if len(self._parts) == 1 and not _failed(self._parts[0]):
@@ -191,11 +209,24 @@ def _named(sketches: pa.Table) -> pa.Table:
 class PairMemory:
     """What was read of pairs of tables neither of which changed."""
 
-    def __init__(self, folder: RunFolder, keys: Keys, tables: Sequence[Table]) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        keys: Keys,
+        tables: Sequence[Table],
+        *,
+        few: bool = False,
+    ) -> None:
+        """Take what is remembered of `tables`: nothing of a `few` of many.
+
+        Pairs of which a table changed are new, and to look for others costs more than
+        to read them.
+        """
         self._saved = SavedParts(folder.artifacts("pairs"), keys.pairs)
         self._names = [table.identity for table in tables]
         self._versions = [table.fingerprint for table in tables]
-        parts = self._saved.load()
+        self._few = few
+        parts = [] if few else self._saved.load()
         self._rows = [row for part in parts for row in part.to_pylist()]
         self._held = self._holding()
         # More than one: a scan was stopped before it put them into one.
@@ -251,7 +282,10 @@ class PairMemory:
 
     def settle(self) -> None:
         """Put what holds of the tables as they are now into one part."""
-        if self._grew:
+        if self._few and self._held:
+            self._saved.append(self._as_table(self._held))
+            self._saved.fold()
+        elif self._grew and not self._few:
             self._saved.settle(self._as_table(self._held))
 
     def _add(
@@ -260,7 +294,8 @@ class PairMemory:
         new = dict(zip(_keys(what, edges), values, strict=True))
         if new:
             self._held |= new
-            self._saved.append(self._as_table(new))
+            if not self._few:
+                self._saved.append(self._as_table(new))
             self._grew = True
 
     def _as_table(self, held: Mapping[_Key, tuple[Any, ...]]) -> pa.Table:

@@ -11,39 +11,36 @@ Nothing is deleted here; `lake_plan` says what may go and `lake_apply` moves it.
 
 from __future__ import annotations
 
-import json
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
 from winnow.config.lake import LakeConfig
 from winnow.config.lock_file import lock_text, read_lock
 from winnow.core.engine import Engine
 from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.core.inside import is_url, lies_in
-from winnow.core.marker import Marker
-from winnow.core.meter import Meter
 from winnow.core.progress import Progress, Silent, watched
-from winnow.core.run_folder import RunFolder, remove, replace, write_text
+from winnow.core.run_folder import RunFolder, remove, write_text
 from winnow.core.run_log import EVENTS, LoggedProgress, logged
 from winnow.core.saved_files import DamagedError
 from winnow.core.versions import versions
 from winnow.lake.derived import DerivedMemory, DerivedTables
-from winnow.lake.files.catalogue import Surveyed, survey
-from winnow.lake.kernels.tables import DERIVED, STAGES, TABLES, Table
-from winnow.lake.memory import Catalogue, Keys, PairMemory, SketchMemory, keys_of
-from winnow.lake.run import hashed_tables, lake_of
-from winnow.lake.stages import Stages, sizes_of
-from winnow.lake.texts import add_rebuilds, add_witnesses
-
-_TEXTS = ("csv", "jsonl")
+from winnow.lake.earlier import earlier_scan, graph_of, remember_scan
+from winnow.lake.files.catalogue import Changes, changes, whole
+from winnow.lake.files.saved_parts import DamagedPart
+from winnow.lake.kernels.tables import DERIVED
+from winnow.lake.memory import Catalogue, Keys, keys_of
+from winnow.lake.rescan import Rescan
+from winnow.lake.results import is_new, reasons_of, tables_of, write_results
+from winnow.lake.run import lake_of
+from winnow.lake.stage_log import StageLog, stages_of
+from winnow.lake.stages import Stages
 
 #: Makes the engine, given a folder for its scratch files.
 LakeEngineFactory = Callable[[LakeConfig, Path], Engine]
@@ -104,7 +101,7 @@ def scan(
         EVENTS.info("%s, %s", config.input.path, versions())
         told = LoggedProgress(progress or Silent())
         with watched(told, 0, engine.tasks):
-            return _Scan(config, folder, engine, told).run()
+            return _Scan(config, folder, engine, StageLog(told)).run()
 
 
 def _refuse_other_lake(config: LakeConfig, folder: RunFolder) -> None:
@@ -143,211 +140,118 @@ class _Scan:
     config: LakeConfig
     folder: RunFolder
     engine: Engine
-    progress: Progress
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    log: StageLog
     #: Files that are no table's, by their ending.
     ignored: dict[str, int] = field(default_factory=dict)
-    derived: pa.Table = field(default_factory=DERIVED.empty_table)
     keys: Keys = field(init=False)
 
     def run(self) -> LakeResult:
         """Run every stage, write what was found and return what it comes to."""
         self.keys = keys_of(self.config, self.folder)
-        surveyed = self._catalogue()
-        stages = self._stages(surveyed)
+        meter = self.log.started("catalogue", 0)
+        memory = Catalogue(self.folder, self.keys)
+        lake = lake_of(self.config, self.folder)
+        changed = changes(lake, memory.known, self.ignored)
+        read = sum(part.surveyed_bytes for t, _ in changed.opened for part in t.parts)
+        tables = len(changed.opened) + len(changed.same)
+        if not tables:
+            raise _no_tables(self.config, self.ignored)
+        pairs = tables * (tables - 1)
+        self.log.finished("catalogue", (pairs, pairs), read, meter)
+        result = self._again(memory, changed) or self._anew(memory, changed)
+        remove(self.folder.file(".work"))
+        return result
+
+    def _again(self, memory: Catalogue, changed: Changes) -> LakeResult | None:
+        """Decide the pairs of changed tables only; None if that cannot be done."""
+        earlier = earlier_scan(self.folder, self.keys, self.config)
+        if earlier is None:
+            return None
+        before = list(self.log.rows)
+        rescan = Rescan(
+            self.config, self.folder, self.engine, self.log, memory.known, self.keys
+        )
         try:
-            self._decide(stages, len(surveyed))
+            decided = rescan.decided(earlier, changed)
+        except DamagedPart:
+            decided = None
         finally:
             self.engine.clear()
-        relations = self._write(stages, surveyed)
+        if decided is None:
+            self.log.rows = before
+            return None
+        result = self._written(decided.results, decided.graph, new=decided.new)
+        memory.add([one for one in changed.opened if one[0].name in decided.changed])
+        decided.stages.sketch_memory.settle()
+        decided.stages.pair_memory.settle()
+        return result
+
+    def _anew(self, memory: Catalogue, changed: Changes) -> LakeResult:
+        """Decide all pairs, of whatever is remembered of unchanged tables."""
+        surveyed = whole(changed, memory.known)
+        memory.remember(surveyed)
+        stages = stages_of(self.config, self.folder, self.engine, surveyed, self.keys)
+        try:
+            derived = self._decide(stages, len(surveyed))
+        finally:
+            self.engine.clear()
+        partial = self.config.partial
+        edges = stages.findings.as_table(
+            stages.tables, partial.min_containment if partial.enabled else None
+        )
+        results = {"edges": edges, "derived": derived}
+        new = is_new(self.folder, results)
+        lake_tables = [table for table, _ in surveyed]
+        results["tables"] = tables_of(lake_tables, reasons_of(stages), stages)
+        result = self._written(results, graph_of(stages, range(len(surveyed))), new=new)
         stages.sketch_memory.settle()
         stages.pair_memory.settle()
-        remove(self.folder.file(".work"))
+        return result
+
+    def _written(
+        self, results: Mapping[str, pa.Table], graph: pa.Table, *, new: bool
+    ) -> LakeResult:
+        relations = write_results(
+            self.folder, self.config, results, self.log.rows, self.ignored, new=new
+        )
+        remember_scan(self.folder, self.keys, self.config, graph)
+        tables = results["tables"]
+        partly = tables.filter(tables["reason"].is_valid())
+        names, reasons = (partly[n].to_pylist() for n in ("table", "reason"))
         return LakeResult(
             self.folder.path,
-            len(surveyed),
-            sum(table.bytes for table, _ in surveyed),
-            _reasons(stages),
+            len(tables),
+            pc.sum(tables["bytes"], min_count=0).as_py(),
+            dict(zip(names, reasons, strict=True)),
             relations,
-            self.rows,
+            self.log.rows,
             ignored=self.ignored,
         )
 
-    def _catalogue(self) -> list[Surveyed]:
-        meter = self._started("catalogue", 0)
-        memory = Catalogue(self.folder, self.keys)
-        lake = lake_of(self.config, self.folder)
-        surveyed = survey(lake, memory.known, self.ignored)
-        if not surveyed:
-            raise _no_tables(self.config, self.ignored)
-        read = sum(
-            part.surveyed_bytes
-            for one in surveyed
-            if memory.read(one)
-            for part in one[0].parts
-        )
-        memory.remember(surveyed)
-        pairs = len(surveyed) * (len(surveyed) - 1)
-        self._finished("catalogue", (pairs, pairs), read, meter)
-        return surveyed
-
-    def _stages(self, surveyed: Sequence[Surveyed]) -> Stages:
-        tables = [table for table, _ in surveyed]
-        hashed = hashed_tables(self.config, tables)
-        return Stages(
-            self.config,
-            self.engine,
-            hashed,
-            [
-                {key: statistics[name] for key, name in names.items()}
-                for (_, statistics), names in zip(surveyed, hashed.names, strict=True)
-            ],
-            SketchMemory(self.folder, self.keys, tables, sizes_of(self.config)),
-            PairMemory(self.folder, self.keys, tables),
-        )
-
-    def _decide(self, stages: Stages, tables: int) -> None:
+    def _decide(self, stages: Stages, tables: int) -> pa.Table:
+        """Settle all pairs; return DERIVED."""
         before = tables * (tables - 1)
         for name in ("schema", "min_max", "sketch", "sample", "content"):
-            meter = self._started(name, before)
+            meter = self.log.started(name, before)
             read = getattr(stages, name)()
             findings = stages.findings
             after = len(findings.open()) + int(findings.contained.sum())
             if name == "sample":
                 # A child that its sketch holds whole was compared as a whole.
                 after += len(findings.refuted_in("content"))
-            self._finished(name, (before, after), read, meter)
+            self.log.finished(name, (before, after), read, meter)
             before = after
-        meter = self._started("partial", len(findings.refuted()))
-        suggested, near, read = stages.partial()
-        self._finished("partial", (suggested, near), read, meter)
+        self.log.of_partial(stages)
         stages.consistent()
-        meter = self._started("witness", len(findings.refuted()))
-        pairs, read = add_witnesses(stages)
-        self._finished("witness", (pairs, pairs), read, meter)
-        meter = self._started("rebuild", before)
-        pairs, read = add_rebuilds(stages, self.folder)
-        self._finished("rebuild", (pairs, pairs), read, meter)
-        self._derive(stages)
-
-    def _derive(self, stages: Stages) -> None:
-        """Look for tables that several others hold, or one under other names."""
+        self.log.of_texts(stages, self.folder, before)
         config = self.config.derived
         if not (config.unions or config.renamed):
-            return
+            return DERIVED.empty_table()
         memory = DerivedMemory(self.folder, self.keys.derived)
         search = DerivedTables(stages, self.folder, memory)
-        meter = self._started("derived", 0)
-        self.derived = search.table()
+        meter = self.log.started("derived", 0)
+        derived = search.table()
         memory.settle()
-        pairs = search.suggested, len(self.derived)
-        self._finished("derived", pairs, search.read, meter)
-
-    def _started(self, stage: str, pairs: int) -> Meter:
-        self.progress.started(stage, pairs)
-        return Meter()
-
-    def _finished(
-        self, stage: str, pairs: tuple[int, int], read: int, meter: Meter
-    ) -> None:
-        seconds, peak = meter.read()
-        row = (stage, *pairs, seconds, read)
-        self.rows.append(dict(zip(STAGES.names, row, strict=True)))
-        marker = Marker(
-            stage, stage, "", "", *pairs, 0, True, seconds=seconds, peak_rss_mb=peak
-        )
-        self.progress.finished(marker, again=False)
-
-    def _write(self, stages: Stages, surveyed: Sequence[Surveyed]) -> dict[str, int]:
-        """Write the results; while the manifest stands, they are of one scan."""
-        partial = self.config.partial
-        edges = stages.findings.as_table(
-            stages.tables, partial.min_containment if partial.enabled else None
-        )
-        tables = _tables([table for table, _ in surveyed], _reasons(stages), stages)
-        file = self.folder.file("edges.parquet")
-        new = not file.is_file() or pq.read_table(file) != edges
-        file = self.folder.file("derived.parquet")
-        new |= not file.is_file() or pq.read_table(file) != self.derived
-        for name in ("manifest.json", "report.html"):
-            remove(self.folder.file(name))
-        if new:
-            # A plan of another graph must not be carried out.
-            remove(self.folder.file("plan.parquet"))
-        self._put("edges.parquet", edges)
-        self._put("derived.parquet", self.derived)
-        self._put("tables.parquet", tables)
-        self._put("stages.parquet", pa.Table.from_pylist(self.rows, STAGES))
-        relations = Counter(edges["relation"].to_pylist())
-        derived = Counter(self.derived["kind"].to_pylist())
-        manifest = {
-            "flow": "table_lake",
-            **versions(),
-            "lake": self.config.input.path,
-            "tables": len(tables),
-            "relations": dict(sorted(relations.items())),
-            "derived": dict(sorted(derived.items())),
-            "ignored": self.ignored,
-        }
-        write_text(
-            self.folder.file("manifest.json"),
-            json.dumps(manifest, indent=1, sort_keys=True) + "\n",
-        )
-        return dict(sorted(relations.items()))
-
-    def _put(self, name: str, table: pa.Table) -> None:
-        beside = self.folder.file(f"{name}.tmp")
-        pq.write_table(table, beside, compression="zstd")
-        replace(beside, self.folder.file(name))
-
-
-def _reasons(stages: Stages) -> dict[str, str]:
-    """Return why tables cannot be read, or what of them only in part, by name."""
-    tables = stages.tables.reader.tables
-    reasons = {table.name: table.reason for table in tables if table.reason}
-    for number, reason in stages.sketches.unreadable.items():
-        reasons[tables[number].name] = reason
-    for number, key in stages.sketches.raw:
-        name = tables[number].name
-        column = stages.tables.names[number][key]
-        text = f"column {column} holds text that is not UTF-8; it is compared as bytes"
-        reasons[name] = f"{reasons[name]}; {text}" if name in reasons else text
-    return dict(sorted(reasons.items()))
-
-
-def _readable(table: Table, failed: bool, read: bool) -> bool | None:
-    """Whether a table can be read: None while only its footers were."""
-    if table.reason is not None or failed:
-        return False
-    # A text file was read for its types.
-    texts = all(part.dialect for part in table.parts) and table.format in _TEXTS
-    whole = read or not table.parts or texts
-    return True if whole else None
-
-
-def _tables(
-    tables: Sequence[Table], reasons: dict[str, str], stages: Stages
-) -> pa.Table:
-    unreadable = set(stages.sketches.unreadable)
-    read = stages.sketches.tables
-    rows = [
-        {
-            "table": table.name,
-            "format": table.format,
-            "location": table.location,
-            "rows": table.rows if table.reason is None else None,
-            "bytes": table.bytes,
-            "parts": len(table.parts),
-            "columns": [
-                {"name": c.name, "type": str(c.type), "family": str(c.family)}
-                for c in table.columns
-            ],
-            "writer": table.writer,
-            "modified": datetime.fromtimestamp(table.modified, UTC),
-            "fingerprint": table.fingerprint,
-            "readable": _readable(table, number in unreadable, number in read),
-            "reason": reasons.get(table.name),
-        }
-        for number, table in enumerate(tables)
-    ]
-    return pa.Table.from_pylist(rows, TABLES)
+        pairs = search.suggested, len(derived)
+        self.log.finished("derived", pairs, search.read, meter)
+        return derived

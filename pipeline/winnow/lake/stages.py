@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +17,21 @@ import pyarrow as pa
 from winnow.config.lake import LakeConfig
 from winnow.core.engine import Engine
 from winnow.core.errors import RunError
+from winnow.lake import told
 from winnow.lake.compare import partial, sketches
 from winnow.lake.compare.findings import Findings
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
-from winnow.lake.compare.sketched import Refuted, Sketches
-from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
-from winnow.lake.compare.witness import bound_witness
+from winnow.lake.compare.sketched import Sketches
+from winnow.lake.compare.sketches import Wanted
+from winnow.lake.compare.verdicts import Verdicts
 from winnow.lake.consistency import contradicted
 from winnow.lake.counting import Counted, Counting, chunks
-from winnow.lake.files.compared_as_text import may_have_text
-from winnow.lake.files.exact_types import same_type
-from winnow.lake.kernels.min_max import refute, refuting_keys
+from winnow.lake.kernels.min_max import refuting_keys
 from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges
 from winnow.lake.kernels.table_sketch import Sizes
-from winnow.lake.kernels.tables import ColumnStatistics, Family, Table
+from winnow.lake.kernels.tables import ColumnStatistics
 from winnow.lake.memory import PairMemory, SketchMemory
+from winnow.lake.scope import Scope, in_text
 
 Ints = npt.NDArray[np.int64]
 Statistics = Sequence[Mapping[str, ColumnStatistics]]
@@ -51,6 +50,8 @@ class Stages:
     statistics: Statistics
     sketch_memory: SketchMemory
     pair_memory: PairMemory
+    #: None: all pairs of all tables.
+    scope: Scope | None = None
     sketches: Sketches = field(init=False)
     findings: Findings = field(init=False)
     #: Where the sketches of a refuted pair's child say the missing value stands:
@@ -60,11 +61,17 @@ class Stages:
     missing_rows: list[tuple[int, int]] = field(default_factory=list)
     #: Statistics as footers and sketches have them together.
     bounds: Statistics = field(init=False)
+    #: What is sketched of each table, once footers have spoken.
+    wanted: list[Wanted] = field(init=False)
     _schema: SchemaEdges = field(init=False)
-    _counting: Counting = field(init=False)
+    #: Pairs that an earlier scan settled, see `Scope`.
+    _settled: TablePairs = field(init=False)
+    counting: Counting = field(init=False)
 
     def __post_init__(self) -> None:
-        self._counting = Counting(self.config, self.engine, self.tables)
+        self.counting = Counting(
+            self.config, self.engine, self.tables, self.pair_memory
+        )
 
     @property
     def bag(self) -> bool:
@@ -86,42 +93,26 @@ class Stages:
             self.config.column_names == "folded",
             self.config.ignore_columns,
         )
-        self._schema = edges = self._in_text(edges)
+        everything = np.arange(len(edges))
+        decided, settled = (
+            (everything, everything[:0])
+            if self.scope is None
+            else self.scope.divided(edges)
+        )
+        before = len(self.tables.reader.tables)
+        edges, self.statistics = in_text(
+            self.tables, edges.take(np.concatenate([decided, settled])), self.statistics
+        )
+        self.sketch_memory.extend(self.tables.reader.tables[before:])
+        self.pair_memory.extend(self.tables.reader.tables[before:])
+        ends = edges.child[len(decided) :], edges.parent[len(decided) :]
+        self._settled = TablePairs(*ends)
+        self._schema = edges = edges.take(everything[: len(decided)])
         self.findings = Findings(TablePairs(edges.child, edges.parent))
         incomparable = np.flatnonzero(edges.incomparable >= 0)
-        reasons = [self._incomparable(i) for i in incomparable.tolist()]
+        reasons = told.incomparable(self.tables, edges.take(incomparable))
         self.findings.cannot_compare(incomparable, "schema", reasons)
         return 0
-
-    def _in_text(self, edges: SchemaEdges) -> SchemaEdges:
-        """Compare inferred columns by their text where their types do not agree."""
-        tables = self.tables.reader.tables
-        inferred = np.array([may_have_text(table) for table in tables], np.bool_)
-        lines = np.array([table.format == "jsonl" for table in tables], np.bool_)
-        some = inferred[edges.child] | inferred[edges.parent]
-        some &= (edges.incomparable >= 0) | (lines[edges.child] & lines[edges.parent])
-        before = len(tables)
-        child, parent, lost = (
-            side.copy() for side in (edges.child, edges.parent, edges.incomparable)
-        )
-        for i in np.flatnonzero(some).tolist():
-            pair = self.tables.paired(int(child[i]), int(parent[i]))
-            if pair is not None:
-                child[i], parent[i], lost[i] = *pair, -1
-        new = list(tables[before:])
-        original = {number: table for (table, _), number in self.tables.others.items()}
-        self.statistics = [
-            *self.statistics,
-            *(
-                _of_text(
-                    self.statistics[original[number]], self.tables.names[number], table
-                )
-                for number, table in enumerate(new, before)
-            ),
-        ]
-        self.sketch_memory.extend(new)
-        self.pair_memory.extend(new)
-        return SchemaEdges(child, parent, lost, edges.keys)
 
     def min_max(self) -> int:
         """Refute pairs by the bounds in footers; return the bytes read."""
@@ -140,7 +131,7 @@ class Stages:
         pairs = self.findings.open()
         refuted = self.sketches.refute(self.tables, self._edges(pairs), self.bag)
         lost = np.flatnonzero(refuted.missing)
-        reasons = [self._missing(int(pairs[i]), refuted, i) for i in lost.tolist()]
+        reasons = told.missing(self.tables, self._edges(pairs), refuted, lost)
         self.findings.refute(pairs[lost], "sketch", reasons)
         self.missing_values += [
             (int(pairs[i]), refuted.column[i], int(refuted.witness[i]))
@@ -151,7 +142,7 @@ class Stages:
     def sample(self) -> int:
         """Look the rows that the sketches keep up in the parents; return bytes read."""
         pairs = self.findings.open()
-        verdicts, read = self._counted("sample", pairs, self._counting.sampled)
+        verdicts, read = self._counted("sample", pairs, self.counting.sampled)
         pairs, verdicts = self._sound(pairs, verdicts, "sample")
         self._settle_exact(pairs[verdicts.exact], verdicts.take(verdicts.exact))
         lost = ~verdicts.exact & ~verdicts.contained(self.bag)
@@ -167,7 +158,7 @@ class Stages:
     def content(self) -> int:
         """Compare all rows of the pairs that are left; return the bytes read."""
         pairs = self.findings.open()
-        verdicts, read = self._counted("content", pairs, self._counting.verified)
+        verdicts, read = self._counted("content", pairs, self.counting.verified)
         self._settle_exact(*self._sound(pairs, verdicts, "content"))
         return read
 
@@ -185,7 +176,7 @@ class Stages:
         )
         pairs = pairs[chosen]
         suggested = len(pairs)
-        verdicts, read = self._counted("partial", pairs, self._counting.measured)
+        verdicts, read = self._counted("partial", pairs, self.counting.measured)
         pairs, verdicts = self._sound(pairs, verdicts, "partial")
         share = verdicts.containment(self.bag)
         near = verdicts.exact & (share >= self.config.partial.min_containment)
@@ -197,60 +188,48 @@ class Stages:
     def _edges(self, pairs: Ints) -> TablePairs:
         return self.findings.edges.take(pairs)
 
-    def _incomparable(self, i: int) -> str:
-        key = self._schema.keys[self._schema.incomparable[i]]
-        one, other = (
-            self.tables.reader.tables[t].column(self.tables.names[t][key]).family
-            for t in (int(self._schema.child[i]), int(self._schema.parent[i]))
-        )
-        return f"column {key}: {one} in the child, {other} in the parent"
-
     def _by_bounds(self, stage: str, statistics: Statistics, how: str) -> None:
         pairs = self.findings.open()
-        keys = refuting_keys(self._schema.take(pairs), statistics, self.bag)
+        some = self._schema.take(pairs)
+        keys = refuting_keys(some, statistics, self.bag)
         lost = np.flatnonzero(keys >= 0)
-        reasons, witnesses = [], []
-        told: dict[tuple[Any, ...], str | None] = {}
-        for i, k in zip(pairs[lost].tolist(), keys[lost].tolist(), strict=True):
-            key = self._schema.keys[k]
-            child, parent = int(self._schema.child[i]), int(self._schema.parent[i])
-            name = self.tables.names[child][key]
-            family = self.tables.reader.tables[child].column(name).family
-            refutation = refute(
-                statistics[child][key], statistics[parent][key], family, self.bag
-            )
-            assert refutation is not None
-            reasons.append(f"column {name}: {refutation.reason}{how}")
-            # Few values of a child witness against all of its parents.
-            value = child, k, refutation.null, refutation.witness
-            if value not in told:
-                told[value] = bound_witness(name, refutation, family)
-            witnesses.append(told[value])
-        self.findings.refute(pairs[lost], stage, reasons)
+        reasons, witnesses = told.by_bounds(
+            self.tables, some.take(lost), keys[lost], statistics, self.bag
+        )
+        self.findings.refute(pairs[lost], stage, [f"{text}{how}" for text in reasons])
         self.findings.tell(pairs[lost], "witness", witnesses)
 
-    def _sketch_tables(self) -> int:
-        """Sketch the tables that open pairs name, noting what is done as it goes."""
+    def look_at_bounds(self) -> None:
+        """Say in `wanted` what is to be sketched, since footers have spoken."""
         pairs = self.findings.open()
         partial_too = self.config.partial.enabled and self.config.partial.read_all
         if partial_too or self.config.derived.unions:
             pairs = np.flatnonzero(~self.findings.incomparable)
+        ends = zip(self._edges(pairs), self._settled, strict=True)
         wanted = sketches.wanted_of(
             self.tables,
-            self._edges(pairs),
+            TablePairs(*map(np.concatenate, ends)),
             sketches.unknown_bounds(self.statistics),
             sketches.unsure_texts(self.tables, self.config.input.check_text_mb * _MB),
         )
         if self.config.derived.renamed:
             wanted = sketches.with_all(self.tables, wanted)
-        read, kept = sketches.divided(wanted, self.sketch_memory.known())
+        if self.scope is not None:
+            base, sketched = self.tables.own_numbers(), self.scope.sketched
+            wanted = [item for item in wanted if sketched[base[item.table]]]
+        self.wanted = wanted
+
+    def _sketch_tables(self) -> int:
+        """Sketch the tables that open pairs name, noting what is done as it goes."""
+        self.look_at_bounds()
+        read, kept = sketches.divided(self.wanted, self.sketch_memory.known())
         sketched = [kept]
         for some in chunks(read, lambda w: self.tables.bytes_of({w.table: w.columns})):
             new = sketches.sketch_tables(self.engine, self.tables, some, self.sizes)
             self.engine.clear()
             self.sketch_memory.remember(new)
             sketched.append(new.table)
-        self.sketches = self._counting.sketches = Sketches(
+        self.sketches = self.counting.sketches = Sketches(
             pa.concat_tables(sketched), self.sizes
         )
         return self.tables.bytes_of({item.table: item.columns for item in read})
@@ -273,42 +252,19 @@ class Stages:
         ]
         self.findings.cannot_compare(np.array([*lost], np.int64), "sketch", reasons)
 
-    def _missing(self, pair: int, refuted: Refuted, i: int) -> str:
-        column, others = refuted.column[i], int(refuted.missing[i]) - 1
-        if column is None:
-            return "a row in its sketch is not in the parent"
-        name = self.tables.names[int(self._schema.child[pair])][column]
-        more = f"; likewise in {others} more" if others else ""
-        return f"column {name}: a value in its sketch is not in the parent{more}"
-
     def _counted(
         self,
         what: str,
         pairs: Ints,
         count: Callable[[TablePairs], Iterator[Counted]],
     ) -> tuple[Verdicts, int]:
-        """Return verdicts on pairs, those known from before not worked out again."""
-        edges = self._edges(pairs)
-        known, verdicts = self.pair_memory.counted(what, edges)
-        rest, read = np.flatnonzero(~known), 0
-        if len(rest):
-            numbers = pairs[rest]
-            for places, counted, stored in self._counting.fenced(
-                numbers, lambda some: count(self._edges(numbers[some]))
-            ):
-                self.engine.clear()
-                some = rest[places]
-                self.pair_memory.remember_counts(what, edges.take(some), counted)
-                for column, values in zip(verdicts, counted, strict=True):
-                    column[some] = values
-                read += stored
-        return verdicts, read
+        return self.counting.counted(what, pairs, self._edges(pairs), count)
 
     def _sound(
         self, counted: Ints, verdicts: Verdicts, stage: str
     ) -> tuple[Ints, Verdicts]:
         """Settle the pairs that failed as incomparable; return the others."""
-        failed, self._counting.failed = self._counting.failed, {}
+        failed, self.counting.failed = self.counting.failed, {}
         if not failed:
             return counted, verdicts
         pairs = np.array([*failed], np.int64)
@@ -325,7 +281,7 @@ class Stages:
         if not len(pairs):
             return 0
         self.findings.reopen(pairs)
-        counted, read = self._counted("content", pairs, self._counting.verified)
+        counted, read = self._counted("content", pairs, self.counting.verified)
         self._settle_exact(*self._sound(pairs, counted, "content"))
         left = contradicted(self.findings)
         if len(left):
@@ -337,26 +293,6 @@ class Stages:
             )
         return read
 
-    def compared_whole(self, edges: TablePairs) -> Verdicts:
-        """Compare all rows of pairs that are none of the scan's; see `fenced`.
-
-        What cannot be compared is not `exact`.
-        """
-        verdicts = nothing_looked_up(len(edges.child))
-        verdicts.exact[:] = False
-
-        def count(some: Ints) -> Iterator[Counted]:
-            yield from self._counting.verified(edges.take(some))
-
-        for places, counted, _ in self._counting.fenced(
-            np.arange(len(edges.child)), count
-        ):
-            self.engine.clear()
-            for column, values in zip(verdicts, counted, strict=True):
-                column[places] = values
-        self._counting.failed.clear()
-        return verdicts
-
     def _settle_exact(self, pairs: Ints, verdicts: Verdicts) -> None:
         """Settle pairs all of whose rows were compared."""
         held = verdicts.contained(self.bag)
@@ -364,7 +300,8 @@ class Stages:
         self.findings.confirm(
             pairs[held],
             [
-                f"all {count:,} {kind} are in the parent{self._other_type(pair)}"
+                f"all {count:,} {kind} are in the parent"
+                f"{told.other_type(self.tables, self.findings.edges, pair)}"
                 if count
                 else "it has no rows"
                 for pair, (count, _) in zip(
@@ -382,39 +319,12 @@ class Stages:
         self._refute_rows(pairs[~held], "content", reasons, lost)
         self.findings.containment[pairs[~held]] = lost.containment(self.bag)
 
-    def _other_type(self, pair: int) -> str:
-        """Say which column, the first by name, has equal values in another type."""
-        edges, tables = self.findings.edges, self.tables
-        ends = [int(side[pair]) for side in edges]
-        names = [tables.names[table] for table in ends]
-        for key in sorted(names[0]):
-            one, other = (
-                tables.reader.tables[table].column(by[key])
-                for table, by in zip(ends, names, strict=True)
-            )
-            known = Family.NULL not in (one.family, other.family)
-            if known and not same_type(one.type, other.type):
-                types = f"{one.type} → {other.type}"
-                return f"; column {one.name} is equal by value, type {types}"
-        return ""
-
     def _refute_rows(
         self, pairs: Ints, stage: str, reasons: Sequence[str], verdicts: Verdicts
     ) -> None:
         self.findings.refute(pairs, stage, reasons)
         witness = verdicts.witness(self.bag).tolist()
         self.missing_rows += zip(pairs.tolist(), witness, strict=True)
-
-
-def _of_text(
-    statistics: Mapping[str, ColumnStatistics], names: Mapping[str, str], table: Table
-) -> dict[str, ColumnStatistics]:
-    """Return a table's statistics without the bounds of columns now read as text."""
-    read = {name for name, _ in table.forms}
-    return {
-        key: ColumnStatistics(known.rows, known.nulls) if names[key] in read else known
-        for key, known in statistics.items()
-    }
 
 
 def sizes_of(config: LakeConfig) -> Sizes:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.core.run_folder import RunFolder
-from winnow.lake.compare.hashed_tables import TablePairs
+from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.rebuild import query_by_side_file, query_of
 from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.compare.witness import row_witnesses, value_witnesses
@@ -83,23 +83,30 @@ def _read(stages: Stages, child: int, column: str | None, positions: Ints) -> in
     return stages.tables.reader.bytes_of_rows(child, positions, names)
 
 
-def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
+def add_rebuilds(
+    stages: Stages, folder: RunFolder, searched: Ints | None = None
+) -> tuple[int, int]:
     """Find the query of each contained table; return how many pairs and bytes, at most.
 
-    A query may read a side file that only `winnow lake plan` writes, and only for a
-    table that it deletes.
+    searched: which of the contained pairs to look for the shortest query of; by default
+    `searched_pairs` of all of them. A query may read a side file that only `winnow lake
+    plan` writes, and only for a table that it deletes.
     """
     pairs = np.flatnonzero(stages.findings.contained)
     edges = stages.findings.edges.take(pairs)
     stored = np.array([table.bytes for table in stages.tables.reader.tables], np.int64)
     size = stored[edges.child] + stored[edges.parent]
-    searched = _searched(edges, size, stages.config.rebuild.search_mb * _MB)
+    if searched is None:
+        base = stages.tables.own_numbers()
+        ends = TablePairs(base[edges.child], base[edges.parent])
+        searched = searched_pairs(ends, size, stages.config.rebuild.search_mb)
     texts: list[str | None] = [None] * len(pairs)
     read, hashes = 0, RowHashes(stages.tables)
     for some in np.array_split(searched, -(-len(searched) // _NOTED) or 1):
         known, queries = stages.pair_memory.texts("rebuild", edges.take(some))
         for i in np.flatnonzero(~known).tolist():
-            queries[i] = _query(stages, folder, edges.take(some[i : i + 1]), hashes)
+            pair = edges.take(some[i : i + 1])
+            queries[i] = rebuild_text(stages.tables, folder, pair, hashes)
             read += int(size[some[i]])
         new = np.flatnonzero(~known)
         stages.pair_memory.remember_texts(
@@ -108,16 +115,18 @@ def add_rebuilds(stages: Stages, folder: RunFolder) -> tuple[int, int]:
         for i, text in zip(some.tolist(), queries, strict=True):
             texts[i] = text
     for i in np.setdiff1d(np.arange(len(pairs)), searched).tolist():
-        texts[i] = _query(stages, folder, edges.take(np.array([i])), None)
+        pair = edges.take(np.array([i]))
+        texts[i] = rebuild_text(stages.tables, folder, pair, None)
     stages.findings.tell(pairs, "rebuild_sql", texts)
     return len(pairs), read
 
 
-def _searched(edges: TablePairs, size: Ints, most: float) -> Ints:
+def searched_pairs(edges: TablePairs, size: Ints, most_mb: float) -> Ints:
     """Return the pairs whose shortest query is looked for; the graph alone decides.
 
-    size: stored bytes of both tables of each pair. Each child's smallest pair comes
-    before any second one of a child, small pairs before large ones.
+    edges: contained pairs by the order of their tables' names; size: stored bytes of
+    both tables of each. Each child's smallest pair comes before any second one of a
+    child, small pairs before large ones.
     """
     order = np.lexsort((edges.parent, edges.child, size))
     _, first = np.unique(edges.child[order], return_index=True)
@@ -125,24 +134,25 @@ def _searched(edges: TablePairs, size: Ints, most: float) -> Ints:
     later[first] = False
     order = order[np.argsort(later, kind="stable")]
     cost = np.cumsum(np.maximum(size[order], _LEAST * _MB))
-    chosen: Ints = order[cost <= most]
+    chosen: Ints = order[cost <= most_mb * _MB]
     return chosen
 
 
-def _query(
-    stages: Stages, folder: RunFolder, pair: TablePairs, hashes: RowHashes | None
+def rebuild_text(
+    tables: HashedTables,
+    folder: RunFolder,
+    pair: TablePairs,
+    hashes: RowHashes | None,
 ) -> str | None:
     """Return the query of a pair, the shortest if there are `hashes` to look for it."""
     child, parent = int(pair.child[0]), int(pair.parent[0])
-    lake = stages.tables.reader.tables
+    lake = tables.reader.tables
     versions = {lake[i].name: lake[i].fingerprint for i in (child, parent)}
     positions_file = side_file(folder, versions, lake[child].name, [lake[parent].name])
     try:
         if hashes is not None:
             return query_of(hashes, child, parent, positions_file)
-        return query_by_side_file(
-            stages.tables, child, parent, os.fspath(positions_file)
-        )
+        return query_by_side_file(tables, child, parent, os.fspath(positions_file))
     except Exception:
         # SQL has no notation for a value, or no way to read a file: there is no query.
         return None

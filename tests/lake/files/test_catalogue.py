@@ -19,6 +19,7 @@ from winnow.core.errors import InputError
 from winnow.lake.files.catalogue import LakeSource, discover, fingerprint, survey
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.reader import TableReader
+from winnow.lake.files.saved_tables import SavedTables, as_table
 from winnow.lake.kernels.tables import ColumnStatistics, Table
 
 ROWS = pa.table({"id": [1, 2], "name": ["a", None]})
@@ -253,7 +254,7 @@ def test_only_what_changed_is_opened_again(
     first = survey(lake)
     assert all(fingerprint(lake, table) == table.fingerprint for table, _ in first)
     opened: list[str] = []
-    for module in ("catalogue.read_footer", "text_tables.inferred"):
+    for module in ("table_files.read_footer", "text_tables.inferred"):
         target = f"winnow.lake.files.{module}"
         original = pytest.importorskip(target.rpartition(".")[0])
         function = getattr(original, target.rpartition(".")[2])
@@ -263,7 +264,7 @@ def test_only_what_changed_is_opened_again(
             return _function(files, path, *rest)
 
         monkeypatch.setattr(target, noted)
-    known = {table.name: (table, statistics) for table, statistics in first}
+    known = SavedTables([as_table(first)])
     assert survey(lake, known) == first
     assert opened == []
     write(tmp_path / "h" / "k=2" / "y.parquet")
@@ -311,7 +312,7 @@ def same_as_local(url: str, options: dict, local: Path) -> None:
         assert table.location == f"{url}/{table.name}"
         assert fingerprint(remote, table) == table.fingerprint
         assert table.reason or table.modified > 0
-    known = {table.name: (table, statistics) for table, statistics in tables_by_name}
+    known = SavedTables([as_table(tables_by_name)])
     assert survey(remote, known) == tables_by_name
 
 

@@ -53,6 +53,16 @@ class Findings:
         """Return the pairs that a stage found not to be contained."""
         return np.flatnonzero(self._refuted_by == STAGES.index(stage))
 
+    def left_after(self, stage: str) -> int:
+        """Return how many pairs no stage up to this one refuted or could not compare.
+
+        Pairs that a sketch holds whole, and are not contained, count as left by sample.
+        """
+        last = STAGES.index(stage)
+        lost = (self._refuted_by != _OPEN) & (self._refuted_by <= last)
+        lost |= self.incomparable & (self._stage <= last)
+        return int((~lost).sum())
+
     def refute(
         self,
         pairs: Ints,

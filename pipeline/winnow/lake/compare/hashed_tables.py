@@ -98,6 +98,13 @@ class HashedTables:
             names.append(names[table])
         return self.others[key]
 
+    def own_numbers(self) -> npt.NDArray[np.int64]:
+        """Return (n,) the number of each table in its own form."""
+        numbers = np.arange(len(self.reader.tables))
+        for (table, _), number in self.others.items():
+            numbers[number] = table
+        return numbers
+
     def names_of(self, table: int) -> Names:
         """Return the compared names of a table, in the order in which rows hash."""
         return tuple(sorted(self.names[table]))

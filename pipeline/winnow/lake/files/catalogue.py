@@ -1,32 +1,13 @@
-"""Which tables a lake holds, and what is known of them without reading their rows.
-
-The rows of CSV and JSONL files are read once for their types, since a type that holds
-for the first thousand rows may not hold for the next.
-"""
+"""Which tables a lake holds, and which of them changed since an earlier look."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
-import pyarrow as pa
-from fsspec.utils import glob_translate
-
-from winnow.core.extras import MissingExtraError
-from winnow.lake.files import (
-    column_files,
-    delta_log,
-)
-from winnow.lake.files import (
-    text_readers as text_tables,
-)
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.folders import (
@@ -36,23 +17,15 @@ from winnow.lake.files.folders import (
     ignored,
     single,
 )
-from winnow.lake.files.footers import Footer, read_footer
-from winnow.lake.files.hive import partition_values
-from winnow.lake.files.parts import Constants, StoredPart, columns_of, statistics_of
-from winnow.lake.files.words import in_words
-from winnow.lake.kernels.tables import ColumnStatistics, Part, Table
-
-#: A table and the statistics of its leaf columns by name.
-Surveyed = tuple[Table, Mapping[str, ColumnStatistics]]
-
-_Item = TypeVar("_Item")
-
-#: Part of every fingerprint: what an older catalogue found is not believed.
-_VERSION = 1
-#: Files that are opened at once. Local footers take turns: threads would only wait for
-#: each other's Python, while the disk reads some files ahead without any.
-_LOCAL_THREADS, _REMOTE_THREADS, _AHEAD = 2, 16, 16
-_TEXTS = {"csv", "jsonl"}
+from winnow.lake.files.saved_tables import SavedTables
+from winnow.lake.files.table_files import (
+    Surveyed,
+    TableFiles,
+    fingerprint_by,
+    fingerprint_of,
+    globs,
+)
+from winnow.lake.kernels.tables import Table
 
 
 @dataclass(frozen=True)
@@ -75,29 +48,61 @@ class LakeSource:
         return Files(self.storage_options or {})
 
 
+class Changes(NamedTuple):
+    """A lake beside an earlier look at it."""
+
+    #: Tables that are new or have changed, and those that could not be read before.
+    opened: list[Surveyed]
+    #: Names of the others.
+    same: list[str]
+
+
 def discover(lake: LakeSource) -> list[Table]:
     """Return the tables of a lake, sorted by name; see `survey`."""
     return [table for table, _ in survey(lake)]
 
 
-def survey(
-    lake: LakeSource,
-    known: Mapping[str, Surveyed] | None = None,
-    left_out: dict[str, int] | None = None,
-) -> list[Surveyed]:
+def survey(lake: LakeSource, known: SavedTables | None = None) -> list[Surveyed]:
     """Return every table of a lake with its columns' statistics, sorted by name.
 
-    `left_out` is given how many files are no table's, by their ending.
-
     Each footer is read once. A table that cannot be read stands there with the reason,
-    and without columns. `known` holds what an earlier survey found, by name: a table
-    whose files did not change since is taken from there, unopened. Raises InputError if
-    the lake does not exist.
+    and without columns. `known` holds what an earlier survey found: a table whose files
+    did not change since is taken from there, unopened. Raises InputError if the lake
+    does not exist.
     """
-    survey = _Survey(lake, known or {})
+    known = known or SavedTables()
+    return whole(changes(lake, known), known)
+
+
+def whole(seen: Changes, known: SavedTables) -> list[Surveyed]:
+    """Return all tables of a lake, sorted by name."""
+    if len(seen.same) * 8 > len(known):
+        known.make_all()
+    tables = [*seen.opened, *(known[name] for name in seen.same)]
+    return sorted(tables, key=lambda surveyed: surveyed[0].name)
+
+
+def changes(
+    lake: LakeSource, known: SavedTables, left_out: dict[str, int] | None = None
+) -> Changes:
+    """Return which tables of a lake are not known as they are, opened; see `survey`.
+
+    `left_out` is given how many files are no table's, by their ending.
+    """
+    listing = _Listing(lake, known)
+    same: list[str] = []
+    changed: list[Candidate] = []
+    taken = candidates(listing.entries)
+    for candidate in listing.named(taken):
+        names = listing.unchanged(candidate)
+        if names is None:
+            changed.append(candidate)
+        else:
+            same += names
     if left_out is not None:
-        left_out |= ignored(survey.entries)
-    return sorted(survey.tables(), key=lambda surveyed: surveyed[0].name)
+        left_out |= ignored(listing.entries, taken)
+    opener = TableFiles(lake.files, listing.root, lake.csv)
+    return Changes(list(opener.opened(changed)), same)
 
 
 def fingerprint(lake: LakeSource, table: Table) -> str:
@@ -109,60 +114,29 @@ def fingerprint(lake: LakeSource, table: Table) -> str:
     if table.format == "parquet_folder":
         entries = data_files(entries)
     if table.location == entries[0].path:
-        return _fingerprint(table.format, [("", entries[0])])
-    return _fingerprint(table.format, [(entry.name, entry) for entry in entries])
+        return fingerprint_by(table.format, [("", entries[0])])
+    return fingerprint_by(table.format, [(entry.name, entry) for entry in entries])
 
 
-class _Survey:
-    """One walk over a lake."""
+class _Listing:
+    """The files of a lake, beside the tables that are known of it."""
 
-    def __init__(self, lake: LakeSource, known: Mapping[str, Surveyed]) -> None:
+    def __init__(self, lake: LakeSource, known: SavedTables) -> None:
         self._files = lake.files
         self._lake = lake
         self._known = known
         fs, inner = self._files.filesystem(lake.path)
-        local = self._files.is_local(lake.path)
-        self._root = os.path.abspath(inner) if local else fs.unstrip_protocol(inner)
-        self._threads = _LOCAL_THREADS if local else _REMOTE_THREADS
-        self._local = local
+        self._local = self._files.is_local(lake.path)
+        self.root = (
+            os.path.abspath(inner) if self._local else fs.unstrip_protocol(inner)
+        )
 
-    def tables(self) -> Iterator[Surveyed]:
-        """Yield every table."""
-        changed: list[Candidate] = []
-        for candidate in self._candidates():
-            same = self._unchanged(candidate)
-            if same is None:
-                changed.append(candidate)
-            yield from same or ()
-        at_once = [f for f in changed if not self._local or f.format in _TEXTS]
-        in_turn = [f for f in changed if self._local and f.format not in _TEXTS]
-        with ThreadPoolExecutor(self._threads) as pool:
-            opened = pool.map(self._opened, at_once)
-            for candidate in self._ahead(
-                in_turn, lambda candidate: candidate.files[:1]
-            ):
-                yield from self._opened(candidate)
-            for tables in opened:
-                yield from tables
-
-    def _ahead(
-        self, items: Iterable[_Item], files: Callable[[_Item], Sequence[Entry]]
-    ) -> Iterator[_Item]:
-        """Yield local items, the files of those that follow being read meanwhile."""
-        waiting: deque[_Item] = deque()
-        for item in items:
-            for entry in files(item):
-                self._files.expect(entry)
-            waiting.append(item)
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft()
-        yield from waiting
-
-    def _candidates(self) -> Iterator[Candidate]:
-        base = self._root.rstrip("/").rpartition("/")[2]
-        include, exclude = _globs(self._lake.include), _globs(self._lake.exclude)
-        for candidate in candidates(self.entries):
-            named = replace(candidate, name=candidate.name or base)
+    def named(self, taken: Sequence[Candidate]) -> Iterator[Candidate]:
+        """Yield the tables that count, the root's own under its name."""
+        base = self.root.rstrip("/").rpartition("/")[2]
+        include, exclude = globs(self._lake.include), globs(self._lake.exclude)
+        for candidate in taken:
+            named = candidate if candidate.name else replace(candidate, name=base)
             if include.match(named.name) and not exclude.match(named.name):
                 yield named
 
@@ -174,168 +148,17 @@ class _Survey:
             return entries
         left_out = os.path.join(os.path.realpath(self._lake.without), "")
         # Links are not followed: below the root, names are real ones.
-        root = os.path.realpath(self._root)
+        root = os.path.realpath(self.root)
+        if not left_out.startswith(f"{root}/"):
+            return entries
         return [e for e in entries if not f"{root}/{e.name}".startswith(left_out)]
 
-    def _unchanged(self, candidate: Candidate) -> list[Surveyed] | None:
-        """Return what is known of a table that did not change, else None."""
+    def unchanged(self, candidate: Candidate) -> list[str] | None:
+        """Return the names of tables that are known as they are, None if one is not."""
         tables = [candidate]
         if candidate.supposed and candidate.name not in self._known:
             tables = [single(entry) for entry in candidate.files]
-        same = [self._known[table.name] for table in tables if self._is_known(table)]
-        return same if len(same) == len(tables) else None
-
-    def _is_known(self, candidate: Candidate) -> bool:
-        if candidate.name not in self._known:
-            return False
-        table, _ = self._known[candidate.name]
-        # What could not be read may be readable now: a server was away.
-        return table.reason is None and table.fingerprint == _fingerprint_of(candidate)
-
-    def _opened(self, candidate: Candidate) -> list[Surveyed]:
-        """Return the table that these files are, or each file as one."""
-        if candidate.reason is not None:
-            return [self._unread(candidate, candidate.reason)]
-        try:
-            texts = candidate.format in _TEXTS
-            if texts or candidate.format in column_files.FORMATS:
-                opened = self._text if texts else self._column_file
-                return [opened(candidate)]
-            stored, schema = self._stored(candidate)
-            if candidate.supposed and not _agree(stored):
-                return [t for e in candidate.files for t in self._opened(single(e))]
-            columns = columns_of(stored, schema)
-            table = replace(
-                self._listed(candidate),
-                parts=tuple(part.part() for part in stored),
-                columns=columns,
-                writer=next((p.footer.writer for p in stored), None),
-            )
-            return [(table, statistics_of(stored, columns))]
-        except MissingExtraError:
-            raise  # the install's fault, not the table's; it would be remembered
-        except Exception as error:  # whatever it is: one table never costs the others
-            if candidate.supposed and len(candidate.files) > 1:
-                return [t for e in candidate.files for t in self._opened(single(e))]
-            borrowed = getattr(error, "paths", ())
-            return [self._unread(candidate, in_words(error), borrowed)]
-
-    def _text(self, candidate: Candidate) -> Surveyed:
-        (entry,) = candidate.files
-        text = text_tables.inferred(
-            self._files, entry.path, candidate.format, self._options(candidate.name)
-        )
-        part = Part(
-            entry.path,
-            entry.bytes,
-            entry.modified,
-            (text.rows,),
-            dialect=text.dialect,
-            surveyed_bytes=entry.bytes,
-        )
-        table = replace(self._listed(candidate), parts=(part,), columns=text.columns)
-        return table, {
-            column.name: ColumnStatistics(text.rows, text.nulls.get(column.name))
-            for column in text.columns
-        }
-
-    def _column_file(self, candidate: Candidate) -> Surveyed:
-        (entry,) = candidate.files
-        kind = candidate.format
-        columns, rows = column_files.columns_of(self._files, entry.path, kind)
-        dialect = ((column_files.READER, kind),)
-        part = Part(entry.path, entry.bytes, entry.modified, (rows,), dialect=dialect)
-        table = replace(self._listed(candidate), parts=(part,), columns=columns)
-        return table, {column.name: ColumnStatistics(rows) for column in columns}
-
-    def _options(self, name: str) -> CsvOptions:
-        """Return how a CSV file is to be read: as the first glob that fits says."""
-        for glob, options in self._lake.csv.items():
-            if _globs([glob]).match(name):
-                return options
-        return CsvOptions()
-
-    def _stored(
-        self, candidate: Candidate
-    ) -> tuple[list[StoredPart], pa.Schema | None]:
-        """Return a table's Parquet files, and the schema that a log demands."""
-        entries, schema = list(candidate.files), None
-        if candidate.format == "delta":
-            entries, constants, schema = self._active(candidate)
-        elif candidate.format == "parquet_folder":
-            constants = partition_values([candidate.below(e) for e in entries])
-        else:
-            constants = [()]
-        if len(entries) == 1:
-            footers = [read_footer(self._files, entries[0].path)]
-        elif self._local:
-            each = self._ahead(entries, lambda entry: (entry,))
-            footers = [self._footer(entry) for entry in each]
-        else:
-            with ThreadPoolExecutor(self._threads) as pool:
-                footers = list(pool.map(self._footer, entries))
-        parts = zip(entries, footers, constants, strict=True)
-        return [StoredPart(*part) for part in parts], schema
-
-    def _active(
-        self, candidate: Candidate
-    ) -> tuple[list[Entry], list[Constants], pa.Schema]:
-        entries = {candidate.below(entry): entry for entry in candidate.files}
-        newest = delta_log.snapshot(
-            self._files, self._location(candidate), candidate.files
-        )
-        gone = [path for path, _ in newest.files if path not in entries]
-        if gone:
-            raise ValueError(f"a file that its log names is gone: {gone[0]}")
-        active = [entries[path] for path, _ in newest.files]
-        return active, [constants for _, constants in newest.files], newest.schema
-
-    def _footer(self, entry: Entry) -> Footer:
-        try:
-            return read_footer(self._files, entry.path)
-        except Exception as error:
-            raise ValueError(f"{entry.name}: {in_words(error)}") from error
-
-    def _location(self, candidate: Candidate) -> str:
-        if candidate.folder is None:
-            return candidate.files[0].path
-        return f"{self._root.rstrip('/')}/{candidate.folder}".rstrip("/")
-
-    def _listed(self, candidate: Candidate) -> Table:
-        return Table(
-            name=candidate.name,
-            format=candidate.format,
-            location=self._location(candidate),
-            fingerprint=_fingerprint_of(candidate),
-        )
-
-    def _unread(
-        self, candidate: Candidate, reason: str, borrowed: Sequence[str] = ()
-    ) -> Surveyed:
-        """Return a table without rows; the files that it borrows must stay."""
-        parts = [Part(e.path, e.bytes, e.modified, ()) for e in candidate.files]
-        parts += [Part(path, 0, 0.0, ()) for path in borrowed]
-        return replace(self._listed(candidate), parts=tuple(parts), reason=reason), {}
-
-
-def _agree(parts: Sequence[StoredPart]) -> bool:
-    """Whether the parts have one set of column names."""
-    return len({frozenset(c.name for c in p.footer.columns) for p in parts}) <= 1
-
-
-def _fingerprint_of(candidate: Candidate) -> str:
-    return _fingerprint(
-        candidate.format, [(candidate.below(e), e) for e in candidate.files]
-    )
-
-
-def _fingerprint(kind: str, files: Iterable[tuple[str, Entry]]) -> str:
-    digest = hashlib.blake2b(f"{_VERSION}\0{kind}".encode(), digest_size=16)
-    for name, entry in sorted(files, key=lambda file: file[0]):
-        digest.update(f"\0{name}\0{entry.version}".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _globs(patterns: Sequence[str]) -> re.Pattern[str]:
-    # No pattern matches nothing, the empty name not either.
-    return re.compile("|".join(map(glob_translate, patterns)) or r"(?!)")
+        known = self._known
+        if all(known.holds(table.name, fingerprint_of(table)) for table in tables):
+            return [table.name for table in tables]
+        return None

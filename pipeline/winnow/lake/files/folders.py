@@ -99,25 +99,20 @@ def data_files(entries: Sequence[Entry]) -> list[Entry]:
     return _tree(entries).data()
 
 
-def ignored(entries: Sequence[Entry]) -> dict[str, int]:
+def ignored(entries: Sequence[Entry], tables: Sequence[Candidate]) -> dict[str, int]:
     """Return how many files are taken for no part of any table, by their ending.
 
     Files in tables' own folders, whatever they are, are not among them.
     """
-    taken = {
-        (table.folder, entry.name)
-        for table in candidates(entries)
-        for entry in table.files
-    }
-    names = {name for _, name in taken}
-    folders = {folder for folder, _ in taken if folder is not None}
+    names = {entry.name for table in tables for entry in table.files}
+    folders = {table.folder for table in tables if table.folder is not None}
     counted: Counter[str] = Counter()
     for entry in entries:
+        if entry.name in names:
+            continue
         *parents, base = entry.name.split("/")
         above = {"/".join(parents[:i]) for i in range(len(parents) + 1)}
-        if entry.name in names or above & folders or any(map(_hidden, parents)):
-            continue
-        if not _hidden(base):
+        if not (above & folders or _hidden(base) or any(map(_hidden, parents))):
             counted[posixpath.splitext(base.lower())[1] or base] += 1
     return dict(sorted(counted.items()))
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.core.integrity import checksum
 from winnow.core.run_folder import remove
 
 _KEY = b"winnow.key"
+#: Rows that are read together where some are looked up.
+_GROUP_ROWS = 4096
+#: Parts beyond which the small ones become one.
+_MOST_PARTS = 16
+
+
+class DamagedPart(OSError):
+    """A part is not as it was written."""
 
 
 class SavedParts:
@@ -44,6 +55,55 @@ class SavedParts:
                 parts.append(table.replace_schema_metadata(None))
         return parts
 
+    def lookup(self, column: str, values: Collection[str]) -> list[pa.Table]:
+        """Return the rows with some values of a text column, the oldest part first.
+
+        Of a part that is sorted by the column little more is read than these rows; its
+        pages carry checksums of their own. Raises DamagedPart.
+        """
+        wanted = sorted(values)
+        parts = []
+        for path in sorted(self._folder.glob("part-*.parquet")):
+            try:
+                parts.append(self._looked_up(path, column, wanted))
+            except (OSError, pa.ArrowException) as error:
+                raise DamagedPart(f"{path} is damaged") from error
+        return parts
+
+    def _looked_up(self, path: Path, column: str, wanted: Sequence[str]) -> pa.Table:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            if (file.schema_arrow.metadata or {}).get(_KEY) != self._key:
+                return file.schema_arrow.remove_metadata().empty_table()
+            number = file.schema_arrow.get_field_index(column)
+            groups = [
+                i
+                for i in range(file.num_row_groups)
+                if _may_hold(file.metadata.row_group(i).column(number), wanted)
+            ]
+            table = file.read_row_groups(groups).replace_schema_metadata(None)
+        return table.filter(pc.is_in(table[column], pa.array(wanted, pa.string())))
+
+    def fold(self, column: str | None = None) -> None:
+        """Put small parts into one if there are many; the first part stays.
+
+        Of rows with one value of a `column` those of the newest part are kept.
+        """
+        paths = sorted(self._folder.glob("part-*.parquet"))
+        if len(paths) <= _MOST_PARTS:
+            return
+        kept: list[pa.Table] = []
+        seen: set[str] = set()
+        for part in reversed(self.load()[1:]):
+            table = part
+            if column is not None:
+                values = table[column].to_pylist()
+                table = table.filter(pa.array([v not in seen for v in values]))
+                seen |= set(values)
+            kept.append(table)
+        self._write(pa.concat_tables(kept[::-1]))
+        for path in paths[1:]:
+            remove(path)
+
     def append(self, table: pa.Table) -> None:
         """Write one more part; it is whole or not there."""
         self._write(table)
@@ -69,6 +129,22 @@ class SavedParts:
         keyed = table.replace_schema_metadata({_KEY: self._key})
         # Hashes hardly repeat: only texts gain by a dictionary.
         texts = [field.name for field in keyed.schema if pa.types.is_string(field.type)]
-        pq.write_table(keyed, beside, compression="zstd", use_dictionary=texts)
+        pq.write_table(
+            keyed,
+            beside,
+            compression="zstd",
+            use_dictionary=texts,
+            row_group_size=_GROUP_ROWS,
+            write_page_checksum=True,
+        )
         name = f"part-{self._next():06d}-{checksum(beside)}.parquet"
         os.replace(beside, self._folder / name)
+
+
+def _may_hold(chunk: pq.ColumnChunkMetaData, wanted: Sequence[str]) -> bool:
+    """Whether bounds of a text column leave room for one of some sorted values."""
+    bounds = chunk.statistics
+    if bounds is None or not bounds.has_min_max:
+        return True
+    i = bisect_left(wanted, bounds.min)
+    return i < len(wanted) and wanted[i] <= bounds.max

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -47,12 +47,44 @@ def as_table(catalogue: Iterable[tuple[Table, Statistics]]) -> pa.Table:
     return pa.Table.from_pylist(rows, _SAVED)
 
 
-def from_tables(
-    saved: Iterable[pa.Table],
-) -> dict[str, tuple[Table, dict[str, ColumnStatistics]]]:
-    """Return what `as_table` was given, by name; the last row of a name holds."""
-    rows = (row for table in saved for row in table.to_pylist())
-    return {row["name"]: _from_row(row) for row in rows}
+class SavedTables(Mapping[str, tuple[Table, Statistics]]):
+    """What `as_table` was given, by name; the last row of a name holds.
+
+    A table is made of its row when it is asked for: of 100,000 a scan needs few.
+    """
+
+    def __init__(self, saved: Sequence[pa.Table] = ()) -> None:
+        """Take tables that `as_table` made, oldest first."""
+        self._rows = pa.concat_tables([_SAVED.empty_table(), *saved]).combine_chunks()
+        names = self._rows["name"].to_pylist()
+        self._number = {name: i for i, name in enumerate(names)}
+        self._fingerprints = self._rows["fingerprint"].to_pylist()
+        self._sound = self._rows["reason"].is_null().to_pylist()
+        self._made: dict[str, tuple[Table, Statistics]] = {}
+
+    def holds(self, name: str, fingerprint: str) -> bool:
+        """Whether a table is known, could be read, and has this fingerprint."""
+        i = self._number.get(name)
+        return i is not None and self._sound[i] and self._fingerprints[i] == fingerprint
+
+    def make_all(self) -> None:
+        """Make every table at once, which takes less time than one by one."""
+        rows = self._rows.to_pylist()
+        for name, i in self._number.items():
+            if name not in self._made:
+                self._made[name] = _from_row(rows[i])
+
+    def __getitem__(self, name: str) -> tuple[Table, Statistics]:
+        if name not in self._made:
+            (row,) = self._rows.slice(self._number[name], 1).to_pylist()
+            self._made[name] = _from_row(row)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._number)
+
+    def __len__(self) -> int:
+        return len(self._number)
 
 
 def _as_row(table: Table, statistics: Statistics) -> dict[str, Any]:

@@ -181,6 +181,9 @@ def _paths_in(files: Files, part: Part) -> Iterator[LeafPath]:
     elif column_files.READER in dict(part.dialect):
         for field in column_files.schema_of(files, part):
             yield from _struct_paths((field.name,), field.type)
+    elif not (part.dialect or any("." in name for name in part.column_bytes)):
+        # Only a path of several names needs a look at the file.
+        yield from ((name,) for name in part.column_bytes)
     elif not part.dialect:
         with files.parquet(part.path) as file:
             for field in file.schema_arrow:
