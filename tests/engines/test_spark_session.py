@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -15,8 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import winnow
-from winnow.core.errors import InputError
+from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.engines.spark.frame import SparkFrame
+from winnow.engines.spark.probe import require_seen
+from winnow.engines.spark.relational_verbs import _bytes
 from winnow.engines.spark.session import SparkOptions, open_session, translated
 from winnow.engines.spark.workers import see_gpu
 
@@ -41,11 +44,77 @@ def test_an_error_is_found_in_a_workers_traceback() -> None:
 
 def test_a_session_keeps_its_own_settings(spark: Any) -> None:
     before = spark.conf.get("spark.sql.shuffle.partitions")
+    spark.conf.set("spark.sql.session.timeZone", "Asia/Tokyo")
     session = open_session(SparkOptions(partitions=5, batch_rows=77, session=spark))
     assert session.conf.get("spark.sql.shuffle.partitions") == "5"
     assert session.conf.get("spark.sql.execution.arrow.maxRecordsPerBatch") == "77"
     assert spark.conf.get("spark.sql.shuffle.partitions") == before
+    assert session.conf.get("spark.sql.session.timeZone") == "Asia/Tokyo"
+    spark.conf.unset("spark.sql.session.timeZone")
     assert session.sparkContext is spark.sparkContext
+
+
+class FarContext:
+    """A cluster whose one worker is this process, in another working directory."""
+
+    master = "spark://far:7077"
+    defaultParallelism = 2
+
+    def __init__(self, unseen: Path | None = None) -> None:
+        self.unseen = unseen
+
+    def parallelize(self, numbers: range, parts: int) -> FarContext:
+        return self
+
+    def mapPartitions(self, look: Any) -> FarContext:
+        self.look = look
+        return self
+
+    def collect(self) -> list[Any]:
+        if self.unseen is not None:
+            for file in self.unseen.glob(".seen-*"):
+                file.unlink()
+        return list(self.look(iter(range(2))))
+
+
+def test_workers_are_asked_first_whether_they_see_run_and_pool(tmp_path: Path) -> None:
+    run, other, pool = (tmp_path / name for name in ("run", "other", "pool"))
+    pool.mkdir()
+    require_seen(FarContext(), (run, other, run), [str(pool)])
+    assert [list(folder.iterdir()) for folder in (run, other)] == [[], []]
+    where = f"worker on {socket.gethostname()} does not see"
+    with pytest.raises(RunError, match=f"{where} {other} as the driver does"):
+        require_seen(FarContext(unseen=other), (run, other), [str(pool)])
+    pool.rmdir()
+    with pytest.raises(RunError, match=f"{where} {pool} as"):
+        require_seen(FarContext(), (run,), [str(pool)])
+    assert [list(folder.iterdir()) for folder in (run, other)] == [[], []]
+
+
+def test_a_session_of_spark_connect_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remote = type("SparkSession", (), {"__module__": "pyspark.sql.connect.session"})
+    for options in (
+        SparkOptions(session=remote()),
+        SparkOptions(conf={"spark.remote": "sc://far"}),
+    ):
+        with pytest.raises(ConfigError, match="Spark Connect is not supported"):
+            open_session(options)
+    monkeypatch.setenv("SPARK_REMOTE", "sc://far")
+    with pytest.raises(ConfigError, match="Spark Connect is not supported"):
+        open_session(SparkOptions())
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        *[("-1", -1), (None, -1), ("10485760", 10 * 2**20), ("10MB", 10 * 2**20)],
+        *[("7b", 7), ("1k", 2**10), ("1t", 2**40), ("2tb", 2**41), ("1PB", 2**50)],
+    ],
+)
+def test_sizes_are_read_as_spark_reads_them(text: str | None, size: int) -> None:
+    assert _bytes(text) == size
 
 
 def test_a_task_sees_its_own_gpu_until_a_model_is_loaded(

@@ -317,3 +317,25 @@ def test_swapped_captions_lower_the_mean_score_of_true_pairs(shared: Path) -> No
     captions[3], captions[20] = captions[20], captions[3]
     swapped = (images * encoder.encode_texts(captions)).sum(axis=1).mean()
     assert swapped < score
+
+
+def test_a_large_jpeg_is_reduced_where_that_is_asked_for(
+    save_checkpoint: Callable[..., str],
+) -> None:
+    name = save_checkpoint("vit")
+    exact, reduced = (
+        load_encoder(ModelSpec(name, precision="float32", exact_decode=exact))
+        for exact in (True, False)
+    )
+    side = 8 * max(exact.preprocess.height, exact.preprocess.width)
+    file = io.BytesIO()
+    noise = RNG.integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(noise).save(file, "JPEG", quality=90)
+    data = file.getvalue()
+    assert (exact.prepare(data) != reduced.prepare(data)).any()
+    # What is smaller than twice the model's picture, and what is painted over, is not.
+    box = [((0, 0, 1, 1))]
+    assert (exact.prepare(data, box) == reduced.prepare(data, box)).all()
+    small = png(pictures(1)[0])
+    assert (exact.prepare(small) == reduced.prepare(small)).all()
+    assert exact.identity != reduced.identity

@@ -286,3 +286,39 @@ def test_pixel_digests_see_pixels_and_shape_but_not_the_container() -> None:
     assert pixel_digest(encoded(Image.fromarray(other))) != pixel_digest(image)
     reshaped = encoded(Image.fromarray(NOISE.reshape(60, 40, 3)))
     assert pixel_digest(reshaped) != pixel_digest(image)
+
+
+def a_photograph(mode: str = "RGB", orientation: int = 1) -> bytes:
+    """Return a JPEG of 640 × 480 with soft shapes, as a camera would turn it."""
+    across, down = np.meshgrid(np.linspace(0, 6, 640), np.linspace(0, 5, 480))
+    waves = [np.sin(across * k) * np.cos(down + k) for k in (1, 2, 3)]
+    pixels = ((np.stack(waves, -1) + 1) * 127).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(pixels).convert(mode)
+    return encoded(image, "JPEG", quality=95, exif=exif)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(
+    ("least", "shorter"), [(481, 480), (240, 240), (121, 240), (100, 120), (7, 60)]
+)
+def test_a_jpeg_is_reduced_by_whole_steps_and_looks_the_same(
+    mode: str, orientation: int, least: int, shorter: int
+) -> None:
+    data = a_photograph(mode, orientation)
+    exact, small = decode_rgb(data), decode_rgb(data, least_side=least)
+    assert min(small.size) == shorter
+    assert (small.width > small.height) == (exact.width > exact.height)
+    seen = [np.asarray(i.resize((32, 32)), int) for i in (exact, small)]
+    assert np.abs(seen[0] - seen[1]).mean() < 1.5
+
+
+def test_only_a_jpeg_is_reduced_and_limits_stay_those_of_the_file() -> None:
+    pixels = Image.fromarray(np.asarray(Image.open(io.BytesIO(a_photograph()))))
+    assert decode_rgb(encoded(pixels), least_side=60).size == (640, 480)
+    with pytest.raises(ImageRejected, match="image_too_large: 640x480"):
+        decode_rgb(a_photograph(), 640 * 480 - 1, least_side=60)
+    with pytest.raises(ImageRejected, match="image_truncated"):
+        decode_rgb(a_photograph()[:-2_000], least_side=60)

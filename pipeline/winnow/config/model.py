@@ -21,6 +21,9 @@ class ModelConfig(BaseModel):
     #: What the towers compute in; auto: bfloat16 where the processor has it, float16 on
     #: a GPU, else float32.
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    #: What computes on a CPU. openvino (extra `cpu`) is faster and gives vectors that
+    #: differ in the last digits; auto is torch, whatever is installed.
+    runtime: Literal["auto", "torch", "openvino"] = "auto"
     #: Samples of one forward pass.
     batch_size: Annotated[int, Field(gt=0)] = 64
     #: Images with more pixels are quarantined before they are decoded.
@@ -30,6 +33,9 @@ class ModelConfig(BaseModel):
     background: Annotated[
         str, Field(pattern=r"^(white|black|drop|#[0-9a-fA-F]{6})$")
     ] = "white"
+    #: Whether a large JPEG is decoded at its own size; otherwise at the half, quarter
+    #: or eighth that still has twice the pixels that the model takes, across and down.
+    exact_decode: bool = True
     #: Decoding threads; none: as many as the machine has cores.
     decode_threads: Annotated[int, Field(gt=0)] | None = None
 

@@ -16,6 +16,7 @@ EXTRAS = {
     "images": ("torch", "open_clip"),
     "spark": ("pyspark", "pandas"),
     "ui": ("starlette", "uvicorn", "prompt_toolkit", "pygments"),
+    "cpu": ("torch", "open_clip", "openvino"),
     "filters": ("torch", "open_clip", "safetensors"),
     "delta": ("deltalake",),
     "mcp": ("mcp",),

@@ -132,8 +132,11 @@ class RunFolder:
         return ""
 
     def scratch(self, step: str) -> Path:
-        """Return a folder for a step's unfinished work; survives a crash."""
-        return self.path / ".work" / step
+        """Return a folder for a step's unfinished work; survives a crash.
+
+        Absolute: workers of a cluster have working directories of their own.
+        """
+        return self.path.absolute() / ".work" / step
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -27,6 +27,7 @@ from winnow.flows.pool import Pool
 from winnow.formats.shard_discovery import Shard
 from winnow.models.checkpoint import local_files
 from winnow.models.local_model import LOCAL_DIR
+from winnow.models.openvino_runtime import LIBRARIES
 
 _SECTIONLESS = (INDEX, OVERRIDES)
 #: Settings of a model that change no vector.
@@ -133,6 +134,11 @@ def _plain(value: Any) -> Any:
         if value.name.startswith(LOCAL_DIR):
             # What is in the folder says which model it is, not where it lies.
             settings["name"] = LOCAL_DIR
+        # Usual ones are left out, as they were before there were others.
+        if settings.pop("runtime") == "openvino":
+            settings["runtime"] = releases(LIBRARIES)
+        if settings["exact_decode"]:
+            del settings["exact_decode"]
         files = local_files(value.name, value.pretrained)
         if files:
             settings["pretrained"] = None

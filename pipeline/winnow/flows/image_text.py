@@ -75,7 +75,9 @@ def require_models(config: RunConfig, steps: Sequence[Planned]) -> None:
     for step in steps:
         model = _model_of(step, config)
         if model is not None:
-            require("images", f"{step.name} by model {model.name}")
+            by_openvino = model.runtime == "openvino"
+            extra = "cpu" if by_openvino else "images"
+            require(extra, f"{step.name} by model {model.name}")
             try:
                 require_weights(model.name, model.pretrained)
             except ConfigError as error:

@@ -56,12 +56,13 @@ class Session:
     def account(self, marker: Marker) -> None:
         """Take a finished step into account: its artifacts, who is alive after it."""
         self.markers.append(marker)
-        artifacts = self.folder.artifacts(marker.step)
+        # Absolute: workers of a cluster have working directories of their own.
+        artifacts = self.folder.artifacts(marker.step).absolute()
         self.rescues.account(marker, artifacts)
         for name, below in marker.artifacts.items():
             self.artifacts[name] = artifacts / below
         if marker.decides:
-            self._ledger = self.folder.ledger(marker.step)
+            self._ledger = self.folder.ledger(marker.step).absolute()
             self._rejects = []
         elif marker.quarantined and marker.step != INDEX:
             self._rejects.append(artifacts / "rejects")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,17 @@ def _spark_options(config: RunConfig | LakeConfig, session: Any) -> SparkOptions
         scratch=engine.scratch,
         conf={name: spark_text(value) for name, value in engine.spark.items()},
         ship=_model_files(config) if isinstance(config, RunConfig) else (),
+        seen=_pool(config),
         packages=config.packages if isinstance(config, RunConfig) else (),
         session=session,
     )
+
+
+def _pool(config: RunConfig | LakeConfig) -> list[str]:
+    """Return the folders and files of this machine that samples are in."""
+    paths = config.input.path if isinstance(config, RunConfig) else ()
+    full = (os.path.abspath(os.path.expanduser(path)) for path in paths)
+    return [path for path in full if os.path.exists(path)]
 
 
 def _model_files(config: RunConfig) -> list[str]:

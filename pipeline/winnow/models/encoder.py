@@ -16,11 +16,13 @@ import numpy.typing as npt
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extras import require
 from winnow.core.progress import in_between
+from winnow.core.versions import releases
 from winnow.models.allocator import keep_freed_memory
 from winnow.models.checkpoint import Checkpoint, load_checkpoint, sha256
 from winnow.models.folding import fold_batch_norms
 from winnow.models.images import BACKGROUND, DEFAULT_MAX_PIXELS, decode_rgb
 from winnow.models.masks import PixelBox, painted_over
+from winnow.models.openvino_runtime import LIBRARIES, OpenVinoTowers
 from winnow.models.preprocess import Pixels, Preprocessing
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
@@ -49,6 +51,10 @@ class ModelSpec:
     batch_size: rows of every forward pass; the last one is padded.
     max_pixels: larger images are refused before they are decoded.
     background: colour behind transparent images, or `drop`; see `decode_rgb`.
+    exact_decode: False: a JPEG with more than twice the pixels that the model takes,
+      across and down, may be decoded at a half, a quarter or an eighth of its size.
+    runtime: auto, torch or openvino. `auto` is torch, so that what a recipe gives does
+      not depend on what is installed.
     """
 
     name: str
@@ -57,6 +63,8 @@ class ModelSpec:
     batch_size: int = 64
     max_pixels: int = DEFAULT_MAX_PIXELS
     background: str = BACKGROUND
+    exact_decode: bool = True
+    runtime: str = "auto"
     #: State of the model's local files; with another one it is loaded again.
     files: str = ""
 
@@ -94,7 +102,9 @@ class Encoder:
         import torch
 
         self.spec = spec
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        by_openvino = spec.runtime == "openvino"
+        on_gpu = torch.cuda.is_available() and not by_openvino
+        self.device = "cuda" if on_gpu else "cpu"
         self.precision = _resolve(spec.precision, self.device)
         self.dim = checkpoint.dim
         self.preprocess = Preprocessing.of(checkpoint.model.visual.preprocess_cfg)
@@ -102,7 +112,7 @@ class Encoder:
         self._weights = checkpoint.weights
         self._tokenizer = checkpoint.tokenizer
         self._tokenizing = threading.Lock()
-        self._dtype = getattr(torch, self.precision)
+        self._dtype = getattr(torch, "float32" if by_openvino else self.precision)
         model = checkpoint.model
         size = (self.preprocess.height, self.preprocess.width)
         model.visual = fold_batch_norms(model.visual, *size)
@@ -110,6 +120,15 @@ class Encoder:
             self.device, memory_format=torch.channels_last
         )
         self._scale, self._offset = self._pixel_scaling()
+        self._towers: OpenVinoTowers | None = None
+        if by_openvino:
+            self._towers = OpenVinoTowers.of(
+                self._model,
+                sha256(self._weights),
+                self.preprocess,
+                self.precision,
+                (spec.batch_size, self.context_length),
+            )
 
     def prepare(self, data: bytes, boxes: Sequence[PixelBox] = ()) -> Pixels:
         """Return image bytes as (height, width, 3) uint8; safe in threads.
@@ -119,7 +138,11 @@ class Encoder:
         Raises ImageRejected.
         """
         spec = self.spec
-        image = decode_rgb(data, spec.max_pixels, spec.background)
+        least = None
+        # Boxes are counted in pixels of the whole picture.
+        if not (spec.exact_decode or boxes):
+            least = 2 * max(self.preprocess.height, self.preprocess.width)
+        image = decode_rgb(data, spec.max_pixels, spec.background, least)
         return self.preprocess(painted_over(image, boxes))
 
     def tokenize(self, texts: list[str]) -> Tokens:
@@ -146,7 +169,7 @@ class Encoder:
 
     def encode_tokens(self, tokens: Tokens) -> Vectors:
         """Return (n, dim) unit vectors of (n, context_length) token ids."""
-        return self._encode(tokens, self._model.encode_text)
+        return self._encode(tokens, self._text_features)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -167,9 +190,11 @@ class Encoder:
             "resize_mode": preprocess.resize_mode,
             "fill_color": preprocess.fill_color,
             "background": self.spec.background,
+            "exact_decode": self.spec.exact_decode,
             "context_length": self.context_length,
             "dim": self.dim,
             "precision": self.precision,
+            "runtime": releases(LIBRARIES)[0] if self._towers else "torch",
             "open_clip": open_clip.__version__,
             "torch": torch.__version__,
         }
@@ -194,7 +219,18 @@ class Encoder:
                 vectors[start : start + size] = raw.cpu().numpy()[: len(rows) - start]
         return vectors
 
+    def _text_features(self, tokens: Any) -> Any:
+        import torch
+
+        if self._towers is not None:
+            return torch.from_numpy(self._towers.texts(tokens.numpy()))
+        return self._model.encode_text(tokens)
+
     def _image_features(self, pixels: Any) -> Any:
+        import torch
+
+        if self._towers is not None:
+            return torch.from_numpy(self._towers.images(pixels.numpy()))
         return self._model.encode_image(self._normalised(pixels))
 
     def _normalised(self, pixels: Any) -> Any:

@@ -77,13 +77,18 @@ class ImageRejected(WinnowError):
 
 
 def decode_rgb(
-    data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS, background: str = BACKGROUND
+    data: bytes,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    background: str = BACKGROUND,
+    least_side: int | None = None,
 ) -> Image.Image:
     """Decode `data` to an upright RGB image of at most `max_pixels` pixels.
 
     background: a colour by name or as `#rrggbb`, on which what is transparent is
     shown; DROPPED: transparency is ignored, as by open_clip (`convert("RGB")`), so that
     shapes of one colour are all one flat picture.
+    least_side: a JPEG may come out at a half, a quarter or an eighth of its size, as
+    long as both sides have so many pixels; None: every image at its own size.
 
     The size is checked in the header, before any pixel is decompressed. Animations
     give their first frame; palettes and CMYK (Adobe's inverted kind too) become their
@@ -92,9 +97,14 @@ def decode_rgb(
     many bits as its largest value takes, not clipped to white, and EXIF orientation is
     applied, because it is how people see the picture.
 
+    libjpeg reduces by leaving out the high frequencies of each block of 8 × 8, before
+    it computes a pixel (the scaled inverse DCT of its `scale_denom`).
+
     Raises ImageRejected.
     """
-    return _decoded(data, max_pixels, lambda image: _to_rgb(image, background))
+    return _decoded(
+        data, max_pixels, lambda image: _to_rgb(image, background), least_side
+    )
 
 
 def decode_plain(
@@ -134,9 +144,16 @@ def pixel_digest(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     return _decoded(data, max_pixels, _digest)
 
 
-def _decoded(data: bytes, max_pixels: int, use: Callable[[Image.Image], Made]) -> Made:
+def _decoded(
+    data: bytes,
+    max_pixels: int,
+    use: Callable[[Image.Image], Made],
+    least_side: int | None = None,
+) -> Made:
     image = _open(data, max_pixels)
     try:
+        if least_side is not None and image.format == "JPEG":
+            image.draft(None, (least_side, least_side))
         image.load()
         # Of an icon the picture inside may be larger than the header says.
         _require_size(image, max_pixels)

@@ -187,5 +187,7 @@ def model_spec(model: ModelConfig) -> ModelSpec:
         batch_size=model.batch_size,
         max_pixels=model.max_pixels,
         background=model.background,
+        exact_decode=model.exact_decode,
+        runtime=model.runtime,
         files=" ".join(local_files(model.name, model.pretrained)),
     )

@@ -28,6 +28,7 @@ from winnow.engines.parts import part_writer, plain_schema
 from winnow.engines.spark import workers
 from winnow.engines.spark.frame import SparkFrame, read_footers
 from winnow.engines.spark.peak import PeakParam
+from winnow.engines.spark.probe import require_seen
 from winnow.engines.spark.relational_verbs import BUNDLE_BYTES, Relations
 from winnow.engines.spark.session import SparkOptions, open_session, our_errors
 from winnow.engines.spark.warned import WarnedParam
@@ -52,6 +53,8 @@ class SparkEngine(Relations):
         self._scratch = Path(given, f"winnow-{uuid.uuid4().hex}") if given else scratch
         # A run that was killed has left its numbered folders there.
         remove(self._scratch)
+        with our_errors():
+            require_seen(self._context, (scratch, self._scratch), options.seen)
         self._numbers = itertools.count()
         self._kept: list[DataFrame] = []
         self._peak = self._context.accumulator(0.0, PeakParam())

@@ -24,7 +24,7 @@ BUNDLE_BYTES = 64 * 2**20
 _THRESHOLD = "spark.sql.autoBroadcastJoinThreshold"
 #: The same, of sizes that Spark has measured.
 _AT_WORK = "spark.sql.adaptive.autoBroadcastJoinThreshold"
-_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 _JOINS = {"inner": "inner", "left": "left", "semi": "left_semi", "anti": "left_anti"}
 
 
@@ -190,6 +190,6 @@ def _sum(frames: Sequence[SparkFrame]) -> int | None:
 
 def _bytes(text: str | None) -> int:
     """Return the bytes that a setting like '10MB' says; -1: none."""
-    number = str(text or -1).lower().removesuffix("b")
+    number = str(text or -1).strip().lower().removesuffix("b")
     unit = _UNITS.get(number[-1:], 1)
-    return int(number.rstrip("kmg")) * unit
+    return int(number.rstrip("kmgtp")) * unit

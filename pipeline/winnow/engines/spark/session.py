@@ -43,6 +43,8 @@ class SparkOptions:
     conf: Mapping[str, str] = field(default_factory=dict)
     #: Folders and files that the workers are sent.
     ship: Sequence[str] = ()
+    #: Files and folders that the workers have to see under the driver's paths.
+    seen: Sequence[str] = ()
     #: Packages of others whose code the workers run.
     packages: Sequence[str] = ()
     session: Any = None
@@ -52,15 +54,21 @@ def open_session(options: SparkOptions) -> SparkSession:
     """Return a session with settings of our own, whose workers have our code.
 
     A session that is given, or that is there, shares its cluster; its own settings
-    stay as they are. Raises ConfigError if none can be started.
+    stay as they are, and those of one that is given hold here, too. Raises ConfigError
+    if none can be started, or if it is one of Spark Connect.
     """
     from pyspark.sql import SparkSession
 
+    _refuse_connect(options)
     spark = options.session or SparkSession.getActiveSession() or _started(options)
     ship_code(spark, options.packages)
     for path in options.ship:
         ship_path(spark, path)
     session = spark.newSession()
+    given = options.session.conf.getAll if options.session is not None else {}
+    for name, value in given.items():
+        if session.conf.get(name, None) != value and spark.conf.isModifiable(name):
+            session.conf.set(name, value)
     settings = {
         "spark.sql.execution.arrow.maxRecordsPerBatch": options.batch_rows,
         # Read back as they were written: plain strings and binaries.
@@ -72,6 +80,18 @@ def open_session(options: SparkOptions) -> SparkSession:
     for name, value in settings.items():
         session.conf.set(name, str(value))
     return session
+
+
+def _refuse_connect(options: SparkOptions) -> None:
+    """Raise ConfigError for a session of Spark Connect, given or about to be made."""
+    kind = type(options.session).__module__
+    remote = "spark.remote" in options.conf or "SPARK_REMOTE" in os.environ
+    if kind.startswith("pyspark.sql.connect") or (remote and options.session is None):
+        raise ConfigError(
+            "engine: Spark Connect is not supported: code and models are sent to the "
+            "workers by a SparkContext, which its sessions lack; use a classic session "
+            "(spark.master or spark-submit, not spark.remote or SPARK_REMOTE)"
+        )
 
 
 def _started(options: SparkOptions) -> SparkSession:
