@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.core.engine import BatchKernel, GroupKernel
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 #: Bytes that a kernel is taken to yield for each that it is given.
 _GROWTH = 4
+_TOO_MANY = "more than the {} rows that fit one machine here"
 
 
 class SparkEngine(Relations):
@@ -177,6 +179,8 @@ class SparkEngine(Relations):
         Executors write the parts of one try each; those of the tries that count get
         their names, and the folder gets its own, from the driver at the end.
         """
+        if frame.listed and frame.parts is not None:
+            return _write_here(frame, Path(path), sort_by)
         if sort_by:
             data = self._data(frame).sortWithinPartitions(*sort_by)
             frame = SparkFrame(frame.schema, data)
@@ -197,11 +201,16 @@ class SparkEngine(Relations):
 
     def collect(self, frame: SparkFrame, max_rows: int) -> pa.Table:
         """Bring a bounded frame to the driver, through files that it maps."""
+        if frame.parts is not None:
+            # In files already, which the driver can read as well as a worker.
+            if frame.parts.rows > max_rows:
+                raise RunError(_TOO_MANY.format(max_rows))
+            return frame.read()
         folder = self._folder()
         folder.mkdir(parents=True)
         files, rows = self._written(frame, workers.write_arrow, folder)
         if rows > max_rows:
-            raise RunError(f"more than the {max_rows} rows that fit one machine here")
+            raise RunError(_TOO_MANY.format(max_rows))
         tables = [frame.schema.empty_table()]
         for file in files:
             tables.append(pa.ipc.open_file(pa.memory_map(str(file))).read_all())
@@ -291,3 +300,19 @@ class SparkEngine(Relations):
         (batch,) = picked.cast(wire_schema(schema)).combine_chunks().to_batches()
         (row,) = from_wire(batch, schema).to_pylist()
         return dict(row)
+
+
+def _write_here(frame: SparkFrame, folder: Path, sort_by: Sequence[str]) -> int:
+    """Write a table of the driver's as `write` does, without a job; return its rows."""
+    table = frame.read()
+    if sort_by:
+        keys = [(name, "ascending") for name in sort_by]
+        # As Spark sorts: nulls first.
+        table = table.take(pc.sort_indices(table, keys, null_placement="at_start"))
+    beside = folder.with_name(folder.name + ".tmp")
+    remove(beside)
+    beside.mkdir(parents=True)
+    with part_writer(beside / "part-00000.parquet", frame.schema) as writer:
+        writer.write_table(table)
+    replace(beside, folder)
+    return int(table.num_rows)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,20 @@ class SparkFrame:
         schema = pa.schema([(n, self.schema.field(o).type) for n, o in columns.items()])
         chosen = {new: self.columns[old] for new, old in columns.items()}
         return replace(self, schema=schema, columns=chosen)
+
+    def read(self) -> pa.Table:
+        """Return the rows of parts, in their order, read by this process."""
+        assert self.parts is not None
+        names = list(dict.fromkeys(self.columns.values()))
+        tables = [self.schema.empty_table()]
+        for path, groups in groupby(self.parts.groups, itemgetter(0)):
+            with pq.ParquetFile(path) as file:
+                numbers = [number for _, number, *_ in groups]
+                table = file.read_row_groups(numbers, columns=names)
+            arrays = [table[old] for old in self.columns.values()]
+            named = pa.Table.from_arrays(arrays, names=list(self.columns))
+            tables.append(named.cast(self.schema))
+        return pa.concat_tables(tables)
 
 
 def read_footers(path: str) -> SparkFrame:
