@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from winnow.engines import local
-from winnow.engines.external_sort import Order, sorted_rows
+from winnow.engines.external_sort import SortOrder, sorted_rows
 
 NAMES = ("name", "number")
 
@@ -69,7 +69,7 @@ def test_runs_merge_to_one_stable_sort(
 ) -> None:
     table = table_of(rows, seed)
     monkeypatch.setattr("winnow.engines.external_sort._BATCH_ROWS", 7)
-    order = Order(NAMES, descending, nulls_last)
+    order = SortOrder(NAMES, descending, nulls_last)
     batches = iter(table.to_batches(max_chunksize=batch))
     parts = list(sorted_rows(batches, order, new_file, run_bytes))
     expected = pl.DataFrame(table).sort(
@@ -93,7 +93,7 @@ def test_what_is_in_memory_is_a_run_whatever_the_rows(
         for start in range(0, len(numbers), 100)
     )
     run_rows = 2_000
-    parts = list(sorted_rows(batches, Order(["number"]), new_file, 8 * run_rows))
+    parts = list(sorted_rows(batches, SortOrder(["number"]), new_file, 8 * run_rows))
     assert pl.concat(parts)["number"].to_list() == list(range(len(numbers)))
     runs = len(numbers) // run_rows
     assert max(map(len, parts)) <= run_rows + 100 * runs

@@ -28,7 +28,7 @@ _BATCH_ROWS = 16_384
 
 
 @dataclass(frozen=True)
-class Order:
+class SortOrder:
     """What rows are sorted by: columns, which of them descend, where nulls stand."""
 
     by: Sequence[str]
@@ -54,7 +54,9 @@ class _Run:
     lasts: list[pl.DataFrame]
     held: pl.DataFrame | None = field(default=None)
 
-    def up_to(self, bound: pl.DataFrame | None, order: Order) -> Iterator[pl.DataFrame]:
+    def up_to(
+        self, bound: pl.DataFrame | None, order: SortOrder
+    ) -> Iterator[pl.DataFrame]:
         """Yield the rows, not yet yielded, that do not come after `bound`."""
         while True:
             rows = self.held if self.held is not None else next(self.batches, None)
@@ -70,7 +72,7 @@ class _Run:
 
 def sorted_rows(
     batches: Iterator[pa.RecordBatch],
-    order: Order,
+    order: SortOrder,
     new_file: Callable[[], Path],
     run_bytes: int,
 ) -> Iterator[pl.DataFrame]:
@@ -115,7 +117,7 @@ def _frame(batches: list[pa.RecordBatch]) -> pl.DataFrame:
     return frame
 
 
-def _written(ordered: pl.DataFrame, order: Order, file: Path) -> _Run:
+def _written(ordered: pl.DataFrame, order: SortOrder, file: Path) -> _Run:
     lasts = []
     table = ordered.to_arrow()
     # Views would be written with all that they look at, by every batch.
@@ -136,7 +138,7 @@ def _read(file: Path) -> Iterator[pl.DataFrame]:
             yield _frame([batch])
 
 
-def _bounds(runs: list[_Run], order: Order) -> Iterator[pl.DataFrame | None]:
+def _bounds(runs: list[_Run], order: SortOrder) -> Iterator[pl.DataFrame | None]:
     """Yield the last key of each range; None, of the last range."""
     if not runs:
         return
@@ -147,7 +149,7 @@ def _bounds(runs: list[_Run], order: Order) -> Iterator[pl.DataFrame | None]:
     yield None
 
 
-def _not_after(rows: pl.DataFrame, bound: pl.DataFrame, order: Order) -> int:
+def _not_after(rows: pl.DataFrame, bound: pl.DataFrame, order: SortOrder) -> int:
     """Return how many sorted rows come before a key, or are equal to it."""
     # By the sort itself, which alone knows where it puts nulls and NaN.
     keys: Any = rows.select(order.by)

@@ -24,7 +24,7 @@ from winnow.core.errors import RunError
 from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
 from winnow.core.vectors import take
-from winnow.engines.external_sort import Order, sorted_rows
+from winnow.engines.external_sort import SortOrder, sorted_rows
 from winnow.engines.groups import split_groups
 from winnow.engines.parts import part_writer, plain_schema
 
@@ -109,7 +109,7 @@ class LocalEngine:
         together: str | None = None,
     ) -> pl.LazyFrame:
         """Stream the frame through `kernel`, in one call, into a scratch file."""
-        batches = self._ordered(frame, Order(order_by))
+        batches = self._ordered(frame, SortOrder(order_by))
         if self._listed.get(id(frame)) is not frame:
             return self._spill(counted(kernel, batches), schema)
         tasks = self.count(frame)
@@ -175,7 +175,7 @@ class LocalEngine:
         if count < 1:
             return None
         columns = [name for name, _ in by]
-        order = Order(columns, [down for _, down in by], nulls_last=True)
+        order = SortOrder(columns, [down for _, down in by], nulls_last=True)
         passed = 0
         for batch in self._ordered(frame.select(columns), order):
             if passed + len(batch) >= count:
@@ -197,7 +197,7 @@ class LocalEngine:
         beside = Path(path).with_name(Path(path).name + ".tmp")
         remove(beside)
         beside.mkdir(parents=True)
-        rows = _write_parts(self._ordered(frame, Order(sort_by)), schema, beside)
+        rows = _write_parts(self._ordered(frame, SortOrder(sort_by)), schema, beside)
         replace(beside, Path(path))
         return rows
 
@@ -216,7 +216,9 @@ class LocalEngine:
         self._scratch.mkdir(parents=True, exist_ok=True)
         return self._scratch / f"{next(self._numbers):06d}.arrow"
 
-    def _ordered(self, frame: pl.LazyFrame, order: Order) -> Iterator[pa.RecordBatch]:
+    def _ordered(
+        self, frame: pl.LazyFrame, order: SortOrder
+    ) -> Iterator[pa.RecordBatch]:
         """Stream a frame in an order; in its own if that names no column."""
         batches = _batches(frame)
         if not order.by:
