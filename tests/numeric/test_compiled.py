@@ -118,6 +118,40 @@ print(rows.doubled(rows.NAME(4)), sum(rows.doubled.stats.cache_hits.values()))
     assert run(package, code.replace("NAME", "New")) == ["8", "1"]
 
 
+def test_what_is_kept_runs_without_a_compiler(package: Path):
+    """Loading all that Numba can compile takes longer than most kernels run."""
+    told = RUN + "import sys; print('numba.np.linalg' in sys.modules)"
+    assert run(package, told) == ["50", "0", "True"]
+    assert run(package, told) == ["50", "1", "False"]
+    # A kernel that is not kept is compiled beside one that is.
+    other = "from winnow.extra.called import added; print(added(1.5))"
+    assert run(package, RUN + other) == ["50", "1", "2.5"]
+
+
+#: The kernels of near-duplicate texts, from texts to the decision.
+TEXTS = """
+import sys
+import pyarrow as pa
+from winnow.algorithms.dedup import banding, minhash
+from winnow.algorithms.dedup.jaccard import text_similarity
+from winnow.algorithms.dedup.verification import decide
+texts = pa.array(["a b c d e f g", "a b c d e f g", "noch ein Text, länger"])
+settings = {"ngram": 5, "unit": "auto", "threads": 1}
+sketches = minhash.signatures(texts, num_perm=128, **settings)
+digests = banding.band_digests(sketches, 16, 8)
+buckets = banding.buckets(digests, ~minhash.is_empty(sketches), 1)
+verdict = decide(buckets, 3, text_similarity(texts, **settings), 0.8)
+print(*verdict.keeper, "scipy.linalg" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_near_duplicates_are_told_without_a_compiler():
+    """No kernel of theirs calls what Numba keeps beside its linear algebra."""
+    run(PACKAGE.parent, TEXTS)
+    assert run(PACKAGE.parent, TEXTS) == ["0", "0", "2", "False"]
+
+
 def archived(site: Path, file: Path) -> Path:
     with zipfile.ZipFile(file, "w") as archive:
         for source in sorted(site.rglob("*.py")):

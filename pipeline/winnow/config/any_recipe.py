@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from winnow.config import filter_train, lake, run
-from winnow.config.filter_train import FilterTrainConfig
-from winnow.config.lake import LakeConfig
 from winnow.config.recipes import find, flow_of, load, override, read
-from winnow.config.run import RunConfig
+from winnow.core.extensions import load_part
 
-Config = RunConfig | LakeConfig | FilterTrainConfig
+if TYPE_CHECKING:
+    from winnow.config.filter_train import FilterTrainConfig
+    from winnow.config.lake import LakeConfig
+    from winnow.config.run import RunConfig
 
-_PARSERS: dict[str, Callable[[Mapping[str, Any]], Config]] = {
-    "image_text": run.parse,
-    "table_lake": lake.parse,
-    "filter_train": filter_train.parse,
+Config: TypeAlias = "RunConfig | LakeConfig | FilterTrainConfig"
+
+# By name: a flow's models are built where a recipe is one of that flow.
+_PARSERS = {
+    "image_text": "winnow.config.run:parse",
+    "table_lake": "winnow.config.lake:parse",
+    "filter_train": "winnow.config.filter_train:parse",
 }
 
 
@@ -30,16 +33,18 @@ def read_recipe(
     Raises ConfigError for a recipe that is not there, a flow or a key that does not
     exist, or a value that cannot be.
     """
-    if isinstance(recipe, Config):
-        if not overrides:
-            return recipe
-        values = recipe.as_recipe()
-    elif isinstance(recipe, str | Path):
+    if isinstance(recipe, str | Path):
         values = read(find(str(recipe)))
         if flow_of(values) not in _PARSERS:
             return load(recipe, overrides)  # which says what is wrong
-    else:
+    elif isinstance(recipe, Mapping):
         values = copy.deepcopy(dict(recipe))
+    elif overrides:
+        values = recipe.as_recipe()
+    else:
+        return recipe
     for setting in overrides:
         override(values, setting)
-    return _PARSERS.get(flow_of(values), run.parse)(values)
+    parser = _PARSERS.get(flow_of(values), _PARSERS["image_text"])
+    config: Config = load_part(parser)(values)
+    return config

@@ -16,10 +16,11 @@ DIGEST_BYTES = 16
 
 def digest(*parts: bytes) -> bytes:
     """Return the 128-bit digest of `parts`, each framed by its length."""
+    if len(parts) == 1:
+        return hashlib.blake2b(parts[0], digest_size=DIGEST_BYTES).digest()
     state = hashlib.blake2b(digest_size=DIGEST_BYTES)
     for part in parts:
-        if len(parts) > 1:
-            state.update(len(part).to_bytes(8, "little"))
+        state.update(len(part).to_bytes(8, "little"))
         state.update(part)
     return state.digest()
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from winnow.core.words import number_of
 from winnow.flows.runner import RunResult
-from winnow.handles.run import Run
+
+if TYPE_CHECKING:
+    from winnow.handles.run import Run
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,6 +35,8 @@ class FinishedRun(RunResult):
     @property
     def run(self) -> Run:
         """The run, opened."""
+        from winnow.handles.run import Run  # with it come all that reads a run
+
         return Run(self.url or self.path)
 
     def __repr__(self) -> str:

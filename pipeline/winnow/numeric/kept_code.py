@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from numba.core import caching
+from numba.core.runtime import rtsys
 from numba.misc.appdirs import AppDirs
 
 from winnow.core.progress import say_in_between
@@ -83,7 +84,12 @@ class KeptCode(caching.Cache):  # type: ignore[misc]
         """Return what was kept for a signature; None if nothing fits or is readable."""
         try:
             self._renew()
-            kept = super().load_overload(sig, target_context)
+            # Numba would first load all that it can compile, which takes longer than
+            # most runs of a kernel; machine code needs its memory manager alone. What
+            # is not kept is compiled, and a compilation loads the rest by itself.
+            rtsys.initialize(target_context)
+            with self._guard_against_spurious_io_errors():
+                kept = self._load_overload(sig, target_context)
         except Exception:  # a damaged file, of whatever kind: compiled again
             kept = None
         if kept is None:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
@@ -78,15 +78,17 @@ def _took_nearly_all(folder: RunFolder, marker: Marker) -> list[str]:
 def _counted(table: Path, keep: bool | None) -> Counter[str]:
     """Count the reasons of a stored table, of the rows with this `keep`."""
     counts: Counter[str] = Counter()
-    files = sorted(str(file) for file in table.glob("*.parquet"))
-    if not files:
-        return counts
-    wanted = None if keep is None else pc.field("keep") == keep
-    scanned = ds.dataset(files, format="parquet")
-    for batch in scanned.to_batches(columns=["reason"], filter=wanted):
-        for pair in pc.value_counts(batch.column("reason")).to_pylist():
-            kind = str(pair["values"]).partition(":")[0]
-            counts[kind] += pair["counts"]
+    columns = ["reason"] if keep is None else ["reason", "keep"]
+    for file in table.glob("*.parquet"):
+        # Not by a dataset, for which Arrow imports pandas.
+        with pq.ParquetFile(file) as shard:
+            for batch in shard.iter_batches(columns=columns):
+                reasons = batch.column("reason")
+                if keep is not None:
+                    reasons = reasons.filter(pc.equal(batch.column("keep"), keep))
+                for pair in pc.value_counts(reasons).to_pylist():
+                    kind = str(pair["values"]).partition(":")[0]
+                    counts[kind] += pair["counts"]
     return counts
 
 

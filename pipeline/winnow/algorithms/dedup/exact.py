@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -33,20 +33,18 @@ def caption_digests(captions: pa.Array | pa.ChunkedArray) -> pa.Array:
     Null where the caption is null or has nothing but white space: such a row is no
     one's duplicate.
     """
-    return _digests(captions, lambda text: normalise_caption(text).encode())
+    return _digests(captions.to_pylist(), lambda text: normalise_caption(text).encode())
 
 
 def bytes_digests(contents: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return the 128-bit digest of each binary value, as binary(16); null if empty."""
-    return _digests(contents, lambda content: content)
+    # One after the other: images are large.
+    return _digests((scalar.as_py() for scalar in contents), lambda content: content)
 
 
-def _digests(
-    column: pa.Array | pa.ChunkedArray, content_of: Callable[[Any], bytes]
-) -> pa.Array:
+def _digests(values: Iterable[Any], content_of: Callable[[Any], bytes]) -> pa.Array:
     digests: list[bytes | None] = []
-    for scalar in column:
-        value = scalar.as_py()
+    for value in values:
         content = content_of(value) if value is not None else b""
         digests.append(digest(content) if content else None)
     return pa.array(digests, DIGEST)

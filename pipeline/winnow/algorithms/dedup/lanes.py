@@ -11,9 +11,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils
 from numba.np.arrayobj import make_array
+
+from winnow.numeric.compiled import compiled
 
 #: Strings hashed side by side; spans are padded to a multiple of it.
 LANES = 16
@@ -24,6 +28,16 @@ BLOCK = 64
 WORDS = BLOCK // 4
 
 _BYTE, _WORD, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+
+
+@compiled
+def longest_of(lengths: npt.NDArray[np.int32], first: int) -> int:
+    """Return the length of the longest of the strings from `first` on, one per lane."""
+    # Not `max()`: machine code that calls Numba's own loads SciPy with it.
+    longest = 0
+    for length in lengths[first : first + LANES]:
+        longest = max(longest, length)
+    return longest
 
 
 class Lanes:

@@ -17,6 +17,7 @@ from winnow.algorithms.dedup.lanes import (
     data_of,
     load,
     load_blocks,
+    longest_of,
     spans_of,
     store,
 )
@@ -104,7 +105,7 @@ def sha1(
     for first in range(0, count, LANES):
         for i in range(5):
             state[i, :] = _INITIAL[i]
-        longest = lengths[first : first + LANES].max()
+        longest = longest_of(lengths, first)
         for block in range((longest + _LENGTH_BYTES) // BLOCK + 1):
             _compress((text, offsets, lengths), first, block, state)
         for lane in range(LANES):

@@ -252,7 +252,9 @@ def distinct_hashes(
     """
     scratch = _scratch(rows, first, last, plan.squeeze)
     table = np.zeros(64, dtype=np.uint64)
-    size = (rows.end[first:last] - rows.start[first:last]).sum()
+    size = 0
+    for row in range(first, last):  # not `sum()`, with which SciPy would be loaded
+        size += rows.end[row] - rows.start[row]
     # A guess: few words are shorter than four letters and a space.
     out = np.empty(size // 5 + 1 if plan.words else size + 1, dtype=np.uint64)
     size = 0

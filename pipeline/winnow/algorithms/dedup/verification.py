@@ -172,11 +172,20 @@ def _compared(
     return _chosen(merged, np.argsort(_key(merged.member, merged.keeper)))
 
 
-@compiled
 def _distinct(
     keys: npt.NDArray[np.uint64], band: npt.NDArray[np.int16]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
     """Return every key once, with its lowest band; any band before none."""
+    table, lowest = _lowest_bands(keys, band)
+    filled = np.flatnonzero(table)
+    return table[filled], lowest[filled]
+
+
+@compiled
+def _lowest_bands(
+    keys: npt.NDArray[np.uint64], band: npt.NDArray[np.int16]
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
+    """Return a hash table of the keys, and the lowest band of each slot's key."""
     table, mask = cleared(np.empty(64, dtype=np.uint64), len(keys))
     lowest = np.empty(mask + 1, dtype=np.int16)
     for i in range(len(keys)):
@@ -185,8 +194,7 @@ def _distinct(
             table[slot], lowest[slot] = keys[i], band[i]
         elif band[i] != NO_BAND and not 0 <= lowest[slot] <= band[i]:
             lowest[slot] = band[i]
-    filled = np.flatnonzero(table[: mask + 1])
-    return table[filled], lowest[filled]
+    return table[: mask + 1], lowest
 
 
 def _key(member: npt.NDArray[Any], keeper: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:

@@ -22,6 +22,7 @@ from winnow.algorithms.dedup.lanes import (
     data_of,
     load,
     load_blocks,
+    longest_of,
     spans_of,
     store,
 )
@@ -216,7 +217,7 @@ def xxh32(
     for first in range(0, count, LANES):
         for i in range(_ACCUMULATORS):
             accumulators[i, :] = _START32[i]
-        longest = lengths[first : first + LANES].max()
+        longest = longest_of(lengths, first)
         for block in range((longest + BLOCK - 1) // BLOCK):
             _take_block((text, offsets, lengths), first, block, accumulators, tail)
         _finish(lengths, first, accumulators, tail, out)
@@ -236,7 +237,7 @@ def xxh64(
     for first in range(0, count, LANES):
         for i in range(_ACCUMULATORS):
             accumulators[i, :] = _START64[i]
-        longest = lengths[first : first + LANES].max()
+        longest = longest_of(lengths, first)
         for block in range((longest + BLOCK - 1) // BLOCK):
             _take_block((text, offsets, lengths), first, block, accumulators, tail)
         _finish(lengths, first, accumulators, tail, out)
