@@ -45,8 +45,8 @@ def measure(folder: Path, random: np.random.Generator, start: int, rows: int) ->
         if number in ROUNDS:
             segments = len(list((folder / "index").glob("segment-*")))
             print(
-                f"{number:5,} additions: near {1000 * median_of_near(folder, texts):.3f}"
-                f" ms, a run {against(folder):.2f} CPU s, {segments} segments",
+                f"{number:5,} additions: near {median_of_near(folder, texts):.2f} ms, "
+                f"a run {against(folder):.2f} CPU s, {segments} segments",
                 flush=True,
             )
 
@@ -68,7 +68,7 @@ def median_of_near(folder: Path, texts: list[str]) -> float:
         begin = time.process_time()
         index.near(text=text + " more", min_jaccard=0.5)
         seconds.append(time.process_time() - begin)
-    return float(np.median(seconds))
+    return 1000 * float(np.median(seconds))
 
 
 def against(folder: Path) -> float:
