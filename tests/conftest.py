@@ -17,13 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.examples import draw_all
+from tests.examples import draw_all, examples
 
-# How long an example takes says how busy the machine is.
-settings.register_profile(
-    "winnow", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("winnow")
+# Tests import torch before the product can ask for this: the threads of two processes
+# on two cores would wait for one another in busy loops.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -31,6 +29,14 @@ def pytest_configure(config: pytest.Config) -> None:
     chosen = config.option.markexpr
     if "not slow" not in chosen and "not soak" not in chosen:
         draw_all()
+    # How long an example takes says how busy the machine is.
+    settings.register_profile(
+        "winnow",
+        deadline=None,
+        max_examples=examples(30, 100),
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("winnow")
 
 
 #: Fixtures of pages: `chromium`, `browser`, `visit`; of a cluster: `java`,

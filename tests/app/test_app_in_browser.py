@@ -43,6 +43,7 @@ def _keep(seen: Any, name: str) -> None:
         seen.page.screenshot(path=Path(folder) / f"app-{name}.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_pages_are_accessible(enter: Callable[..., Any], dark: bool):
     seen = enter("/?sort=severity&dir=desc", dark=dark)
@@ -55,6 +56,7 @@ def test_the_pages_are_accessible(enter: Callable[..., Any], dark: bool):
     _keep(seen, f"story-{'dark' if dark else 'light'}")
 
 
+@pytest.mark.slow
 def test_the_pages_fit_a_phone(enter: Callable[..., Any]):
     for path, name in (("/", "rows"), ("/row/6", "story")):
         seen = enter(path, width=360, height=740)
@@ -63,6 +65,7 @@ def test_the_pages_fit_a_phone(enter: Callable[..., Any]):
         _keep(seen, f"{name}-phone")
 
 
+@pytest.mark.slow
 def test_the_keyboard_alone_finds_a_row_and_marks_it(enter: Callable[..., Any]):
     seen = enter()
     page = seen.page
@@ -95,6 +98,7 @@ def test_the_keyboard_alone_finds_a_row_and_marks_it(enter: Callable[..., Any]):
     assert "No row is marked" in " ".join(seen.words("header"))
 
 
+@pytest.mark.slow
 def test_pages_are_turned_with_and_without_scripts(enter: Callable[..., Any]):
     seen = enter("/?sort=uid")
     page = seen.page

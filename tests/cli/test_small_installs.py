@@ -110,6 +110,7 @@ def recipes(
     return files
 
 
+@pytest.mark.slow
 def test_the_base_runs_tables_texts_and_ready_vectors(
     lake: Path, recipes: dict[str, Path], tmp_path: Path
 ) -> None:

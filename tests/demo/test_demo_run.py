@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from winnow.cli import main as cli
 
 # Classes that a step of the demo's recipe is there to catch, whole.
@@ -19,6 +20,7 @@ CERTAIN = {
 }
 
 
+@pytest.mark.slow
 def test_demo_catches_what_was_planted_and_leaves_a_run(tmp_path: Path, capsys) -> None:
     assert cli.main(["demo", "--out", str(tmp_path), "--rows", "400", "--json"]) == 0
     verdict = json.loads(capsys.readouterr().out)

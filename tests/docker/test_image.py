@@ -106,6 +106,7 @@ def test_the_image_has_known_extras(file: str) -> None:
     assert set(given.split(",")) == {"images", "spark"} <= set(EXTRAS)
 
 
+@pytest.mark.slow
 def test_the_install_script_installs_a_wheel(tmp_path: Path) -> None:
     done = ran(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]

@@ -14,7 +14,7 @@ import pytest
 from winnow.cli.main import main
 from winnow.lake.kernels.tables import EDGES, STAGES, TABLES
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -34,23 +34,15 @@ def _decisions(
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
-    ("mode", "others"),
-    [
-        ("representatives", [7]),
-        *(
-            pytest.param(mode, [7, 200], marks=pytest.mark.slow)
-            for mode in ("representatives", "components")
-        ),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["representatives", "components"])
 def test_partitions_and_row_order_change_no_decision(
-    shared: Path, tmp_path: Path, mode: str, others: list[int]
+    shared: Path, tmp_path: Path, mode: str
 ) -> None:
     files = sorted((shared / "data/texts").glob("*.parquet"))
     texts = pa.concat_tables(pq.read_table(file) for file in files)
     one, dropped = _decisions(tmp_path, texts, 1, mode)
     assert dropped > 2_000
-    for shards in others:
+    for shards in (7, 200):
         other, _ = _decisions(tmp_path, texts, shards, mode)
         assert one.equals(other)

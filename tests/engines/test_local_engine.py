@@ -19,8 +19,10 @@ from winnow.core.errors import ConfigError, RunError
 from winnow.engines import open_engine
 from winnow.engines.local import LocalEngine
 
+from tests.examples import examples
+
 EXAMPLES = settings(
-    max_examples=40,
+    max_examples=examples(15, 40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

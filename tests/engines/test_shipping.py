@@ -132,6 +132,7 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 """
 
 
+@pytest.mark.slow
 def test_kernels_of_an_archive_are_compiled_once(tmp_path: Path) -> None:
     archive = pack_code(tmp_path)
 

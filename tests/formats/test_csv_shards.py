@@ -22,6 +22,8 @@ from winnow.formats.jsonl_fields import LINE
 from winnow.formats.shard_discovery import find_pool, read_footers
 from winnow.formats.shard_protocol import Unreadable
 
+from tests.examples import examples
+
 CSV = CsvFormat()
 
 
@@ -54,7 +56,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")
     st.booleans(),
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 def test_what_pythons_writer_wrote_is_read_back(
     tmp_path_factory: pytest.TempPathFactory,
     rows: list[tuple[str, str, str]],

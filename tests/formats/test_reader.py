@@ -20,8 +20,10 @@ from winnow.formats.pool_formats import format_of
 from winnow.formats.reader import SampleReader, Unreadable
 from winnow.formats.shard_discovery import read_footers
 
+from tests.examples import examples
+
 SLOW_DISK = settings(
-    max_examples=40,
+    max_examples=examples(15, 40),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -278,7 +280,8 @@ def test_a_footer_that_names_other_rows_than_its_groups_is_refused(tmp_path: Pat
     file = tmp_path / "a.parquet"
     pq.write_table(pa.table({"text": ["x"] * 60}), file, row_group_size=20)
     data, refused = file.read_bytes(), 0
-    for place in range(len(data) - 200, len(data) - 8, 3):
+    step = examples(9, 3)
+    for place in range(len(data) - 200, len(data) - 8, step):
         for bit in range(8):
             changed = bytearray(data)
             changed[place] ^= 1 << bit
@@ -292,7 +295,7 @@ def test_a_footer_that_names_other_rows_than_its_groups_is_refused(tmp_path: Pat
             parts = format_of(str(file)).read_rows(str(file), rows, schema.names)
             came = sum(getattr(p, "rows", None) or len(p) for _, p in parts)
             assert came == len(rows)
-    assert refused > 30
+    assert refused > 90 / step
 
 
 @pytest.mark.parametrize("kind", ["paths", "bytes", "large", "structs", "mixed"])

@@ -24,6 +24,7 @@ from winnow.formats.shard_discovery import find_pool, read_footers
 from winnow.formats.tar_columns import MEMBERS
 from winnow.formats.tar_shards import WebDatasetFormat
 
+from tests.examples import examples
 from tests.formats.tars import read, sample, write_tar
 
 #: A picture of one pixel is enough where nothing decodes it.
@@ -71,7 +72,7 @@ def test_samples_of_webdatasets_writer_are_rows_with_their_members(tmp_path: Pat
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(15, 30), deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -22,6 +22,8 @@ from winnow.models.images import (
     pixel_digest,
 )
 
+from tests.examples import examples
+
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
 SMOOTH = np.stack(np.meshgrid(*[np.linspace(0, 255, 64)] * 2), -1).mean(-1)
@@ -261,7 +263,7 @@ def test_the_limit_is_inclusive() -> None:
     assert reason(data, 40 * 60 - 1) == "image_too_large: 60x40 > 2399"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(45, 150), deadline=None)
 @given(st.sampled_from(["JPEG", "PNG", "GIF", "WEBP", "TIFF"]), st.data())
 def test_flipped_bytes_decode_or_are_rejected(format: str, data: st.DataObject) -> None:
     raw = bytearray(encoded(Image.fromarray(NOISE[:16, :16]), format))

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from winnow.models.masks import painted_over, pixel_boxes
 
+from tests.examples import examples
+
 
 @pytest.mark.parametrize(
     ("masks", "boxes"),
@@ -95,7 +97,7 @@ def plainly_painted(pixels: np.ndarray, boxes: list[tuple[int, ...]]) -> np.ndar
 side = st.integers(-4, 14)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(
     st.integers(1, 12),
     st.integers(1, 12),

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from winnow.models.preprocess import Preprocessing
 
+from tests.examples import examples
+
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
@@ -30,7 +32,7 @@ def expected(image: Image.Image, cfg: Preprocessing) -> np.ndarray:
     return (transform(image).permute(1, 2, 0).numpy() * 255).round().astype(int)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60, 200), deadline=None)
 @given(
     st.integers(8, 150),
     st.integers(8, 150),

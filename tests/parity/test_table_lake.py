@@ -79,9 +79,10 @@ def assert_same(local: Path, spark: Path) -> int:
 @pytest.mark.parametrize(
     "partitions",
     [
-        3,
+        pytest.param(3, marks=pytest.mark.slow),
         pytest.param(17, marks=pytest.mark.soak),
-        pytest.param(None, marks=pytest.mark.slow),
+        # As the shared lake, below.
+        pytest.param(None, marks=pytest.mark.soak),
     ],
 )
 def test_a_small_lake(lake: Path, spark: Any, tmp_path: Path, partitions: int | None):

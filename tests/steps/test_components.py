@@ -20,6 +20,8 @@ from winnow.engines.spark.session import SparkOptions
 from winnow.steps import components
 from winnow.steps.components import EDGES, component_labels, connected_components
 
+from tests.examples import examples
+
 Graph = list[tuple[int, int]]
 
 
@@ -82,7 +84,7 @@ def by_stars(folder: Path) -> LocalEngine:
     edges=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=60),
     on_driver=st.sampled_from([0, 5, 100]),
 )
-@settings(max_examples=25)
+@settings(max_examples=examples(15, 25))
 def test_labels_are_the_same_above_and_below_the_bound(
     edges: Graph, on_driver: int, tmp_path_factory: pytest.TempPathFactory
 ):

@@ -13,6 +13,7 @@ from winnow.algorithms.dedup.banding import Buckets
 from winnow.steps import minhash_buckets
 from winnow.steps.minhash_buckets import TextSketches, find_buckets
 
+from tests.examples import examples
 from tests.stretches import StretchedEngine
 
 
@@ -35,7 +36,7 @@ def sets_of(buckets: Buckets) -> list[tuple[int, tuple[int, ...]]]:
     seed=st.integers(0, 2**32 - 1),
     calls=st.sampled_from([1, 4]),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(15, 40))
 def test_grouped_where_they_are_as_sorted_on_the_driver(
     tmp_path_factory: pytest.TempPathFactory,
     rows: int,

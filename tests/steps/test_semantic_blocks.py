@@ -25,6 +25,7 @@ from winnow.engines.spark.engine import SparkEngine
 from winnow.engines.spark.session import SparkOptions
 from winnow.steps import semantic, semantic_blocks, semantic_tasks
 
+from tests.examples import examples
 from tests.stretches import StretchedEngine
 
 # Workers cannot import this module.
@@ -118,7 +119,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     on_driver=st.sampled_from([0, 10**6]),
     calls=st.sampled_from([1, 2, 5]),
 )
-@settings(max_examples=40)
+@settings(max_examples=examples(15, 40))
 def test_blocks_of_any_size_decide_as_a_whole_cluster(
     tmp_path_factory: pytest.TempPathFactory,
     sizes: list[int],

@@ -23,6 +23,7 @@ from winnow.engines.spark.engine import SparkEngine
 from winnow.engines.spark.session import SparkOptions
 from winnow.steps import semantic, semantic_blocks, semantic_pool
 
+from tests.examples import examples
 from tests.stretches import StretchedEngine
 
 # Workers cannot import this module.
@@ -151,7 +152,7 @@ def in_groups(
     margin=st.sampled_from([0.0, 0.1, 0.3]),
     at_once=st.sampled_from([2, 4096]),
 )
-@settings(max_examples=30)
+@settings(max_examples=examples(15, 30))
 def test_groups_decide_as_brute_force_over_pairs_in_a_group(
     tmp_path_factory: pytest.TempPathFactory,
     rows: int,

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from winnow.algorithms.dedup import banding, minhash
 
+from tests.examples import examples
+
 
 def groups(found: banding.Buckets) -> set[tuple[int, tuple[int, ...]]]:
     ends = itertools.pairwise(found.bounds)
@@ -87,7 +89,7 @@ def test_same_keys_and_same_buckets_as_datasketch(scheme):
     assert groups(banding.buckets(banding.band_digests(ours, 16, 8))) == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60, 200), deadline=None)
 @given(
     arrays.arrays(
         np.uint64,

@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from winnow.algorithms.dedup.components import components, flatten, join
 
+from tests.examples import examples
 
-@settings(max_examples=200, deadline=None)
+
+@settings(max_examples=examples(60, 200), deadline=None)
 @given(st.data(), st.integers(1, 60), st.sampled_from([np.uint32, np.int64]))
 def test_components_equal_networkx(data, nodes, kind):
     node = st.integers(0, nodes - 1)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from winnow.algorithms.dedup import minhash
 from winnow.algorithms.dedup.text_normalisation import RULES, normalised
 
+from tests.examples import examples
+
 SCHEMES = ("affine32", "legacy", "affine64")
 HASHES = ("sha1", "xxh32", "xxh64")
 FOX = "the quick brown fox"
@@ -146,7 +148,7 @@ def test_golden_values_of_non_ascii_tokens(golden):
 @pytest.mark.parametrize(
     ("scheme", "token_hash"), list(itertools.product(SCHEMES, HASHES))
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15, 40), deadline=None)
 @given(
     texts=st.lists(st.one_of(TEXT, st.none()), max_size=6),
     ngram=st.integers(1, 7),
@@ -188,7 +190,7 @@ def test_shingles_at_the_borders_of_hash_blocks(token_hash):
 
 
 @pytest.mark.parametrize("unit", ["word", "char", "auto"])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(45, 150), deadline=None)
 @given(texts=st.lists(TEXT, max_size=5), rules=SOME_RULES)
 @example(["İSTANBUL ﬁn—“Ａ”٣٣ 12\u3000x", "A-b  C"], set(ALL_RULES))
 def test_normalisation_equals_normalising_first(unit, texts, rules):
@@ -264,7 +266,7 @@ def test_threads_change_nothing(threads):
         np.testing.assert_array_equal(sketched, wanted)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.lists(TEXT, max_size=5), st.sampled_from(["word", "char"]))
 def test_shingle_sets_hold_each_hash_once(texts, unit):
     bounds, hashes = minhash.shingle_sets(texts, ngram=2, unit=unit)

@@ -6,6 +6,8 @@ from winnow.algorithms.dedup import cluster as cluster_module
 from winnow.algorithms.dedup.cluster import Cluster
 from winnow.algorithms.dedup.semantic import best_earlier, select, visiting_order
 
+from tests.examples import examples
+
 SEMANTICS = ["greedy", "reference", "components"]
 
 
@@ -114,7 +116,7 @@ def crowds(draw):
 
 
 @given(crowds(), st.sampled_from([0.003, 0.05, 0.31, 0.7, 1.2]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(45, 150), deadline=None)
 def test_every_semantics_is_what_brute_force_finds(vectors, epsilon):
     cosines = exact_cosines(vectors)
     least = 1 - epsilon

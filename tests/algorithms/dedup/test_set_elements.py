@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from winnow.algorithms.dedup.minhash import shingle_sets, signatures
 from winnow.algorithms.dedup.set_elements import as_words
 
+from tests.examples import examples
+
 ELEMENTS = st.text(
     st.one_of(
         st.characters(exclude_categories=["Cs"]),
@@ -21,7 +23,7 @@ ELEMENTS = st.text(
 ROWS = st.lists(st.none() | st.lists(st.none() | ELEMENTS, max_size=6), max_size=8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60, 200), deadline=None)
 @given(ROWS)
 @example([["0\x0b0"]])
 def test_each_element_is_one_word_of_its_own(rows: list):
@@ -39,7 +41,7 @@ def test_each_element_is_one_word_of_its_own(rows: list):
     assert len(set(words_of.values())) == len(words_of)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.lists(st.lists(st.integers(-(2**40), 2**40), max_size=20), max_size=6))
 def test_sketches_of_plain_elements_are_those_of_datasketch(rows: list):
     words = as_words(pa.array(rows, pa.list_(pa.int64())))

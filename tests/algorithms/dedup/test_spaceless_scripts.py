@@ -13,6 +13,8 @@ from winnow.algorithms.dedup import minhash
 from winnow.algorithms.dedup.jaccard import text_similarity
 from winnow.algorithms.dedup.spaceless_scripts import RANGES
 
+from tests.examples import examples
+
 MIXED = "ab1 .\t\u3000日本語。กาཀ한국é，𠀀"
 TEXT = st.text(st.one_of(st.sampled_from(MIXED), st.characters(codec="utf-8")))
 #: First and last letters that texts are drawn from, and whether they have spaces.
@@ -63,7 +65,7 @@ def shingles(text: str, ngram: int) -> list[bytes]:
     ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60, 200), deadline=None)
 @given(texts=st.lists(TEXT, max_size=5), ngram=st.integers(1, 6))
 @example(["日本 語x yก", "a 日 b", "日", " 。"], 2)
 def test_units_are_words_and_characters_and_sketches_those_of_datasketch(texts, ngram):
@@ -76,7 +78,7 @@ def test_units_are_words_and_characters_and_sketches_those_of_datasketch(texts, 
     assert told.singles.tolist() == [sum(map(spaceless, text)) for text in texts]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(st.lists(st.text(st.characters(max_codepoint=0xDFF)), max_size=5))
 def test_scripts_with_spaces_are_cut_into_words(texts):
     np.testing.assert_array_equal(

@@ -10,6 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from winnow.algorithms.dedup.substrings import repeated_passages
 
+from tests.examples import examples
+
 
 def joined(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     bounds = np.cumsum([0, *map(len, texts)]).astype(np.int64)
@@ -51,7 +53,7 @@ def passages(texts: list[bytes], length: int, **more):
     return [tuple(int(value) for value in row) for row in zip(*repeats, strict=True)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(60, 200), deadline=None)
 @given(
     texts=st.lists(st.text("ab", max_size=30).map(str.encode), max_size=6),
     length=st.integers(1, 9),

@@ -11,6 +11,8 @@ from winnow.algorithms.dedup.folding import STABLE
 from winnow.algorithms.dedup.punctuation import drop_conditional_of, is_dropped
 from winnow.algorithms.dedup.text_normalisation import checked_rules, normalised
 
+from tests.examples import examples
+
 PLAIN = ("case", "punctuation", "whitespace")
 
 
@@ -112,7 +114,7 @@ def test_what_nfc_leaves_alone_is_told_right():
             assert code not in second
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(90, 300), deadline=None)
 @given(
     st.text(st.one_of(st.sampled_from("a1-.,:/*!= é٣_"), st.characters(codec="utf-8")))
 )

@@ -16,6 +16,8 @@ from winnow.algorithms.dedup import banding, minhash, verification
 from winnow.algorithms.dedup.jaccard import jaccard, text_similarity
 from winnow.algorithms.dedup.verification import NO_BAND, decide
 
+from tests.examples import examples
+
 SEMANTICS = ("representatives", "components")
 
 
@@ -57,7 +59,7 @@ SETS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30, 100), deadline=None)
 @given(SETS, st.integers(1, 4), st.sampled_from([0.3, 0.5, 0.8]), st.integers(0, 99))
 def test_every_removal_is_proven_against_a_kept_row(sets, bands, threshold, seed):
     rows = len(sets)
@@ -85,7 +87,7 @@ def test_every_removal_is_proven_against_a_kept_row(sets, bands, threshold, seed
     assert verdict.keeper.tolist() == keepers_by_greedy(rows, edges)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(25, 80), deadline=None)
 @given(SETS, st.sampled_from([0.3, 0.5, 0.8]))
 def test_with_rounds_to_spare_nothing_is_missed(sets, threshold):
     rows = len(sets)
@@ -173,7 +175,7 @@ def test_a_row_whose_keeper_is_dropped_meets_the_keepers_keeper():
     assert verdict.jaccard[2] == 0.95
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 @given(SETS, st.sampled_from(SEMANTICS))
 def test_a_raised_threshold_reuses_pairs_and_decides_as_if_fresh(sets, semantics):
     rows = len(sets)
@@ -194,7 +196,7 @@ def test_a_raised_threshold_reuses_pairs_and_decides_as_if_fresh(sets, semantics
     assert not asked & have
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30, 100), deadline=None)
 @given(SETS, st.integers(1, 3))
 def test_exact_similarity_equals_sets(sets, threads):
     sets = [*sets, frozenset(), frozenset({0, 2**64 - 1})]

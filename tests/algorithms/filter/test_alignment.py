@@ -10,6 +10,7 @@ from winnow.algorithms.filter.alignment import (
     neg_clip_loss_from_similarities,
 )
 
+from tests.examples import examples
 from tests.vectors import unit_rows
 
 
@@ -34,7 +35,7 @@ def test_golden_neg_clip_loss(similarities, scores):
 
 
 @given(st.integers(1, 40), st.integers(0, 1000), st.sampled_from([0.01, 0.07, 1.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15, 40), deadline=None)
 def test_neg_clip_loss_is_its_formula(n, seed, temperature):
     image, text = pairs(n, 16, seed)
     c = unit_rows(image) @ unit_rows(text).T

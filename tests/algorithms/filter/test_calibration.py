@@ -13,6 +13,8 @@ from winnow.algorithms.filter.calibration import (
     reliability,
 )
 
+from tests.examples import examples
+
 
 def sample(seed, rows=200, gap=1.0):
     random = np.random.default_rng(seed)
@@ -22,7 +24,7 @@ def sample(seed, rows=200, gap=1.0):
 
 
 @given(st.integers(0, 100), st.floats(0.0, 6.0), st.floats(0.01, 100.0))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15, 40), deadline=None)
 def test_the_fit_maximises_platts_likelihood(seed, gap, unit):
     scores, right = sample(seed, gap=gap)
     scores = scores * unit + 3 * unit

@@ -12,6 +12,8 @@ from winnow.algorithms.filter.hard_negatives import (
     words_of,
 )
 
+from tests.examples import examples
+
 CLUSTER = [
     "A brown dog on the beach .",
     "Two cats sit under a table",
@@ -33,7 +35,7 @@ def test_a_caption_without_a_determiner_gives_its_content_words():
 
 
 @given(st.integers(0, 2**64 - 1), st.sampled_from(CLUSTER))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(30, 100), deadline=None)
 def test_one_word_changes_to_one_that_no_right_caption_has(key, caption):
     others, right = vocabulary(CLUSTER), words_of([caption, "The lighthouse ball"])
     edited = swapped(caption, others, right, key)
@@ -61,7 +63,7 @@ def test_where_no_other_word_is_free_nothing_is_changed():
 
 
 @given(st.integers(0, 300))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 def test_strangers_share_the_group_and_no_caption(seed):
     random = np.random.default_rng(seed)
     n = 24

@@ -10,6 +10,8 @@ from winnow.algorithms.filter.mixture import (
     standard_scaling,
 )
 
+from tests.examples import examples
+
 numbers = st.lists(
     st.integers(-(10**6), 10**6).map(lambda n: n / 997), min_size=2, max_size=60
 )
@@ -21,7 +23,7 @@ def moments(values, to_unit, parts=1):
 
 
 @given(numbers, st.integers(1, 5), st.randoms())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 def test_standard_scores_whatever_the_order_and_the_parts(values, parts, random):
     values = np.array(values)
     to_unit = range_scaling(values.min(), values.max())

@@ -15,6 +15,8 @@ from winnow.algorithms.filter.ranking_quality import (
     recalls,
 )
 
+from tests.examples import examples
+
 # Few distinct values, so that ties are the rule.
 scores = st.lists(st.integers(-3, 3), min_size=1, max_size=12).map(
     lambda values: np.array(values, float)
@@ -22,7 +24,7 @@ scores = st.lists(st.integers(-3, 3), min_size=1, max_size=12).map(
 
 
 @given(scores, scores)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(45, 150), deadline=None)
 def test_the_area_is_the_share_of_ordered_pairs(higher, lower):
     wins = sum((h > w) + 0.5 * (h == w) for h in higher for w in lower)
     assert rank_auc(higher, lower) == wins / (len(higher) * len(lower))
@@ -35,7 +37,7 @@ def test_the_area_of_nothing_is_unknown_and_a_nan_is_refused():
 
 
 @given(scores, scores, st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15, 40), deadline=None)
 def test_precision_is_the_mean_over_all_orders_of_ties(right, wrong, data):
     k = data.draw(st.integers(1, len(right) + len(wrong)))
     flags = np.repeat([True, False], [len(right), len(wrong)])
@@ -60,7 +62,7 @@ def test_precision_without_ties_is_exact_and_bounds_are_checked():
 
 
 @given(st.integers(0, 500))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20, 60), deadline=None)
 def test_a_place_counts_all_wrong_candidates_that_are_not_worse(seed):
     random = np.random.default_rng(seed)
     table = random.integers(0, 4, (6, 7)).astype(float)
@@ -85,7 +87,7 @@ def test_a_constant_score_recalls_nothing():
 
 
 @given(st.integers(0, 200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15, 40), deadline=None)
 def test_rank_correlation_is_spearmans(seed):
     random = np.random.default_rng(seed)
     one, other = random.integers(0, 5, (2, 20)).astype(float)

@@ -4,6 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from winnow.algorithms.prune.assignment import nearest_by_product, nearest_centroid
 
+from tests.examples import examples
+
 
 def by_float64(vectors, centroids):
     a, b = np.asarray(vectors, np.float64), np.asarray(centroids, np.float64)
@@ -13,7 +15,7 @@ def by_float64(vectors, centroids):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(1, 40))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(15, 40), deadline=None)
 def test_the_nearest_by_float64_cosine_wins(seed, n, k):
     random = np.random.default_rng(seed)
     dim = int(random.integers(2, 40))
@@ -75,7 +77,7 @@ def test_rows_without_a_direction_are_refused():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(15, 30), deadline=None)
 def test_the_largest_inner_product_wins(seed, k):
     random = np.random.default_rng(seed)
     dim = int(random.integers(2, 40))

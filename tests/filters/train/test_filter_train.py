@@ -16,6 +16,7 @@ import pytest
 import winnow
 import yaml
 from safetensors.numpy import load_file, save_file
+from winnow.cli import main as cli
 from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.filters.train.recipe import TrainingError
 from winnow.models.encoder import ModelSpec, load_encoder
@@ -150,9 +151,8 @@ winnow.train_filter(yaml.safe_load(open(sys.argv[1])))
 """
 
 
-@pytest.mark.parametrize(
-    "kind", [pytest.param("plain", marks=pytest.mark.slow), "frozen", "two views"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["plain", "frozen", "two views"])
 def test_killed_and_started_again_it_ends_in_the_same_weights(pool, tmp_path, kind):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     recipes = {}
@@ -373,18 +373,16 @@ def test_the_logit_scale_is_bounded(pool, tmp_path):
     assert 1.4 < weights(result.path)["logit_scale"] <= 1.5
 
 
-def test_the_command_trains_and_tells(pool, tmp_path):
+def test_the_command_trains_and_tells(pool, tmp_path, capsys):
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(recipe(pool, tmp_path / "unused", epochs=1)))
-    run = subprocess.run(
-        [sys.executable, "-m", "winnow", "filter", "train", str(file),
-         "--out", str(tmp_path / "out"), "--set", "seed=8", "--json"],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    told = json.loads(run.stdout)
+    words = ["--out", str(tmp_path / "out"), "--set", "seed=8", "--json"]
+    assert cli.main(["filter", "train", str(file), *words]) == 0
+    said = capsys.readouterr()
+    told = json.loads(said.out)
     assert told["model"] == f"local-dir:{tmp_path / 'out'}"
     assert manifest(tmp_path / "out")["seed"] == 8
-    assert "step" not in run.stderr
+    assert "step" not in said.err
 
 
 @pytest.mark.slow
