@@ -68,7 +68,12 @@ def assert_same_decisions(run: Any, reference: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "shard_rows", "group_rows"), [(1, 7, 3), (2, 300, 300), (3, 41, 17)]
+    ("seed", "shard_rows", "group_rows"),
+    [
+        (1, 41, 17),
+        pytest.param(2, 300, 300, marks=pytest.mark.slow),
+        pytest.param(3, 7, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_other_shards_and_another_order_of_rows(
     winnow: Winnow,

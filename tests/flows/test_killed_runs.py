@@ -95,17 +95,23 @@ def assert_resumes(
     assert not (run / ".work").exists()
 
 
-BEFORE = pytest.param(False, id="before")
-SLOWLY_AFTER = pytest.param(True, id="after", marks=pytest.mark.slow)
+#: Whether a run is stopped after a rename or before it, and at which of them. What lies
+#: there before one lay there after the last, but for files without their final names.
+STOPS = [
+    pytest.param(False, 4, id="before some"),
+    pytest.param(True, 1, id="after each", marks=pytest.mark.slow),
+    pytest.param(False, 1, id="before each", marks=pytest.mark.soak),
+]
 
 
-@pytest.mark.parametrize("after", [BEFORE, SLOWLY_AFTER])
+@pytest.mark.parametrize(("after", "every"), STOPS)
 def test_stopped_at_every_rename_of_a_fresh_run(
     vector_recipe: Callable[..., dict],
     planted_table: Callable[..., pa.Table],
     write_shards: Write,
     tmp_path: Path,
     after: bool,
+    every: int,
 ):
     rows = planted_table(60).to_pylist()
     rows[7]["iv"] = None
@@ -115,20 +121,21 @@ def test_stopped_at_every_rename_of_a_fresh_run(
     with killed_at(run, -1, after=after) as renames:
         winnow.run(recipe)
     expected = results(run)
-    for moment in range(1, len(renames) + 1):
+    for moment in range(1, len(renames) + 1, every):
         shutil.rmtree(run)
         with pytest.raises(Killed), killed_at(run, moment, after=after):
             winnow.run(recipe)
         assert_resumes(recipe, expected, run)
 
 
-@pytest.mark.parametrize("after", [BEFORE, SLOWLY_AFTER])
+@pytest.mark.parametrize(("after", "every"), STOPS)
 def test_stopped_at_every_rename_of_a_changed_run(
     vector_recipe: Callable[..., dict],
     planted_table: Callable[..., pa.Table],
     write_shards: Write,
     tmp_path: Path,
     after: bool,
+    every: int,
 ):
     pool = write_shards(tmp_path / "p", planted_table(60), 25)
     run = tmp_path / "run"
@@ -142,7 +149,7 @@ def test_stopped_at_every_rename_of_a_changed_run(
     with killed_at(run, -1, after=after) as renames:
         winnow.run(new)
     expected = results(run)
-    for moment in range(1, len(renames) + 1):
+    for moment in range(1, len(renames) + 1, every):
         shutil.rmtree(run)
         shutil.copytree(kept_old, run)
         with pytest.raises(Killed), killed_at(run, moment, after=after):
@@ -286,7 +293,12 @@ def killed_at_random_moments(recipe: dict[str, Any], seeds: range) -> None:
 
 
 @pytest.mark.parametrize(
-    "seeds", [range(1), pytest.param(range(1, 25), marks=pytest.mark.soak)], ids=repr
+    "seeds",
+    [
+        pytest.param(range(1), marks=pytest.mark.slow),
+        pytest.param(range(1, 25), marks=pytest.mark.soak),
+    ],
+    ids=repr,
 )
 def test_kill_9_at_a_random_moment(
     vector_recipe: Callable[..., dict],

@@ -60,8 +60,14 @@ MORE = [
     "cluster_2.k=2",
     "seed=7",
 ]
-CASES = [*SETTINGS, "overrides"]
-CASES += [pytest.param(setting, marks=pytest.mark.slow) for setting in MORE]
+#: A step before the model's, one over vectors, one that ranks.
+QUICK = ["exact.by=[caption]", "semantic.epsilon=0.1", "score.keep_fraction=0.5"]
+CASES = [*QUICK, "overrides"]
+CASES += [
+    pytest.param(setting, marks=pytest.mark.slow)
+    for setting in (*SETTINGS, *MORE)
+    if setting not in QUICK
+]
 
 
 @pytest.fixture(scope="module")

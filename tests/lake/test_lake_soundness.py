@@ -166,7 +166,11 @@ def brute_force(lake: dict[str, pa.Table], bag: bool) -> dict[tuple[str, str], A
     return held_by
 
 
-SEEDS = [*range(3), *(pytest.param(s, marks=pytest.mark.slow) for s in range(3, 60))]
+SEEDS = [
+    *range(3),
+    *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 23)),
+    *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(23, 60)),
+]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -23,6 +23,7 @@ from tests.trusted_pool import recipe, trusted_table, write_pool
 Write = Callable[..., Path]
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_filters_keep_and_where_they_differ(
     demo_model: str,
     other_model: str,
