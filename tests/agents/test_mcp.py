@@ -76,7 +76,8 @@ def test_an_agent_reads_a_run(ask: Ask):
         ("diff", {"a": "first", "b": "first"}),
     )
     assert {tool.name for tool in tools} == {
-        *("runs", "plan", "steps", "explain", "views", "query", "what_if", "diff")
+        *("runs", "plan", "steps", "explain", "views", "query", "search"),
+        *("what_if", "diff"),
     }
     assert all(tool.annotations.read_only_hint for tool in tools)
     assert all(tool.description for tool in tools)

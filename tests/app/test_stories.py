@@ -188,10 +188,16 @@ def test_a_text_finds_pictures_by_the_runs_own_model(
 
 
 def test_another_model_than_the_runs_is_refused(site: Any):
-    from winnow.app.nearest import Nearest, vector_files
+    from winnow.app.nearest import Nearest
+    from winnow.models.query_vectors import QueryModel
+    from winnow.reports.vector_files import vector_files
+
+    class OtherModel(QueryModel):
+        def of_text(self, text: str) -> Any:
+            return np.ones(3, np.float32)
 
     files = vector_files(site._view.folder, site._view.markers)[1]
-    other = Nearest(site.rows, files, lambda text: np.ones(3, np.float32))
+    other = Nearest(site.rows, files, OtherModel({}, {"weights_sha256": ""}))
     with pytest.raises(QueryError, match="gives 3 numbers"):
         other.to_text("a cat")
 

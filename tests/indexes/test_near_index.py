@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from winnow.core.errors import ConfigError
 from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
-from winnow.indexes import near_index
+from winnow.indexes import near_index, segmented_index
 from winnow.indexes.near_index import NearIndex
 from winnow.indexes.segment import DamagedIndex
 from winnow.steps.near_index import Addition, add_rows
@@ -142,7 +142,8 @@ def test_a_writer_that_is_killed_leaves_a_whole_index(
 
     with monkeypatch.context() as patch:
         for name in ("write_segment", "write_state", "remove", "merged"):
-            patch.setattr(near_index, name, dying(getattr(near_index, name)))
+            function = getattr(segmented_index, name)
+            patch.setattr(segmented_index, name, dying(function))
         with suppress(Killed):
             work(made)
     new = [(uid, j) for uid, j in answers(made) if uid >= "u00130"]

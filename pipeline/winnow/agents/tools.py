@@ -106,6 +106,21 @@ class Tools:
             rows = [row for batch in batches for row in batch.to_pylist()]
             return {"rows": as_json(rows), "cut": batches.cut}
 
+    def search(
+        self, run: str, like: str = "", text: str = "", where: str = "", k: int = 20
+    ) -> dict[str, Any]:
+        """Find the rows of a run that are most like a row, or like a text.
+
+        run: the run's folder. like: a row's uid; text: words, which need the run's
+        model; one of the two. where: a condition in SQL over the input's columns, fate,
+        step, reason, and each step's score under the step's name. k: the most rows.
+        """
+        if not 1 <= k <= _MOST_ROWS:
+            raise ConfigError(f"k is a number from 1 to {_MOST_ROWS:,}")
+        with api.open(self._workspace.path(run)) as opened:
+            rows = opened.search(text or None, like=like or None, where=where, k=k)
+            return {"rows": as_json(rows.to_pylist())}
+
     def what_if(self, run: str, settings: dict[str, Any]) -> dict[str, Any]:
         """Say how a finished run's decisions would differ under other settings.
 

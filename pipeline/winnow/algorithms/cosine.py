@@ -112,6 +112,20 @@ class Best:
             (self._approximate, self.cosine, self.ids),
         )
 
+    def taken(self, rows: Ids) -> tuple[Floats, Ids, Singles]:
+        """Return what `rows` have seen so far, for `put_back`."""
+        return self.cosine[rows], self.ids[rows], self._approximate[rows]
+
+    def put_back(self, rows: Ids, before: tuple[Floats, Ids, Singles]) -> None:
+        """Let `rows` forget what they have seen since `taken`."""
+        self.cosine[rows], self.ids[rows], self._approximate[rows] = before
+
+    def improve(self, row: int, other: Best) -> None:
+        """Take over for a row what `other`, of that row alone, has seen."""
+        if other.cosine[0] > self.cosine[row]:
+            self.cosine[row], self.ids[row] = other.cosine[0], other.ids[0]
+            self._approximate[row] = max(self._approximate[row], other._approximate[0])
+
 
 def products_into(scratch: Singles, left: Singles, right: Singles) -> Singles:
     """Return left·rightᵀ in the first numbers of `scratch`."""

@@ -18,11 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.app.rows import IndexedRows
-from winnow.core.errors import QueryError, WinnowError
-from winnow.core.marker import Marker
-from winnow.core.run_folder import RunFolder
+from winnow.core.errors import QueryError
 from winnow.core.sql_text import AS_STORED, literal
 from winnow.core.vectors import to_matrix
+from winnow.models.query_vectors import QueryModel
 
 _BLOCK = 16_384
 _COLUMN = "image_vector"
@@ -33,38 +32,16 @@ _KEPT = 8
 Vector = npt.NDArray[np.float32]
 
 
-def vector_files(folder: RunFolder, markers: list[Marker]) -> tuple[Marker, list[Path]]:
-    """Return the step that made image vectors and the files that hold them.
-
-    Raises QueryError if the run has none.
-    """
-    for marker in markers:
-        name = marker.artifacts.get("image_vectors")
-        if "image_vectors" in marker.provides and name is not None:
-            files = sorted((folder.artifacts(marker.step) / name).glob("*.parquet"))
-            return marker, [file.resolve() for file in files]
-    raise QueryError(
-        "this run has no image vectors, so nothing can be searched by likeness; a "
-        "recipe with the step `embed` makes them"
-    )
-
-
 class Nearest:
     """Similarities of all rows to a text or a row.
 
-    embed: turns a text into a unit vector of the run's model; `why_no_text` says why
-    that cannot be done, if it cannot.
+    model: turns a text into a unit vector; `why_no_text` says why that cannot be
+    done, if it cannot.
     """
 
-    def __init__(
-        self,
-        rows: IndexedRows,
-        files: list[Path],
-        embed: Callable[[str], Vector],
-        why_no_text: str = "",
-    ) -> None:
-        self._rows, self._files, self._embed = rows, files, embed
-        self.why_no_text = why_no_text
+    def __init__(self, rows: IndexedRows, files: list[Path], model: QueryModel) -> None:
+        self._rows, self._files, self._model = rows, files, model
+        self.why_no_text = model.why_not()
         self._numbers: npt.NDArray[np.int64] | None = None
         self._views: OrderedDict[Any, str] = OrderedDict()
         self._made = 0
@@ -74,7 +51,7 @@ class Nearest:
         """Return the view of (n, similarity) to a text; raises QueryError."""
         if self.why_no_text:
             raise QueryError(self.why_no_text)
-        return self._view(("text", text), lambda: self._embed(text))
+        return self._view(("text", text), lambda: self._model.of_text(text))
 
     def to_row(self, n: int) -> str:
         """Return the view of (n, similarity) to a row; QueryError without a vector."""
@@ -166,46 +143,3 @@ def _matrix(column: pa.Array) -> npt.NDArray[np.float16]:
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     matrix[valid] = to_matrix(column.drop_null())
     return matrix
-
-
-def text_model(
-    config: dict[str, Any], marker: Marker
-) -> tuple[Callable[[str], Vector], str]:
-    """Return what embeds a text as the run's model does, and why there is no such.
-
-    config: the run's recipe; marker: the step that made the vectors.
-    """
-    made_by = marker.facts.get("model")
-    if not made_by:
-        return _no_model, f"this run's vectors were ready-made; {_MODEL}"
-    given = config["model"]
-
-    def embed(text: str) -> Vector:
-        from winnow.models.checkpoint import local_files
-        from winnow.models.encoder import ModelSpec, load_encoder
-
-        spec = ModelSpec(
-            name=given["name"],
-            pretrained=given["pretrained"],
-            precision=given["precision"],
-            batch_size=1,
-            max_pixels=given["max_pixels"],
-            files=" ".join(local_files(given["name"], given["pretrained"])),
-        )
-        try:
-            encoder = load_encoder(spec)
-        except WinnowError as error:
-            raise QueryError(f"the run's model cannot be loaded: {error}") from error
-        sha256 = encoder.identity["weights_sha256"]
-        if sha256 != made_by["weights_sha256"]:
-            raise QueryError(
-                f"the weights of {given['name']} have changed since the run; {_MODEL}"
-            )
-        vector: Vector = encoder.encode_texts([text])[0]
-        return vector
-
-    return embed, ""
-
-
-def _no_model(text: str) -> Vector:
-    raise QueryError(_MODEL)

@@ -11,17 +11,19 @@ from typing import Any
 
 from winnow.app.filters import OPERATIONS, AskedPage, ColumnFilter, Fields, asked
 from winnow.app.marks import MARKS, Marks
-from winnow.app.nearest import Nearest, text_model, vector_files
+from winnow.app.nearest import Nearest
 from winnow.app.row_index import FOLDER, SEARCHED, IndexedColumn, row_index
 from winnow.app.rows import IndexedRows, Page, Row
 from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
 from winnow.config.overrides import Action, Override
 from winnow.config.step_kinds import OVERRIDES, shown
 from winnow.core.errors import QueryError, WinnowError
+from winnow.models.query_vectors import QueryModel
 from winnow.reports.database import RunDatabase
 from winnow.reports.explain import explain, sentences
 from winnow.reports.page.twins import words
 from winnow.reports.run_view import RunView
+from winnow.reports.vector_files import vector_files
 
 _HOPS = 50
 _SHOWN_TWINS = 24
@@ -261,8 +263,9 @@ class Site:
         if self._vectors_of is None:
             return None
         files = vector_files(self._view.folder, self._view.markers)[1]
-        embed, why_not = text_model(self._view.config, self._vectors_of)
-        return Nearest(self.rows, files, embed, why_not)
+        settings = self._view.config["model"]
+        model = QueryModel(settings, self._vectors_of.facts.get("model"))
+        return Nearest(self.rows, files, model)
 
     def _similar(self, wanted: AskedPage) -> str:
         if not wanted.by_similarity:

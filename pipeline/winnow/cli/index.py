@@ -37,6 +37,11 @@ def _add_index(commands: Commands) -> None:
         help="folder of a finished run, or shards: a folder, a file or a glob",
     )
     build.add_argument("--out", required=True, metavar="INDEX", help="an empty folder")
+    build.add_argument(
+        "--vectors",
+        choices=("image", "text"),
+        help="of a run: index the vectors of its kept rows instead of texts",
+    )
     _row_arguments(build)
     json_argument(build)
     build.set_defaults(command=_build)
@@ -63,10 +68,15 @@ def _add_index(commands: Commands) -> None:
 
 
 def _add_near(commands: Commands) -> None:
-    near = commands.add_parser("near", help="what an index holds near a text or a row")
+    near = commands.add_parser(
+        "near", help="what an index holds near a text, a picture or a row"
+    )
     near.add_argument("index", metavar="INDEX", help=_INDEX)
     asked = near.add_mutually_exclusive_group(required=True)
     asked.add_argument("--text", help="a text; for sets, their elements as words")
+    asked.add_argument(
+        "--image", metavar="FILE", help="a picture, of an index of vectors"
+    )
     asked.add_argument(
         "--uid",
         action="append",
@@ -144,6 +154,9 @@ def _build(parsed: argparse.Namespace) -> None:
     from winnow.cli.progress import make_progress
     from winnow.flows.near_index import NamedColumns, build
 
+    if parsed.vectors:
+        _build_of_vectors(parsed)
+        return
     with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         progress.started("index", 0)
         told = build(
@@ -159,7 +172,11 @@ def _build(parsed: argparse.Namespace) -> None:
 def _add(parsed: argparse.Namespace) -> None:
     from winnow.cli.progress import make_progress
     from winnow.flows.near_index import NamedColumns, add
+    from winnow.indexes.opened import is_of_vectors
 
+    if is_of_vectors(parsed.index):
+        _add_vectors(parsed)
+        return
     with make_progress(quiet=parsed.json or parsed.quiet) as progress:
         progress.started("index", 0)
         told = add(
@@ -171,6 +188,51 @@ def _add(parsed: argparse.Namespace) -> None:
             advance=progress.advanced,
         )
     _tell_counts(told, parsed)
+
+
+def _build_of_vectors(parsed: argparse.Namespace) -> None:
+    from winnow.flows.vector_index import build, tell_added
+
+    _refuse_texts_only(parsed)
+    told = build(parsed.source, parsed.out, modality=parsed.vectors)
+    print_json(told) if parsed.json else show(tell_added(told))
+
+
+def _add_vectors(parsed: argparse.Namespace) -> None:
+    from winnow.flows.vector_index import add, tell_added
+
+    _refuse_texts_only(parsed)
+    told = add(parsed.index, parsed.sources)
+    print_json(told) if parsed.json else show(tell_added(told))
+
+
+def _refuse_texts_only(parsed: argparse.Namespace) -> None:
+    """Raise ConfigError for options that say nothing of an index of vectors."""
+    from winnow.core.errors import ConfigError
+
+    given = {"--uid": parsed.uid, "--column": parsed.column, "--set": parsed.settings}
+    for name, value in given.items():
+        if value:
+            raise ConfigError(f"{name}: an index of vectors takes a run's as they are")
+
+
+def _near_vectors(parsed: argparse.Namespace) -> None:
+    from winnow.flows.search import Asked, picture
+    from winnow.flows.vector_index import near
+
+    image = picture(parsed.image) if parsed.image else None
+    told = []
+    for uid in parsed.uid or [None]:
+        rows = near(parsed.index, Asked(parsed.text, image, uid), k=parsed.k)
+        told += [({"asked": uid} if uid else {}) | row for row in rows]
+    if parsed.json:
+        print_json({"rows": told})
+        return
+    for row in told:
+        of = f"{row['asked']}: " if len(parsed.uid or ()) > 1 else ""
+        show(f"{of}{row['cosine']:.4f}  {row['uid']}  {row['source']}")
+    if not told:
+        show("the index holds no other row")
 
 
 def _remove(parsed: argparse.Namespace) -> None:
@@ -262,8 +324,15 @@ def _tell_counts(told: dict[str, Any], parsed: argparse.Namespace) -> None:
 
 
 def _near(parsed: argparse.Namespace) -> None:
+    from winnow.core.errors import ConfigError
     from winnow.flows.near_index import ask, chance
+    from winnow.indexes.opened import is_of_vectors
 
+    if is_of_vectors(parsed.index):
+        _near_vectors(parsed)
+        return
+    if parsed.image:
+        raise ConfigError(f"--image: {parsed.index} is an index of texts")
     told = []
     for uid in parsed.uid or [None]:
         rows = ask(

@@ -259,6 +259,18 @@ class SemanticConfig(StepConfig):
     keeper: Keeper = ()
     #: Whose vectors are compared.
     modality: Modality = "image"
+    #: Folder of an index of vectors: what is within epsilon of one of its rows is
+    #: dropped first. Needs greedy semantics over the pool.
+    index: str | None = None
+
+    @model_validator(mode="after")
+    def _index_of_kept_rows(self) -> SemanticConfig:
+        if self.index and (self.semantics != "greedy" or self.scope != "pool"):
+            raise ValueError(
+                "index: it holds rows that were kept, which decides under semantics: "
+                "greedy and scope: pool alone"
+            )
+        return self
 
 
 class Balance(StepConfig):

@@ -27,6 +27,7 @@ from winnow.flows.pool import Pool, open_pool
 from winnow.formats.column_names import column_hint
 from winnow.formats.reader import SampleReader, single
 from winnow.indexes.near_index import NearIndex
+from winnow.indexes.opened import open_any
 from winnow.indexes.repair import check, repair
 from winnow.steps.index import references, uid_strings
 from winnow.steps.near_index import (
@@ -126,8 +127,8 @@ def _added(
 
 
 def discard(path: str | os.PathLike[str], uids: Sequence[str]) -> dict[str, Any]:
-    """Remove rows by their names; return how many were there."""
-    index = NearIndex(path)
+    """Remove rows of any index by their names; return how many there were."""
+    index = open_any(path)
     with index.locked(), logged(index.path):
         known = index.known(pa.array(uids, pa.large_string()))
         removed = index.discard(pa.array(uids, pa.large_string()))
@@ -143,7 +144,7 @@ def discard(path: str | os.PathLike[str], uids: Sequence[str]) -> dict[str, Any]
 
 def compact(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Merge segments and leave out removed rows; return how many segments there are."""
-    index = NearIndex(path)
+    index = open_any(path)
     with index.locked():
         before = len(index.listed())
         index.compact()
@@ -162,12 +163,16 @@ def check_index(path: str | os.PathLike[str]) -> list[str]:
 
 def repair_index(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Make again what can be made; see `winnow.indexes.repair.repair`."""
-    return repair(path, sorted_digests)
+
+    def digests(values: dict[str, Any], rows: pa.RecordBatch) -> tuple[Any, ...]:
+        return sorted_digests(values, rows.column("text"))
+
+    return repair(path, digests)
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what an index holds, and what went into it in order."""
-    index = NearIndex(path)
+    index = open_any(path)
     return {
         "index": str(index.path),
         "rows": index.rows,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 
@@ -96,6 +98,42 @@ class RunTables(AskedFolder[RunDatabase]):
         True
         """
         return self._view("vectors", self._known(step))
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        image: str | os.PathLike[str] | bytes | None = None,
+        like: str | None = None,
+        where: str = "",
+        k: int = 20,
+        rows: Literal["kept", "all"] = "kept",
+    ) -> ArrowRows:
+        """Return the rows nearest to a text, a picture or a row, nearest first.
+
+        text: words; they and a picture need the run's model.
+        image: a picture, as a file or as its bytes.
+        like: the uid of a row, which is left out of the answer.
+        where: a condition in SQL over a row's columns: those of the input, `fate`,
+            `step`, `reason`, `kept_twin`, and each step's score or cluster as
+            `winnow_STEP`, or as STEP where no column of the input is called so.
+        k: at most so many rows.
+        rows: those that the run keeps, or `all` that have a vector.
+
+        Cosines are exact. Up to 50,000 rows, or 25,000 that may be found, all are
+        compared; of more, FAISS' inverted lists nominate, which the first search makes
+        in the run's folder. Raises QueryError for a condition that cannot be asked and
+        where the model is not at hand, InputError for a row that has no vector.
+
+        >>> run.search(like=kept_uid, where="fate = 'kept'", k=3).column_names
+        ['rank', 'uid', 'cosine', 'fate', 'step', 'reason', 'source', 'row', 'caption']
+        """
+        from winnow.flows.search import ANSWERS, Asked, picture, search
+
+        data = image if image is None or isinstance(image, bytes) else picture(image)
+        asked = Asked(text, data, like)
+        told = search(self.path, asked, k=k, where=where, rows=rows)
+        return ArrowRows.of(pa.Table.from_pylist(told["rows"], ANSWERS))
 
     def _samples(self, wanted: RowsWanted) -> ArrowRows:
         # What is wrong with the question is said now, not when rows are read.

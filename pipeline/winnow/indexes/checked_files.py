@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from winnow.core.run_folder import write_text
 from winnow.indexes.segment import DamagedIndex, Segment, checksum, damaged
@@ -32,7 +32,23 @@ def fault_of(file: Path, noted: Mapping[str, Any], *, whole: bool) -> str | None
     return None
 
 
-def require_sound(folder: Path, segments: Iterable[Segment]) -> None:
+class Noted(Protocol):
+    """Files that were noted when they were written: a segment, or what is kept of one.
+
+    name: what tells it from others in the folder of the notes.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        ...
+
+    def files(self) -> list[tuple[Path, Mapping[str, Any]]]:
+        """Return each file and what was noted of it."""
+        ...
+
+
+def require_sound(folder: Path, segments: Iterable[Noted]) -> None:
     """Raise DamagedIndex for the first file that is not what was written."""
     notes = _read(folder)
     sound: dict[str, list[int]] = {}

@@ -1,10 +1,10 @@
-"""What a damaged index can be made of again: from its copies, and from its texts."""
+"""What a damaged index can be made of again: from its copies, and from its rows."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from winnow.core.errors import ConfigError
 from winnow.indexes.checked_files import fault_of, faults
-from winnow.indexes.near_index import NearIndex, empty_state
 from winnow.indexes.segment import (
     DamagedIndex,
     Segment,
@@ -22,6 +21,7 @@ from winnow.indexes.segment import (
     damaged,
     write_segment,
 )
+from winnow.indexes.segmented_index import empty_state
 from winnow.indexes.state import (
     COPY,
     FILE,
@@ -29,18 +29,20 @@ from winnow.indexes.state import (
     read_state,
     write_state,
 )
+from winnow.indexes.text_segment import TextSegment
+from winnow.indexes.vector_segment import VectorSegment
 
-#: Sorted digests (bands, n) and their rows, of texts sketched with the settings.
-Sketch = Callable[
-    [dict[str, Any], pa.Array], tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]
-]
+_KINDS: dict[str, type[Segment]] = {k.KIND: k for k in (TextSegment, VectorSegment)}
+
+#: The arrays of a segment whose rows are these, under the index's settings.
+Remake = Callable[[dict[str, Any], pa.RecordBatch], tuple[npt.NDArray[Any], ...]]
 
 
 def check(path: str | os.PathLike[str]) -> list[DamagedIndex]:
     """Return all that is damaged, every byte read; raises ConfigError for no index."""
     folder = Path(path)
     try:
-        broken = faults(NearIndex(folder).listed())
+        broken = faults(listed(folder))
     except DamagedIndex as error:
         return [error]
     try:
@@ -50,12 +52,26 @@ def check(path: str | os.PathLike[str]) -> list[DamagedIndex]:
     return broken
 
 
-def repair(path: str | os.PathLike[str], sketch: Sketch) -> dict[str, Any]:
+def listed(path: str | os.PathLike[str]) -> list[Segment]:
+    """Return an index's segments, of whatever kind, neither opened nor checked."""
+    folder = Path(path)
+    state = read_state(folder)
+    kind = kind_of(state)
+    return [kind(folder / entry["name"], entry) for entry in state["segments"]]
+
+
+def kind_of(state: Mapping[str, Any]) -> type[Segment]:
+    """Return what the segments of an index are, by its state."""
+    return _KINDS[state.get("kind", TextSegment.KIND)]
+
+
+def repair(path: str | os.PathLike[str], remake: Remake) -> dict[str, Any]:
     """Make an index whole again; return what was done.
 
-    A state is taken from its copy, or put together from what the segments say;
-    digests are made again from texts that are sound. A segment whose texts are damaged
-    is set aside: `lost_rows`, of the additions in `add_again` or of unknown ones.
+    A state is taken from its copy, or put together from what the segments say; arrays
+    are made again from rows that are sound, where a kind of segment allows it. A
+    segment that cannot be is set aside: `lost_rows`, of the additions in `add_again` or
+    of unknown ones.
     Raises ConfigError if nothing says what the settings were.
     """
     folder = Path(path)
@@ -71,13 +87,13 @@ def repair(path: str | os.PathLike[str], sketch: Sketch) -> dict[str, Any]:
         state, told["state"] = _state_of_what_is_there(folder)
     entries, lost = [], 0
     for entry in state["segments"]:
-        whole = _whole(folder, entry, state, sketch, told)
+        whole = _whole(folder, entry, state, remake, told)
         if whole is None:
             lost += int(entry["rows"])
         else:
             entries.append(whole)
     state = {**state, "segments": entries}
-    state["content"] = _content(folder, entries)
+    state["content"] = _content(kind_of(state), folder, entries)
     write_state(folder, state)
     sources = [s for a in additions_of(state) for s in a["sources"]]
     return {**told, "lost_rows": lost, "add_again": sources if lost else []}
@@ -102,13 +118,14 @@ def _state_of_segments(folder: Path) -> dict[str, Any]:
             f"{folder}: neither {FILE} nor a segment says how this index was built; "
             "build it again"
         )
-    state = empty_state(entries[0]["settings"], entries[0]["columns"])
+    kind = _kind_of_files(entries[0]["files"])
+    state = empty_state(kind.KIND, entries[0]["settings"], entries[0]["columns"])
     last = 0
     for entry in entries:
         plain = {name: entry[name] for name in ("name", "rows", "files", "gone")}
         state["segments"].append(plain)
         last = max(last, int(entry["name"].removeprefix("segment-")))
-        for number in _additions_of(folder / entry["name"]):
+        for number in _additions_of(kind(folder / entry["name"], entry)):
             while len(state["additions"]) <= number:
                 state["additions"].append(
                     {"sources": [], "shards": [], "named": True, "rows": 0}
@@ -126,11 +143,13 @@ def _described(folder: Path) -> Iterator[dict[str, Any]]:
             continue
 
 
-def _additions_of(folder: Path) -> list[int]:
+def _kind_of_files(files: Mapping[str, Any]) -> type[Segment]:
+    return next((k for k in _KINDS.values() if k.TABLE in files), TextSegment)
+
+
+def _additions_of(segment: Segment) -> list[int]:
     try:
-        source = pa.memory_map(str(folder / "texts.arrow"))
-        batch = pa.ipc.open_file(source).get_batch(0)
-        return sorted(set(batch.column("addition").to_pylist()))
+        return sorted(set(segment.table.column("addition").to_pylist()))
     except (pa.ArrowInvalid, OSError, KeyError):
         return []
 
@@ -139,11 +158,12 @@ def _whole(
     folder: Path,
     entry: dict[str, Any],
     state: dict[str, Any],
-    sketch: Sketch,
+    remake: Remake,
     told: dict[str, Any],
 ) -> dict[str, Any] | None:
     """Return the entry of a segment that is sound or was made again, or None."""
-    segment = Segment(folder / entry["name"], entry)
+    kind = kind_of(state)
+    segment = kind(folder / entry["name"], entry)
     bad = [
         file.name
         for file, noted in segment.files()
@@ -151,21 +171,24 @@ def _whole(
     ]
     if not bad:
         return entry
-    if "texts.arrow" in bad:
+    lost = {kind.TABLE} if kind.REMADE else set(kind.names())
+    if lost & set(bad):
         if segment.folder.is_dir():
             os.replace(segment.folder, folder / f"damaged-{segment.name}")
         told["set_aside"].append(segment.name)
         return None
     told["rebuilt"].append(segment.name)
-    # Which rows were removed is not in the texts: they are back where that is lost.
+    # Which rows were removed is not in the rows: they are back where that is lost.
     lost_gone = entry.get("gone") and entry["gone"]["file"] in bad
-    texts = _owned(segment.table)
     gone = None if lost_gone else entry.get("gone")
     told["removed_rows_back"] += entry["gone"]["count"] if lost_gone else 0
+    if not set(kind.ARRAYS) & set(bad):
+        return {**entry, "gone": gone}
+    table = _owned(segment.table)
     rows = np.load(segment.folder / gone["file"]) if gone else np.zeros(0, np.uint32)
     about = {"settings": state["settings"], "columns": state["columns"]}
-    digests = sketch(state["settings"], texts.column("text"))
-    new = write_segment(segment.folder, texts, *digests, about)
+    arrays = remake(state["settings"], table)
+    new = write_segment(kind, segment.folder, table, arrays, about)
     if gone is not None:
         np.save(segment.folder / gone["file"], rows)
     return {**new, "gone": gone}
@@ -179,10 +202,10 @@ def _owned(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.ipc.open_file(sink.getvalue()).get_batch(0)
 
 
-def _content(folder: Path, entries: list[dict[str, Any]]) -> str:
+def _content(kind: type[Segment], folder: Path, entries: list[dict[str, Any]]) -> str:
     total = 0
     for entry in entries:
-        segment = Segment(folder / entry["name"], entry)
+        segment = kind(folder / entry["name"], entry)
         rows = np.flatnonzero(segment.standing(np.arange(segment.size)))
         batch = segment.table.take(pa.array(rows))
         total += content_sum(batch)

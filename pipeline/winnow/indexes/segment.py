@@ -1,12 +1,12 @@
-"""One segment of an index on disk: sorted digests, their rows, the rows' texts.
+"""One segment of an index on disk: its rows, sorted by uid, and arrays over them.
 
-    segment-00000/digests.npy   (bands, rows) sorted band by band
-    segment-00000/rows.npy      (bands, rows) the row of each digest
-    segment-00000/texts.arrow   TEXTS, sorted by uid
+    segment-00000/TABLE         the rows: uid, content, addition, and what a kind adds
+    segment-00000/ARRAYS        what a kind of segment finds rows by
     segment-00000/segment.json  rows, lengths and checksums of these, the settings
     segment-00000/gone-0001.npy rows that were removed since
 
-A segment is never changed; what is removed from it stands beside it.
+A segment is never changed; what is removed from it stands beside it. Kinds are
+`text_segment` and `vector_segment`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +29,8 @@ from winnow.core.errors import InputError
 from winnow.core.hashing import keys
 from winnow.core.run_folder import remove, write_text
 
-#: A row: its name, its text, a hash of the text's bytes, and which addition it came in.
-TEXTS = pa.schema(
-    [
-        ("uid", pa.large_string()),
-        ("text", pa.large_string()),
-        ("content", pa.uint64()),
-        ("addition", pa.int32()),
-    ]
-)
-FILES = ("digests.npy", "rows.npy", "texts.arrow")
+#: What an index is of that does not say so.
+TEXT_KIND = "texts"
 _CHUNK = 1 << 22
 # Beyond this many rows per asked name, a segment's names are read from end to end.
 _SEARCHES = 64
@@ -53,7 +45,7 @@ def damaged(file: Path, why: str) -> DamagedIndex:
     index = file.parents[1] if file.parent.name.startswith("segment-") else file.parent
     return DamagedIndex(
         f"{file}: the index is damaged here ({why}); `winnow index repair {index}` "
-        "makes again what the texts allow, and says what has to be added anew"
+        "makes again what its rows allow, and says what has to be added anew"
     )
 
 
@@ -73,7 +65,19 @@ def stated(file: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Segment:
-    """One batch of indexed rows, sorted by uid; `state` is its entry in index.json."""
+    """One batch of indexed rows, sorted by uid; `state` is its entry in index.json.
+
+    KIND: what is indexed, in the plural. ASKED_BY: the option that asks with one.
+    TABLE, SCHEMA: the rows' file and its columns. ARRAYS: files of arrays over them.
+    REMADE: whether the arrays can be made again from the rows.
+    """
+
+    KIND: ClassVar[str]
+    ASKED_BY: ClassVar[str]
+    TABLE: ClassVar[str]
+    SCHEMA: ClassVar[pa.Schema]
+    ARRAYS: ClassVar[tuple[str, ...]]
+    REMADE: ClassVar[bool]
 
     folder: Path
     state: Mapping[str, Any]
@@ -95,24 +99,16 @@ class Segment:
 
     @property
     def bytes(self) -> int:
-        """Length of the texts' file."""
-        return int(self.state["files"]["texts.arrow"]["bytes"])
+        """Length of the largest of its files that a merge holds in memory."""
+        return int(self.state["files"][self.TABLE]["bytes"])
 
     def files(self) -> list[tuple[Path, Mapping[str, Any]]]:
         """Return the segment's files, and what is noted about each."""
-        noted = [(self.folder / name, self.state["files"][name]) for name in FILES]
+        noted = [
+            (self.folder / name, self.state["files"][name]) for name in self.names()
+        ]
         gone = self.state.get("gone")
         return [*noted, (self.folder / gone["file"], gone)] if gone else noted
-
-    @cached_property
-    def digests(self) -> npt.NDArray[np.uint64]:
-        """Digests (bands, rows), each band sorted; mapped."""
-        return self._array("digests.npy")
-
-    @cached_property
-    def rows(self) -> npt.NDArray[np.uint32]:
-        """The row of each digest, (bands, rows); mapped."""
-        return self._array("rows.npy")
 
     @cached_property
     def gone(self) -> npt.NDArray[np.bool_] | None:
@@ -121,23 +117,42 @@ class Segment:
         if not gone:
             return None
         mask = np.zeros(self.size, dtype=np.bool_)
-        mask[self._array(gone["file"])] = True
+        mask[self.array(gone["file"])] = True
         return mask
 
     @cached_property
     def table(self) -> pa.RecordBatch:
-        """The rows as TEXTS; mapped."""
-        source = pa.memory_map(str(self.folder / "texts.arrow"))
+        """The rows, of SCHEMA; mapped."""
+        source = pa.memory_map(str(self.folder / self.TABLE))
         return pa.ipc.open_file(source).get_batch(0)
 
-    def _array(self, name: str) -> npt.NDArray[Any]:
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of the files that are written once."""
+        return (*cls.ARRAYS, cls.TABLE)
+
+    def array(self, name: str) -> npt.NDArray[Any]:
+        """Return an array of the segment; mapped."""
         file = self.folder / name
         return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
 
-    def open(self) -> Segment:
+    def open(self) -> Self:
         """Map all files now: what is open outlives the folder. Returns itself."""
-        _ = self.digests, self.rows, self.table, self.gone
+        _ = self.table, self.gone
         return self
+
+    @classmethod
+    def merged_arrays(
+        cls,
+        segments: Sequence[Self],
+        kept: Sequence[npt.NDArray[np.int64]],
+        by_uid: npt.NDArray[np.int64],
+    ) -> tuple[npt.NDArray[Any], ...]:
+        """Return the arrays of several segments as those of one.
+
+        kept: the rows of each that stand. by_uid: the order of all these by uid.
+        """
+        raise NotImplementedError
 
     def standing(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Return which of the rows have not been removed."""
@@ -174,13 +189,13 @@ class Segment:
 
 
 def write_segment(
+    kind: type[Segment],
     folder: Path,
-    texts: pa.RecordBatch,
-    digests: npt.NDArray[np.uint64],
-    rows: npt.NDArray[np.uint32],
+    rows: pa.RecordBatch,
+    arrays: Sequence[npt.NDArray[Any]],
     about: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write TEXTS sorted by uid, sorted digests and their rows; return the state.
+    """Write rows sorted by uid and the arrays over them; return the state.
 
     The folder gets its name when all is in it. `about` is what a repair needs to know
     besides: the index's settings and columns.
@@ -189,14 +204,14 @@ def write_segment(
     for stale in (beside, folder):
         remove(stale)
     beside.mkdir()
-    np.save(beside / "digests.npy", digests)
-    np.save(beside / "rows.npy", rows)
-    with pa.ipc.new_file(str(beside / "texts.arrow"), TEXTS) as writer:
-        writer.write_batch(texts)
+    for name, array in zip(kind.ARRAYS, arrays, strict=True):
+        np.save(beside / name, array)
+    with pa.ipc.new_file(str(beside / kind.TABLE), kind.SCHEMA) as writer:
+        writer.write_batch(rows)
     state = {
         "name": folder.name,
-        "rows": len(texts),
-        "files": {name: stated(beside / name) for name in FILES},
+        "rows": len(rows),
+        "files": {name: stated(beside / name) for name in kind.names()},
         "gone": None,
     }
     write_text(beside / "segment.json", json.dumps({**state, **about}) + "\n")
@@ -204,28 +219,20 @@ def write_segment(
     return state
 
 
-def content_sum(texts: pa.RecordBatch) -> int:
-    """Return a sum over TEXTS of a hash of each name and content, below 2⁶⁴."""
-    rows = zip(
-        texts.column("uid").to_pylist(),
-        texts.column("content").to_pylist(),
+def content_sum(rows: pa.RecordBatch) -> int:
+    """Return a sum over rows of a hash of each name and content, below 2⁶⁴."""
+    named = zip(
+        rows.column("uid").to_pylist(),
+        rows.column("content").to_pylist(),
         strict=True,
     )
-    marks = keys(f"{content}:{uid}" for uid, content in rows)
+    marks = keys(f"{content}:{uid}" for uid, content in named)
     return int(marks.sum(dtype=np.uint64))
 
 
-def digests_by_row(segment: Segment, band: int) -> npt.NDArray[np.uint64]:
-    """Return a band's digests in the order of the rows."""
-    by_row = np.empty(segment.size, dtype=np.uint64)
-    by_row[segment.rows[band]] = segment.digests[band]
-    return by_row
-
-
-def merged(
-    segments: Sequence[Segment],
-) -> tuple[pa.RecordBatch, npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
-    """Return the standing rows of segments as those of one: texts, digests, rows."""
+def merged(segments: Sequence[Segment]) -> tuple[Any, ...]:
+    """Return the standing rows of segments as those of one, and its arrays."""
+    kind = type(segments[0])
     kept = [np.flatnonzero(s.standing(np.arange(s.size))) for s in segments]
     tables = [
         pa.Table.from_batches([s.table]).take(pa.array(rows))
@@ -233,15 +240,8 @@ def merged(
     ]
     table = pa.concat_tables(tables)
     order = pc.sort_indices(table, sort_keys=[("uid", "ascending")])
-    (texts,) = table.take(order).combine_chunks().to_batches() or [
-        pa.RecordBatch.from_pylist([], TEXTS)
+    (rows,) = table.take(order).combine_chunks().to_batches() or [
+        pa.RecordBatch.from_pylist([], kind.SCHEMA)
     ]
-    bands, by_uid = len(segments[0].digests), order.to_numpy()
-    digests = np.empty((bands, len(texts)), dtype=np.uint64)
-    rows = np.empty((bands, len(texts)), dtype=np.uint32)
-    for band in range(bands):
-        parts = zip(segments, kept, strict=True)
-        column = np.concatenate([digests_by_row(s, band)[k] for s, k in parts])[by_uid]
-        by_digest = np.argsort(column, kind="stable")
-        digests[band], rows[band] = column[by_digest], by_digest
-    return texts, digests, rows
+    by_uid = order.to_numpy().astype(np.int64)
+    return rows, *kind.merged_arrays(segments, kept, by_uid)

@@ -91,8 +91,11 @@ def semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
     stored = run.artifact(marker.step, "neighbours").filter(
         pl.col("uid") == entry["uid"]
     )
-    similarity = stored.collect()["similarity"].item()
-    epsilon = _floor(1.0 - similarity)
+    similarity = stored.collect()["similarity"]
+    if not len(similarity):
+        # An index took it out; its neighbours in this pool were not looked for.
+        return None
+    epsilon = _floor(1.0 - similarity.item())
     if epsilon <= 0.0:
         return f"{marker.step} taken out: the two are identical to the model"
     return f"{marker.step}.epsilon {_at_most(epsilon)}"

@@ -25,7 +25,7 @@ from winnow.core.errors import InputError
 from winnow.core.hashing import digest, fingerprint
 from winnow.formats.reader import SampleReader, single
 from winnow.indexes.near_index import SEGMENT_BYTES, NearIndex, segment_rows
-from winnow.indexes.segment import TEXTS, Segment
+from winnow.indexes.text_segment import TEXTS, TextSegment
 from winnow.steps.candidate_sets import CandidateSets, contents_of
 from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import collect_digests
@@ -228,7 +228,7 @@ def _told(
 
 
 def _similarity_to(
-    segment: Segment, rows: npt.NDArray[np.uint32], text: str, settings: Sketching
+    segment: TextSegment, rows: npt.NDArray[np.uint32], text: str, settings: Sketching
 ) -> npt.NDArray[np.float64]:
     texts = segment.table.column("text").take(pa.array(rows))
     both = pa.concat_arrays([pa.array([text], pa.large_string()), texts])
@@ -289,13 +289,15 @@ Rows = npt.NDArray[np.int64]
 
 def _identity(
     index: NearIndex, context: Context, candidates: Candidates, sets: CandidateSets
-) -> Callable[[Segment, Rows, Rows], tuple[Booleans, Booleans]]:
+) -> Callable[[TextSegment, Rows, Rows], tuple[Booleans, Booleans]]:
     """Return the function (segment, rows, indexed rows) → (same text, same row)."""
     keys = _shard_keys(context.reader, context.shard_rows)
     uids = single(candidates.rows["uid"])
     sources = single(candidates.rows["source"])
 
-    def itself(segment: Segment, rows: Rows, others: Rows) -> tuple[Booleans, Booleans]:
+    def itself(
+        segment: TextSegment, rows: Rows, others: Rows
+    ) -> tuple[Booleans, Booleans]:
         wanted = pa.array(others)
         contents = segment.table.column("content").take(wanted).to_numpy()
         same = sets.contents(rows) == contents
@@ -348,7 +350,7 @@ def _proposed(
 
 
 def _across(
-    segment: Segment,
+    segment: TextSegment,
     rows: Rows,
     others: Rows,
     settings: Sketching,

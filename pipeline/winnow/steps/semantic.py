@@ -31,6 +31,7 @@ from winnow.core.schemas import DECISIONS
 from winnow.core.vectors import take, to_matrix
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome, Reuse
+from winnow.steps.indexed_vectors import index_version, taken_by_index
 from winnow.steps.keeper import positions, with_keeper
 from winnow.steps.pool_tasks import one_cluster
 from winnow.steps.semantic_blocks import (
@@ -68,12 +69,16 @@ def contract(config: SemanticConfig) -> Contract:
     without_keeper = Contract(
         needs=frozenset({f"{config.modality}_vectors", "clusters"}),
         depends_on=frozenset({"seed"}) if drawn else frozenset(),
+        version=index_version(config.index) if config.index else "",
     )
     return with_keeper(without_keeper, config.keeper)
 
 
-def reuse(config: SemanticConfig) -> Reuse:
+def reuse(config: SemanticConfig) -> Reuse | None:
     """Return the settings that the stored neighbours depend on."""
+    if config.index:
+        # Which rows the index takes out, and so who is a neighbour, goes by epsilon.
+        return None
     settings = config.model_dump(mode="json", exclude={"epsilon", "semantics"})
     if config.scope == "pool":
         settings["recall_bar"] = recall_bar(config)
@@ -87,10 +92,15 @@ def run(context: Context) -> Outcome:
     engine, config = context.engine, context.config
     samples = engine.select(context.samples, {"uid": "uid"})
     clusters = engine.join(context.scan("clusters"), samples, "uid", "semi")
+    vectors = context.vectors(config.modality)
+    taken: Frame | None = None
+    if config.index:
+        taken = taken_by_index(context, engine.join(vectors, samples, "uid", "semi"))
+        clusters = engine.join(clusters, taken, "uid", "anti")
+        context = replace(context, rows=engine.count(clusters))
     if config.keeper:
         context, clusters = _in_keepers_order(context, clusters)
         config = context.config
-    vectors = context.vectors(config.modality)
     known = _known_neighbours(context)
     if config.scope == "pool" and context.rows > WHOLE_ROWS:
         frame, facts = _in_groups(context, clusters, vectors, known)
@@ -104,8 +114,12 @@ def run(context: Context) -> Outcome:
         os.fspath(context.folder / "neighbours"),
         ["uid"],
     )
+    decisions = engine.select(frame, {name: name for name in DECISIONS.names})
+    if taken is not None:
+        decisions = engine.union([decisions, taken])
+        facts = {**facts, "taken_by_index": engine.count(taken)}
     return Outcome(
-        decisions=engine.select(frame, {name: name for name in DECISIONS.names}),
+        decisions=decisions,
         artifacts={
             "neighbours": "neighbours",
             **({"probes": PROBES} if (context.folder / PROBES).exists() else {}),

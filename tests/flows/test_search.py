@@ -1,0 +1,232 @@
+"""Search in a run: answers of brute force, under conditions, exact and by lists."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from winnow import Run
+from winnow.core.errors import ConfigError, InputError, QueryError
+from winnow.flows.search import Asked, RunSearch, search, tell
+from winnow.steps import nearest_vectors
+
+STEPS = ["exact", "embed", "cluster", "semantic", "score", "apply"]
+
+
+@pytest.fixture(scope="module")
+def finished(
+    tmp_path_factory: pytest.TempPathFactory,
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    winnow: Callable[..., Any],
+) -> Any:
+    """Return a run over 600 rows in three shards."""
+    folder = tmp_path_factory.mktemp("search")
+    pool = write_shards(folder / "pool", planted_table(600), shard_rows=250)
+    return winnow(pool, folder / "run", STEPS)
+
+
+@pytest.fixture(scope="module")
+def vectors(finished: Any) -> dict[str, Any]:
+    table = finished.artifact("embed", "vectors")
+    rows = np.array(table["image_vector"].to_pylist(), np.float64)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return dict(zip(table["uid"].to_pylist(), rows, strict=True))
+
+
+def brute_force(
+    vectors: dict[str, Any], like: str, among: set[str], k: int
+) -> list[tuple[str, float]]:
+    pairs = [(u, float(v @ vectors[like])) for u, v in vectors.items() if u in among]
+    pairs = [pair for pair in pairs if pair[0] != like]
+    return sorted(pairs, key=lambda pair: (-round(pair[1], 12), pair[0]))[:k]
+
+
+def assert_same(told: dict[str, Any], expected: list[tuple[str, float]]) -> None:
+    assert [row["uid"] for row in told["rows"]] == [uid for uid, _ in expected]
+    cosines = [row["cosine"] for row in told["rows"]]
+    np.testing.assert_allclose(cosines, [c for _, c in expected], atol=1e-12)
+
+
+#: A condition, and the same in Python over (input's row, decisions by step).
+CONDITIONS: dict[str, Callable[[dict[str, Any], dict[str, Any]], bool]] = {
+    "width >= 200 AND text LIKE '%a%'": lambda row, _: (
+        row["width"] >= 200 and "a" in row["text"]
+    ),
+    "score > .1 OR winnow_semantic < .5": lambda row, told: (
+        (told["score"].get(row["uid"], {}).get("score") or -9) > 0.1
+        or (told["semantic"].get(row["uid"], {}).get("score") or 9) < 0.5
+    ),
+    "len(extra.tags) = 2": lambda row, _: len(row["extra"]["tags"]) == 2,
+}
+
+
+@pytest.mark.parametrize("where", ["", *CONDITIONS])
+@pytest.mark.parametrize("rows", ["kept", "all"])
+def test_answers_are_those_of_brute_force(
+    finished: Any,
+    vectors: dict[str, Any],
+    planted_table: Callable[..., pa.Table],
+    where: str,
+    rows: Any,
+):
+    told = {step: finished.ledger(step) for step in ("semantic", "score")}
+    table = planted_table(600).to_pylist()
+    among = {r["uid"] for r in table if not where or CONDITIONS[where](r, told)}
+    if rows == "kept":
+        among &= set(Run(finished.path).kept([])["uid"].to_pylist())
+    with RunSearch(finished.path) as opened:
+        for like in list(vectors)[::151]:
+            answer = opened.find(Asked(like=like), k=7, where=where, rows=rows)
+            assert answer["exact"]
+            assert answer["searched"] == len(among & set(vectors))
+            assert_same(answer, brute_force(vectors, like, among, 7))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_lists_give_the_same_answers(
+    finished: Any,
+    vectors: dict[str, Any],
+    bits: Any,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(nearest_vectors, "EXACT_ROWS", 100)
+    monkeypatch.setattr(nearest_vectors, "EXACT_PASSING", 20)
+    rows = Run(finished.path).query("SELECT uid, width FROM samples")
+    wide = dict(zip(rows["uid"].to_pylist(), rows["width"].to_pylist(), strict=True))
+    missed = asked = 0
+    with RunSearch(finished.path, bits=bits) as opened:
+        for where in ("", "width < 200", "width < 60"):
+            limit = int(where.split()[-1]) if where else 10**9
+            among = {uid for uid, width in wide.items() if width < limit}
+            for like in list(vectors)[::79]:
+                answer = opened.find(Asked(like=like), k=10, where=where, rows="all")
+                assert not answer["exact"]
+                expected = dict(brute_force(vectors, like, among, 10))
+                uids = {row["uid"] for row in answer["rows"]}
+                assert uids <= among - {like}
+                missed += len(set(expected) - uids)
+                asked += len(expected)
+    assert missed <= 0.02 * asked
+
+
+def test_lists_are_kept_and_made_again_where_they_are_damaged(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(nearest_vectors, "EXACT_ROWS", 100)
+    monkeypatch.setattr(nearest_vectors, "EXACT_PASSING", 20)
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    shutil.rmtree(run / "search", ignore_errors=True)
+    uid = Run(run).kept([])["uid"][0].as_py()
+    first = search(run, Asked(like=uid))
+    (lists,) = run.glob("search/image/lists/*.faiss")
+    written = lists.stat().st_mtime_ns
+    assert search(run, Asked(like=uid)) == first
+    assert lists.stat().st_mtime_ns == written
+    lists.write_bytes(lists.read_bytes()[:-9])
+    assert search(run, Asked(like=uid)) == first
+    (vectors,) = run.glob("search/image/segment-*/vectors.npy")
+    vectors.write_bytes(vectors.read_bytes()[:-9])
+    assert search(run, Asked(like=uid)) == first
+    shutil.rmtree(run / "search")
+    assert search(run, Asked(like=uid)) == first
+
+
+def test_a_run_that_may_only_be_read_is_searched(
+    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    run = shutil.copytree(finished.path, tmp_path / "run")
+    shutil.rmtree(run / "search", ignore_errors=True)
+    # As a folder without the right to write answers; root may write anywhere.
+    (run / "search").write_text("")
+    uid = Run(run).kept([])["uid"][0].as_py()
+    assert len(search(run, Asked(like=uid), k=3)["rows"]) == 3
+
+
+def test_what_cannot_be_asked_is_one_sentence(finished: Any, tmp_path: Path):
+    uid = Run(finished.path).kept([])["uid"][0].as_py()
+    with RunSearch(finished.path) as opened:
+        for asked, error, said in (
+            (Asked(like="nobody"), InputError, "has no row 'nobody'"),
+            (Asked(text="a cat"), QueryError, "ready-made; .* needs the model"),
+            (Asked(image=b"x"), QueryError, "ready-made; .* picture needs the model"),
+            (Asked(), ConfigError, "one of them"),
+            (Asked("a", like=uid), ConfigError, "one of them"),
+        ):
+            with pytest.raises(error, match=said):
+                opened.find(asked)
+        for where, said in (
+            ("colour = 1", "no column 'colour'; "),
+            ("width >", "where: width >: .*syntax error"),
+            ("width IN (SELECT 1)", "subquery"),
+            ("text::INT > 3", "Could not convert"),
+        ):
+            with pytest.raises(QueryError, match=said):
+                opened.find(Asked(like=uid), where=where)
+        with pytest.raises(ConfigError, match="k is a number"):
+            opened.find(Asked(like=uid), k=0)
+        nothing = opened.find(Asked(like=uid), where="width < 0")
+        assert nothing["rows"] == []
+        assert "no row passes" in tell(nothing)
+    with pytest.raises(InputError, match="cannot be read"):
+        Run(finished.path).search(image=tmp_path / "none.jpg")
+
+
+def test_a_handle_and_the_command_give_the_same(
+    finished: Any, capsys: pytest.CaptureFixture[str]
+):
+    import json
+
+    from winnow.cli.main import main
+
+    uid = Run(finished.path).kept([])["uid"][0].as_py()
+    rows = Run(finished.path).search(like=uid, k=5, where="width > 100")
+    asked = ["search", os.fspath(finished.path), "--like", uid, "--k", "5"]
+    assert main([*asked, "--where", "width > 100", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [r["uid"] for r in told["rows"]] == rows["uid"].to_pylist()
+    assert [r["cosine"] for r in told["rows"]] == rows["cosine"].to_pylist()
+    assert {r["fate"] for r in told["rows"]} == {"kept"}
+    assert main([*asked, "--all"]) == 0
+    assert "all compared" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_words_and_pictures_are_asked_of_the_runs_model(
+    tmp_path: Path,
+    write_shards: Callable[..., Path],
+    winnow: Callable[..., Any],
+    make_picture: Callable[..., bytes],
+    planted_table: Callable[..., pa.Table],
+    tiny_vit: str,
+):
+    from winnow.models.encoder import ModelSpec, load_encoder
+
+    table = planted_table(24).select(["uid", "text", "width"])
+    pictures = [make_picture(i) for i in range(24)]
+    pool = write_shards(tmp_path / "pool", table.append_column("image", [pictures]))
+    model = {"name": tiny_vit, "precision": "float32", "batch_size": 8}
+    embed = {"image_column": None, "text_column": None}
+    run = winnow(pool, tmp_path / "run", ["embed", "apply"], model=model, embed=embed)
+    opened = Run(run.path)
+    first = opened.search(image=pictures[5], k=1).to_pylist()[0]
+    assert first["uid"] == table["uid"][5].as_py()
+    assert first["cosine"] == pytest.approx(1, abs=1e-3)
+    encoder = load_encoder(ModelSpec(name=tiny_vit, precision="float32", batch_size=1))
+    query = encoder.encode_texts(["a red house"])[0].astype(np.float64)
+    stored = run.artifact("embed", "vectors")
+    exact = np.array(stored["image_vector"].to_pylist(), np.float64) @ query
+    best = stored["uid"][int(np.argmax(exact))].as_py()
+    assert opened.search("a red house", k=1)["uid"].to_pylist() == [best]
+    with pytest.raises(InputError, match="picture cannot be used"):
+        opened.search(image=b"no picture")
+    lock = run.path / "config.lock.yaml"
+    lock.write_text(lock.read_text().replace(tiny_vit, tiny_vit + "-gone"))
+    with pytest.raises(Exception, match=r"model cannot be loaded.*no such folder"):
+        search(run.path, Asked("a cat"))

@@ -1,0 +1,218 @@
+"""An index of vectors: a pool that grows by it decides as one run over all of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from winnow import Run
+from winnow.core.errors import ConfigError, InputError, QueryError
+from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
+from winnow.flows.search import Asked
+from winnow.flows.vector_index import add, build, near
+from winnow.indexes import vector_index
+from winnow.indexes.segment import DamagedIndex
+from winnow.indexes.vector_index import VectorIndex
+
+STEPS = ["embed", "cluster", "semantic", "apply"]
+SEMANTIC = {"epsilon": 0.05, "keeper": ["month asc"]}
+ROWS, FIRST = 300, 140
+
+
+@pytest.fixture(scope="module")
+def table(planted_table: Callable[..., pa.Table]) -> pa.Table:
+    rows = planted_table(ROWS)
+    # Months in no order of the shards, nor of the names.
+    shuffled = np.random.default_rng(3).permutation(ROWS)
+    month = np.where(shuffled < FIRST, 1, 2)
+    return rows.append_column("month", pa.array(month))
+
+
+@pytest.fixture(scope="module")
+def months(
+    tmp_path_factory: pytest.TempPathFactory,
+    table: pa.Table,
+    write_shards: Callable[..., Path],
+    winnow: Callable[..., Any],
+) -> dict[str, Any]:
+    """Return runs over all rows, over the first month, and over the second one
+    against an index of the first, and that index's folder."""
+    folder = tmp_path_factory.mktemp("months")
+    first = table.filter(pa.compute.equal(table["month"], 1))
+    second = table.filter(pa.compute.equal(table["month"], 2))
+    pools = {
+        name: write_shards(folder / name, rows)
+        for name, rows in (("whole", table), ("first", first), ("second", second))
+    }
+    runs = {
+        name: winnow(pools[name], folder / f"{name}-run", STEPS, semantic=SEMANTIC)
+        for name in ("whole", "first")
+    }
+    index = folder / "index"
+    build(str(runs["first"].path), index)
+    settings = {**SEMANTIC, "index": str(index)}
+    again = winnow(pools["second"], folder / "second-run", STEPS, semantic=settings)
+    return {**runs, "second": again, "index": index, "pools": pools}
+
+
+def test_months_decide_as_one_run(months: dict[str, Any]):
+    whole = {uid: d["keep"] for uid, d in months["whole"].ledger("semantic").items()}
+    parts = {
+        uid: d["keep"]
+        for name in ("first", "second")
+        for uid, d in months[name].ledger("semantic").items()
+    }
+    assert parts == whole
+    assert 0 < sum(whole.values()) < len(whole)
+    reasons = [d["reason"] for d in months["second"].ledger("semantic").values()]
+    assert reasons.count("semantic_duplicate_in_index") > 3
+    assert reasons.count("semantic_duplicate") > 1
+
+
+def test_each_row_that_goes_is_near_the_indexed_row_that_is_named(
+    months: dict[str, Any], table: pa.Table
+):
+    vectors = stored(months["whole"])
+    kept = set(Run(months["first"].path).kept([])["uid"].to_pylist())
+    for uid, told in months["second"].ledger("semantic").items():
+        cosines = {other: float(vectors[uid] @ vectors[other]) for other in kept}
+        best = max(cosines.values())
+        if told["reason"] == "semantic_duplicate_in_index":
+            assert told["kept_twin"] in kept
+            assert told["score"] == pytest.approx(best, abs=1e-12)
+            assert cosines[told["kept_twin"]] == pytest.approx(best, abs=1e-12)
+            assert best > 0.95 == told["threshold"]
+            taken = uid
+        else:
+            assert best <= 0.95
+    story = str(Run(months["second"].path).explain(taken))
+    assert "semantic_duplicate_in_index" in story
+    assert months["second"].ledger("semantic")[taken]["kept_twin"] in story
+
+
+def stored(run: Any) -> dict[str, Any]:
+    rows = run.artifact("embed", "vectors")
+    vectors = np.array(rows["image_vector"].to_pylist(), np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return dict(zip(rows["uid"].to_pylist(), vectors, strict=True))
+
+
+def test_a_month_whose_rows_have_joined_may_be_repeated(
+    months: dict[str, Any], tmp_path: Path, winnow: Callable[..., Any]
+):
+    index = tmp_path / "index"
+    build(str(months["first"].path), index)
+    counts = add(index, [str(months["second"].path)])
+    assert counts["added"] == len(Run(months["second"].path).kept([]))
+    assert add(index, [str(months["second"].path)])["added"] == 0
+    settings = {**SEMANTIC, "index": str(index)}
+    pool = months["pools"]["second"]
+    repeated = winnow(pool, tmp_path / "run", STEPS, semantic=settings)
+    keeps = [
+        {uid: d["keep"] for uid, d in run.ledger("semantic").items()}
+        for run in (repeated, months["second"])
+    ]
+    assert keeps[0] == keeps[1]
+
+
+def test_another_epsilon_is_told_and_decided_with_the_index(
+    months: dict[str, Any], tmp_path: Path, winnow: Callable[..., Any]
+):
+    second = Run(months["second"].path)
+    told = second.what_if(semantic={"epsilon": 0.02})
+    settings = {**SEMANTIC, "index": str(months["index"]), "epsilon": 0.02}
+    fresh = winnow(
+        months["pools"]["second"], tmp_path / "run", STEPS, semantic=settings
+    )
+    assert told["kept"]["b"] == fresh.result.kept > len(second.kept([]))
+
+
+def test_near_is_brute_force(months: dict[str, Any]):
+    vectors = stored(months["whole"])
+    kept = Run(months["first"].path).kept([])["uid"].to_pylist()
+    for uid in kept[::23]:
+        rows = near(months["index"], Asked(like=uid), k=5)
+        pairs = [(-round(float(vectors[uid] @ vectors[o]), 12), o) for o in kept]
+        expected = [o for _, o in sorted(pairs) if o != uid][:5]
+        assert [row["uid"] for row in rows] == expected
+        assert rows[0]["source"] == str(months["first"].path)
+    with pytest.raises(InputError, match="has no uid 'nobody'"):
+        near(months["index"], Asked(like="nobody"))
+    with pytest.raises(QueryError, match="ready-made"):
+        near(months["index"], Asked(text="a cat"))
+
+
+def test_it_is_grown_removed_from_and_mended_as_the_index_of_texts(
+    months: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    index = tmp_path / "index"
+    build(str(months["first"].path), index)
+    rows = VectorIndex(index).rows
+    monkeypatch.setattr(vector_index, "SEGMENT_ROWS", rows)
+    add(index, [str(months["second"].path)])
+    assert len(VectorIndex(index).listed()) == 2
+    version = VectorIndex(index).version
+    monkeypatch.undo()
+    compact(index)
+    assert len(VectorIndex(index).listed()) == 1
+    assert VectorIndex(index).version == version
+    uid = VectorIndex(index).segments[0].table.column("uid")[3].as_py()
+    before = VectorIndex(index).rows
+    assert discard(index, [uid, "nobody"])["unknown"] == ["nobody"]
+    assert VectorIndex(index).rows == before - 1
+    with pytest.raises(InputError, match="no uid"):
+        near(index, Asked(like=uid))
+    assert check_index(index) == []
+    (vectors,) = index.glob("segment-*/vectors.npy")
+    vectors.write_bytes(vectors.read_bytes()[:-5])
+    with pytest.raises(DamagedIndex, match="index repair"):
+        near(index, Asked(like="x"))
+    assert len(check_index(index)) == 1
+    repaired = repair_index(index)
+    assert repaired["lost_rows"] > 0
+    assert repaired["add_again"] == [
+        str(months[name].path) for name in ("first", "second")
+    ]
+    for name in ("first", "second"):
+        add(index, [str(months[name].path)])
+    assert VectorIndex(index).rows == before
+    assert VectorIndex(index).listed()[0].KIND == "vectors"
+
+
+def test_what_cannot_be_is_one_sentence(
+    months: dict[str, Any], tmp_path: Path, winnow: Callable[..., Any]
+):
+    pool, index = months["pools"]["second"], str(months["index"])
+    for wrong, said in (
+        ({"semantics": "reference"}, "greedy"),
+        ({"scope": "cluster"}, "scope: pool"),
+    ):
+        settings = {"epsilon": 0.3, "index": index, **wrong}
+        with pytest.raises(ConfigError, match=said):
+            winnow(pool, tmp_path / "a", STEPS, semantic=settings)
+    with pytest.raises(ConfigError, match="holds no index"):
+        winnow(pool, tmp_path / "b", STEPS, semantic={"index": str(tmp_path / "no")})
+    with pytest.raises(ConfigError, match="index of vectors, not of texts"):
+        ask(index, text="a b c")
+
+
+def test_the_commands(months: dict[str, Any], tmp_path: Path, capsys: Any):
+    from winnow.cli.main import main
+
+    index, run = str(tmp_path / "i"), str(months["first"].path)
+    assert main(["index", "build", run, "--out", index, "--vectors", "image"]) == 0
+    assert "rows added, 0 were there" in capsys.readouterr().out
+    assert main(["index", "add", index, str(months["second"].path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["already_there"] == 0
+    uid = Run(run).kept([])["uid"][0].as_py()
+    assert main(["near", index, "--uid", uid, "--k", "2", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
+    assert main(["index", "show", index]) == 0
+    assert main(["index", "add", index, run, "--column", "text"]) == 2
+    assert main(["index", "check", index]) == 0
+    assert "sound" in capsys.readouterr().out
