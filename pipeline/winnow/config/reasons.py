@@ -112,6 +112,8 @@ DECISIONS: Mapping[str, Mapping[str, str]] = {
     "semantic": {
         "unique": "No earlier row is within epsilon.",
         "semantic_duplicate": "The cosine to the kept twin is above 1 - epsilon.",
+        "semantic_duplicate_in_index": "The cosine to a row of the index, which is the "
+        "twin, is above 1 - epsilon.",
         "semantic_duplicate_of_dropped": "The row that it is like has gone itself; it "
         "is within epsilon of that one.",
         "unique_among_kept": "An earlier row is within epsilon, but went itself: none "
