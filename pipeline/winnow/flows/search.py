@@ -211,8 +211,8 @@ class RunSearch:
     def _asked_uids(self, where: str, rows: Rows) -> pa.Array:
         names = RowCondition.parse(where).columns if where else ()
         columns = _Columns(self._database)
-        own = [f"f.uid AS {_UID}", f"f.fate AS {_FATE}"]
-        chosen = ", ".join([*own, *(columns.of(name) for name in names)])
+        named = [f"f.uid AS {_UID}", f"f.fate AS {_FATE}"]
+        chosen = ", ".join([*named, *(columns.of(name) for name in names)])
         inner = f"SELECT {chosen} FROM fates f {columns.joins}"
         conditions = [f"{_FATE} = 'kept'"] if rows == "kept" else []
         conditions += [f"(\n{where}\n)"] if where else []
