@@ -20,8 +20,14 @@ from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.engines.spark.frame import SparkFrame
 from winnow.engines.spark.probe import require_seen
 from winnow.engines.spark.relational_verbs import _bytes
-from winnow.engines.spark.session import SparkOptions, open_session, translated
+from winnow.engines.spark.session import (
+    SparkOptions,
+    open_session,
+    settings_of,
+    translated,
+)
 from winnow.engines.spark.workers import see_gpu
+from winnow.handles.engine import _is_small
 
 from tests.cluster import QUICK_JAVA, ROOT, SparkCluster
 
@@ -40,6 +46,33 @@ def test_an_error_is_found_in_a_workers_traceback() -> None:
     assert str(error) == "shard 7: no such column\nin two lines"
     assert translated("winnow.core.errors.Nothing: x") is None
     assert translated("ValueError: x") is None
+
+
+def test_java_compiles_less_for_a_small_pool(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for name in ("a/x", "y"):
+        (tmp_path / name).write_bytes(bytes(40))
+    assert _is_small([str(tmp_path)])
+    assert not _is_small([])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("winnow.handles.engine._SMALL", 80)
+        assert not _is_small([str(tmp_path)])
+        assert _is_small([str(tmp_path / "y")])
+    java = "spark.driver.extraJavaOptions"
+    small = SparkOptions(small=True, conf={"spark.x": "1"})
+    quick = {java: "-XX:TieredStopAtLevel=1", "spark.x": "1"}
+    assert settings_of(small, set()) == quick
+    assert settings_of(small, {java}) == {"spark.x": "1"}
+    given = SparkOptions(small=True, conf={java: "-Xss4m"})
+    assert settings_of(given, set()) == {java: "-Xss4m"}
+    assert settings_of(SparkOptions(), set()) == {}
+
+
+def test_a_full_disk_is_told_in_one_sentence() -> None:
+    error = translated("java.io.IOException: No space left on device\n\tat java.base")
+    assert isinstance(error, RunError)
+    assert "disk of the cluster is full" in str(error)
+    assert "\n" not in str(error)
 
 
 def test_a_session_keeps_its_own_settings(spark: Any) -> None:

@@ -1,7 +1,7 @@
 """One machine: polars for relations, Arrow streams for kernels, scratch files between.
 
-What is held in memory: the columns that a join or a grouping names (uids and numbers,
-never images or vectors), one run of a sort, and one bucket of groups at a time.
+What is held in memory: the columns that a sort, a join or a cut names (never images,
+never vectors), and one bucket of groups at a time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from winnow.core.errors import RunError
 from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
 from winnow.core.vectors import take
-from winnow.engines.external_sort import SortOrder, sorted_rows
 from winnow.engines.groups import split_groups
 from winnow.engines.parts import part_writer, plain_schema
 
@@ -35,8 +34,6 @@ _PART_ROWS = 4_000_000
 _MAX_BUCKETS = 200
 # Of a scratch file: what is mapped at a time while it is read.
 _SPILL_BYTES = 64 * 2**20
-# Of a sort: the least that is sorted at a time, so that few files are open.
-_RUN_BYTES = 64 * 2**20
 # Bytes a string is taken to need when the size of a shuffle is estimated.
 _STRING_BYTES = 48
 
@@ -109,7 +106,8 @@ class LocalEngine:
         together: str | None = None,
     ) -> pl.LazyFrame:
         """Stream the frame through `kernel`, in one call, into a scratch file."""
-        batches = self._ordered(frame, SortOrder(order_by))
+        ordered = frame.sort(order_by) if order_by else frame
+        batches = _batches(ordered)
         if self._listed.get(id(frame)) is not frame:
             return self._spill(counted(kernel, batches), schema)
         tasks = self.count(frame)
@@ -175,13 +173,11 @@ class LocalEngine:
         if count < 1:
             return None
         columns = [name for name, _ in by]
-        order = SortOrder(columns, [down for _, down in by], nulls_last=True)
-        passed = 0
-        for batch in self._ordered(frame.select(columns), order):
-            if passed + len(batch) >= count:
-                return dict(batch.slice(count - 1 - passed, 1).to_pylist()[0])
-            passed += len(batch)
-        return None
+        ordered = frame.select(columns).sort(
+            columns, descending=[down for _, down in by], nulls_last=True
+        )
+        row = ordered.slice(count - 1, 1).collect().to_dicts()
+        return row[0] if row else None
 
     def schema(self, frame: pl.LazyFrame) -> pa.Schema:
         """Return the frame's columns in plain Arrow types."""
@@ -193,11 +189,12 @@ class LocalEngine:
 
     def write(self, frame: pl.LazyFrame, path: str, sort_by: Sequence[str]) -> int:
         """Write a folder of Parquet parts sorted by `sort_by`; return the rows."""
+        ordered = frame.sort(sort_by) if sort_by else frame
         schema = _arrow_schema(frame)
         beside = Path(path).with_name(Path(path).name + ".tmp")
         remove(beside)
         beside.mkdir(parents=True)
-        rows = _write_parts(self._ordered(frame, SortOrder(sort_by)), schema, beside)
+        rows = _write_parts(_batches(ordered), schema, beside)
         replace(beside, Path(path))
         return rows
 
@@ -215,20 +212,6 @@ class LocalEngine:
     def _file(self) -> Path:
         self._scratch.mkdir(parents=True, exist_ok=True)
         return self._scratch / f"{next(self._numbers):06d}.arrow"
-
-    def _ordered(
-        self, frame: pl.LazyFrame, order: SortOrder
-    ) -> Iterator[pa.RecordBatch]:
-        """Stream a frame in an order; in its own if that names no column."""
-        batches = _batches(frame)
-        if not order.by:
-            yield from batches
-            return
-        schema = _arrow_schema(frame)
-        # Rows that are sorted stand in memory twice.
-        run_bytes = max(_RUN_BYTES, self._group_bytes // 2)
-        for rows in sorted_rows(batches, order, self._file, run_bytes):
-            yield from _cast(rows, schema)
 
     def _spill(
         self, batches: Iterable[pa.RecordBatch], schema: pa.Schema
@@ -266,12 +249,7 @@ def _batches(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch]:
     """Stream a frame as Arrow batches of plain (not large, not view) types."""
     schema = _arrow_schema(frame)
     for part in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
-        yield from _cast(part, schema)
-
-
-def _cast(rows: pl.DataFrame, schema: pa.Schema) -> list[pa.RecordBatch]:
-    table: pa.Table = rows.to_arrow().cast(schema)
-    return list(table.to_batches(max_chunksize=_BATCH_ROWS))
+        yield from part.to_arrow().cast(schema).to_batches(max_chunksize=_BATCH_ROWS)
 
 
 def _few_at_a_time(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

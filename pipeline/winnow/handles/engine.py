@@ -14,6 +14,9 @@ from winnow.engines import open_engine
 from winnow.engines.spark.session import SparkOptions
 from winnow.models.local_model import LOCAL_DIR
 
+#: Bytes of a pool for which Spark's Java compiles less.
+_SMALL = 256 * 2**20
+
 
 def make_engine(
     config: RunConfig | LakeConfig, scratch: Path, spark: Any = None
@@ -41,6 +44,7 @@ def _spark_options(config: RunConfig | LakeConfig, session: Any) -> SparkOptions
         conf={name: spark_text(value) for name, value in engine.spark.items()},
         ship=_model_files(config) if isinstance(config, RunConfig) else (),
         seen=_pool(config),
+        small=_is_small(_pool(config)),
         packages=config.packages if isinstance(config, RunConfig) else (),
         session=session,
     )
@@ -51,6 +55,20 @@ def _pool(config: RunConfig | LakeConfig) -> list[str]:
     paths = config.input.path if isinstance(config, RunConfig) else ()
     full = (os.path.abspath(os.path.expanduser(path)) for path in paths)
     return [path for path in full if os.path.exists(path)]
+
+
+def _is_small(paths: list[str]) -> bool:
+    """Whether files and folders of this machine hold less than _SMALL bytes."""
+    left = _SMALL if paths else 0
+    for path in paths:
+        inside = [
+            os.path.join(top, n) for top, _, names in os.walk(path) for n in names
+        ]
+        for file in inside or [path]:
+            left -= os.path.getsize(file)
+            if left <= 0:
+                return False
+    return left > 0
 
 
 def _model_files(config: RunConfig) -> list[str]:

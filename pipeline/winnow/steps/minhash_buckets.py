@@ -33,6 +33,8 @@ _DIGESTS = pa.schema(
 _SHARED = pa.schema([("digest", pa.uint64())])
 # 18 bytes a row and band while they are grouped, on the workers.
 _BANDS_AT_ONCE = 8
+# Digests that are brought to the driver at a time, beside those that are there.
+_COLLECTED = 2**23
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,15 @@ def collect_digests(
     """Return the digests of some bands, `(rows, len(bands))`, by preference."""
     rows = len(sketches.present)
     out = np.empty((rows, len(bands)), dtype=np.uint64)
-    for i, band in enumerate(bands):
-        columns = {"number": "number", "digest": f"band_{band}"}
-        table = engine.collect(engine.select(sketches.frame, columns), rows)
+    # A job each on a cluster, whose cost small pools should pay once.
+    at_once = max(1, _COLLECTED // max(1, rows))
+    for start in range(0, len(bands), at_once):
+        names = [f"band_{band}" for band in bands[start : start + at_once]]
+        chosen = engine.select(sketches.frame, {n: n for n in ("number", *names)})
+        table = engine.collect(chosen, rows)
         rank = sketches.position[table["number"].to_numpy()]
-        out[rank, i] = table["digest"].to_numpy()
+        for i, name in enumerate(names, start):
+            out[rank, i] = table[name].to_numpy()
     return out
 
 

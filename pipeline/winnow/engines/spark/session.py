@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from winnow.core import errors
 from winnow.core.engine import DRIVER_ROWS
-from winnow.core.errors import ConfigError, WinnowError
+from winnow.core.errors import ConfigError, RunError, WinnowError
 from winnow.engines.spark.shipping import ship_code, ship_path
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_JAVA = "spark.driver.extraJavaOptions"
+_FULL = "No space left on device"
 _OURS = re.compile(
     r"winnow\.core\.errors\.(\w+): (.*?)(?=\n\s*at |\n\n|\n\w*Driver stacktrace|\Z)",
     re.DOTALL,
@@ -45,6 +47,8 @@ class SparkOptions:
     ship: Sequence[str] = ()
     #: Files and folders that the workers have to see under the driver's paths.
     seen: Sequence[str] = ()
+    #: Whether the pool is so small that the driver's Java spends its time on compiling.
+    small: bool = False
     #: Packages of others whose code the workers run.
     packages: Sequence[str] = ()
     session: Any = None
@@ -101,10 +105,8 @@ def _started(options: SparkOptions) -> SparkSession:
     # Workers that are not told otherwise run what the driver runs.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("winnow")
-    submitted = _submitted()
-    for name, value in options.conf.items():
-        if name not in submitted:
-            builder = builder.config(name, value)
+    for name, value in settings_of(options, _submitted()).items():
+        builder = builder.config(name, value)
     try:
         session = builder.getOrCreate()
     except (PySparkException, OSError) as error:
@@ -115,6 +117,17 @@ def _started(options: SparkOptions) -> SparkSession:
     # Otherwise the event log of this session would never be closed.
     atexit.register(session.stop)
     return session
+
+
+def settings_of(options: SparkOptions, submitted: set[str]) -> dict[str, str]:
+    """Return the settings of a session that Winnow starts.
+
+    submitted: names of settings that spark-submit was given; these stay.
+    """
+    # The quick compiler alone: 38 in place of 65 CPU seconds for 3,000 rows.
+    quick = {_JAVA: "-XX:TieredStopAtLevel=1"} if options.small else {}
+    settings = {**quick, **options.conf}
+    return {name: text for name, text in settings.items() if name not in submitted}
 
 
 def _submitted() -> set[str]:
@@ -147,7 +160,16 @@ def our_errors() -> Iterator[None]:
 
 
 def translated(text: str) -> WinnowError | None:
-    """Return the error of ours that a worker's traceback ends in, or None."""
+    """Return the error of ours that a worker's traceback ends in, or None.
+
+    A full disk is one, whoever met it: a kernel, or Spark in its own files.
+    """
+    if _FULL in text:
+        return RunError(
+            "a disk of the cluster is full: make room where workers keep what they "
+            "compute (spark.local.dir), in engine.scratch or in the run's folder; the "
+            "same command goes on"
+        )
     match = _OURS.search(text)
     kind = getattr(errors, match[1], None) if match else None
     if match is None or not isinstance(kind, type):
