@@ -521,7 +521,9 @@ def test_the_commands(run: str, lake: Path, capsys: Any) -> None:
     assert "not in the trash" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("events", [1, 2, 5, 8])
+@pytest.mark.parametrize(
+    "events", [2, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 8))]
+)
 def test_a_killed_apply_is_completed_or_undone(
     events: int, run: str, lake: Path, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ def test_hostile_text_stays_text(page: Path):
     assert len(page.read_bytes()) < 8_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_it_is_accessible_in_a_browser(visit: Visits, page: Path, dark: bool):
     seen = visit(page, dark=dark)
@@ -120,6 +121,7 @@ def test_it_is_accessible_in_a_browser(visit: Visits, page: Path, dark: bool):
     assert all(seen.page.evaluate(script))
 
 
+@pytest.mark.slow
 def test_it_fits_a_phone(visit: Visits, page: Path):
     seen = visit(page, width=360, height=740)
     assert seen.too_wide() == []

@@ -16,6 +16,7 @@ def report(hostile_page: Path) -> Path:
     return hostile_page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_page_is_accessible(visit: Visits, report: Path, dark: bool):
     seen = visit(report, dark=dark)
@@ -29,6 +30,7 @@ def _brightness(colour: str) -> int:
     return sum(int(part) for part in colour[4:-1].split(","))
 
 
+@pytest.mark.slow
 def test_a_page_fits_a_phone(visit: Visits, report: Path):
     seen = visit(report, width=360, height=740)
     assert seen.too_wide() == []
@@ -37,6 +39,7 @@ def test_a_page_fits_a_phone(visit: Visits, report: Path):
     assert seen.serious() == []
 
 
+@pytest.mark.slow
 def test_the_keyboard_reaches_a_clusters_samples(visit: Visits, report: Path):
     seen = visit(report)
     assert seen.tab() == ["a: Skip to the report"]
@@ -64,6 +67,7 @@ def test_every_picture_of_the_page_loads(visit: Visits, report: Path):
     assert all(loaded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 360])
 def test_no_picture_is_cut_off(visit: Visits, report: Path, width: int):
     seen = visit(report, width=width)

@@ -211,10 +211,11 @@ def test_no_task_has_more_rows_than_a_block(tmp_path: Path):
 @pytest.mark.parametrize(
     ("semantics", "partitions"),
     [
-        ("greedy", 3),
         pytest.param("components", 3, marks=pytest.mark.slow),
-        pytest.param("greedy", 17, marks=pytest.mark.slow),
+        pytest.param("greedy", 7, marks=pytest.mark.slow),
         pytest.param("reference", 1, marks=pytest.mark.slow),
+        pytest.param("greedy", 3, marks=pytest.mark.soak),
+        pytest.param("greedy", 17, marks=pytest.mark.soak),
     ],
 )
 def test_blocks_on_spark(semantics: str, partitions: int, spark: Any, tmp_path: Path):

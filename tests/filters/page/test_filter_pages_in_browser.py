@@ -11,6 +11,8 @@ from winnow.cli.main import main
 
 Visits = Callable[..., Any]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pages(

@@ -226,6 +226,7 @@ def reach(linked: dict[Any, set[Any]], start: Any) -> set[Any]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_a_lakes_page_in_a_browser(
     visit: Callable[..., Any], lake_run: Path, dark: bool
