@@ -25,6 +25,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 _JUDGED = ("duplicate", "contained", "partial", "refuted")
 
@@ -151,7 +152,10 @@ class Reader:
         columns = self._sql.sql(f"SELECT * FROM {view} LIMIT 0").columns
         if dotted in columns:
             return _name(dotted)
-        top = max((c for c in columns if dotted.startswith(f"{c}.")), key=len)
+        tops = [c for c in columns if dotted.startswith(f"{c}.")]
+        if not tops:
+            raise ValueError("DuckDB finds other column names")
+        top = max(tops, key=len)
         expression, rest = _name(top), dotted[len(top) + 1 :]
         for name in rest.split("."):
             expression = f"struct_extract({expression}, '{name}')"
@@ -170,7 +174,13 @@ class Reader:
         if table["format"] == "delta":
             import deltalake
 
-            read = deltalake.DeltaTable(table["location"]).to_pyarrow_table()
+            delta = deltalake.DeltaTable(table["location"])
+            try:
+                read = delta.to_pyarrow_table()
+            except deltalake.exceptions.DeltaProtocolError:
+                # Its reader refuses features of which the table may use none.
+                files = [uri.removeprefix("file://") for uri in delta.file_uris()]
+                return f"read_parquet({files}, union_by_name=true)"
             name = f"delta{len(self._known)}"
             self._sql.register(name, pa.table(read))
             return name
@@ -180,11 +190,23 @@ class Reader:
             return f"read_csv('{path}', all_varchar=true, header=true{delimiter})"
         if table["format"] == "jsonl":
             return f"read_ndjson('{path}', sample_size=-1)"
-        if table["format"] == "parquet_folder":
-            path += "/**/*.parquet"
         if table["format"] in ("parquet", "parquet_folder"):
-            return f"read_parquet('{path}')"
+            return self._parquet(table, path)
         raise ValueError(f"no reader of {table['format']} here")
+
+    def _parquet(self, table: dict, path: str) -> str:
+        names = {column["name"] for column in table["columns"]}
+        if table["format"] == "parquet_folder":
+            source = f"read_parquet('{path}/**/*.parquet', hive_partitioning="
+            # What a file itself says of a column counts.
+            stored = self._sql.sql(f"FROM {source}false)").columns
+            return f"{source}{not names <= set(stored)})"
+        if any(".metadata" in name for name in names):
+            # A variant: Arrow reads it as it is stored.
+            name = f"arrow{len(self._known)}"
+            self._sql.register(name, pq.read_table(table["location"]))
+            return name
+        return f"read_parquet('{path}')"
 
 
 def _name(dotted: str) -> str:

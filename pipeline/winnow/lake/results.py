@@ -16,7 +16,7 @@ from winnow.core.versions import versions
 from winnow.lake.kernels.tables import STAGES, TABLES, Table
 from winnow.lake.stages import Stages
 
-_TEXTS = ("csv", "jsonl")
+_TEXTS = ("csv", "jsonl", "json")
 
 
 def write_results(

@@ -22,7 +22,7 @@ from winnow.core.run_folder import RunFolder
 from winnow.lake.compare.hashed_tables import HashedTables
 from winnow.lake.compare.united import TOGETHER, renamed, united
 from winnow.lake.files.catalogue import LakeSource, survey
-from winnow.lake.files.compared_as_text import all_as_text, is_csv
+from winnow.lake.files.compared_as_text import all_as_text, is_csv, is_json
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Files
 from winnow.lake.files.journal import Journal
@@ -119,7 +119,7 @@ class LakeRun:
             return pair  # Under other names, and so in their own types.
         child_number, held = self.tables.paired(*pair) or pair
         told = dict(self.tables.reader.tables[child_number].forms)
-        if told and self.table(child).format == "jsonl":
+        if told and is_json(self.table(child)):
             raise RunError(
                 f"{child}: its column {min(told)} is equal by value, but would come "
                 "back as text"

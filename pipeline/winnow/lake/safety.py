@@ -12,6 +12,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
+from winnow.lake.files.column_files import CONTAINERS
 from winnow.lake.files.files import Files
 from winnow.lake.kernels.tables import Part, Table
 
@@ -29,6 +30,8 @@ class Safety:
 
     def objection(self, table: Table) -> str | None:
         """Return why a table must stay, or None."""
+        if table.format in CONTAINERS:
+            return f"it lies in {table.location}, which moves as a whole or not at all"
         if not table.rows:
             return "it has no rows; its columns are all that it tells"
         others = self._borrowers_of(table)

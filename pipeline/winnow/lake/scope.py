@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
-from winnow.lake.files.compared_as_text import may_have_text
+from winnow.lake.files.compared_as_text import is_json, may_have_text
 from winnow.lake.kernels.schema_graph import SchemaEdges
 from winnow.lake.kernels.tables import ColumnStatistics, Table
 
@@ -53,7 +53,7 @@ def in_text(
     """
     lake = tables.reader.tables
     inferred = np.array([may_have_text(table) for table in lake], np.bool_)
-    lines = np.array([table.format == "jsonl" for table in lake], np.bool_)
+    lines = np.array([is_json(table) for table in lake], np.bool_)
     some = inferred[edges.child] | inferred[edges.parent]
     some &= (edges.incomparable >= 0) | (lines[edges.child] & lines[edges.parent])
     before = len(lake)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from winnow.lake.files.column_files import CONTAINERS
 from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.folders import (
@@ -15,6 +16,7 @@ from winnow.lake.files.folders import (
     candidates,
     data_files,
     ignored,
+    named_texts,
     single,
 )
 from winnow.lake.files.saved_tables import SavedTables
@@ -93,6 +95,7 @@ def changes(
     same: list[str] = []
     changed: list[Candidate] = []
     taken = candidates(listing.entries)
+    taken += named_texts(listing.entries, taken, lake.csv)
     for candidate in listing.named(taken):
         names = listing.unchanged(candidate)
         if names is None:
@@ -155,6 +158,11 @@ class _Listing:
 
     def unchanged(self, candidate: Candidate) -> list[str] | None:
         """Return the names of tables that are known as they are, None if one is not."""
+        if candidate.format in CONTAINERS:
+            version = fingerprint_of(candidate)
+            names = self._known.in_file(candidate.files[0].path)
+            same = all(self._known.holds(name, version) for name in names)
+            return names if names and same else None
         tables = [candidate]
         if candidate.supposed and candidate.name not in self._known:
             tables = [single(entry) for entry in candidate.files]

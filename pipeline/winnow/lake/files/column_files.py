@@ -1,4 +1,4 @@
-"""ORC and Arrow IPC (Feather) files, by Arrow's readers: their columns and rows.
+"""Files that are read as a whole, by a reader of their format: columns and rows.
 
 Rebuild queries cannot read them: such a table may be had back from others, and no other
 from it.
@@ -6,70 +6,96 @@ from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 
 from winnow.lake.files.files import Files
+from winnow.lake.files.formats.arrow_ipc import ARROW
+from winnow.lake.files.formats.avro import AVRO
+from winnow.lake.files.formats.database import DATABASE
+from winnow.lake.files.formats.excel import EXCEL
+from winnow.lake.files.formats.opened import BATCH_ROWS, OpenedRows, RowFormat
+from winnow.lake.files.formats.orc import ORC
 from winnow.lake.files.leaves import flattened, leaf_columns
 from winnow.lake.kernels.tables import Column, Part
 
-#: What a part's dialect says of it, and the formats.
-READER = "reader"
-FORMATS = ("orc", "arrow")
-_BATCH_ROWS = 1 << 16
+#: What a part's dialect says of it: the format, and the table in a container.
+READER, INNER = "reader", "table"
+FORMATS: Mapping[str, RowFormat] = {
+    "orc": ORC,
+    "arrow": ARROW,
+    "avro": AVRO,
+    "database": DATABASE,
+    "excel": EXCEL,
+}
+#: Formats of files that hold several tables, none of which moves by itself.
+CONTAINERS = frozenset(name for name, kind in FORMATS.items() if kind.tables)
 
 
-def columns_of(files: Files, path: str, kind: str) -> tuple[tuple[Column, ...], int]:
-    """Return the leaf columns and the rows of a file; raises an Arrow error or OSError.
+def tables_in(files: Files, path: str, kind: str) -> list[str]:
+    """Return the names of a container's tables; raises what its reader raises."""
+    tables = FORMATS[kind].tables
+    assert tables is not None
+    with _here(files, path) as inner:
+        return tables(inner)
 
-    An Arrow stream is read through for its rows.
+
+def columns_of(
+    files: Files, path: str, kind: str, table: str = ""
+) -> tuple[tuple[Column, ...], int]:
+    """Return the leaf columns and the rows of a table; raises what its reader raises.
+
+    Some files are read through for their rows.
     """
-    with _opened(files, path, kind) as (schema, stored, rows):
-        counted = sum(len(batch) for batch in stored) if rows is None else rows
-        return leaf_columns(schema), counted
+    with _here(files, path) as inner, FORMATS[kind].open(inner, table) as opened:
+        rows = opened.rows
+        counted = sum(map(len, opened.batches)) if rows is None else rows
+        return leaf_columns(opened.schema), counted
 
 
 def schema_of(files: Files, part: Part) -> pa.Schema:
     """Return a file's schema, structs as such."""
-    with _opened(files, part.path, dict(part.dialect)[READER]) as (schema, *_):
-        return schema
+    with _opened(files, part) as opened:
+        return opened.schema
 
 
 def batches(
     files: Files, part: Part, columns: Sequence[str], *, presence: bool
 ) -> Iterator[pa.RecordBatch]:
     """Yield these leaf columns of all rows, in the file's order."""
-    with _opened(files, part.path, dict(part.dialect)[READER]) as (_, stored, _):
-        for batch in stored:
+    with _opened(files, part) as opened:
+        for batch in opened.batches:
             # Offsets of a damaged file must not be followed.
             batch.validate(full=True)
-            for start in range(0, len(batch), _BATCH_ROWS):
-                some = batch.slice(start, _BATCH_ROWS)
+            for start in range(0, len(batch), BATCH_ROWS):
+                some = batch.slice(start, BATCH_ROWS)
                 yield flattened(some, columns, presence=presence)
 
 
 @contextmanager
-def _opened(files: Files, path: str, kind: str) -> Iterator[Any]:
-    """Open a file as (schema, record batches, rows or None)."""
-    fs, inner = files.filesystem(path)
-    with fs.open(inner, "rb") as source:
-        if kind == "orc":
-            from pyarrow import orc
+def _opened(files: Files, part: Part) -> Iterator[OpenedRows]:
+    told = dict(part.dialect)
+    with (
+        _here(files, part.path) as inner,
+        FORMATS[told[READER]].open(inner, told.get(INNER, "")) as opened,
+    ):
+        yield opened
 
-            file = orc.ORCFile(source)
-            stripes = (file.read_stripe(i) for i in range(file.nstripes))
-            yield file.schema, stripes, file.nrows
-            return
-        try:
-            reader = pa.ipc.open_file(source)
-        except pa.ArrowInvalid:
-            source.seek(0)
-            stream = pa.ipc.open_stream(source)
-            yield stream.schema, stream, None
-            return
-        count = range(reader.num_record_batches)
-        rows = sum(reader.get_batch(i).num_rows for i in count)
-        yield reader.schema, map(reader.get_batch, count), rows
+
+@contextmanager
+def _here(files: Files, path: str) -> Iterator[str]:
+    """Give a path on this machine; a remote file is copied for as long."""
+    fs, inner = files.filesystem(path)
+    if files.is_local(path):
+        yield inner
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = os.path.join(folder, "file")
+        with fs.open(inner, "rb") as source, open(copy, "wb") as out:
+            shutil.copyfileobj(source, out)
+        yield copy

@@ -61,9 +61,14 @@ def is_csv(table: Table) -> bool:
     return table.format == "csv"
 
 
+def is_json(table: Table) -> bool:
+    """Whether a table is a file of JSON objects."""
+    return table.format in ("jsonl", "json")
+
+
 def may_have_text(table: Table) -> bool:
     """Whether some column of a table is inferred from text."""
-    inferred = table.format in ("csv", "jsonl")
+    inferred = table.format == "csv" or is_json(table)
     return inferred or any(part.constants for part in table.parts)
 
 
@@ -71,7 +76,7 @@ def has_text(table: Table, column: Column) -> bool:
     """Whether a column's type is inferred from a text that can be read instead."""
     if table.format == "csv":
         return True
-    if table.format == "jsonl":
+    if is_json(table):
         return column.family in (Family.NUMBER, Family.BOOLEAN)
     return table.format == "parquet_folder" and all(
         column.name in dict(part.constants) for part in table.parts
@@ -117,12 +122,12 @@ def _text(value: pa.Scalar) -> pa.Scalar:
 
 
 def _both_json(child: Table, parent: Table) -> bool:
-    return child.format == parent.format == "jsonl"
+    return is_json(child) and is_json(parent)
 
 
 def _is_mixed(table: Table, name: str) -> bool:
     """Whether a column is text that holds JSON, its values being of several types."""
-    if table.format != "jsonl" or not table.parts:
+    if not is_json(table) or not table.parts:
         return False
     structure = json.loads(dict(table.parts[0].dialect)["structure"])
     for path in json_lines.paths(structure):

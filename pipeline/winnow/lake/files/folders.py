@@ -9,7 +9,7 @@ A folder is one table if, looked at in this order,
    nothing) and numbers from 0 or 1 without a gap (`data_0`, `000001`), or shards that
    count themselves (`train-00000-of-00004`), with one set of column names.
 
-In any other folder each Parquet, CSV, JSONL, ORC and Arrow file is a table. Names that
+In any other folder each file of a known ending is a table, or holds some. Names that
 begin with `.` or `_` are no data. Iceberg and Hudi tables are named and not read, since
 their folders also hold files that are no longer theirs.
 """
@@ -19,8 +19,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+
+from fsspec.utils import glob_translate
 
 from winnow.lake.files.files import Entry
 
@@ -29,9 +31,15 @@ _SUFFIXES = {
     "parquet": (".parquet", ".parq", ".pq"),
     "csv": tuple(s + z for s in (".csv", ".tsv", ".psv") for z in _PACKED),
     "jsonl": tuple(s + z for s in (".jsonl", ".ndjson") for z in _PACKED),
+    "json": tuple(".json" + z for z in _PACKED),
     "orc": (".orc",),
+    "avro": (".avro",),
+    "database": (".sqlite", ".sqlite3", ".db", ".db3", ".duckdb", ".ddb"),
+    "excel": (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
     "arrow": (".arrow", ".arrows", ".feather", ".ipc"),
 }
+#: Beside the parts of a table they are notes of it, and no data.
+_NOTES = {"json", "excel"}
 _WHOLE = {"_SUCCESS", "_metadata", "_common_metadata"}
 _NAMED_PART = re.compile(r"part[-_.]([rm][-_.])?\d", re.IGNORECASE)
 _NUMBERED = re.compile(r"(part|data|chunk|shard|file|block|split)?[-_.]?(\d+)", re.I)
@@ -43,7 +51,7 @@ class Candidate:
     """Files that are taken for one table."""
 
     name: str
-    #: parquet, parquet_folder, delta, csv, jsonl, orc, arrow; or folder: unread.
+    #: parquet_folder, delta, a key of `_SUFFIXES`; or folder: unread.
     format: str
     files: tuple[Entry, ...]
     #: The folder's path below the root, empty for the root itself; None for a file.
@@ -73,7 +81,11 @@ class _Folder:
 
     def data(self) -> list[Entry]:
         """Return every data file at any depth, sorted by name."""
-        data = [entry for entry in self.files if format_of(entry.name)]
+        data = [
+            entry
+            for entry in self.files
+            if (format_of(entry.name) or "json") not in _NOTES
+        ]
         for name, folder in self.folders.items():
             if not _hidden(name):
                 data += folder.data()
@@ -92,6 +104,29 @@ def single(entry: Entry) -> Candidate:
     """Return a file that is a table of its own."""
     kind = format_of(entry.name) or "folder"
     return Candidate(entry.name, kind, (entry,), reason=entry.reason)
+
+
+def named_texts(
+    entries: Sequence[Entry], tables: Sequence[Candidate], globs: Iterable[str]
+) -> list[Candidate]:
+    """Return files of other endings, `.txt` say, that a glob for CSV names.
+
+    It has to name the ending, too: `**` is not meant for every file.
+    """
+    patterns = [
+        (re.compile(glob_translate(g)), posixpath.splitext(g)[1]) for g in globs
+    ]
+    names = {entry.name for table in tables for entry in table.files}
+    return [
+        Candidate(entry.name, "csv", (entry,), reason=entry.reason)
+        for entry in entries
+        if entry.name not in names
+        and not any(map(_hidden, entry.name.split("/")))
+        and any(
+            ending and entry.name.endswith(ending) and pattern.match(entry.name)
+            for pattern, ending in patterns
+        )
+    ]
 
 
 def data_files(entries: Sequence[Entry]) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""JSON lines: objects as dotted columns, numbers only in types that hold them.
+"""JSON objects, in lines or an array: dotted columns, numbers in types that hold them.
 
 JSON has types of its own: strings stay text, a field of mixed types becomes text that
 holds JSON, and numbers of one field with fractions are doubles. A field that holds a
@@ -8,6 +8,7 @@ fraction) is text: its digits.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from winnow.lake.files.text_encoding import (
     as_duckdb_reads,
     encoding_of,
     is_native,
+    opened,
     sql_path,
     without_folders,
 )
@@ -31,30 +33,38 @@ _BATCH_ROWS = 1 << 16
 #: Lines that may hold a number which no type has; few do.
 _SUSPECT = "[0-9][0-9.]{15,}|[0-9][eE][-+]?[0-9]{2,}"
 _MOST_DIGITS = 17
+_BLOCK = 1 << 16
+#: How objects stand in a file, as DuckDB calls it.
+_LINES, _AFTER_EACH_OTHER = "newline_delimited", "unstructured"
 #: Keys from the outside in; an element of a list has the key None.
 _Path = tuple[str | None, ...]
 
 
 def inferred(
-    files: Files, path: str
+    files: Files, path: str, *, in_lines: bool = True
 ) -> tuple[tuple[Column, ...], int, tuple[tuple[str, str], ...]]:
-    """Return the leaf columns, the rows and the dialect of a file of JSON lines.
+    """Return the leaf columns, the rows and the dialect of a file of JSON objects.
 
-    Raises OSError, ValueError or duckdb.Error if it cannot be read to its end.
+    in_lines: one a line; else they stand in an array, or after each other. Raises
+    OSError, ValueError or duckdb.Error if it cannot be read to its end.
     """
     encoding = encoding_of(files, path, None)
+    layout = _LINES if in_lines else _layout(files, path, encoding)
     with as_duckdb_reads(files, path, encoding) as (connection, readable):
-        source = _source(readable)
+        source = _source(readable, layout)
         query = f"SELECT count(*), json_group_structure(json)::VARCHAR FROM {source}"
         ((rows, grouped),) = connection.sql(query).fetchall()
         structure = _transformable(json.loads(grouped)) if grouped else {}
         if not isinstance(structure, dict):
             raise ValueError("a line of it is no JSON object")
+        if layout == _AFTER_EACH_OTHER and rows == 1:
+            raise ValueError("it holds one JSON object, and no rows")
         for inexact in _inexact(connection, source, structure):
             structure = with_leaf(structure, inexact, "VARCHAR")
         dialect = (
             ("structure", json.dumps(structure, ensure_ascii=False)),
             ("encoding", encoding),
+            ("layout", layout),
         )
         if not structure:
             return (), rows, dialect
@@ -118,11 +128,25 @@ def _transformable(structure: Any) -> Any:
 
 def _objects(path: str, dialect: Sequence[tuple[str, str]]) -> str:
     structure = literal(dict(dialect)["structure"])
-    return f"SELECT json_transform(json, {structure}) AS t FROM {_source(path)}"
+    source = _source(path, dict(dialect).get("layout", _LINES))
+    return f"SELECT json_transform(json, {structure}) AS t FROM {source}"
 
 
-def _source(path: str) -> str:
-    return f"read_ndjson_objects({literal(path)}{without_folders(path)})"
+def _source(path: str, layout: str) -> str:
+    options = f"format={literal(layout)}{without_folders(path)}"
+    return f"read_json_objects({literal(path)}, {options})"
+
+
+def _layout(files: Files, path: str, encoding: str) -> str:
+    """Return how the objects of a file stand; raises ValueError if it has none."""
+    with opened(files, path) as source:
+        text = io.TextIOWrapper(source, encoding=encoding)
+        while block := text.read(_BLOCK):
+            if first := block.lstrip("\ufeff \t\r\n")[:1]:
+                if first not in "[{":
+                    break
+                return "array" if first == "[" else _AFTER_EACH_OTHER
+    raise ValueError("it holds neither an array of JSON objects nor objects")
 
 
 class _Fraction(str):

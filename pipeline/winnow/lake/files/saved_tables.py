@@ -7,7 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from winnow.lake.files.column_files import CONTAINERS
 from winnow.lake.kernels.tables import Column, ColumnStatistics, Family, Part, Table
 
 _PART = pa.struct(
@@ -61,6 +63,15 @@ class SavedTables(Mapping[str, tuple[Table, Statistics]]):
         self._fingerprints = self._rows["fingerprint"].to_pylist()
         self._sound = self._rows["reason"].is_null().to_pylist()
         self._made: dict[str, tuple[Table, Statistics]] = {}
+        self._in_file: dict[str, list[str]] = {}
+        held = pc.is_in(self._rows["format"], pa.array(sorted(CONTAINERS)))
+        inner = self._rows.filter(held).select(["name", "location"])
+        for row in inner.to_pylist():
+            self._in_file.setdefault(row["location"], []).append(row["name"])
+
+    def in_file(self, location: str) -> list[str]:
+        """Return the names of the tables that a container holds, as far as known."""
+        return sorted(set(self._in_file.get(location, ())))
 
     def holds(self, name: str, fingerprint: str) -> bool:
         """Whether a table is known, could be read, and has this fingerprint."""

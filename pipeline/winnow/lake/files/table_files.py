@@ -44,7 +44,7 @@ _VERSION = 2
 #: Files that are opened at once. Local footers take turns: threads would only wait for
 #: each other's Python, while the disk reads some files ahead without any.
 _LOCAL_THREADS, _REMOTE_THREADS, _AHEAD = 2, 16, 16
-_TEXTS = {"csv", "jsonl"}
+_TEXTS = {"csv", "jsonl", "json"}
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,9 @@ class TableFiles:
         if candidate.reason is not None:
             return [self._unread(candidate, candidate.reason)]
         try:
-            texts = candidate.format in _TEXTS
-            if texts or candidate.format in column_files.FORMATS:
-                opened = self._text if texts else self._column_file
-                return [opened(candidate)]
+            single_file = self._of_one_file(candidate)
+            if single_file is not None:
+                return single_file
             stored, schema = self._stored(candidate)
             if candidate.supposed and not _agree(stored):
                 return [t for e in candidate.files for t in self._opened(single(e))]
@@ -140,14 +139,38 @@ class TableFiles:
             for column in text.columns
         }
 
-    def _column_file(self, candidate: Candidate) -> Surveyed:
+    def _of_one_file(self, candidate: Candidate) -> list[Surveyed] | None:
+        """Return the tables of a file that is read as a whole, else None."""
+        if candidate.format in _TEXTS:
+            return [self._text(candidate)]
+        if candidate.format in column_files.CONTAINERS:
+            return self._container(candidate)
+        if candidate.format in column_files.FORMATS:
+            return [self._column_file(candidate)]
+        return None
+
+    def _container(self, candidate: Candidate) -> list[Surveyed]:
+        """Return the tables of a file that holds several, named below it."""
+        (entry,) = candidate.files
+        surveyed = []
+        for table in column_files.tables_in(self.files, entry.path, candidate.format):
+            inner = replace(candidate, name=f"{candidate.name}/{table}")
+            try:
+                surveyed.append(self._column_file(inner, table))
+            except Exception as error:  # whatever it is: the others can be read
+                surveyed.append(self._unread(inner, in_words(error)))
+        return surveyed
+
+    def _column_file(self, candidate: Candidate, table: str = "") -> Surveyed:
         (entry,) = candidate.files
         kind = candidate.format
-        columns, rows = column_files.columns_of(self.files, entry.path, kind)
-        dialect = ((column_files.READER, kind),)
+        columns, rows = column_files.columns_of(self.files, entry.path, kind, table)
+        dialect: tuple[tuple[str, str], ...] = ((column_files.READER, kind),)
+        if table:
+            dialect += ((column_files.INNER, table),)
         part = Part(entry.path, entry.bytes, entry.modified, (rows,), dialect=dialect)
-        table = replace(self._listed(candidate), parts=(part,), columns=columns)
-        return table, {column.name: ColumnStatistics(rows) for column in columns}
+        surveyed = replace(self._listed(candidate), parts=(part,), columns=columns)
+        return surveyed, {column.name: ColumnStatistics(rows) for column in columns}
 
     def _options(self, name: str) -> CsvOptions:
         """Return how a CSV file is to be read: as the first glob that fits says."""

@@ -26,7 +26,7 @@ def inferred(
     """
     if kind == "csv":
         return csv_tables.inferred(files, path, options or CsvOptions())
-    columns, rows, dialect = json_lines.inferred(files, path)
+    columns, rows, dialect = json_lines.inferred(files, path, in_lines=kind == "jsonl")
     nulls = {c.name: rows for c in columns if c.type == pa.null()}
     return CsvTable(columns, rows, nulls, dialect)
 

@@ -77,7 +77,8 @@ class Table:
 
     #: Path below the scanned root, with `/`; unique in the lake.
     name: str
-    #: parquet, parquet_folder, delta, csv, jsonl, orc or arrow.
+    #: parquet, parquet_folder, delta, csv, jsonl, json, orc, arrow, avro, database or
+    #: excel.
     format: str
     #: What a user would move or delete: the file or the folder.
     location: str
