@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pyarrow as pa
 import pytest
 from winnow import Run
 from winnow.core.errors import ConfigError, InputError, QueryError
+from winnow.core.schemas import DECISIONS
 from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
 from winnow.flows.search import Asked
 from winnow.flows.vector_index import add, build, near
 from winnow.indexes import vector_index
 from winnow.indexes.segment import DamagedIndex
 from winnow.indexes.vector_index import VectorIndex
+from winnow.steps.indexed_vectors import rows_in_index
 
 STEPS = ["embed", "cluster", "semantic", "apply"]
 SEMANTIC = {"epsilon": 0.05, "keeper": ["month asc"]}
@@ -216,3 +219,25 @@ def test_the_commands(months: dict[str, Any], tmp_path: Path, capsys: Any):
     assert main(["index", "add", index, run, "--column", "text"]) == 2
     assert main(["index", "check", index]) == 0
     assert "sound" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_index_takes_out_the_same_rows_on_spark(
+    months: dict[str, Any], spark: Any, tmp_path: Path
+):
+    from winnow.engines.spark.engine import SparkEngine
+    from winnow.engines.spark.session import SparkOptions
+
+    rows = months["second"].artifact("embed", "vectors")
+    table = rows.select(["uid", "image_vector"]).rename_columns(["uid", "vector"])
+    kernel = partial(rows_in_index, index=str(months["index"]), epsilon=0.05)
+    engine = SparkEngine(tmp_path / "spark", SparkOptions(partitions=3, session=spark))
+    frame = engine.map_batches(engine.from_table(table), kernel, DECISIONS)
+    there = {row["uid"]: row for row in engine.collect(frame, 10_000).to_pylist()}
+    engine.clear()
+    here = months["second"].ledger("semantic")
+    taken = {u for u, d in here.items() if d["reason"] == "semantic_duplicate_in_index"}
+    assert set(there) == taken
+    for uid in taken:
+        for name in ("keep", "reason", "score", "threshold", "kept_twin"):
+            assert there[uid][name] == here[uid][name]
