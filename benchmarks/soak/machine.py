@@ -103,7 +103,8 @@ FAULTS = [
 
 
 def _full(size: int) -> str:
-    pages = -(-size // 4096)
+    # No page at all would mean no limit.
+    pages = max(1, -(-size // 4096))
     return f"size={pages * 4096},nr_inodes=100000"
 
 

@@ -38,6 +38,29 @@ def test_an_error_of_the_system_names_the_file_and_a_remedy(number: int, words: 
     assert words in told.text
 
 
+def test_a_folder_that_cannot_be_copied_is_told_like_its_first_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import os
+    import shutil
+
+    (tmp_path / "a").mkdir()
+    for name in ("x", "y"):
+        (tmp_path / "a" / name).write_text("x")
+
+    def full(source: str, target: str) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), target)
+
+    with pytest.raises(shutil.Error) as raised:
+        shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=full)
+    told = in_words(raised.value)
+    assert told is not None
+    assert told.text.startswith(f"{tmp_path / 'b'}{os.sep}")
+    assert "the disk is full" in told.text
+    assert "[" not in told.text
+    assert in_words(shutil.Error("no list")) is not None
+
+
 @pytest.mark.parametrize(
     "error",
     [

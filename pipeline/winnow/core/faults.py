@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import tempfile
 import traceback
 import zlib
@@ -35,6 +37,8 @@ _REMOTE = {
     "s3fs",
 }
 _DATA = {"duckdb", "_duckdb", "polars", "pyarrow"}
+#: How Python says which error of the system it was.
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
 _AGAIN = "and give the same command again"
 _REMEDIES = {
     errno.ENOSPC: f"the disk is full, or out of inodes: free some of it, {_AGAIN}",
@@ -71,7 +75,7 @@ def in_words(error: BaseException) -> Told | None:
             3,
         )
     if isinstance(error, OSError):
-        return Told(_of_system(error), 3)
+        return Told(_of_system(_first_of_many(error)), 3)
     if room in _DATA or isinstance(error, zlib.error | EOFError):
         return Told(f"a file cannot be read: {_line(error)}; restore or remove it", 3)
     if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
@@ -97,6 +101,19 @@ def unexpected(error: BaseException, log: Path | None = None) -> Told:
     except OSError:
         where = ""
     return Told(f"unexpected {name}: {_line(error)}; please report this{where}", 1)
+
+
+def _first_of_many(error: OSError) -> OSError:
+    """Return, of a folder that could not be copied, the first fault as itself."""
+    faults = error.args[0] if isinstance(error, shutil.Error) and error.args else ""
+    if not (isinstance(faults, list) and faults):
+        return error
+    first, *_ = faults
+    target, why = (str(part) for part in tuple(first)[-2:])
+    number = _NUMBER.search(why)
+    return (
+        OSError(int(number[1]), why, target) if number else OSError(f"{target}: {why}")
+    )
 
 
 def _of_system(error: OSError) -> str:

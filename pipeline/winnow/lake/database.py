@@ -10,6 +10,7 @@ from winnow.core.other_kind import is_scan, no_scan
 from winnow.core.run_folder import RunFolder
 from winnow.core.sql_text import AS_STORED, literal
 from winnow.lake.named_queries import SCANS
+from winnow.lake.result_files import require_whole
 from winnow.pages.closed_sql import ClosedSql, create_views
 from winnow.pages.database import ViewDatabase
 
@@ -62,6 +63,7 @@ class LakeDatabase(ViewDatabase):
         folder = RunFolder(run)
         if not is_scan(run):
             raise no_scan(folder.path)
+        require_whole(folder.path)
         root = folder.path.resolve()
         files = [_inside(folder.file(f"{name}.parquet"), root) for name in _TABLES]
         tables = {

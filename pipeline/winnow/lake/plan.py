@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from winnow.core.run_folder import remove, replace
+from winnow.core.run_folder import remove
 from winnow.lake.compare.rebuild import describe, files_of
 from winnow.lake.compare.replayed import Replayed, difference
 from winnow.lake.compare.row_hashes import RowHashes
@@ -27,6 +26,7 @@ from winnow.lake.kernels.tables import PLAN
 from winnow.lake.plan_rows import PlanRows
 from winnow.lake.prices import Edge, Prices, as_pattern
 from winnow.lake.proven import ProvenRebuilds
+from winnow.lake.result_files import write_plan
 from winnow.lake.run import PLAN_SETTINGS, LakeRun, RebuildSource, open_run, source_of
 from winnow.lake.safety import Safety
 
@@ -309,9 +309,7 @@ class _Planner:
 def _write(run: LakeRun, rows: Sequence[Mapping[str, Any]]) -> None:
     prices = run.config.plan.model_dump_json().encode()
     schema = PLAN.with_metadata({PLAN_SETTINGS: prices})
-    beside = run.folder.file("plan.parquet.tmp")
-    pq.write_table(pa.Table.from_pylist(list(rows), schema), beside)
-    replace(beside, run.folder.file("plan.parquet"))
+    write_plan(run.folder.path, pa.Table.from_pylist(list(rows), schema))
     # It tells of an earlier plan, or of none.
     remove(run.folder.file("report.html"))
 

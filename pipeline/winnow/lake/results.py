@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.config.lake import LakeConfig
-from winnow.core.run_folder import RunFolder, remove, replace, write_text
+from winnow.core.run_folder import RunFolder, remove, replace
 from winnow.core.versions import versions
 from winnow.lake.kernels.tables import STAGES, TABLES, Table
+from winnow.lake.result_files import holds, remove_plan, write_manifest
 from winnow.lake.stages import Stages
 
 _TEXTS = ("csv", "jsonl", "json")
@@ -37,7 +37,7 @@ def write_results(
         remove(folder.file(name))
     if new:
         # A plan of another graph must not be carried out.
-        remove(folder.file("plan.parquet"))
+        remove_plan(folder.path)
     results = {**results, "stages": pa.Table.from_pylist(list(stages), STAGES)}
     for name, table in results.items():
         beside = folder.file(f"{name}.parquet.tmp")
@@ -53,18 +53,15 @@ def write_results(
         "derived": _counts(results["derived"]["kind"]),
         "ignored": dict(ignored),
     }
-    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-    write_text(folder.file("manifest.json"), text)
+    write_manifest(folder.path, manifest)
     return relations
 
 
 def is_new(folder: RunFolder, results: Mapping[str, pa.Table]) -> bool:
     """Whether some results are not what the folder holds."""
-    for name, table in results.items():
-        file = folder.file(f"{name}.parquet")
-        if not file.is_file() or pq.read_table(file) != table:
-            return True
-    return False
+    return not all(
+        holds(folder.file(f"{name}.parquet"), table) for name, table in results.items()
+    )
 
 
 def _counts(values: pa.ChunkedArray) -> dict[str, int]:

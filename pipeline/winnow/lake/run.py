@@ -31,6 +31,7 @@ from winnow.lake.files.trash import Trash
 from winnow.lake.kernels.schema_graph import matching_names
 from winnow.lake.kernels.tables import Table
 from winnow.lake.memory import Catalogue, keys_of
+from winnow.lake.result_files import require_whole_plan, require_whole_scan
 
 #: Where `plan.parquet` says by which prices and promises it was made.
 PLAN_SETTINGS = b"winnow.plan"
@@ -172,6 +173,7 @@ def open_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Lak
     # A table whose files the scan saw as they are now is not opened again.
     known = Catalogue(folder, keys_of(config, folder)).known
     tables = [table for table, _ in survey(lake, known)]
+    require_whole_scan(folder.path)
     scanned = _read(folder, "tables.parquet").select(["table", "fingerprint"])
     return LakeRun(
         folder,
@@ -251,6 +253,7 @@ def read_plan(folder: RunFolder) -> list[dict[str, Any]]:
         raise RunError(
             f"{folder.path} holds no plan; `winnow lake plan {folder.path}` makes one"
         )
+    require_whole_plan(folder.path)
     rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     return rows
 

@@ -16,6 +16,7 @@ from winnow.core.other_kind import no_scan
 from winnow.core.words import number_of
 from winnow.lake.kernels.tables import DERIVED
 from winnow.lake.plan_view import size
+from winnow.lake.result_files import require_whole_plan, require_whole_scan
 
 #: The stages of a scan, in order, and what passing one means.
 STAGES = {
@@ -31,10 +32,11 @@ class LakeView:
     """The tables that `winnow lake scan` has written."""
 
     def __init__(self, path: str | Path) -> None:
-        """Open a scan; raises RunError if the folder holds none."""
+        """Open a scan; raises RunError if the folder holds none, or a damaged one."""
         self.path = Path(path)
         if not (self.path / "edges.parquet").is_file():
             raise no_scan(self.path)
+        require_whole_scan(self.path)
 
     @cached_property
     def config(self) -> dict[str, Any]:
@@ -193,6 +195,7 @@ def _planned(view: LakeView, name: str) -> dict[str, Any] | None:
     file = view.path / "plan.parquet"
     if not file.is_file():
         return None
+    require_whole_plan(view.path)
     rows = pl.read_parquet(file).filter(pl.col("table") == name)
     return rows.row(0, named=True) if len(rows) else None
 

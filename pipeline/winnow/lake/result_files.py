@@ -1,0 +1,98 @@
+"""The files that a scan and a plan leave: what is read is what was written.
+
+The manifest, written last, holds length and checksum of each file of the scan and a
+checksum of itself; while it is not there, a scan is under way. The plan, which comes
+later, has its own in `artifacts/plan.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.core.integrity import damage, seals, text_checksum
+from winnow.core.run_folder import MANIFEST, remove, replace, write_text
+from winnow.core.saved_files import DamagedError, read_json
+
+_RESULTS = ("derived.parquet", "edges.parquet", "stages.parquet", "tables.parquet")
+_PLAN, _SEALS = "plan.parquet", "artifacts/plan.json"
+_SCAN_AGAIN = "the same `winnow lake scan` writes it again"
+_PLAN_AGAIN = "`winnow lake plan` writes it again"
+
+
+def write_manifest(root: Path, values: Mapping[str, Any]) -> None:
+    """Say that the files of a scan are whole, and what they have to be."""
+    files = seals(root, [root / name for name in _RESULTS])
+    whole = {**values, "files": files}
+    text = json.dumps({**whole, "check": _check(whole)}, indent=1, sort_keys=True)
+    write_text(root / MANIFEST, text + "\n")
+
+
+def require_whole(root: Path) -> None:
+    """Raise DamagedError if a file of a scan or its plan is not what was written."""
+    require_whole_scan(root)
+    require_whole_plan(root)
+
+
+def require_whole_scan(root: Path) -> None:
+    """Raise DamagedError if a file of a scan is not what was written.
+
+    Scans of versions that kept no checksums are taken as they are.
+    """
+    manifest = root / MANIFEST
+    if manifest.is_file():
+        values = read_json(manifest, _SCAN_AGAIN)
+        said = values.pop("check", None)
+        files = values.get("files", {})
+        if (said or files) and said != _check(values):
+            raise DamagedError(f"{manifest} is damaged; {_SCAN_AGAIN}")
+        fault = damage(root, files)
+        # A scan that writes its results at this moment has removed it.
+        if fault and manifest.is_file():
+            raise DamagedError(f"{fault}; {_SCAN_AGAIN}")
+
+
+def require_whole_plan(root: Path) -> None:
+    """Raise DamagedError if a plan is there and is not what was written."""
+    if not ((root / _PLAN).is_file() and (root / _SEALS).is_file()):
+        return
+    known = read_json(root / _SEALS, _PLAN_AGAIN, list)
+    (now,) = seals(root, [root / _PLAN]).values()
+    if now not in known:
+        told = f"{root / _PLAN} is damaged: {root / _SEALS} knows other contents"
+        raise DamagedError(f"{told}; {_PLAN_AGAIN}")
+
+
+def write_plan(root: Path, rows: pa.Table) -> None:
+    """Write a plan in place of the one before; stopped at any moment, one is whole."""
+    beside = root / f"{_PLAN}.tmp"
+    pq.write_table(rows, beside)
+    new = list(seals(root, [beside]).values())
+    old = list(seals(root, [root / _PLAN]).values())
+    (root / _SEALS).parent.mkdir(exist_ok=True)
+    write_text(root / _SEALS, json.dumps([*old, *new]))
+    replace(beside, root / _PLAN)
+    write_text(root / _SEALS, json.dumps(new))
+
+
+def remove_plan(root: Path) -> None:
+    """Remove a plan, which must not be carried out."""
+    remove(root / _PLAN)
+    remove(root / _SEALS)
+
+
+def holds(file: Path, table: pa.Table) -> bool:
+    """Whether a file is there and holds this table; a damaged one does not."""
+    try:
+        return bool(pq.read_table(file) == table)
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _check(values: Mapping[str, Any]) -> str:
+    return text_checksum(json.dumps(values, sort_keys=True))
