@@ -337,3 +337,19 @@ def test_what_a_killed_app_left_of_its_index_goes_unless_another_writes_it(
     (app / left[0]).write_text("unfinished")
     Site(tmp_path / "run").close()
     assert {file.name for file in app.iterdir()} == built
+
+
+def test_an_index_of_rows_that_was_cut_is_written_again(app_run: Any, tmp_path: Path):
+    import shutil
+
+    import duckdb
+    from winnow.app.row_index import row_index
+    from winnow.reports.database import RunDatabase
+
+    shutil.copytree(app_run.path, tmp_path / "run")
+    with RunDatabase(tmp_path / "run") as database:
+        whole = row_index(database, tmp_path)
+        whole.file.unlink()
+        duckdb.connect(whole.file).close()  # what a full disk may leave: no tables
+        again = row_index(database, tmp_path)
+    assert (again.file, again.rows) == (whole.file, whole.rows)

@@ -38,6 +38,18 @@ def test_an_error_of_the_system_names_the_file_and_a_remedy(number: int, words: 
     assert words in told.text
 
 
+def test_what_rust_says_of_the_system_is_told_like_the_rest():
+    import os
+
+    from safetensors import SafetensorError
+
+    said = f"Error while serializing: {os.strerror(errno.ENOSPC)} (os error 28)"
+    told = in_words(SafetensorError(said))
+    assert told is not None
+    assert told.exit_code == 3
+    assert "the disk is full" in told.text
+
+
 def test_a_folder_that_cannot_be_copied_is_told_like_its_first_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

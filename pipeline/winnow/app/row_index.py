@@ -7,6 +7,7 @@ fingerprints, so that a run that has changed gets another index.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -96,7 +97,11 @@ def row_index(database: RunDatabase, scratch: Path) -> RowIndex:
     beside = folder.file(FOLDER) / name
     with _held(beside.parent) as held:
         if beside.is_file():
-            return _opened(beside)
+            try:
+                return _opened(beside)
+            except duckdb.Error:  # it was cut, or is none
+                if held:
+                    remove(beside)
         return _built(folder, beside if held else scratch / name)
 
 
@@ -110,6 +115,9 @@ def _built(folder: RunFolder, file: Path) -> RowIndex:
             # Joins that do not fit spill, but each needs some memory to do so.
             if "memory" in str(error).lower() and memory != _BUILD_MB[-1]:
                 continue
+            if os.strerror(errno.ENOSPC) in str(error):
+                full = os.strerror(errno.ENOSPC)
+                raise OSError(errno.ENOSPC, full, str(file)) from error
             raise RunError(f"{file}: the index cannot be written: {error}") from error
     return _opened(file)
 
@@ -170,6 +178,8 @@ def _write(database: RunDatabase, file: Path) -> None:
             connection.execute(
                 f"CREATE TABLE about AS SELECT {literal(described)} AS text"
             )
+            # Closing would do so, too, and be silent where the disk is full.
+            connection.execute("CHECKPOINT")
     except BaseException:
         _remove_unfinished(file.parent)
         raise

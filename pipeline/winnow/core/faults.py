@@ -39,6 +39,8 @@ _REMOTE = {
 _DATA = {"duckdb", "_duckdb", "polars", "pyarrow"}
 #: How Python says which error of the system it was.
 _NUMBER = re.compile(r"\[Errno (\d+)\]")
+#: How Rust does.
+_RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
 _AGAIN = "and give the same command again"
 _REMEDIES = {
     errno.ENOSPC: f"the disk is full, or out of inodes: free some of it, {_AGAIN}",
@@ -74,8 +76,9 @@ def in_words(error: BaseException) -> Told | None:
             "and its credentials (in the environment) right?",
             3,
         )
-    if isinstance(error, OSError):
-        return Told(_of_system(_first_of_many(error)), 3)
+    system = _system_error(error)
+    if system is not None:
+        return Told(_of_system(system), 3)
     if room in _DATA or isinstance(error, zlib.error | EOFError):
         return Told(f"a file cannot be read: {_line(error)}; restore or remove it", 3)
     if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
@@ -103,11 +106,17 @@ def unexpected(error: BaseException, log: Path | None = None) -> Told:
     return Told(f"unexpected {name}: {_line(error)}; please report this{where}", 1)
 
 
-def _first_of_many(error: OSError) -> OSError:
-    """Return, of a folder that could not be copied, the first fault as itself."""
+def _system_error(error: BaseException) -> OSError | None:
+    """Return what the system said, also where a library says it in its own way."""
+    rust = _RUST_NUMBER.search(str(error))
+    if rust and not isinstance(error, OSError):
+        return OSError(int(rust[1]), os.strerror(int(rust[1])))
+    if not isinstance(error, OSError):
+        return None
     faults = error.args[0] if isinstance(error, shutil.Error) and error.args else ""
     if not (isinstance(faults, list) and faults):
         return error
+    # A folder that could not be copied: the first of its faults.
     first, *_ = faults
     target, why = (str(part) for part in tuple(first)[-2:])
     number = _NUMBER.search(why)
