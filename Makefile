@@ -63,6 +63,7 @@ KILLS ?= 200
 soak: $(READY) ## hostile inputs and kills by the hundred: no traceback, no row lost
 	$(BIN)/python benchmarks/soak/campaign.py --cases $(CASES) --seed $(SEED)
 	$(BIN)/python benchmarks/soak/kills.py --kills $(KILLS) --seed $(SEED)
+	$(BIN)/python benchmarks/soak/machine.py
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build dist

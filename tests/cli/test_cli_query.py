@@ -160,7 +160,9 @@ def test_memory_that_the_engine_does_not_count_is_bounded(run: Any) -> None:
 
 def test_the_list_names_every_query(query: Any) -> None:
     _, out, _ = query("--list")
-    assert [line.split()[0] for line in out.splitlines()] == list(SAMPLES)
+    named, views = out.split("\n\n")
+    assert [line.split()[0] for line in named.splitlines()] == list(SAMPLES)
+    assert "fates: uid VARCHAR" in views
 
 
 @pytest.mark.parametrize("name", list(SAMPLES))

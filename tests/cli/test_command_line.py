@@ -96,6 +96,8 @@ def test_plan_runs_nothing(command: Any, recipe: Path, tmp_path: Path):
     assert set(told) == {
         "input",
         "input_fingerprint",
+        "doubts",
+        "refused",
         "output",
         "steps",
         "seconds",
