@@ -235,3 +235,92 @@ def test_the_same_rows_as_csv_and_as_parquet_are_decided_alike(
     ]
     assert kept[0] == kept[1]
     assert len(kept[0]) == 21
+
+
+def _kept(folder: Path) -> str:
+    return (folder / "run" / "kept" / "part-00000.tsv").read_text()
+
+
+def _pool(tmp_path: Path, path: str, **given: Any) -> Any:
+    return api.run(
+        {
+            "input": {"path": path, **given},
+            "output": {"path": str(tmp_path / "run"), "report": False},
+            "steps": ["exact", "apply"],
+            "exact": {"by": ["caption"]},
+        }
+    )
+
+
+def test_a_list_of_captions_and_paths_has_no_header(tmp_path: Path):
+    lines = ["a dog on grass\timg/1.jpg", "a cat\timg/2.jpg", "a cat\thttp://h/3"]
+    path = write(tmp_path / "cc3m.tsv", "\n".join(lines).encode())
+    assert rows_of_tsv(path) == [
+        {"text": line.split("\t")[0], "image": line.split("\t")[1]} for line in lines
+    ]
+    run = _pool(tmp_path, path, columns={"uid": None, "image": None})
+    assert (run.kept, run.dropped) == (2, 1)
+    kept = _kept(tmp_path)
+    assert kept == "\n".join(lines[:2]) + "\n"
+    # What is kept is such a list again, and SQL reads the pool as the run did.
+    assert len(rows_of_tsv(str(tmp_path / "run/kept/part-00000.tsv"))) == 2
+    assert len(run.run.query("SELECT text FROM samples").to_pylist()) == 3
+
+
+def rows_of_tsv(path: str) -> list[dict[str, Any]]:
+    shards = find_pool(path)
+    footer = shards.kind.footer(path)
+    names = [name for name in footer.schema.names if name != LINE]
+    parts = shards.kind.read_rows(path, np.arange(footer.rows), names)
+    return [row for _, part in parts for row in part.to_pylist()]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8"])
+def test_what_the_recipe_says_of_a_csv_file_is_how_it_is_read(
+    tmp_path: Path, encoding: str
+):
+    texts = ["déjà vu", "naïve", "naïve"]
+    rows = [f"{number}:{text}" for number, text in enumerate(texts)]
+    path = write(tmp_path / "p.tsv", "\n".join(rows).encode(encoding))
+    dialect = {
+        "delimiter": ":",
+        "header": False,
+        "columns": ["uid", "text"],
+        "encoding": encoding,
+    }
+    run = _pool(tmp_path, path, csv=dialect, columns={"image": None})
+    assert (run.kept, run.dropped, run.quarantined) == (2, 1, 0)
+    samples = run.run.query("SELECT text FROM samples ORDER BY uid").to_pylist()
+    assert [row["text"] for row in samples] == texts
+    kept = (tmp_path / "run/kept/part-00000.tsv").read_bytes()
+    assert kept == ("\n".join(rows[:2]) + "\n").encode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("data", "csv_section", "told"),
+    [
+        (
+            b"a.jpg,b.jpg,c\n",
+            {},
+            "is a row of 3 values; name them by input.csv.columns",
+        ),
+        (b"a,b\n", {"header": False, "columns": ["a"]}, "is a row of 2 values"),
+        (b"a,b\n", {"encoding": "utf-16"}, "a letter takes several bytes"),
+        (b"a,b\n", {"encoding": "shift_jis"}, "a letter takes several bytes"),
+        (b"a,b\n", {"encoding": "nope"}, "there is no encoding 'nope'"),
+        (b"a,b\n", {"delimiter": "::"}, "input.csv.delimiter"),
+        (b"a.jpg,b\nx,y\n", {"header": True}, "no column 'text'"),
+    ],
+)
+def test_what_a_csv_file_cannot_be_is_said(
+    tmp_path: Path, data: bytes, csv_section: dict[str, Any], told: str
+):
+    path = write(tmp_path / "p.csv", data)
+    with pytest.raises(api.WinnowError, match=told):
+        _pool(tmp_path, path, csv=csv_section, columns={"uid": None, "image": None})
+
+
+def test_parquet_takes_no_settings_of_csv(tmp_path: Path):
+    pl.DataFrame({"uid": ["a"], "text": ["b"]}).write_parquet(tmp_path / "p.parquet")
+    with pytest.raises(api.WinnowError, match=r"input\.csv: the pool is Parquet"):
+        _pool(tmp_path, str(tmp_path / "p.parquet"), csv={}, columns={"image": None})

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 import winnow
 
-from tests.flows.test_pools_of_every_format import as_folders, as_tars
+from tests.flows.test_pools_of_every_format import as_csv, as_folders, as_tars
 from tests.formats.tars import read
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("write", [as_tars, as_folders])
+@pytest.mark.parametrize("write", [as_tars, as_folders, as_csv])
 def test_spark_reads_and_writes_what_one_machine_does(
     spark: Any,
     picture_table: Callable[..., pa.Table],

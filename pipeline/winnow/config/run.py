@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     Field,
@@ -16,6 +17,7 @@ from pydantic import (
 from winnow.config.model import ModelConfig
 from winnow.config.section import Frozen, RunLocation, StepConfig
 from winnow.config.step_kinds import has_section, packages_of, sections, step_of
+from winnow.config.text_encoding import single_byte
 from winnow.config.yaml_text import require_finite, shown
 from winnow.core.engine import DRIVER_ROWS
 from winnow.core.errors import ConfigError, did_you_mean
@@ -39,6 +41,20 @@ def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+class CsvConfig(Frozen):
+    """How the CSV or TSV files of a pool are written, where they do not say it."""
+
+    #: Between two values; null: `,` `;` tab or `|`, as the first line has them.
+    delimiter: Annotated[str, Field(pattern=r"^[\x01-\x7f]$")] | None = None
+    #: Whether the first line names the columns; null: unless it is a row of a list
+    #: of images, one of its values a path or URL of one.
+    header: bool | None = None
+    #: Names of the columns of files without such a line.
+    columns: tuple[str, ...] | None = None
+    #: An encoding of one byte a letter, or utf-8; of UTF-16 write UTF-8 first.
+    encoding: Annotated[str, AfterValidator(single_byte)] = "utf-8"
+
+
 class InputConfig(Frozen):
     """Where the pool is and what its columns mean."""
 
@@ -47,6 +63,8 @@ class InputConfig(Frozen):
     #: Format of the shards, one of `winnow.formats`; auto: what `path` says.
     format: str = "auto"
     columns: InputColumns = InputColumns()
+    #: How CSV and TSV files are written; null: as the files say themselves.
+    csv: CsvConfig | None = None
     #: Shards that differ: an error, or one schema that takes them all: the wider of two
     #: widths, null where a shard lacks a column.
     schema_rule: Annotated[Literal["strict", "promote"], Field(alias="schema")] = (

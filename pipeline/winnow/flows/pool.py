@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -111,6 +111,9 @@ def open_pool(config: RunConfig) -> Pool:
     """
     _refuse_output_among_shards(config)
     pool = find_pool(config.input.path, config.input.format)
+    if config.input.csv is not None:
+        options = config.input.csv.model_dump(mode="json")
+        pool = replace(pool, kind=pool.kind.configured(options))
     skip = config.input.on_bad_shard == "skip"
     shards, schema, bad = read_footers(
         pool.paths,

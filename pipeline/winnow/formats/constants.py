@@ -95,6 +95,11 @@ class WithConstants(ShardFormat):
                 table = self._appended(part, path, added, len(part))
                 yield start, table.select(list(columns))
 
+    def bounded(self, batch_bytes: int) -> ShardFormat:
+        """Return what reads at most so many bytes at a time."""
+        inner = self.inner.bounded(batch_bytes)
+        return WithConstants(inner, self.added, self.values)
+
     def whole(self, schema: pa.Schema) -> list[str]:
         """Return the columns that make up a whole row."""
         return self.inner.whole(schema)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 import zlib
 from array import array
 from collections import deque
@@ -27,6 +28,10 @@ from winnow.formats.file_access import filesystem
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _DELIMITERS = b",;\t|"
+#: What no column is called: a URL, or a path to an image.
+_IMAGE = re.compile(
+    r"(https?|s3|gs)://\S+$|\S.*\.(jpe?g|png|webp|gif|bmp|tiff?)$", re.IGNORECASE
+)
 #: No field is too long for `csv`; a shard's limit is its size.
 _FIELD_LETTERS = 2**31 - 1
 
@@ -34,8 +39,25 @@ Numbers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
+class CsvDialect:
+    """How a file of records is written, as `input.csv` says it.
+
+    delimiter, header: None: as the first line tells. columns: names, of a file whose
+    first line names none.
+    """
+
+    delimiter: str | None = None
+    header: bool | None = None
+    columns: tuple[str, ...] | None = None
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True)
 class CsvIndex:
-    """Where a file's records lie: bytes and lines; the header is none of them."""
+    """Where a file's records lie: bytes and lines; the header is none of them.
+
+    header: the line that names the columns; empty where none does.
+    """
 
     header: bytes
     names: tuple[str, ...]
@@ -69,17 +91,16 @@ def opened(path: str) -> Iterator[Any]:
 
 
 @lru_cache(maxsize=32)
-def index_of(path: str, state: str, delimiter: str | None) -> CsvIndex:
+def index_of(path: str, state: str, dialect: CsvDialect) -> CsvIndex:
     """Return where the records of a file lie; it is read once, whole, per process.
 
-    state: size and time of the file, for which the index holds. delimiter: None: the
-    one that stands most often in the header.
+    state: size and time of the file, for which the index holds.
 
     Raises InputError for a file without a header, or in UTF-16, or cut short.
     """
     try:
         with opened(path) as file:
-            return _index(path, file, delimiter)
+            return _index(path, file, dialect)
     except FileNotFoundError as error:
         raise InputError(f"{path}: the file is gone; restore it") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -89,7 +110,7 @@ def index_of(path: str, state: str, delimiter: str | None) -> CsvIndex:
         ) from error
 
 
-def _index(path: str, file: Any, delimiter: str | None) -> CsvIndex:
+def _index(path: str, file: Any, dialect: CsvDialect) -> CsvIndex:
     source = _Source(file)
     first = source.peek()
     if first.startswith(_WIDE_MARKS):
@@ -98,7 +119,7 @@ def _index(path: str, file: Any, delimiter: str | None) -> CsvIndex:
         )
     source.skip(len(_BYTE_ORDER_MARK) * first.startswith(_BYTE_ORDER_MARK))
     header = first.removeprefix(_BYTE_ORDER_MARK)
-    delimiter = delimiter or _most_frequent(header)
+    delimiter = dialect.delimiter or _most_frequent(header)
     spans = _spans(source, delimiter)
     start, end, _, names = next(spans, (0, 0, 0, []))
     header = source.last[: end - start]
@@ -106,13 +127,21 @@ def _index(path: str, file: Any, delimiter: str | None) -> CsvIndex:
         raise InputError(f"{path}: it is empty; its first line has to name the columns")
     if names is None:
         raise InputError(f"{path}: its first line, which names the columns, is broken")
-    columns = tuple(_named(path, number, name) for number, name in enumerate(names))
+    given = _given_names(path, names, dialect)
+    columns = given or tuple(
+        _named(path, number, name, dialect.encoding)
+        for number, name in enumerate(names)
+    )
     repeated = [name for name in columns if columns.count(name) > 1]
     if repeated:
         raise InputError(
             f"{path}: the column '{repeated[0]}' stands there twice; rename one of them"
         )
     starts, ends, lines = array("q"), array("q"), array("q")
+    if given:
+        header = b""
+        for column, value in zip((starts, ends, lines), (start, end, 1), strict=True):
+            column.append(value)
     for span in spans:
         starts.append(span[0])
         ends.append(span[1])
@@ -121,15 +150,40 @@ def _index(path: str, file: Any, delimiter: str | None) -> CsvIndex:
     return CsvIndex(header, columns, delimiter, *numbers)
 
 
-def _named(path: str, number: int, name: str) -> str:
+def _given_names(
+    path: str, first: list[str], dialect: CsvDialect
+) -> tuple[str, ...] | None:
+    """Return the columns of a file whose first line is a row; None if it names them.
+
+    A list of a caption and the path or URL of its image, as of Conceptual Captions, is
+    such a file, unless it is said to have a header.
+    """
+    if dialect.header:
+        return None
+    images = [n for n, value in enumerate(first) if _IMAGE.match(value.strip())]
+    if dialect.header is None and not images:
+        return None
+    names = dialect.columns
+    if names is None and len(first) == 2 and len(images) == 1:
+        names = ("text", "image") if images == [1] else ("image", "text")
+    if names is None or len(names) != len(first):
+        raise InputError(
+            f"{path}: its first line is a row of {len(first)} values; name them by "
+            "input.csv.columns, or say input.csv.header=true if it is none"
+        )
+    return names
+
+
+def _named(path: str, number: int, name: str, encoding: str) -> str:
     try:
-        column = name.encode("latin-1").decode()
+        column = name.encode("latin-1").decode(encoding)
     except UnicodeDecodeError:
         column = ""
     if not column.strip():
         raise InputError(
-            f"{path}: column {number + 1} of the first line has no name in UTF-8; the "
-            "first line has to name all columns"
+            f"{path}: column {number + 1} of the first line has no name in {encoding}; "
+            "the first line has to name all columns (input.csv.header=false, if it "
+            "names none)"
         )
     return column
 

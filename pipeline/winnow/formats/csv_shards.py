@@ -8,7 +8,9 @@ another number of fields, or a quote that does not close, costs its row, not the
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.core.errors import InputError
-from winnow.formats.csv_records import CsvIndex, fields_of, index_of, opened
+from winnow.formats.csv_records import (
+    CsvDialect,
+    CsvIndex,
+    fields_of,
+    index_of,
+    opened,
+)
 from winnow.formats.file_access import state_of_file
 from winnow.formats.jsonl_fields import LINE
 from winnow.formats.shard_protocol import ShardFooter, ShardFormat, Unreadable
@@ -41,7 +49,26 @@ class CsvFormat(ShardFormat):
     title = "CSV"
     endings = (".csv", ".csv.gz")
     carriers = (LINE,)
-    delimiter: str | None = None
+    dialect = CsvDialect()
+
+    def configured(self, options: Mapping[str, Any]) -> CsvFormat:
+        """Return the format as `input.csv` describes it."""
+        given = {name: value for name, value in options.items() if value is not None}
+        if "columns" in given:
+            given["columns"] = tuple(given["columns"])
+        reader = copy(self)
+        reader.dialect = replace(self.dialect, **given)
+        return reader
+
+    def pinned(self) -> dict[str, Any]:
+        """Return how the files are written, if the recipe says it."""
+        if self.dialect == type(self).dialect:
+            return {}
+        return {"csv": asdict(self.dialect)}
+
+    def restored(self, pinned: Mapping[str, Any]) -> CsvFormat:
+        """Return the format as it was when it was `pinned`."""
+        return self.configured(pinned.get("csv", {}))
 
     def footer(self, path: str) -> ShardFooter:
         """Return a shard's rows and columns; it is read once, whole.
@@ -50,8 +77,9 @@ class CsvFormat(ShardFormat):
         columns.
         """
         index = self._index(path)
-        schema = _schema_of(path, state_of_file(path), self.delimiter)
-        return ShardFooter(len(index.starts), schema, "")
+        schema = _schema_of(path, state_of_file(path), self.dialect)
+        pinned = self.pinned()
+        return ShardFooter(len(index.starts), schema, str(pinned) if pinned else "")
 
     def merged(
         self, schema: pa.Schema, first: str, other: pa.Schema, path: str
@@ -84,12 +112,12 @@ class CsvFormat(ShardFormat):
         index = self._index(path)
         if schema is None:
             schema = self.footer(path).schema
-        fields = [schema.field(name) for name in columns]
+        fields, encoding = [schema.field(n) for n in columns], self.dialect.encoding
         position = 0
         try:
             with opened(path) as file:
                 for numbers in _parts(index, rows):
-                    for part in _parsed(file, index, numbers, fields):
+                    for part in _parsed(file, index, numbers, fields, encoding):
                         yield position, part
                         position += (
                             part.rows if isinstance(part, Unreadable) else len(part)
@@ -110,7 +138,7 @@ class CsvFormat(ShardFormat):
         return next(ends, self.endings[0])
 
     def _index(self, path: str) -> CsvIndex:
-        return index_of(path, state_of_file(path), self.delimiter)
+        return index_of(path, state_of_file(path), self.dialect)
 
 
 class TsvFormat(CsvFormat):
@@ -119,7 +147,7 @@ class TsvFormat(CsvFormat):
     name = "tsv"
     title = "TSV"
     endings = (".tsv", ".tsv.gz")
-    delimiter = "\t"
+    dialect = CsvDialect(delimiter="\t")
 
 
 class CsvSink:
@@ -131,7 +159,8 @@ class CsvSink:
         self._out = (
             pa.CompressedOutputStream(self._file, "gzip") if packed else self._file
         )
-        self._out.write(header + b"\n")
+        if header:
+            self._out.write(header + b"\n")
 
     def write(self, table: pa.Table) -> None:
         """Append records."""
@@ -145,9 +174,9 @@ class CsvSink:
 
 
 @lru_cache(maxsize=32)
-def _schema_of(path: str, state: str, delimiter: str | None) -> pa.Schema:
+def _schema_of(path: str, state: str, dialect: CsvDialect) -> pa.Schema:
     """Return LINE and the columns of a shard, typed by all their values."""
-    index = index_of(path, state, delimiter)
+    index = index_of(path, state, dialect)
     kinds: list[pa.DataType | None] = [None] * len(index.names)
     text = [pa.field(name, pa.string()) for name in index.names]
     with opened(path) as file:
@@ -155,7 +184,7 @@ def _schema_of(path: str, state: str, delimiter: str | None) -> pa.Schema:
             open_ = [f for f, k in zip(text, kinds, strict=True) if k != pa.string()]
             if not open_:
                 break
-            for part in _parsed(file, index, numbers, text):
+            for part in _parsed(file, index, numbers, text, dialect.encoding):
                 if isinstance(part, pa.Table):
                     kinds = [
                         _kind(kind, part.column(n)) for n, kind in enumerate(kinds)
@@ -211,6 +240,7 @@ def _parsed(
     index: CsvIndex,
     numbers: npt.NDArray[np.int64],
     fields: list[pa.Field],
+    encoding: str,
 ) -> Iterator[pa.Table | Unreadable]:
     """Yield tables of records that are fine, and each other record by itself."""
     records: list[bytes] = []
@@ -225,7 +255,7 @@ def _parsed(
             parts = _fields(record, index, number)
         except ValueError as error:
             if records:
-                yield _table(records, values, index, fields)
+                yield _table(records, values, index, fields, encoding)
             records, values = [], []
             types = {field.name: field.type for field in fields}
             yield Unreadable(1, str(error)[:200], types)
@@ -233,7 +263,7 @@ def _parsed(
         records.append(record)
         values.append(parts)
     if records:
-        yield _table(records, values, index, fields)
+        yield _table(records, values, index, fields, encoding)
 
 
 def _record(file: Any, start: int, end: int) -> bytes:
@@ -264,6 +294,7 @@ def _table(
     values: list[list[str]],
     index: CsvIndex,
     fields: list[pa.Field],
+    encoding: str,
 ) -> pa.Table:
     columns = {}
     for field in fields:
@@ -271,9 +302,18 @@ def _table(
             columns[LINE] = pa.array(records, pa.binary())
             continue
         number = index.names.index(field.name)
-        raw = [row[number].encode("latin-1") for row in values]
+        raw = [_utf8(row[number].encode("latin-1"), encoding) for row in values]
         columns[field.name] = _column(raw, field.type)
     return pa.table(columns)
+
+
+def _utf8(value: bytes, encoding: str) -> bytes:
+    if encoding == "utf-8":
+        return value
+    try:
+        return value.decode(encoding).encode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _column(raw: list[bytes], kind: pa.DataType) -> pa.Array:

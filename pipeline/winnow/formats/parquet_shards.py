@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ from winnow.formats.shard_protocol import (
 _BATCH_ROWS = 256
 #: Of the rows of one batch, as far as their average tells: images are read in few.
 _BATCH_BYTES = 64 * 2**20
+#: Of a column chunk, read at a time: pages are read as they come, not all at once.
+_READ_BYTES = 2**20
+#: Of a page that is written. Arrow looks at a page's size once in so many rows, which
+#: for images has to be sooner than after its usual 1,024.
+_PAGE_BYTES, _PAGE_ROWS = 2**20, 1024
 
 
 class ParquetFormat(ShardFormat):
@@ -41,6 +47,16 @@ class ParquetFormat(ShardFormat):
     title = "Parquet"
     endings: tuple[str, ...] = (".parquet", ".parq", ".pq")
     sql_reads_it = True
+    #: Of the rows held at a time, as far as their average tells.
+    batch_bytes = _BATCH_BYTES
+
+    def bounded(self, batch_bytes: int) -> ShardFormat:
+        """Return what reads at most so many bytes at a time."""
+        if batch_bytes == self.batch_bytes:
+            return self
+        reader = copy(self)
+        reader.batch_bytes = batch_bytes
+        return reader
 
     def claims(self, listing: Listing) -> FoundPool | None:
         """Return the shards of a folder that Hive has partitioned: `year=2020/…`.
@@ -116,7 +132,8 @@ class ParquetFormat(ShardFormat):
                 inner = rows[position:end] - first
                 yielded = 0
                 try:
-                    parts = _read_group(file, group, inner, inner_columns)
+                    most = _batch_rows(file, group, inner_columns, self.batch_bytes)
+                    parts = _read_group(file, group, inner, inner_columns, most)
                     for table, count in parts:
                         whole = aligned(table, columns, schema, count)
                         yield position + yielded, whole
@@ -139,16 +156,34 @@ class ParquetSink:
     """A Parquet shard that is being written, a row group at a time."""
 
     def __init__(self, file: Path, schema: pa.Schema) -> None:
-        self._schema = schema
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        self._file, self._schema = file, schema
+        self._writer: pq.ParquetWriter | None = None
 
     def write(self, table: pa.Table) -> None:
         """Append a row group."""
-        self._writer.write_table(table.cast(self._schema))
+        self._opened(table).write_table(table.cast(self._schema))
 
     def close(self) -> None:
         """Write the footer."""
-        self._writer.close()
+        self._opened(self._schema.empty_table()).close()
+
+    def _opened(self, table: pa.Table) -> pq.ParquetWriter:
+        """Return the writer, opened for rows like these: pages of few large values.
+
+        A reader holds a page whole, so that large pages would take its memory.
+        """
+        if self._writer is None:
+            average = table.nbytes // max(1, len(table))
+            rows = max(1, min(_PAGE_ROWS, _PAGE_BYTES // max(1, average)))
+            self._writer = pq.ParquetWriter(
+                self._file,
+                self._schema,
+                compression="zstd",
+                write_batch_size=rows,
+                # A dictionary is a page, too, and holds each value whole.
+                use_dictionary=rows == _PAGE_ROWS,
+            )
+        return self._writer
 
 
 def open_shard(path: str) -> pq.ParquetFile:
@@ -163,6 +198,7 @@ def open_shard(path: str) -> pq.ParquetFile:
             source,
             memory_map=False,
             pre_buffer=False,
+            buffer_size=_READ_BYTES,
             page_checksum_verification=True,
         )
     except FileNotFoundError as error:
@@ -186,8 +222,9 @@ def _read_group(
     group: int,
     wanted: npt.NDArray[np.int64],
     columns: Sequence[str],
+    most: int,
 ) -> Iterator[tuple[pa.Table, int]]:
-    """Yield the wanted rows of a group, and how many they are."""
+    """Yield the wanted rows of a group, at `most` so many, and how many they are."""
     if not len(wanted):
         return
     if not columns:
@@ -195,7 +232,7 @@ def _read_group(
         return
     seen, taken = 0, 0
     batches = file.iter_batches(
-        batch_size=_batch_rows(file, group, columns),
+        batch_size=most,
         row_groups=[group],
         columns=list(columns),
     )
@@ -212,7 +249,9 @@ def _read_group(
             return
 
 
-def _batch_rows(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> int:
+def _batch_rows(
+    file: pq.ParquetFile, group: int, columns: Sequence[str], batch_bytes: int
+) -> int:
     """Return how many rows of a group to hold at once, by what one takes on average."""
     meta, wanted = file.metadata.row_group(group), set(columns)
     parts = (meta.column(number) for number in range(meta.num_columns))
@@ -222,7 +261,7 @@ def _batch_rows(file: pq.ParquetFile, group: int, columns: Sequence[str]) -> int
         if part.path_in_schema.partition(".")[0] in wanted
     )
     average: int = max(1, size // max(1, meta.num_rows))
-    rows: int = max(1, min(_BATCH_ROWS, _BATCH_BYTES // average))
+    rows: int = max(1, min(_BATCH_ROWS, batch_bytes // average))
     return rows
 
 

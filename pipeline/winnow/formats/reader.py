@@ -82,7 +82,8 @@ class SampleReader:
         """Yield (position in `rows`, table) for sorted row numbers of one shard."""
         # One column may be asked for twice: uids that are captions, too.
         wanted = list(dict.fromkeys(columns))
-        parts = self.format.read_rows(self.paths[source], rows, wanted, self.schema)
+        shards = self.format.bounded(self.batch_bytes)
+        parts = shards.read_rows(self.paths[source], rows, wanted, self.schema)
         for start, table in parts:
             yield start, table
             if self.counted:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from winnow.core.errors import ConfigError
 from winnow.formats.file_access import state_of_file
 
 
@@ -142,6 +143,17 @@ class ShardFormat:
         `schema` is the pool's, where a file does not say its own.
         """
         raise NotImplementedError
+
+    def bounded(self, batch_bytes: int) -> ShardFormat:
+        """Return what reads the same shards with at most so many bytes at a time.
+
+        A format whose shards are read by the row may leave this as it is.
+        """
+        return self
+
+    def configured(self, options: Mapping[str, Any]) -> ShardFormat:
+        """Return the format as `input.csv` describes it, for formats that it is of."""
+        raise ConfigError(f"input.csv: the pool is {self.title}, not CSV or TSV")
 
     def unseen(self, schema: pa.Schema) -> set[str]:
         """Return the columns that SQL does not show, if the recipe names none of them.
