@@ -118,8 +118,8 @@ def sample_run(name: str, inputs: Path, precision: str) -> list[str]:
             if key.split(".")[0] in recipe:
                 line += setting(key, value)
         return line
-    with_model = name != "text_dedup"
-    pool = "data" if with_model else "texts"
+    with_model = name not in ("text_dedup", "photo_audit")
+    pool = "texts" if name == "text_dedup" else "data"
     line = ["run", name, *setting("input.path", str(inputs / pool))]
     if with_model:
         line += setting("model.name", f"local-dir:{inputs}/tiny")

@@ -41,7 +41,7 @@ def _one_or_more(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-class CsvConfig(Frozen):
+class CsvFilesConfig(Frozen):
     """How the CSV or TSV files of a pool are written, where they do not say it."""
 
     #: Between two values; null: `,` `;` tab or `|`, as the first line has them.
@@ -64,7 +64,7 @@ class InputConfig(Frozen):
     format: str = "auto"
     columns: InputColumns = InputColumns()
     #: How CSV and TSV files are written; null: as the files say themselves.
-    csv: CsvConfig | None = None
+    csv: CsvFilesConfig | None = None
     #: Shards that differ: an error, or one schema that takes them all: the wider of two
     #: widths, null where a shard lacks a column.
     schema_rule: Annotated[Literal["strict", "promote"], Field(alias="schema")] = (
