@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.core.engine import BatchKernel, GroupKernel
@@ -306,9 +305,7 @@ def _write_here(frame: SparkFrame, folder: Path, sort_by: Sequence[str]) -> int:
     """Write a table of the driver's as `write` does, without a job; return its rows."""
     table = frame.read()
     if sort_by:
-        keys = [(name, "ascending") for name in sort_by]
-        # As Spark sorts: nulls first.
-        table = table.take(pc.sort_indices(table, keys, null_placement="at_start"))
+        table = table.sort_by([(name, "ascending") for name in sort_by])
     beside = folder.with_name(folder.name + ".tmp")
     remove(beside)
     beside.mkdir(parents=True)
