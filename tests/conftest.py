@@ -54,10 +54,11 @@ WORDS = ["red", "blue", "cat", "dog", "house", "tree", "sun", "moon"]
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, and those of clusters in another.
 
-    Theirs come first: they are the longest of what one process does alone.
+    Theirs come first: they are the longest of what one process does alone. They are
+    slow, and soak tests are, too, so that `-m "not slow"` leaves all of them out.
     """
     for item in items:
-        if item.get_closest_marker("soak"):  # so that `-m "not slow"` leaves both out
+        if item.get_closest_marker("soak") or _on_cluster(item):
             item.add_marker(pytest.mark.slow)
         group = "cluster" if _on_cluster(item) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))

@@ -65,8 +65,8 @@ def rows() -> pa.Table:
 
 ENGINES = [
     "local",
-    pytest.param("spark-3", marks=pytest.mark.cluster),
-    pytest.param("spark", marks=[pytest.mark.cluster, pytest.mark.slow]),
+    pytest.param("spark", marks=pytest.mark.cluster),
+    pytest.param("spark-3", marks=[pytest.mark.cluster, pytest.mark.soak]),
     pytest.param("spark-1", marks=[pytest.mark.cluster, pytest.mark.soak]),
 ]
 
