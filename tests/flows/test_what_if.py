@@ -19,6 +19,8 @@ from winnow.core.errors import ConfigError, RunError
 from winnow.flows.what_if import tried, what_if
 from winnow.reports.diff import diff
 
+from tests.datacomp_metadata import settings, write_metadata
+
 STEPS = ["exact", "rules", "embed", "decontaminate", "minhash", "cluster", "semantic"]
 STEPS += ["custom", "score", "prototypes", "cluster", "complexity", "uniform"]
 STEPS += ["random", "soft_cap", "apply"]
@@ -60,6 +62,8 @@ MORE = [
     "cluster_2.k=2",
     "seed=7",
 ]
+#: Each takes a whole run of its own, of the smallest pool there is.
+OF_METADATA = ["synsets.synsets=SYNSETS", "target_clusters.target=TARGET"]
 #: A step before the model's, one over vectors, one that ranks.
 QUICK = ["exact.by=[caption]", "semantic.epsilon=0.1", "score.keep_fraction=0.5"]
 CASES = [*QUICK, "overrides"]
@@ -121,9 +125,9 @@ def _full(recipe: dict[str, Any], setting: str, out: Path, read_run: Any) -> Any
 
 
 def test_every_kind_of_step_has_a_setting() -> None:
-    named = {setting.split(".")[0] for setting in (*SETTINGS, *OF_TEXTS, *OF_PICTURES)}
-    # They need WordNet's files, and centroids of another pool.
-    assert named | {"synsets", "target_clusters"} == set(sections()) - {APPLY}
+    every = (*SETTINGS, *OF_TEXTS, *OF_PICTURES, *OF_METADATA)
+    named = {setting.split(".")[0] for setting in every}
+    assert named == set(sections()) - {APPLY}
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +175,45 @@ def test_decisions_of_steps_without_a_model_are_those_of_a_full_run(
         assert setting.split(".", maxsplit=1)[0] in other.ran
         for step in base.steps:
             assert read_run(other.path).ledger(step) == full.ledger(step), step
+
+
+@pytest.fixture(scope="module")
+def metadata(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of DataComp's metadata with `run`, both of its filters in one."""
+    folder = write_metadata(tmp_path_factory.mktemp("metadata"))
+    (folder / "dogs.txt").write_text("n02084071\n")
+    targets = np.load(folder / "imagenet.npy")
+    np.save(folder / "few.npy", targets[:4])
+    given = {
+        "input": {"path": str(folder / "metadata"), "columns": {"image": None}},
+        "output": {"path": str(folder / "run"), "report": False},
+        "steps": ["synsets", "embed", "target_clusters"],
+        "embed": {"modalities": ["image"]},
+        "target_clusters": {"nearest": "product"},
+    }
+    for key, value in settings(folder).items():
+        section, setting = key.split(".")
+        given.setdefault(section, {})[setting] = value
+    winnow.run(given)
+    return folder
+
+
+@pytest.mark.parametrize("setting", OF_METADATA)
+def test_decisions_by_lists_and_targets_are_those_of_a_full_run(
+    metadata: Path, setting: str, tmp_path: Path, read_run: Any
+) -> None:
+    setting = setting.replace("SYNSETS", str(metadata / "dogs.txt"))
+    setting = setting.replace("TARGET", str(metadata / "few.npy"))
+    base = load(metadata / "run/config.lock.yaml", [setting], str(tmp_path / "full"))
+    full = read_run(tmp_path / "full", winnow.run(base))
+    with tried(metadata / "run", [setting], api.make_engine) as other:
+        assert setting.split(".", maxsplit=1)[0] in other.ran
+        assert diff(metadata / "run", other.path)["kept"]["b"] == full.result.kept
+        for step in ("synsets", "target_clusters"):
+            assert read_run(other.path).ledger(step) == full.ledger(step), step
+    before = read_run(metadata / "run")
+    changed = setting.split(".", maxsplit=1)[0]
+    assert before.ledger(changed) != full.ledger(changed), "nothing changed"
 
 
 @pytest.mark.parametrize("setting", CASES)

@@ -166,6 +166,12 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
 }
 
 
+def test_a_source_that_was_added_twice_is_named_once(made: Path):
+    grow(NearIndex(made), 0, 100)
+    sorted(made.glob("segment-*"))[0].joinpath("texts.arrow").unlink()
+    assert repair_index(made)["add_again"] == ["month-0", "month-100"]
+
+
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize(
     "name", ["index.json", "digests.npy", "rows.npy", "texts.arrow"]

@@ -95,8 +95,9 @@ def repair(path: str | os.PathLike[str], remake: Remake) -> dict[str, Any]:
     state = {**state, "segments": entries}
     state["content"] = _content(kind_of(state), folder, entries)
     write_state(folder, state)
-    sources = [s for a in additions_of(state) for s in a["sources"]]
-    return {**told, "lost_rows": lost, "add_again": sources if lost else []}
+    # A source that was added twice is to be added once.
+    sources = dict.fromkeys(s for a in additions_of(state) for s in a["sources"])
+    return {**told, "lost_rows": lost, "add_again": list(sources) if lost else []}
 
 
 def _state_of_what_is_there(folder: Path) -> tuple[dict[str, Any], str]:
