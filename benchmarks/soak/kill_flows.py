@@ -24,6 +24,9 @@ MODEL = f"local-dir:{MODEL_FOLDER}"
 #: Columns and fields that say how long something took, or when it was.
 MEASURED = {"seconds", "peak_rss_mb", "check", "time", "bytes_read", "waited"}
 MEASURED |= {"waited_for_data"}
+#: A table's fingerprint holds the inodes of its files, which are copies here.
+MEASURED |= {"fingerprint"}
+_TIMED_TABLES = {"steps.parquet", "stages.parquet", "curves.parquet", "tables.parquet"}
 _LOCKS = {".lock", "lock"}
 _POOLS: dict[str, Path] = {}
 
@@ -92,10 +95,11 @@ def contents(file: Path, passed_over: Sequence[str]) -> Any:
         return {event["table"]: event for event in events}
     if file.name in ("done.json", "manifest.json", "facts.json"):
         values = without_times(json.loads(file.read_text()))
-        # Of a scan: checksums of its files, one of which holds times.
-        values.get("files", {}).pop("stages.parquet", None)
+        # Of a scan: checksums of its files, some of which hold times or inodes.
+        for name in ("stages.parquet", "tables.parquet"):
+            values.get("files", {}).pop(name, None)
         return values
-    if file.name in ("steps.parquet", "stages.parquet", "curves.parquet"):
+    if file.name in _TIMED_TABLES:
         table = pq.ParquetFile(file).read()
         told = table.drop_columns([n for n in table.column_names if n in MEASURED])
         return told.to_pylist()
@@ -279,8 +283,10 @@ def table_lake(scratch: Path) -> list[Scenario]:
     old = made(Scenario("scanned", work, [scan, plan], before))
     pq.write_table(_numbers(400, 50), old / "lake" / "later.parquet")
     planned = made(Scenario("planned", work, [scan, plan], old))
-    # What a scan remembers of pairs lies in the order in which it was worked out.
-    apart = ("run/artifacts/pairs/part-", "run/artifacts/sketches/part-")
+    # What a scan remembers lies in the order in which it was worked out, or is known
+    # by fingerprints.
+    remembered = ("catalogue", "graph", "pairs", "sketches")
+    apart = tuple(f"run/artifacts/{name}/part-" for name in remembered)
     common: dict[str, Any] = {"readers": readers, "apart": apart}
     whole = Scenario("all", work, commands, before, steady=False, **common)
     three = [scan, plan, apply]
