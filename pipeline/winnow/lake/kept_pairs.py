@@ -134,9 +134,10 @@ class KeptPairs:
     def searched_before(self, most_mb: float) -> Ints:
         """Return the pairs whose shortest query the earlier scan looked for."""
         held = [_RELATIONS.index(name) for name in ("contained", "duplicate")]
-        pairs = np.flatnonzero(np.isin(self._relation, held))
+        mask = np.isin(self._relation, held)
+        pairs = np.flatnonzero(mask)
         ends = [
-            pc.index_in(self._edges[side].take(pa.array(pairs)), self._sorted_names)
+            pc.index_in(self._edges[side].filter(pa.array(mask)), self._sorted_names)
             .to_numpy()
             .astype(np.int64)
             for side in ("child", "parent")
@@ -153,8 +154,8 @@ class KeptPairs:
 
         ends: the new pairs' tables by number; queries: of the kept pairs `told`.
         """
-        kept, lost = np.flatnonzero(self._kept), np.flatnonzero(~self._kept)
-        differs = self._edges.take(pa.array(lost)).combine_chunks() != new
+        kept, lost = np.flatnonzero(self._kept), pa.array(~self._kept)
+        differs = self._edges.filter(lost).combine_chunks() != new
         edges = self._edges.filter(pa.array(self._kept))
         if len(told):
             differs = True

@@ -244,6 +244,8 @@ class _Look:
 
     def _queries(self, others: Ints) -> list[str | None]:
         """Return the queries of kept pairs whose turn it is now, or not any more."""
+        if not len(others):
+            return []
         was = set(self.pairs.searched_before(self.rescan.config.rebuild.search_mb))
         texts = []
         for pair in others.tolist():

@@ -21,6 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from fsspec.utils import glob_translate
 
@@ -152,6 +153,7 @@ def ignored(entries: Sequence[Entry], tables: Sequence[Candidate]) -> dict[str, 
     return dict(sorted(counted.items()))
 
 
+@lru_cache(maxsize=1 << 17)
 def format_of(name: str) -> str | None:
     """Return a single file's format by its name; None if it is no data."""
     base = name.rpartition("/")[2].lower()
