@@ -18,7 +18,7 @@ from winnow.core.errors import ConfigError
 
 pytestmark = pytest.mark.slow
 
-URL = "s3://winnow/runs/first"
+URL = "s3://winnow-runs/runs/first"
 #: Publishes an update, and is killed where it comes to an object.
 KILLED = """
 import os, signal, sys
@@ -54,7 +54,7 @@ def s3() -> Iterator[Any]:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         s3fs.S3FileSystem.clear_instance_cache()
         fs = s3fs.S3FileSystem()
-        fs.mkdir("winnow")
+        fs.mkdir("winnow-runs")
         yield fs
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
@@ -88,22 +88,25 @@ def test_a_run_on_s3_stands_whole_wherever_its_update_is_killed(
         words = [sys.executable, "-c", KILLED, str(recipe), kill]
         ended = subprocess.run(words, env=cache, capture_output=True, check=False)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
-        assert len(s3.ls("winnow/runs/first/versions", refresh=True)) == 2
+        assert len(s3.ls("winnow-runs/runs/first/versions", refresh=True)) == 2
         monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / f"reader{kill}"))
         seen.append(len(api.open(URL).kept(["text"]).arrow()))
     assert seen == [20, 7]
     monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / "writer"))
     assert api.run(recipe, {"random.keep_count": 7}).ran == []
-    assert len(s3.ls("winnow/runs/first/versions", refresh=True)) == 1
+    assert len(s3.ls("winnow-runs/runs/first/versions", refresh=True)) == 1
 
 
 def test_spark_makes_the_same_run_and_its_driver_publishes_it(
     s3: Any, recipe: Path, tmp_path: Path, spark: Any
 ):
-    here = api.run(recipe, {"output.path": "s3://winnow/here"})
+    here = api.run(recipe, {"output.path": "s3://winnow-runs/here"})
     there = api.run(
         recipe,
-        {"output.path": "s3://winnow/spark", "engine.scratch": str(tmp_path / "seen")},
+        {
+            "output.path": "s3://winnow-runs/spark",
+            "engine.scratch": str(tmp_path / "seen"),
+        },
         spark=spark,
     )
     assert (here.kept, there.kept) == (20, 20)
