@@ -82,11 +82,7 @@ class _Folder:
 
     def data(self) -> list[Entry]:
         """Return every data file at any depth, sorted by name."""
-        data = [
-            entry
-            for entry in self.files
-            if (format_of(entry.name) or "json") not in _NOTES
-        ]
+        data = [entry for entry in self.files if _is_data(entry.name)]
         for name, folder in self.folders.items():
             if not _hidden(name):
                 data += folder.data()
@@ -162,6 +158,12 @@ def format_of(name: str) -> str | None:
     return next((k for k, ends in _SUFFIXES.items() if base.endswith(ends)), None)
 
 
+def _is_data(name: str) -> bool:
+    """Whether a file in a table's folder holds rows of it."""
+    kind = format_of(name)
+    return kind is not None and kind not in _NOTES
+
+
 def _hidden(name: str) -> bool:
     return name.startswith((".", "_")) and "=" not in name
 
@@ -227,7 +229,7 @@ def _foreign(folder: _Folder) -> str | None:
 
 
 def _is_hive(folder: _Folder) -> bool:
-    if any(format_of(entry.name) for entry in folder.files):
+    if any(_is_data(entry.name) for entry in folder.files):
         return False
     inner = [n for n, f in folder.folders.items() if not _hidden(n) and f.data()]
     keys = {name.partition("=")[0] for name in inner if "=" in name}
