@@ -23,6 +23,7 @@ import pytest
 from winnow.cli.main import main
 from winnow.config.recipes import dump, load_lake
 from winnow.core.errors import ConfigError, RunError
+from winnow.core.saved_files import DamagedError
 from winnow.lake.apply import apply_plan, dry_run, restore
 from winnow.lake.compare import replayed
 from winnow.lake.files.catalogue import LakeSource, discover
@@ -324,9 +325,8 @@ def test_a_plan_that_was_tampered_with_moves_nothing(run: str, lake: Path) -> No
         if row["rebuild_sql"]:
             row["rebuild_sql"] += " LIMIT 3"
     pq.write_table(pa.Table.from_pylist(rows, PLAN), path)
-    done = apply_plan(run)
-    assert done["moved"] == []
-    assert len(done["kept"]) == 4
+    with pytest.raises(DamagedError, match="is damaged"):
+        apply_plan(run)
     assert contents(lake) == before
 
 
