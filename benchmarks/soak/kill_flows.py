@@ -24,8 +24,8 @@ MODEL = f"local-dir:{MODEL_FOLDER}"
 #: Columns and fields that say how long something took, or when it was.
 MEASURED = {"seconds", "peak_rss_mb", "check", "time", "bytes_read", "waited"}
 MEASURED |= {"waited_for_data"}
-#: A table's fingerprint holds the inodes of its files, which are copies here.
-MEASURED |= {"fingerprint"}
+#: Columns of a scan's tables that hold the inodes of its files, which are copies here.
+_OF_INODES = {"fingerprint"}
 _TIMED_TABLES = {"steps.parquet", "stages.parquet", "curves.parquet", "tables.parquet"}
 _LOCKS = {".lock", "lock"}
 _POOLS: dict[str, Path] = {}
@@ -101,7 +101,8 @@ def contents(file: Path, passed_over: Sequence[str]) -> Any:
         return values
     if file.name in _TIMED_TABLES:
         table = pq.ParquetFile(file).read()
-        told = table.drop_columns([n for n in table.column_names if n in MEASURED])
+        apart = MEASURED | (_OF_INODES if file.name == "tables.parquet" else set())
+        told = table.drop_columns([n for n in table.column_names if n in apart])
         return told.to_pylist()
     return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
 
