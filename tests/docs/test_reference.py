@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import inspect
 import re
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import winnow
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.docs.scripts import script
 
-
-def _generator() -> ModuleType:
-    script = ROOT / "docs" / "generate.py"
-    spec = importlib.util.spec_from_file_location("generate_reference", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate = _generator()
+generate = script("generate")
 NAMES = generate.public_names()
 #: What takes Java, a rendered pool or a training; the others take a second.
 SLOW = {"submit", "demo_run", "train_filter"}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 from winnow.cli.main import leaves, parser
@@ -15,21 +12,12 @@ from winnow.config.keys import recipe_keys
 from winnow.config.reasons import DECISIONS, QUARANTINE, meaning
 from winnow.config.step_kinds import STEPS, meant
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.docs.scripts import ROOT, script
+
 PACKAGE = ROOT / "pipeline" / "winnow"
 
 
-def _generator() -> ModuleType:
-    script = ROOT / "docs" / "generate_pages.py"
-    spec = importlib.util.spec_from_file_location("generate_pages", script)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-generate = _generator()
+generate = script("generate_pages")
 
 
 @pytest.mark.parametrize("name", ["keys.md", "reasons.md"])

@@ -17,6 +17,7 @@ from winnow.handles.run import Run
 from winnow.reports.export.export import export
 
 from tests.formats.tars import sample, write_tar
+from tests.s3_server import s3_server
 
 Winnow = Callable[..., Any]
 STEPS = ["exact", "apply"]
@@ -47,20 +48,9 @@ def folder(
 
 @pytest.fixture(scope="module")
 def s3(folder: Path) -> Iterator[str]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
-    s3fs = pytest.importorskip("s3fs")
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        fs = s3fs.S3FileSystem(skip_instance_cache=True)
-        fs.mkdir("winnow")
-        fs.put(f"{folder}/", "winnow/", recursive=True)
+    with s3_server("winnow") as files:
+        files.put(f"{folder}/", "winnow/", recursive=True)
         yield "s3://winnow"
-    server.stop()
 
 
 @pytest.fixture(scope="module")

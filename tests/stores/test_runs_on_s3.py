@@ -16,6 +16,8 @@ import pytest
 import winnow as api
 from winnow.core.errors import ConfigError
 
+from tests.s3_server import s3_server
+
 pytestmark = pytest.mark.slow
 
 URL = "s3://winnow-runs/runs/first"
@@ -43,21 +45,8 @@ winnow.run(sys.argv[1], {"random.keep_count": 7})
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0)
-    s3fs = pytest.importorskip("s3fs")
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "key")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        s3fs.S3FileSystem.clear_instance_cache()
-        fs = s3fs.S3FileSystem()
-        fs.mkdir("winnow-runs")
-        yield fs
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
+    with s3_server("winnow-runs") as files:
+        yield files
 
 
 @pytest.fixture
