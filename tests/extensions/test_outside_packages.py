@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from winnow.cli.main import main
 from winnow.config.recipes import load
 from winnow.config.run import parse
 from winnow.config.step_kinds import SCORES, STEPS
+from winnow.core import extensions
 from winnow.core.errors import ConfigError
+from winnow.core.extensions import packages_in
 from winnow.flows.plan import plan
 from winnow.flows.what_if import what_if
 from winnow.formats.shard_discovery import find_pool
@@ -177,6 +181,31 @@ def test_packages_in_each_others_way_are_named(
     assert embed is not None
     assert embed.module == "winnow.steps.embed"
     assert SCORES.get("nothing") is None
+
+
+def test_a_package_that_is_installed_later_is_seen_and_nothing_read_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    read = []
+
+    def reading(**params: Any) -> Any:
+        read.append(params)
+        return entry_points(**params)
+
+    monkeypatch.setattr(extensions, "entry_points", reading)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for _ in range(3):
+        assert "later" not in STEPS.names()
+        assert "later" not in SCORES
+    assert len(read) == 1
+    about = tmp_path / "later-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[winnow.steps]\nlater = later:STEP\n")
+    os.utime(tmp_path, ns=(0, 10**9))  # a clock may be coarser than this test
+    assert "later" in STEPS.names()
+    assert packages_in("winnow.steps") >= {"later"}
+    assert len(read) == 2
 
 
 @pytest.mark.slow

@@ -6,9 +6,12 @@ that whoever asks for one part imports no other.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from typing import Any, Generic, Protocol, TypeVar
 
 from winnow.core.errors import ConfigError
@@ -52,11 +55,11 @@ class Registry(Generic[T]):
         self._own = {item.name: item for item in built_in}
 
     def __contains__(self, name: object) -> bool:
-        return name in self._own or name in entry_points(group=self._group).names
+        return name in self._own or name in points_of(self._group).names
 
     def names(self) -> list[str]:
         """Return all names, Winnow's own first, without importing anything."""
-        others = sorted(entry_points(group=self._group).names - self._own.keys())
+        others = sorted(points_of(self._group).names - self._own.keys())
         return [*self._own, *others]
 
     def get(self, name: str) -> T | None:
@@ -67,7 +70,7 @@ class Registry(Generic[T]):
         """
         if name in self._own:
             return self._own[name]
-        points = list(entry_points(group=self._group, name=name))
+        points = list(points_of(self._group).select(name=name))
         if not points:
             return None
         origins = sorted({f"{_origin(point)} ({point.value})" for point in points})
@@ -94,7 +97,31 @@ class Registry(Generic[T]):
 
 def packages_in(group: str) -> set[str]:
     """Return the packages that a group of entry points names, without importing any."""
-    return {point.module.partition(".")[0] for point in entry_points(group=group)}
+    return {point.module.partition(".")[0] for point in points_of(group)}
+
+
+def points_of(group: str) -> EntryPoints:
+    """Return the entry points of a group, of all packages that are installed now.
+
+    To read what every package says of itself takes milliseconds, and a run asks some
+    ten times: it is read again only once a folder that packages lie in has changed.
+    """
+    return _all_points(tuple((path, _changed(path)) for path in sys.path)).select(
+        group=group
+    )
+
+
+@lru_cache(maxsize=1)
+def _all_points(paths: tuple[tuple[str, int], ...]) -> EntryPoints:
+    return entry_points()
+
+
+def _changed(path: str) -> int:
+    """Return when a folder got or lost a package, in nanoseconds; 0: not there."""
+    try:
+        return os.stat(path or os.curdir).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _origin(point: EntryPoint) -> str:

@@ -8,6 +8,13 @@ from winnow.algorithms.dedup.exact import (
     caption_digests,
     normalise_caption,
 )
+from winnow.core.hashing import digest
+
+CAPTION = st.text(
+    st.one_of(
+        st.sampled_from(" \t\n\x0b\x1c\x1fAbZé\xa0 "), st.characters(codec="utf-8")
+    )
+)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +57,24 @@ def test_missing_and_empty_captions_are_no_ones_duplicate():
     assert digests.type == DIGEST == pa.binary(16)
     assert digests.is_null().to_pylist() == [True, True, True, False, False]
     assert digests[3] == digests[4]
+
+
+@given(st.lists(st.one_of(st.none(), CAPTION)), st.integers(0, 3))
+def test_captions_digested_together_are_those_digested_one_by_one(captions, first):
+    forms = [normalise_caption(text or "").encode() for text in captions]
+    expected = [digest(form) if form else None for form in forms]
+    together = caption_digests(pa.array(captions, pa.string()).slice(first))
+    assert together.to_pylist() == expected[first:]
+
+
+def test_a_null_caption_that_owns_bytes_is_missing():
+    owning = pa.array(["A  b", "hidden", " C "], pa.large_string())
+    valid = pa.py_buffer(bytes([0b101]))
+    captions = pa.Array.from_buffers(
+        pa.large_string(), 3, [valid, *owning.buffers()[1:]]
+    )
+    expected = [digest(b"a b"), None, digest(b"c")]
+    assert caption_digests(captions).to_pylist() == expected
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
