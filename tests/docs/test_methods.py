@@ -28,6 +28,9 @@ HEADINGS = [
 #: No methods: they make vectors, run what a user wrote, or write the result.
 NO_METHOD = {INDEX, OVERRIDES, APPLY, "embed", "custom"}
 
+#: Numbers that no row is decided by.
+NO_LIMIT = {"seed"}
+
 #: Methods that are commands, with what their options stand for.
 COMMANDS: dict[str, Any] = {"communities": Growth}
 
@@ -69,7 +72,18 @@ def default(model: type[BaseModel], setting: str) -> Any:
         value = model.model_fields[name].get_default(call_default_factory=True)
         if isinstance(value, BaseModel):
             model = type(value)
-    return list(value) if isinstance(value, tuple) else value
+    return plain(value)
+
+
+def plain(value: Any) -> Any:
+    return [plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def is_limit(value: Any) -> bool:
+    """Whether a default is a number, or pairs of a number and a limit."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(part, list) for part in value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def names_in(model: Any) -> set[str]:
@@ -89,6 +103,18 @@ def test_every_step_and_every_score_has_a_page():
 def test_every_page_is_in_the_list():
     listed = (ROOT / "docs/methods/README.md").read_text()
     assert sorted(set(re.findall(r"\((\w+\.md)\)", listed))) == [p.name for p in PAGES]
+
+
+def test_every_limit_of_a_step_stands_on_its_page():
+    """What a step decides by, beside the source's: none is left out of the tables."""
+    told: dict[type[BaseModel], set[str]] = {}
+    for text in (page.read_text() for page in PAGES):
+        for model in sections(text):
+            named_there = {setting.split(".")[0] for setting, _ in rows_of(text)}
+            told.setdefault(model, set()).update(named_there)
+    for model, settings in told.items():
+        limits = {s for s in names_in(model) if is_limit(default(model, s))}
+        assert limits - settings <= NO_LIMIT, model
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

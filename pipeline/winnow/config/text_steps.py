@@ -111,7 +111,8 @@ class SubstringConfig(StepConfig):
     drop_share: Fraction = 0.5
     #: Whether the first text that has a passage keeps it.
     keep_first: bool = True
-    #: Most bytes of text; a scratch file takes as many, and memory about half of it.
+    #: Most bytes of text; a scratch file takes as many, and memory about 1.5 times as
+    #: many beside the pages of that file.
     max_bytes: Positive = 2_000_000_000
 
 

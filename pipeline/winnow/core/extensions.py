@@ -106,13 +106,13 @@ def points_of(group: str) -> EntryPoints:
     To read what every package says of itself takes milliseconds, and a run asks some
     ten times: it is read again only once a folder that packages lie in has changed.
     """
-    return _all_points(tuple((path, _changed(path)) for path in sys.path)).select(
-        group=group
-    )
+    paths = tuple((path, _changed(path)) for path in sys.path)
+    selected: EntryPoints = _all_points(paths).select(group=group)
+    return selected
 
 
 @lru_cache(maxsize=1)
-def _all_points(paths: tuple[tuple[str, int], ...]) -> EntryPoints:
+def _all_points(paths: tuple[tuple[str, int], ...]) -> Any:  # 3.11 has another type
     return entry_points()
 
 

@@ -80,7 +80,7 @@ def _spare_spaces(
     plain: npt.NDArray[np.uint8], bounds: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bool_]:
     """Return which bytes are spaces after a space, or first in their text."""
-    space = plain == _SPACE
+    space: npt.NDArray[np.bool_] = plain == _SPACE
     spare = space.copy()
     spare[1:] &= space[:-1]
     first = bounds[:-1][np.diff(bounds) > 0]
