@@ -17,6 +17,7 @@ from winnow.flows.near_index import ask, check_index, compact, discard, repair_i
 from winnow.indexes import near_index, segmented_index
 from winnow.indexes.near_index import NearIndex
 from winnow.indexes.segment import DamagedIndex
+from winnow.indexes.state import sealed
 from winnow.steps.near_index import Addition, add_rows
 
 SETTINGS: dict[str, Any] = {
@@ -237,6 +238,19 @@ def test_a_sound_file_is_read_for_its_checksum_once(
     (made / ".checked.json").write_text(json.dumps("nonsense"))
     with pytest.raises(pytest.fail.Exception):
         answers(made)
+
+
+def test_additions_written_as_plain_json_are_read_as_before(made: Path):
+    before, noted = answers(made), NearIndex(made).additions
+    state = json.loads((made / "index.json").read_text())
+    plain = {**state, "additions": json.dumps(noted)}
+    plain["checksum"] = sealed(plain)
+    (made / "index.json").write_text(json.dumps(plain))
+    assert answers(made) == before
+    assert NearIndex(made).additions == noted
+    grow(NearIndex(made), 130, 5)
+    assert [NearIndex(made).addition(n) for n in range(2)] == noted
+    assert len(NearIndex(made).additions) == 3
 
 
 def test_what_a_merge_writes_is_what_a_fresh_segment_holds(made: Path, tmp_path: Path):

@@ -169,7 +169,7 @@ def near(
         {
             "uid": answer.uid,
             "cosine": answer.cosine,
-            "source": ", ".join(index.additions[answer.addition]["sources"]),
+            "source": ", ".join(index.addition(answer.addition)["sources"]),
         }
         for answer in answers
         if answer.uid != besides

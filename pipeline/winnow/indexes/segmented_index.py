@@ -44,6 +44,7 @@ from winnow.indexes.state import (
     COPY,
     FILE,
     FORMAT,
+    addition_of,
     additions_of,
     read_state,
     write_state,
@@ -146,6 +147,10 @@ class SegmentedIndex(ABC, Generic[Part]):
             self._state["additions"] = additions_of(self._state)
         values: list[dict[str, Any]] = self._state["additions"]
         return values
+
+    def addition(self, number: int) -> dict[str, Any]:
+        """Return one of the additions."""
+        return addition_of(self._state, number)
 
     @cached_property
     def segments(self) -> list[Part]:

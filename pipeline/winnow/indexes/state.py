@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +26,16 @@ _SEGMENT, _GONE = re.compile(r"segment-\d{5,}"), re.compile(r"gone-\d{4,}\.npy")
 FILE, COPY = "index.json", "index.copy.json"
 
 
-def _sealed(state: Mapping[str, Any]) -> str:
+def sealed(state: Mapping[str, Any]) -> str:
+    """Return the checksum of all that a state holds but for its checksum."""
     plain = {name: value for name, value in state.items() if name != "checksum"}
     return fingerprint(json.dumps(plain, sort_keys=True))
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Replace an index's state; the copy follows."""
-    # As text within the text: a question need not take thousands of them apart.
-    packed = {**state, "additions": json.dumps(additions_of(state))}
-    text = json.dumps({**packed, "checksum": _sealed(packed)}) + "\n"
+    packed = {**state, "additions": _packed(additions_of(state))}
+    text = json.dumps({**packed, "checksum": sealed(packed)}) + "\n"
     write_text(folder / FILE, text)
     write_text(folder / COPY, text)
 
@@ -40,7 +43,34 @@ def write_state(folder: Path, state: Mapping[str, Any]) -> None:
 def additions_of(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return what went into an index, of a state as it is read or as it is changed."""
     additions = state["additions"]
-    return list(json.loads(additions) if isinstance(additions, str) else additions)
+    if not isinstance(additions, str):
+        return list(additions)
+    return [json.loads(line) for line in _lines(additions)]
+
+
+def addition_of(state: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return one of them, by its number; the others are not taken apart."""
+    additions = state["additions"]
+    if not isinstance(additions, str):
+        return dict(additions[number])
+    return dict(json.loads(_lines(additions)[number]))
+
+
+def _packed(additions: Sequence[Mapping[str, Any]]) -> str:
+    """Return additions as one short word of the state, which is read for each question.
+
+    A line of JSON each, compressed: as plain JSON a thousand of them take longer to
+    read than the question to answer.
+    """
+    lines = "\n".join(json.dumps(addition) for addition in additions)
+    return base64.b64encode(zlib.compress(lines.encode())).decode()
+
+
+@lru_cache(maxsize=4)
+def _lines(packed: str) -> list[str]:
+    if packed.startswith("["):  # indexes of before hold a JSON list here
+        return [json.dumps(addition) for addition in json.loads(packed)]
+    return zlib.decompress(base64.b64decode(packed)).decode().splitlines()
 
 
 def read_state(folder: Path, name: str = FILE) -> dict[str, Any]:
@@ -64,7 +94,7 @@ def read_state(folder: Path, name: str = FILE) -> dict[str, Any]:
         raise damaged(file, "it is no longer the JSON that was written") from error
     if version != FORMAT:
         raise ConfigError(f"{file}: made by another version of Winnow; build again")
-    if state.get("checksum") != _sealed(state):
+    if state.get("checksum") != sealed(state):
         raise damaged(file, "its checksum differs")
     for entry in state["segments"]:
         # Names become paths: nothing outside the index is read or removed.

@@ -218,7 +218,7 @@ def _told(
 ) -> dict[str, Any]:
     segment, row = answer.pop("row")
     chance = collision_probability(answer["jaccard"], settings.bands, settings.rows)
-    addition = index.additions[segment.table.column("addition")[row].as_py()]
+    addition = index.addition(segment.table.column("addition")[row].as_py())
     return {
         **answer,
         "probability": chance,
