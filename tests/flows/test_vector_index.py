@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pytest
 from winnow import Run
+from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, QueryError
 from winnow.core.schemas import DECISIONS
 from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
@@ -24,43 +24,13 @@ from winnow.steps.indexed_vectors import rows_in_index
 
 STEPS = ["embed", "cluster", "semantic", "apply"]
 SEMANTIC = {"epsilon": 0.05, "keeper": ["month asc"]}
-ROWS, FIRST = 300, 140
 
 
 @pytest.fixture(scope="module")
-def table(planted_table: Callable[..., pa.Table]) -> pa.Table:
-    rows = planted_table(ROWS)
-    # Months in no order of the shards, nor of the names.
-    shuffled = np.random.default_rng(3).permutation(ROWS)
-    month = np.where(shuffled < FIRST, 1, 2)
-    return rows.append_column("month", pa.array(month))
-
-
-@pytest.fixture(scope="module")
-def months(
-    tmp_path_factory: pytest.TempPathFactory,
-    table: pa.Table,
-    write_shards: Callable[..., Path],
-    winnow: Callable[..., Any],
-) -> dict[str, Any]:
-    """Return runs over all rows, over the first month, and over the second one
-    against an index of the first, and that index's folder."""
-    folder = tmp_path_factory.mktemp("months")
-    first = table.filter(pa.compute.equal(table["month"], 1))
-    second = table.filter(pa.compute.equal(table["month"], 2))
-    pools = {
-        name: write_shards(folder / name, rows)
-        for name, rows in (("whole", table), ("first", first), ("second", second))
-    }
-    runs = {
-        name: winnow(pools[name], folder / f"{name}-run", STEPS, semantic=SEMANTIC)
-        for name in ("whole", "first")
-    }
-    index = folder / "index"
-    build(str(runs["first"].path), index)
-    settings = {**SEMANTIC, "index": str(index)}
-    again = winnow(pools["second"], folder / "second-run", STEPS, semantic=settings)
-    return {**runs, "second": again, "index": index, "pools": pools}
+def kept(months: dict[str, Any]) -> list[str]:
+    """Return the uids of the first month's rows that are kept: those of the index."""
+    uids: list[str] = months["first"].output()["uid"].to_pylist()
+    return uids
 
 
 def test_months_decide_as_one_run(months: dict[str, Any]):
@@ -78,10 +48,9 @@ def test_months_decide_as_one_run(months: dict[str, Any]):
 
 
 def test_each_row_that_goes_is_near_the_indexed_row_that_is_named(
-    months: dict[str, Any], table: pa.Table
+    months: dict[str, Any], kept: list[str]
 ):
     vectors = stored(months["whole"])
-    kept = set(Run(months["first"].path).kept([])["uid"].to_pylist())
     for uid, told in months["second"].ledger("semantic").items():
         cosines = {other: float(vectors[uid] @ vectors[other]) for other in kept}
         best = max(cosines.values())
@@ -105,13 +74,14 @@ def stored(run: Any) -> dict[str, Any]:
     return dict(zip(rows["uid"].to_pylist(), vectors, strict=True))
 
 
+@pytest.mark.slow
 def test_a_month_whose_rows_have_joined_may_be_repeated(
     months: dict[str, Any], tmp_path: Path, winnow: Callable[..., Any]
 ):
     index = tmp_path / "index"
     build(str(months["first"].path), index)
     counts = add(index, [str(months["second"].path)])
-    assert counts["added"] == len(Run(months["second"].path).kept([]))
+    assert counts["added"] == len(months["second"].output())
     assert add(index, [str(months["second"].path)])["added"] == 0
     settings = {**SEMANTIC, "index": str(index)}
     pool = months["pools"]["second"]
@@ -123,6 +93,7 @@ def test_a_month_whose_rows_have_joined_may_be_repeated(
     assert keeps[0] == keeps[1]
 
 
+@pytest.mark.slow
 def test_another_epsilon_is_told_and_decided_with_the_index(
     months: dict[str, Any], tmp_path: Path, winnow: Callable[..., Any]
 ):
@@ -135,9 +106,8 @@ def test_another_epsilon_is_told_and_decided_with_the_index(
     assert told["kept"]["b"] == fresh.result.kept > len(second.kept([]))
 
 
-def test_near_is_brute_force(months: dict[str, Any]):
+def test_near_is_brute_force(months: dict[str, Any], kept: list[str]):
     vectors = stored(months["whole"])
-    kept = Run(months["first"].path).kept([])["uid"].to_pylist()
     for uid in kept[::23]:
         rows = near(months["index"], Asked(like=uid), k=5)
         pairs = [(-round(float(vectors[uid] @ vectors[o]), 12), o) for o in kept]
@@ -204,16 +174,15 @@ def test_what_cannot_be_is_one_sentence(
         ask(index, text="a b c")
 
 
-def test_the_commands(months: dict[str, Any], tmp_path: Path, capsys: Any):
-    from winnow.cli.main import main
-
+def test_the_commands(
+    months: dict[str, Any], kept: list[str], tmp_path: Path, capsys: Any
+):
     index, run = str(tmp_path / "i"), str(months["first"].path)
     assert main(["index", "build", run, "--out", index, "--vectors", "image"]) == 0
     assert "rows added, 0 were there" in capsys.readouterr().out
     assert main(["index", "add", index, str(months["second"].path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["already_there"] == 0
-    uid = Run(run).kept([])["uid"][0].as_py()
-    assert main(["near", index, "--uid", uid, "--k", "2", "--json"]) == 0
+    assert main(["near", index, "--uid", kept[0], "--k", "2", "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 2
     assert main(["index", "show", index]) == 0
     assert main(["index", "add", index, run, "--column", "text"]) == 2

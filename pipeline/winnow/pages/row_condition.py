@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import tempfile
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import duckdb
@@ -57,7 +57,7 @@ class RowCondition:
             if len(chosen) != 1 or _placeless(tree) != _placeless(template):
                 raise QueryError("write one condition, as it stands after WHERE")
             names: set[str] = set()
-            _walk(chosen[0], names, _per_row_functions(connection), frozenset())
+            _walk(chosen[0], names, _per_row_functions(), frozenset())
         return cls(sql, tuple(sorted(names)))
 
     def require_boolean(self, schema: pa.Schema) -> None:
@@ -130,13 +130,15 @@ def _placeless(value: Any) -> Any:
     return [_placeless(v) for v in value] if isinstance(value, list) else value
 
 
-def _per_row_functions(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
+@cache
+def _per_row_functions() -> frozenset[str]:
     """Return the functions of one row whose answer depends on their arguments alone."""
-    listed = connection.execute(
-        "SELECT function_name FROM duckdb_functions() GROUP BY 1 HAVING bool_and("
-        "function_type = 'scalar' AND stability = 'CONSISTENT')"
-    )
-    return frozenset(name for (name,) in listed.fetchall())
+    with duckdb.connect() as connection:
+        listed = connection.execute(
+            "SELECT function_name FROM duckdb_functions() GROUP BY 1 HAVING bool_and("
+            "function_type = 'scalar' AND stability = 'CONSISTENT')"
+        )
+        return frozenset(name for (name,) in listed.fetchall())
 
 
 def _walk(
