@@ -128,16 +128,42 @@ def test_pictures_that_cannot_be_read_say_why():
 def test_near_rows_are_those_of_the_largest_cosine(site: Any, app: Any, app_run: Any):
     vectors = app_run.artifact("embed", "vectors")
     matrix = np.array(vectors["image_vector"].to_pylist(), np.float64)
+    matrix /= np.linalg.norm(matrix, axis=1, keepdims=True)
     uids = np.array(vectors["uid"].to_pylist())
     (row,) = site.rows.ask("SELECT n, uid FROM rows WHERE uid = ?", [str(uids[9])])
     page = site.listing([("near", str(row["n"]))])
     wanted = matrix @ matrix[9]
-    expected = sorted(-np.round(wanted, 5))
+    expected = sorted(-wanted)
     similarities = [-card["similarity"] for card in page["cards"]]
-    assert np.allclose(similarities, expected[: len(similarities)], atol=2e-5)
+    assert np.allclose(similarities, expected[: len(similarities)], atol=1e-12)
     assert page["cards"][0]["uid"] == row["uid"]
     assert page["total"] == len(uids)
     assert app.page(("near", str(row["n"])), ("fate", "kept")).status == 200
+
+
+@pytest.mark.parametrize("by_lists", [False, True])
+def test_lists_are_those_of_search(
+    site: Any, app_run: Any, by_lists: bool, monkeypatch: pytest.MonkeyPatch
+):
+    from winnow import Run
+    from winnow.app import nearest
+    from winnow.steps import nearest_vectors
+
+    if by_lists:  # A larger run, of which the app lists the nearest that pass.
+        monkeypatch.setattr(nearest_vectors, "EXACT_ROWS", 100)
+        monkeypatch.setattr(nearest_vectors, "EXACT_PASSING", 10)
+        monkeypatch.setattr(nearest, "MOST", 12)
+    row = site.rows.ask("SELECT n, uid FROM rows WHERE fate = 'kept'")[3]
+    fields = [("near", str(row["n"])), ("fate", "kept")]
+    shown = site.listing(fields)
+    assert shown["most"] == (12 if by_lists else None)
+    itself, *cards = shown["cards"]
+    assert itself["uid"] == row["uid"]
+    told = Run(app_run.path).search(like=row["uid"], k=len(cards)).to_pylist()
+    assert [(c["uid"], c["similarity"]) for c in cards] == [
+        (r["uid"], r["cosine"]) for r in told
+    ]
+    assert len(cards) == 11 if by_lists else len(cards) > 20
 
 
 def test_a_run_with_ready_made_vectors_says_that_no_text_can_be_searched(app: Any):
@@ -188,18 +214,20 @@ def test_a_text_finds_pictures_by_the_runs_own_model(
 
 
 def test_another_model_than_the_runs_is_refused(site: Any):
+    from winnow.app.filters import asked
     from winnow.app.nearest import Nearest
+    from winnow.flows.searched_vectors import SearchedVectors
     from winnow.models.query_vectors import QueryModel
-    from winnow.reports.vector_files import vector_files
 
     class OtherModel(QueryModel):
         def of_text(self, text: str) -> Any:
             return np.ones(3, np.float32)
 
-    files = vector_files(site._view.folder, site._view.markers)[1]
-    other = Nearest(site.rows, files, OtherModel({}, {"weights_sha256": ""}))
+    vectors = SearchedVectors(site._view)
+    vectors.model = OtherModel({}, {"weights_sha256": ""})
+    other = Nearest(site.rows, vectors, [])
     with pytest.raises(QueryError, match="gives 3 numbers"):
-        other.to_text("a cat")
+        other.similar(asked([("like", "a cat")], site.index), {})
 
 
 def test_stories_go_through_the_list_that_they_were_chosen_from(site: Any, app: Any):

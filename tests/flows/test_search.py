@@ -15,7 +15,8 @@ import pytest
 from winnow import Run
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, QueryError
-from winnow.flows.search import Asked, RunSearch, search, tell
+from winnow.flows.search import RunSearch, search, tell
+from winnow.flows.searched_vectors import Asked
 from winnow.steps import nearest_vectors
 
 

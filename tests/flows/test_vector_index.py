@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 from winnow import Run
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, QueryError
 from winnow.core.schemas import DECISIONS
 from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
-from winnow.flows.search import Asked
+from winnow.flows.searched_vectors import Asked
 from winnow.flows.vector_index import add, build, near
 from winnow.indexes import vector_index
 from winnow.indexes.segment import DamagedIndex
@@ -64,6 +66,17 @@ def test_each_row_that_goes_is_near_the_indexed_row_that_is_named(
             assert best <= 0.95
     story = str(Run(months["second"].path).explain(taken))
     assert "semantic_duplicate_in_index" in story
+    (most,) = re.findall(
+        r"kept with semantic\.epsilon at most (0\.\d+), unless an earlier row",
+        story,
+    )
+    rows = months["second"].artifact("embed", "vectors")
+    rows = rows.select(["uid", "image_vector"]).rename_columns(["uid", "vector"])
+    (row,) = rows.filter(pc.equal(rows["uid"], taken)).to_batches()
+    for epsilon, goes in ((float(most), 0), (float(most) + 1e-6, 1)):
+        index = str(months["index"])
+        (decided,) = rows_in_index(iter([row]), index=index, epsilon=epsilon)
+        assert len(decided) == goes
     assert months["second"].ledger("semantic")[taken]["kept_twin"] in story
 
 

@@ -99,7 +99,7 @@ class IndexedRows:
         self, wanted: AskedPage, marks: Mapping[str, str], similar: str = ""
     ) -> dict[str, int]:
         """Return how many rows an address asks for, by fate."""
-        where = self._where(wanted, marks)
+        where = self.where(wanted, marks)
         sql = f"SELECT fate, count(*) AS rows FROM {_from(similar)} {where.sql} "
         key = (sql, repr(where.values))
         with self._lock:
@@ -129,7 +129,7 @@ class IndexedRows:
             raise QueryError("there is nothing to be similar to")
         back = wanted.before is not None
         cursor = wanted.before if back else wanted.after
-        where = self._where(wanted, marks)
+        where = self.where(wanted, marks)
         if cursor is not None:
             self._beyond(where, wanted, cursor, back, similar)
         order = _order(wanted, back)
@@ -152,7 +152,7 @@ class IndexedRows:
 
         Takes what `page` takes; the first rows are asked for before it returns.
         """
-        where = self._where(wanted, marks)
+        where = self.where(wanted, marks)
         sql = f"SELECT uid FROM {_from(similar)} {where.sql} "
         order = _order(wanted, back=False)
         batches = self.sql.stream(f"{sql} ORDER BY {order}", where.values, _SECONDS)
@@ -160,7 +160,8 @@ class IndexedRows:
         rest = batches if first is None else chain([first], batches)
         return ("".join(f"{uid}\n" for uid in b["uid"].to_pylist()) for b in rest)
 
-    def _where(self, wanted: AskedPage, marks: Mapping[str, str]) -> FilterSql:
+    def where(self, wanted: AskedPage, marks: Mapping[str, str]) -> FilterSql:
+        """Return the condition on the rows that an address asks for."""
         where = where_of(wanted, self.index)
         if wanted.marked:
             uids = [

@@ -18,7 +18,7 @@ from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
 from winnow.config.overrides import Action, Override
 from winnow.config.step_kinds import OVERRIDES, shown
 from winnow.core.errors import QueryError, WinnowError
-from winnow.models.query_vectors import QueryModel
+from winnow.flows.searched_vectors import SearchedVectors
 from winnow.reports.database import RunDatabase
 from winnow.reports.explain import explain, sentences
 from winnow.reports.page.twins import words
@@ -68,6 +68,8 @@ class Site:
 
     def close(self) -> None:
         """Close what is open."""
+        if self._nearest is not None:
+            self._nearest.close()
         self.pictures.close()
         self.rows.close()
         self._database.close()
@@ -128,7 +130,7 @@ class Site:
         """Return one page of the rows that an address asks for; raises QueryError."""
         wanted = asked(fields, self.index)
         marks = self.marks.actions()
-        similar = self._similar(wanted)
+        similar = self._similar(wanted, marks)
         page = self.rows.page(wanted, marks, similar)
         counts = self.rows.counts(wanted, marks, similar)
         if self.has_images:
@@ -139,6 +141,7 @@ class Site:
             "cards": [self.card(row, marks) for row in page.rows],
             "counts": [(fate, counts[fate]) for fate in _FATES if counts.get(fate)],
             "total": sum(counts.values()),
+            "most": self._nearest.most() if similar and self._nearest else None,
             "earlier": self._beside(wanted, page, "before"),
             "later": self._beside(wanted, page, "after"),
         }
@@ -203,7 +206,7 @@ class Site:
                 conditions=(ColumnFilter("kept_twin", "is", row["uid"]),)
             ).address(),
             "near_address": AskedPage(near=n).address(),
-            "has_vector": self._has_vector(n),
+            "has_vector": self._nearest is not None and self._nearest.has(row["uid"]),
         }
 
     def picture(self, n: int, large: bool) -> Picture | None:
@@ -249,37 +252,28 @@ class Site:
         return self._pool.images(places) if self._pool else [None] * len(places)
 
     def _vector_files(self) -> list[Path]:
-        self._no_vectors, self._vectors_of = "", None
+        self._no_vectors = ""
         try:
-            marker, files = vector_files(self._view.folder, self._view.markers)
+            return vector_files(self._view.folder, self._view.markers)[1]
         except QueryError as error:
             self._no_vectors = str(error)
             return []
-        self._vectors_of = marker
-        return files
 
     @cached_property
     def _nearest(self) -> Nearest | None:
-        if self._vectors_of is None:
+        if self._no_vectors:
             return None
-        files = vector_files(self._view.folder, self._view.markers)[1]
-        settings = self._view.config["model"]
-        model = QueryModel(settings, self._vectors_of.facts.get("model"))
-        return Nearest(self.rows, files, model)
+        files = self._vector_files()
+        return Nearest(self.rows, SearchedVectors(self._view, modality="image"), files)
 
-    def _similar(self, wanted: AskedPage) -> str:
+    def _similar(self, wanted: AskedPage, marks: Mapping[str, str]) -> str:
         if not wanted.by_similarity:
             return ""
         if wanted.like and wanted.near is not None:
             raise QueryError("search by words or by a row, not by both")
         if self._nearest is None:
             raise QueryError(self._no_vectors)
-        if wanted.near is not None:
-            return self._nearest.to_row(wanted.near)
-        return self._nearest.to_text(wanted.like)
-
-    def _has_vector(self, n: int) -> bool:
-        return self._nearest is not None and self._nearest.has(n)
+        return self._nearest.similar(wanted, marks)
 
     def _beside(self, wanted: AskedPage, page: Page, side: str) -> str:
         more = page.more_before if side == "before" else page.more_after
@@ -295,7 +289,8 @@ class Site:
         """Return the number of the row before or after one in a list, if there is."""
         cursors: dict[str, Any] = {"before": None, "after": None, side: n}
         beside = replace(wanted, **cursors)
-        rows = self.rows.page(beside, marks, self._similar(wanted), size=1).rows
+        similar = self._similar(wanted, marks)
+        rows = self.rows.page(beside, marks, similar, size=1).rows
         return rows[0]["n"] if rows else None
 
     def _difference(self, row: Row, chain: Sequence[Row]) -> list[tuple[str, str]]:
@@ -311,8 +306,8 @@ class Site:
         Raises QueryError for what cannot be asked.
         """
         wanted = asked(fields, self.index)
-        similar = self._similar(wanted)
-        return self.rows.uids(wanted, self.marks.actions(), similar)
+        marks = self.marks.actions()
+        return self.rows.uids(wanted, marks, self._similar(wanted, marks))
 
     def groups(self) -> Shown:
         """Return the rows that most others went for, the largest group first."""

@@ -217,7 +217,7 @@ def _refuse_texts_only(parsed: argparse.Namespace) -> None:
 
 
 def _near_vectors(parsed: argparse.Namespace) -> None:
-    from winnow.flows.search import Asked, picture
+    from winnow.flows.searched_vectors import Asked, picture
     from winnow.flows.vector_index import near
 
     image = picture(parsed.image) if parsed.image else None

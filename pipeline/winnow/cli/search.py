@@ -58,7 +58,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _search(parsed: argparse.Namespace) -> None:
-    from winnow.flows.search import Asked, RunSearch, picture, tell
+    from winnow.flows.search import RunSearch, tell
+    from winnow.flows.searched_vectors import Asked, picture
 
     image = None if parsed.image is None else picture(parsed.image)
     asked = Asked(parsed.text, image, parsed.like)

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, QueryError, RunError
 from winnow.flows.run_vectors import stored_vectors
-from winnow.flows.search import Asked
+from winnow.flows.searched_vectors import Asked
 from winnow.indexes.vector_index import VectorIndex, named_rows
 from winnow.models.query_vectors import QueryModel
 from winnow.reports.database import RunDatabase

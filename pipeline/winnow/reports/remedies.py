@@ -93,12 +93,21 @@ def semantic(run: RunView, marker: Marker, entry: Entry) -> str | None:
     )
     similarity = stored.collect()["similarity"]
     if not len(similarity):
-        # An index took it out; its neighbours in this pool were not looked for.
-        return None
+        return _beside_index(marker, entry)
     epsilon = _floor(1.0 - similarity.item())
     if epsilon <= 0.0:
         return f"{marker.step} taken out: the two are identical to the model"
     return f"{marker.step}.epsilon {_at_most(epsilon)}"
+
+
+def _beside_index(marker: Marker, entry: Entry) -> str:
+    """Return the largest epsilon at which the index leaves the row in the run."""
+    epsilon = _floor(1.0 - entry["score"])
+    if epsilon <= 0.0:
+        return f"{marker.step}.index taken out: the two are identical to the model"
+    # Its neighbours in the run were not looked for, since the index came first.
+    unless = "unless an earlier row of this run is as near"
+    return f"{marker.step}.epsilon {_at_most(epsilon)}, {unless}"
 
 
 def minhash(run: RunView, marker: Marker, entry: Entry) -> str | None:
