@@ -186,6 +186,30 @@ def test_complexity_keeps_each_clusters_quota(
     np.testing.assert_allclose(table["complexity"], complexity, rtol=1e-12)
 
 
+def test_a_cluster_whose_rows_have_gone_still_counts_as_a_neighbour(
+    winnow: Winnow, planted_pool: Path, tmp_path: Path
+):
+    everyone = select(winnow, planted_pool, tmp_path / "r", "complexity", keep_count=9)
+    clusters = members(everyone)
+    gone = max(clusters)
+    names = ", ".join(f"'{uid}'" for _, uid in clusters[gone])
+    run = winnow(
+        planted_pool,
+        tmp_path / "s",
+        [*BEFORE, "where", "complexity"],
+        where={"condition": f"uid NOT IN ({names})"},
+        complexity={"keep_count": 9, "keep_fraction": None, "neighbours": 2},
+    )
+    table = run.artifact("complexity", "complexity").to_pydict()
+    assert sorted(table["cluster"]) == sorted(clusters.keys() - {gone})
+    centroids = np.load(run.path / "artifacts" / "cluster" / "centroids.npy")
+    told = dict(zip(table["cluster"], table["d_inter"], strict=True))
+    means = inter_distances(centroids, 2)
+    assert told == {cluster: means[cluster] for cluster in told}
+    left = np.array(sorted(told))
+    assert (means[left] < inter_distances(centroids[left], 2)).any()
+
+
 def test_more_neighbours_than_clusters_say_so(
     winnow: Winnow, planted_pool: Path, tmp_path: Path
 ):

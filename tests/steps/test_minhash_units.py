@@ -16,7 +16,7 @@ Winnow = Callable[..., Any]
 Write = Callable[..., Path]
 COLUMNS = {"uid": "uid", "image": None, "text": "text"}
 #: Chinese texts, each of which has a copy with two characters changed.
-DOCUMENTS = 60
+DOCUMENTS = 40
 
 
 def letters(rng: np.random.Generator, first: int, count: int) -> str:
@@ -71,3 +71,19 @@ def test_texts_that_are_one_shingle_are_warned_of(
     assert facts(run)["texts_of_one_shingle"] == 2 * DOCUMENTS + 4
     (said,) = [r.message for r in caplog.records if "single shingle" in r.message]
     assert f"{2 * DOCUMENTS + 4} of {2 * DOCUMENTS + 9} texts" in said
+
+
+def test_nfc_always_counts_alike_and_signs_with_a_meaning_never(
+    winnow: Winnow, write_shards: Write, tmp_path: Path
+):
+    texts = ["un café, s'il vous plaît", "un cafe\u0301, s'il vous plai\u0302t"]
+    texts += ["a C# tutorial", "a C++ tutorial", "a < b", "a > b", "-5 to 5", "5 to 5"]
+    texts += ["a < b!"]
+    pool = write_shards(
+        tmp_path / "p", pa.table({"uid": list("abcdefghi"), "text": texts})
+    )
+    for normalise, gone in ([], {"b"}), (["case", "punctuation"], {"b", "i"}):
+        run = decided(winnow, pool, tmp_path / "r", ngram=2, normalise=normalise)
+        ledger = run.ledger("minhash")
+        assert {uid for uid, row in ledger.items() if not row["keep"]} == gone
+        assert {ledger[uid]["reason"] for uid in gone} == {"equal_after_normalisation"}
