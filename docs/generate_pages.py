@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -52,13 +53,56 @@ def _step_sections() -> list[str]:
 
 def _section(section: str, keys: list[Key]) -> str:
     title = f"### `{section}`" if section else "### The recipe itself"
+    sources = _sources_defaults(section)
+    head = "| key | type | default | meaning |"
     rows = [
         f"| `{key.name}` | {_cell(key.type)} | {_default(key)} | {_cell(key.meaning)} |"
         for key in keys
     ]
-    table = ["| key | type | default | meaning |", "|---|---|---|---|", *rows]
-    words = about(section)
-    return "\n".join([title, "", *([words, ""] if words else []), *table, ""])
+    if sources:
+        head += " source's default |"
+        told = [sources.get(key.name, "") for key in keys]
+        rows = [f"{row} {cell} |" for row, cell in zip(rows, told, strict=True)]
+    table = [head, "|" + "---|" * (head.count("|") - 1), *rows]
+    words = [part for part in (about(section), _methods_of(section)) if part]
+    spaced = [line for part in words for line in (part, "")]
+    return "\n".join([title, "", *spaced, *table, ""])
+
+
+def _method_pages(section: str) -> list[Path]:
+    """Return the pages of methods that are about a section; scores' come last."""
+    pages = sorted((FOLDER / "methods").glob("*.md"))
+    about_it = [page for page in pages if section in _named("Section", page)]
+    if section == "score":
+        about_it += [p for p in pages if _named("Score", p) and p not in about_it]
+    return about_it
+
+
+def _named(word: str, page: Path) -> set[str]:
+    lines = re.findall(rf"^{word}: (.*)$", page.read_text(), re.M)
+    return {name for line in lines for name in re.findall(r"`(\w+)`", line)}
+
+
+def _methods_of(section: str) -> str:
+    """Return the line that leads to a section's methods, or nothing."""
+    links = [
+        f"[{page.read_text().splitlines()[0].strip('# ')}](methods/{page.name})"
+        for page in _method_pages(section)
+    ]
+    return f"Formula, source, differences: {', '.join(links)}." if links else ""
+
+
+def _sources_defaults(section: str) -> dict[str, str]:
+    """Return what the pages of a section's methods say of the sources' defaults."""
+    step, _, within = section.partition(".")
+    told: dict[str, str] = {}
+    for page in _method_pages(step):
+        table = page.read_text().partition("## Defaults")[2].partition("## ")[0]
+        for key, said in re.findall(r"^\| `([^`]+)` \|.*\|([^|]+)\|$", table, re.M):
+            inside, _, name = key.rpartition(".")
+            if inside == within:
+                told.setdefault(name, said.strip())
+    return told if set(told.values()) - {"–"} else {}
 
 
 def _default(key: Key) -> str:
