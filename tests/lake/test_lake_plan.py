@@ -29,6 +29,7 @@ from winnow.lake.compare import replayed
 from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.kernels.tables import EDGES, PLAN, STAGES, TABLES
 from winnow.lake.plan import plan_lake
+from winnow.lake.result_files import write_plan
 
 Edges = Sequence[tuple[str, str]]
 
@@ -327,6 +328,26 @@ def test_a_plan_that_was_tampered_with_moves_nothing(run: str, lake: Path) -> No
     pq.write_table(pa.Table.from_pylist(rows, PLAN), path)
     with pytest.raises(DamagedError, match="is damaged"):
         apply_plan(run)
+    assert contents(lake) == before
+
+
+def test_a_wrong_query_under_a_matching_checksum_moves_nothing(
+    run: str, lake: Path
+) -> None:
+    before = contents(lake)
+    plan_lake(run)
+    written = pq.read_table(Path(run) / "plan.parquet")
+    rows = written.to_pylist()
+    ends = iter((" LIMIT 3", " OFFSET 1", " UNION ALL SELECT 1", "; SELECT 1"))
+    for row in rows:
+        if row["action"] == "delete":
+            row["rebuild_sql"] += next(ends)
+    schema = PLAN.with_metadata(written.schema.metadata)
+    write_plan(Path(run), pa.Table.from_pylist(rows, schema))
+    done = apply_plan(run)
+    assert done["moved"] == []
+    assert len(done["kept"]) == 4
+    assert all("rebuild query" in one["reason"] for one in done["kept"])
     assert contents(lake) == before
 
 
