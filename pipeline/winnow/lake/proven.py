@@ -70,7 +70,9 @@ class ProvenRebuilds:
             or self._run.numbers(edge.source, self._strict) != pair
         ):
             return None
-        columns = tuple((c.name, str(c.type), c.family) for c in child.columns)
+        columns = tuple(
+            (c.name, str(c.type), c.family, c.metadata) for c in child.columns
+        )
         paths = tuple(leaf_paths(files_of(tables), child).values())
         return edge.parent, child.rows, columns, paths
 

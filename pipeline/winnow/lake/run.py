@@ -19,7 +19,9 @@ from winnow.config.recipes import load_lake
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.other_kind import is_run, no_scan
 from winnow.core.run_folder import RunFolder
+from winnow.lake.compare.exactness import Exactness, metadata
 from winnow.lake.compare.hashed_tables import HashedTables
+from winnow.lake.compare.rebuild import files_of
 from winnow.lake.compare.united import TOGETHER, renamed, united
 from winnow.lake.files.catalogue import LakeSource, survey
 from winnow.lake.files.compared_as_text import all_as_text, is_csv, is_json
@@ -77,6 +79,7 @@ class LakeRun:
     number: dict[str, int]
     #: Fingerprint of each table when it was scanned, by name.
     scanned: dict[str, str]
+    exactness: Exactness
 
     @property
     def side_files(self) -> Path:
@@ -92,9 +95,11 @@ class LakeRun:
         """Return the numbers under which a table is had back from others.
 
         As `strict` CSV files are compared by what is written: `3.10` is not 3.1.
-        Raises RunError where the child's JSON would come back as text, ValueError if
-        the parents cannot be read as one.
+        Raises RunError where the child's JSON would come back as text, or its notation
+        or metadata as others, ValueError if the parents cannot be read as one.
         """
+        if strict:
+            self._require_exact(source)
         pairs = [self._pair(source.child, parent, strict) for parent in source.parents]
         children = {child for child, _ in pairs}
         if len(children) > 1:
@@ -106,6 +111,21 @@ class LakeRun:
         if source.columns is not None:
             child = renamed(self.tables, child, source.columns)
         return child, parents[0] if len(parents) == 1 else united(self.tables, parents)
+
+    def _require_exact(self, source: RebuildSource) -> None:
+        """Raise RunError if notation or metadata would be lost with the child."""
+        names, child = self.tables.names, self.table(source.child)
+        columns = source.columns or names[self.number[source.child]]
+        parents = []
+        for name in source.parents:
+            held = names[self.number[name]]
+            matched = {column: held[key] for key, column in columns.items()}
+            parents.append((self.table(name), matched))
+        told = self.exactness.notation(child, parents)
+        for parent, matched in parents:
+            told = told or metadata(child, parent, matched)
+        if told:
+            raise RunError(f"{told}; plan.types=relaxed takes that")
 
     def _pair(self, child: str, parent: str, strict: bool) -> tuple[int, int]:
         pair = self.number[child], self.number[parent]
@@ -175,13 +195,15 @@ def open_run(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Lak
     tables = [table for table, _ in survey(lake, known)]
     require_whole_scan(folder.path)
     scanned = _read(folder, "tables.parquet").select(["table", "fingerprint"])
+    hashed = hashed_tables(config, tables)
     return LakeRun(
         folder,
         config,
         lake,
-        hashed_tables(config, tables),
+        hashed,
         {table.name: number for number, table in enumerate(tables)},
         {row["table"]: row["fingerprint"] for row in scanned.to_pylist()},
+        Exactness(files_of(hashed)),
     )
 
 

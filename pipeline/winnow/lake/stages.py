@@ -19,8 +19,10 @@ from winnow.core.engine import Engine
 from winnow.core.errors import RunError
 from winnow.lake import told
 from winnow.lake.compare import partial, sketches
+from winnow.lake.compare.exactness import Exactness
 from winnow.lake.compare.findings import Findings
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
+from winnow.lake.compare.rebuild import files_of
 from winnow.lake.compare.sketched import Sketches
 from winnow.lake.compare.sketches import Wanted
 from winnow.lake.compare.verdicts import Verdicts
@@ -67,8 +69,10 @@ class Stages:
     #: Pairs that an earlier scan settled, see `Scope`.
     _settled: TablePairs = field(init=False)
     counting: Counting = field(init=False)
+    exactness: Exactness = field(init=False)
 
     def __post_init__(self) -> None:
+        self.exactness = Exactness(files_of(self.tables))
         self.counting = Counting(
             self.config, self.engine, self.tables, self.pair_memory
         )
@@ -295,13 +299,14 @@ class Stages:
 
     def _settle_exact(self, pairs: Ints, verdicts: Verdicts) -> None:
         """Settle pairs all of whose rows were compared."""
+        exactness = self.exactness
         held = verdicts.contained(self.bag)
         kind = "rows" if self.bag else "distinct rows"
         self.findings.confirm(
             pairs[held],
             [
                 f"all {count:,} {kind} are in the parent"
-                f"{told.other_type(self.tables, self.findings.edges, pair)}"
+                f"{told.inexact(self.tables, self.findings.edges, pair, exactness)}"
                 if count
                 else "it has no rows"
                 for pair, (count, _) in zip(

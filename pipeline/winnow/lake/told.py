@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from winnow.lake.compare.exactness import Exactness
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.sketched import Refuted
 from winnow.lake.compare.witness import bound_witness
-from winnow.lake.files.exact_types import same_type
 from winnow.lake.kernels.min_max import refute
 from winnow.lake.kernels.schema_graph import SchemaEdges
-from winnow.lake.kernels.tables import ColumnStatistics, Family
+from winnow.lake.kernels.tables import ColumnStatistics
 
 Ints = npt.NDArray[np.int64]
 
@@ -85,17 +85,11 @@ def missing(
     return reasons
 
 
-def other_type(tables: HashedTables, pairs: TablePairs, pair: int) -> str:
-    """Say which column, the first by name, has equal values in another type."""
-    ends = [int(side[pair]) for side in pairs]
-    names = [tables.names[table] for table in ends]
-    for key in sorted(names[0]):
-        one, other = (
-            tables.reader.tables[table].column(by[key])
-            for table, by in zip(ends, names, strict=True)
-        )
-        known = Family.NULL not in (one.family, other.family)
-        if known and not same_type(one.type, other.type):
-            types = f"{one.type} → {other.type}"
-            return f"; column {one.name} is equal by value, type {types}"
-    return ""
+def inexact(
+    tables: HashedTables, pairs: TablePairs, pair: int, exactness: Exactness
+) -> str:
+    """Say which column, the first by name, is equal by value and not in all else."""
+    child, parent = (int(side[pair]) for side in pairs)
+    lake, held = tables.reader.tables, tables.names[parent]
+    matched = {name: held[key] for key, name in tables.names[child].items()}
+    return exactness.told(lake[child], lake[parent], matched)

@@ -70,4 +70,4 @@ def _common(columns: Sequence[Column]) -> Column:
         if column.family is not first.family:
             raise ValueError(f"{column.name} is {first.family} and {column.family}")
         kind = wider(kind, column.type)
-    return Column(first.name, kind, first.family)
+    return Column(first.name, kind, first.family, first.metadata)

@@ -138,6 +138,50 @@ def sql_source(files: Files, part: Part, columns: Sequence[Column]) -> str:
     return f"(SELECT {', '.join(fields)} FROM {source})"
 
 
+def other_notations(
+    files: Files, part: Part, columns: Sequence[Column], most: int
+) -> dict[str, dict[str, str]]:
+    """Return by column the fields that are not written as their values are.
+
+    Each with the notation of its value; of each column at most so many.
+    """
+    alone = {
+        f"c{i}": f"CAST({_cast(i, column)} AS VARCHAR)"
+        for i, column in enumerate(columns)
+        if column.type in SQL_TYPES
+    }
+    if not alone:
+        return {}
+    names = {f"c{i}": column.name for i, column in enumerate(columns)}
+    written = {}
+    dialect = dict(part.dialect)
+    with as_duckdb_reads(files, part.path, dialect["encoding"]) as (sql, readable):
+        source = _source(readable, part.dialect, len(columns))
+        differ = ", ".join(f"bool_or({c} <> {text})" for c, text in alone.items())
+        (row,) = sql.sql(f"SELECT {differ} FROM {source}").fetchall()
+        for (c, text), differs in zip(alone.items(), row, strict=True):
+            if differs:
+                query = (
+                    f"SELECT DISTINCT {c}, {text} FROM {source}"
+                    f" WHERE {c} <> {text} ORDER BY {c} LIMIT {most}"
+                )
+                written[names[c]] = dict(sql.sql(query).fetchall())
+    return written
+
+
+def holding(
+    files: Files, part: Part, columns: Sequence[Column], name: str, texts: Sequence[str]
+) -> frozenset[str]:
+    """Return which of some texts stand in a column, as they are written."""
+    number = [column.name for column in columns].index(name)
+    dialect = dict(part.dialect)
+    with as_duckdb_reads(files, part.path, dialect["encoding"]) as (sql, readable):
+        source = _source(readable, part.dialect, len(columns))
+        wanted = ", ".join(map(literal, texts))
+        query = f"SELECT DISTINCT c{number} FROM {source} WHERE c{number} IN ({wanted})"
+        return frozenset(text for (text,) in sql.sql(query).fetchall())
+
+
 def _cast(number: int, column: Column) -> str:
     kind = SQL_TYPES.get(column.type)
     if column.type == pa.null():

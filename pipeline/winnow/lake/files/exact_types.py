@@ -41,6 +41,8 @@ def bits(array: pa.Array) -> pa.Array:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind  # a user's own may have no hash
     if pa.types.is_struct(kind):
         return pa.struct([(f.name, _plain(f.type)) for f in kind])
     if pa.types.is_map(kind):
@@ -51,6 +53,8 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _with_integers(kind: pa.DataType) -> pa.DataType:
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind
     if pa.types.is_struct(kind):
         return pa.struct([(f.name, _with_integers(f.type)) for f in kind])
     if pa.types.is_list(kind):

@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.lake.files.files import Files
+from winnow.lake.files.geometry import with_geometry
 from winnow.lake.files.leaves import leaf_columns, physical_leaves
 from winnow.lake.kernels.families import value_type
 from winnow.lake.kernels.tables import Column, ColumnStatistics, Family, Value
@@ -143,6 +144,7 @@ def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
     places = _places(columns)
     if sum(width for _, width in places) != metadata.num_columns:
         raise ValueError("its Arrow schema does not fit its columns")
+    columns = with_geometry(columns, [number for number, _ in places], metadata)
     writer = _writer(metadata.created_by)
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if any(group.num_columns != metadata.num_columns for group in groups):

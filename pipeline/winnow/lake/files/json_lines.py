@@ -98,6 +98,23 @@ def sql_source(files: Files, part: Part) -> str:
     )
 
 
+def written_numbers(files: Files, part: Part) -> Iterator[tuple[str, str]]:
+    """Yield each number of a file as it is written, with its leaf column.
+
+    Raises OSError, ValueError or duckdb.Error if the file cannot be read.
+    """
+    dialect = dict(part.dialect)
+    with as_duckdb_reads(files, part.path, dialect["encoding"]) as (sql, readable):
+        source = _source(readable, dialect.get("layout", _LINES))
+        lines = sql.sql(f"SELECT json::VARCHAR FROM {source}")
+        for batch in lines.to_arrow_reader(_BATCH_ROWS):
+            for line in batch.column(0).to_pylist():
+                value = json.loads(line, parse_float=_Fraction, parse_int=_Fraction)
+                for path, number in _numbers(value, ()):
+                    keys = path[: path.index(None)] if None in path else path
+                    yield ".".join(map(str, keys)), str(number)
+
+
 def paths(structure: Any) -> list[tuple[str, ...]]:
     """Return the path of each leaf of a structure, objects opened and lists not."""
     return [

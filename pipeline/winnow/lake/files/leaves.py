@@ -12,6 +12,9 @@ from winnow.core.arrow_types import is_text
 from winnow.lake.kernels.families import family, value_type, within
 from winnow.lake.kernels.tables import Column
 
+#: Tells columns of one file apart, and nothing of what they hold.
+_FIELD_NUMBER = "PARQUET:field_id"
+
 
 def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
     """Return the leaf columns of a schema, depth first.
@@ -20,14 +23,25 @@ def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
     ValueError if two leaves have one path, since no path then names a column.
     """
     columns = tuple(
-        Column(path, kind, family(kind))
-        for field in schema
-        for path, kind in _leaves(field.name, field.type)
+        Column(path, field.type, family(field.type), metadata_of(field))
+        for top in schema
+        for path, field in _leaves(top.name, top)
     )
     twice = [n for n, count in Counter(c.name for c in columns).items() if count > 1]
     if twice:
         raise ValueError(f"two columns are called {twice[0]!r}; rename one of them")
     return columns
+
+
+def metadata_of(field: pa.Field) -> tuple[tuple[str, str], ...]:
+    """Return what a schema says of a column besides its type, sorted by key."""
+    held = field.metadata or {}
+    texts = {k.decode(errors="replace"): v for k, v in held.items()}
+    return tuple(
+        (key.removeprefix("ARROW:"), value.decode(errors="replace"))
+        for key, value in sorted(texts.items())
+        if key != _FIELD_NUMBER
+    )
 
 
 def physical_leaves(kind: pa.DataType) -> int:
@@ -92,12 +106,13 @@ _VIEWS: _Types = {
 _TEXTS: _Types = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
 
 
-def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+def _leaves(path: str, field: pa.Field) -> Iterator[tuple[str, pa.Field]]:
+    kind = field.type
     if not (pa.types.is_struct(kind) and kind.num_fields):
-        yield path, kind
+        yield path, field
         return
     for i in range(kind.num_fields):
-        yield from _leaves(f"{path}.{kind.field(i).name}", kind.field(i).type)
+        yield from _leaves(f"{path}.{kind.field(i).name}", kind.field(i))
 
 
 def _leaf_arrays(

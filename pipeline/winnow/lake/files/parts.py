@@ -90,7 +90,8 @@ def _both(
             f"{entry.name} holds {column.name!r} as {column.type}, "
             f"{where.name} as {seen.type}"
         )
-    return Column(seen.name, wider(seen.type, column.type), seen.family), where
+    kind = wider(seen.type, column.type)
+    return Column(seen.name, kind, seen.family, seen.metadata), where
 
 
 def wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.lake.files.column_files import CONTAINERS
+from winnow.lake.files.leaves import metadata_of
 from winnow.lake.kernels.tables import Column, ColumnStatistics, Family, Part, Table
 
 _PART = pa.struct(
@@ -99,7 +100,9 @@ class SavedTables(Mapping[str, tuple[Table, Statistics]]):
 
 
 def _as_row(table: Table, statistics: Statistics) -> dict[str, Any]:
-    schema = pa.schema([(column.name, column.type) for column in table.columns])
+    schema = pa.schema(
+        [pa.field(c.name, c.type, metadata=dict(c.metadata)) for c in table.columns]
+    )
     return {
         "name": table.name,
         "format": table.format,
@@ -137,7 +140,7 @@ def _from_row(row: Mapping[str, Any]) -> tuple[Table, dict[str, ColumnStatistics
         location=row["location"],
         parts=tuple(_part_from_row(part) for part in row["parts"]),
         columns=tuple(
-            Column(field.name, field.type, Family(family))
+            Column(field.name, field.type, Family(family), metadata_of(field))
             for field, family in zip(schema, row["families"], strict=True)
         ),
         writer=row["writer"],

@@ -42,6 +42,8 @@ class Column:
     name: str
     type: pa.DataType
     family: Family
+    #: What the file says of the column besides, by key: a CRS, an extension's name.
+    metadata: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
