@@ -55,3 +55,34 @@ def months(
         pools["second"], folder / "second-run", MONTH_STEPS, semantic=settings
     )
     return {**runs, "second": again, "index": index, "pools": pools}
+
+
+@pytest.fixture(scope="package")
+def pictured(
+    tmp_path_factory: pytest.TempPathFactory,
+    write_shards: Callable[..., Path],
+    winnow: Callable[..., Any],
+    make_picture: Callable[..., bytes],
+    planted_table: Callable[..., pa.Table],
+    tiny_vit: str,
+) -> tuple[Any, list[bytes]]:
+    """Return a run over 24 pictures by a small model, and the pictures in its order."""
+    folder = tmp_path_factory.mktemp("pictured")
+    pictures = [make_picture(i) for i in range(24)]
+    table = planted_table(24).select(["uid", "text", "width"])
+    pool = write_shards(folder / "pool", table.append_column("image", [pictures]))
+    model = {"name": tiny_vit, "precision": "float32", "batch_size": 8}
+    embed = {"image_column": None, "text_column": None}
+    run = winnow(pool, folder / "run", ["embed", "apply"], model=model, embed=embed)
+    return run, pictures
+
+
+def nearest_to_words(run: Any, model: str, words: str) -> str:
+    """Return the uid whose stored vector has the largest product with the words'."""
+    from winnow.models.encoder import ModelSpec, load_encoder
+
+    encoder = load_encoder(ModelSpec(name=model, precision="float32", batch_size=1))
+    query = encoder.encode_texts([words])[0].astype(np.float64)
+    stored = run.artifact("embed", "vectors")
+    exact = np.array(stored["image_vector"].to_pylist(), np.float64) @ query
+    return str(stored["uid"][int(np.argmax(exact))].as_py())

@@ -19,6 +19,8 @@ from winnow.flows.search import RunSearch, search, tell
 from winnow.flows.searched_vectors import Asked
 from winnow.steps import nearest_vectors
 
+from tests.flows.conftest import nearest_to_words
+
 
 @pytest.fixture(scope="module")
 def finished(months: dict[str, Any]) -> Any:
@@ -225,31 +227,16 @@ def test_a_handle_and_the_command_give_the_same(
 
 @pytest.mark.slow
 def test_words_and_pictures_are_asked_of_the_runs_model(
-    tmp_path: Path,
-    write_shards: Callable[..., Path],
-    winnow: Callable[..., Any],
-    make_picture: Callable[..., bytes],
-    planted_table: Callable[..., pa.Table],
-    tiny_vit: str,
+    pictured: tuple[Any, list[bytes]], tmp_path: Path, tiny_vit: str
 ):
-    from winnow.models.encoder import ModelSpec, load_encoder
-
-    table = planted_table(24).select(["uid", "text", "width"])
-    pictures = [make_picture(i) for i in range(24)]
-    pool = write_shards(tmp_path / "pool", table.append_column("image", [pictures]))
-    model = {"name": tiny_vit, "precision": "float32", "batch_size": 8}
-    embed = {"image_column": None, "text_column": None}
-    run = winnow(pool, tmp_path / "run", ["embed", "apply"], model=model, embed=embed)
+    run, pictures = pictured
     opened = Run(run.path)
     first = opened.search(image=pictures[5], k=1).to_pylist()[0]
-    assert first["uid"] == table["uid"][5].as_py()
+    assert first["uid"] == run.output()["uid"][5].as_py()
     assert first["cosine"] == pytest.approx(1, abs=1e-3)
-    encoder = load_encoder(ModelSpec(name=tiny_vit, precision="float32", batch_size=1))
-    query = encoder.encode_texts(["a red house"])[0].astype(np.float64)
-    stored = run.artifact("embed", "vectors")
-    exact = np.array(stored["image_vector"].to_pylist(), np.float64) @ query
-    best = stored["uid"][int(np.argmax(exact))].as_py()
-    assert opened.search("a red house", k=1)["uid"].to_pylist() == [best]
+    assert opened.search("a red house", k=1)["uid"].to_pylist() == [
+        nearest_to_words(run, tiny_vit, "a red house")
+    ]
     with pytest.raises(InputError, match="picture cannot be used"):
         opened.search(image=b"no picture")
     # As on another machine, where the model's folder is not.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from winnow import Run
+from winnow import run as winnow_run
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, QueryError
-from winnow.core.schemas import DECISIONS
 from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
 from winnow.flows.searched_vectors import Asked
 from winnow.flows.vector_index import add, build, near
@@ -23,6 +22,9 @@ from winnow.indexes import vector_index
 from winnow.indexes.segment import DamagedIndex
 from winnow.indexes.vector_index import VectorIndex
 from winnow.steps.indexed_vectors import rows_in_index
+
+from tests.flows.conftest import nearest_to_words
+from tests.parity.comparison import assert_same
 
 STEPS = ["embed", "cluster", "semantic", "apply"]
 SEMANTIC = {"epsilon": 0.05, "keeper": ["month asc"]}
@@ -204,22 +206,57 @@ def test_the_commands(
 
 
 @pytest.mark.slow
-def test_the_index_takes_out_the_same_rows_on_spark(
-    months: dict[str, Any], spark: Any, tmp_path: Path
+def test_near_is_asked_of_the_model_of_the_index_and_of_no_other(
+    pictured: tuple[Any, list[bytes]],
+    months: dict[str, Any],
+    tmp_path: Path,
+    winnow: Callable[..., Any],
+    tiny_vit: str,
+    capsys: Any,
 ):
-    from winnow.engines.spark.engine import SparkEngine
-    from winnow.engines.spark.session import SparkOptions
+    run, pictures = pictured
+    index = str(tmp_path / "index")
+    build(str(run.path), index)
+    file = tmp_path / "picture.jpg"
+    file.write_bytes(pictures[5])
+    assert main(["near", index, "--image", str(file), "--k", "3", "--json"]) == 0
+    first, *rest = json.loads(capsys.readouterr().out)["rows"]
+    assert first["uid"] == run.output()["uid"][5].as_py()
+    assert first["cosine"] == pytest.approx(1, abs=1e-3)
+    assert first["source"] == str(run.path)
+    assert len(rest) == 2
+    assert main(["near", index, "--text", "a red house", "--k", "1", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["uid"] == nearest_to_words(run, tiny_vit, "a red house")
+    # The same weights with another background see other pictures.
+    settings = {
+        "model": {"name": tiny_vit, "precision": "float32", "background": "black"},
+        "embed": {"image_column": None, "text_column": None},
+    }
+    pool = run.path.parent / "pool"
+    steps = ["embed", "cluster", "semantic", "apply"]
+    with pytest.raises(ConfigError, match="built from vectors of another model"):
+        winnow(pool, tmp_path / "a", steps, semantic={"index": index}, **settings)
+    for source in (winnow(pool, tmp_path / "b", ["embed", "apply"], **settings), run):
+        other = source is not run
+        assert main(["index", "add", index, str(source.path)]) == (2 if other else 0)
+        assert ("are of another model" in capsys.readouterr().err) == other
+    assert VectorIndex(index).rows == 24
+    ready_made = str(months["first"].path)
+    assert main(["index", "add", index, ready_made]) == 2
+    assert "are of another model" in capsys.readouterr().err
 
-    rows = months["second"].artifact("embed", "vectors")
-    table = rows.select(["uid", "image_vector"]).rename_columns(["uid", "vector"])
-    kernel = partial(rows_in_index, index=str(months["index"]), epsilon=0.05)
-    engine = SparkEngine(tmp_path / "spark", SparkOptions(partitions=3, session=spark))
-    frame = engine.map_batches(engine.from_table(table), kernel, DECISIONS)
-    there = {row["uid"]: row for row in engine.collect(frame, 10_000).to_pylist()}
-    engine.clear()
-    here = months["second"].ledger("semantic")
-    taken = {u for u, d in here.items() if d["reason"] == "semantic_duplicate_in_index"}
-    assert set(there) == taken
-    for uid in taken:
-        for name in ("keep", "reason", "score", "threshold", "kept_twin"):
-            assert there[uid][name] == here[uid][name]
+
+@pytest.mark.slow
+def test_a_run_against_an_index_is_the_same_on_spark(
+    months: dict[str, Any],
+    spark: Any,
+    tmp_path: Path,
+    vector_recipe: Callable[..., dict[str, Any]],
+):
+    settings = {**SEMANTIC, "index": str(months["index"])}
+    pool, out = months["pools"]["second"], tmp_path / "run"
+    recipe = vector_recipe(pool, out, STEPS, semantic=settings)
+    recipe["engine"] = {"name": "spark", "partitions": 2}
+    winnow_run(recipe, spark=spark)
+    assert_same(months["second"].path, out)
