@@ -1,4 +1,4 @@
-"""Commands over near-duplicate text: `index …`, `near`, `duplicates`.
+"""Commands over an index of what earlier runs kept: `index …`.
 
 May import what `cli` may; all of it inside functions.
 """
@@ -8,25 +8,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from winnow.cli.numbers import finite, positive
 from winnow.cli.output import json_argument, print_json, show
 from winnow.core.words import number_of
 
 Commands = Any
 
-_INDEX = "folder of an index"
-# Below this share of rows found, `near` says what it misses.
-_SURE = 0.9
+INDEX_HELP = "folder of an index"
 
 
 def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
-    _add_index(commands)
-    _add_near(commands)
-    _add_duplicates(commands)
-
-
-def _add_index(commands: Commands) -> None:
     index = commands.add_parser("index", help="build an index of texts, or add to one")
     actions = index.add_subparsers(required=True, metavar="ACTION")
 
@@ -47,7 +38,7 @@ def _add_index(commands: Commands) -> None:
     build.set_defaults(command=_build)
 
     add = actions.add_parser("add", help="append shards, or the kept rows of runs")
-    add.add_argument("index", metavar="INDEX", help=_INDEX)
+    add.add_argument("index", metavar="INDEX", help=INDEX_HELP)
     add.add_argument(
         "sources",
         metavar="SHARDS",
@@ -67,53 +58,10 @@ def _add_index(commands: Commands) -> None:
     _upkeep(actions)
 
 
-def _add_near(commands: Commands) -> None:
-    near = commands.add_parser(
-        "near", help="what an index holds near a text, a picture or a row"
-    )
-    near.add_argument("index", metavar="INDEX", help=_INDEX)
-    asked = near.add_mutually_exclusive_group(required=True)
-    asked.add_argument("--text", help="a text; for sets, their elements as words")
-    asked.add_argument(
-        "--image", metavar="FILE", help="a picture, of an index of vectors"
-    )
-    asked.add_argument(
-        "--uid",
-        action="append",
-        help="an indexed row, which is left out of the answer; may be repeated",
-    )
-    near.add_argument(
-        "--k", type=positive, default=10, help="at most so many rows (10)"
-    )
-    near.add_argument(
-        "--min-jaccard",
-        type=finite,
-        default=0.5,
-        metavar="J",
-        help="only rows of at least this Jaccard similarity of shingles, 0 to 1 (0.5)",
-    )
-    _settings_argument(near)
-    json_argument(near)
-    near.set_defaults(command=_near)
-
-
-def _add_duplicates(commands: Commands) -> None:
-    duplicates = commands.add_parser(
-        "duplicates", help="the largest clusters of duplicates that a run found"
-    )
-    duplicates.add_argument("run", metavar="RUN", help="folder of a run")
-    duplicates.add_argument("--step", help="only this step's clusters")
-    duplicates.add_argument(
-        "--top", type=positive, default=10, help="so many clusters (10)"
-    )
-    json_argument(duplicates)
-    duplicates.set_defaults(command=_duplicates)
-
-
 def _upkeep(actions: Commands) -> None:
     """Register what an index needs while it lives."""
     taken = actions.add_parser("remove", help="take rows out of an index by their uids")
-    taken.add_argument("index", metavar="INDEX", help=_INDEX)
+    taken.add_argument("index", metavar="INDEX", help=INDEX_HELP)
     taken.add_argument(
         "--uid", action="append", default=[], help="uid of a row; may be repeated"
     )
@@ -127,7 +75,7 @@ def _upkeep(actions: Commands) -> None:
         ("repair", _repair, "make a damaged index whole, as far as its texts allow"),
     ):
         parser = actions.add_parser(name, help=told)
-        parser.add_argument("index", metavar="INDEX", help=_INDEX)
+        parser.add_argument("index", metavar="INDEX", help=INDEX_HELP)
         json_argument(parser)
         parser.set_defaults(command=command)
 
@@ -135,10 +83,11 @@ def _upkeep(actions: Commands) -> None:
 def _row_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--uid", metavar="COLUMN", help="column that names a row")
     parser.add_argument("--column", metavar="COLUMN", help="column of the texts")
-    _settings_argument(parser)
+    settings_argument(parser)
 
 
-def _settings_argument(parser: argparse.ArgumentParser) -> None:
+def settings_argument(parser: argparse.ArgumentParser) -> None:
+    """Register `--set` for settings of an index of texts."""
     parser.add_argument(
         "--set",
         action="append",
@@ -163,7 +112,7 @@ def _build(parsed: argparse.Namespace) -> None:
             parsed.source,
             parsed.out,
             columns=NamedColumns(parsed.uid, parsed.column),
-            settings=_settings(parsed),
+            settings=settings_of(parsed),
             advance=progress.advanced,
         )
     _tell_counts(told, parsed)
@@ -183,7 +132,7 @@ def _add(parsed: argparse.Namespace) -> None:
             parsed.index,
             parsed.sources,
             columns=NamedColumns(parsed.uid, parsed.column),
-            settings=_settings(parsed),
+            settings=settings_of(parsed),
             same_name=parsed.same_name,
             advance=progress.advanced,
         )
@@ -214,25 +163,6 @@ def _refuse_texts_only(parsed: argparse.Namespace) -> None:
     for name, value in given.items():
         if value:
             raise ConfigError(f"{name}: an index of vectors takes a run's as they are")
-
-
-def _near_vectors(parsed: argparse.Namespace) -> None:
-    from winnow.flows.searched_vectors import Asked, picture
-    from winnow.flows.vector_index import near
-
-    image = picture(parsed.image) if parsed.image else None
-    told = []
-    for uid in parsed.uid or [None]:
-        rows = near(parsed.index, Asked(parsed.text, image, uid), k=parsed.k)
-        told += [({"asked": uid} if uid else {}) | row for row in rows]
-    if parsed.json:
-        print_json({"rows": told})
-        return
-    for row in told:
-        of = f"{row['asked']}: " if len(parsed.uid or ()) > 1 else ""
-        show(f"{of}{row['cosine']:.4f}  {row['uid']}  {row['source']}")
-    if not told:
-        show("the index holds no other row")
 
 
 def _remove(parsed: argparse.Namespace) -> None:
@@ -323,51 +253,8 @@ def _tell_counts(told: dict[str, Any], parsed: argparse.Namespace) -> None:
     show(tell_added(told))
 
 
-def _near(parsed: argparse.Namespace) -> None:
-    from winnow.core.errors import ConfigError
-    from winnow.flows.near_index import ask, chance
-    from winnow.indexes.opened import is_of_vectors
-
-    if is_of_vectors(parsed.index):
-        _near_vectors(parsed)
-        return
-    if parsed.image:
-        raise ConfigError(f"--image: {parsed.index} is an index of texts")
-    told = []
-    for uid in parsed.uid or [None]:
-        rows = ask(
-            parsed.index,
-            text=parsed.text,
-            uid=uid,
-            k=parsed.k,
-            min_jaccard=parsed.min_jaccard,
-            settings=_settings(parsed),
-        )
-        told += [({"asked": uid} if uid else {}) | row for row in rows]
-    least = parsed.min_jaccard
-    share = chance(parsed.index, least)
-    if parsed.json:
-        print_json({"rows": told, "min_jaccard": least, "found_share": share})
-        return
-    for row in told:
-        beginning = " ".join(row["text"].split())[:100]
-        of = f"{row['asked']}: " if len(parsed.uid or ()) > 1 else ""
-        show(f"{of}{row['jaccard']:.3f}  {row['uid']}  {beginning}")
-    if not told:
-        show(f"nothing of at least {least:g}")
-    if share < _SURE:
-        show(f"(this index finds {share:.0%} of the rows of a similarity of {least:g})")
-
-
-def _duplicates(parsed: argparse.Namespace) -> None:
-    from winnow.reports.duplicates import duplicates, tell
-    from winnow.reports.run_view import RunView
-
-    told = duplicates(RunView(parsed.run), parsed.step, parsed.top)
-    print_json(told) if parsed.json else show(tell(told))
-
-
-def _settings(parsed: argparse.Namespace) -> dict[str, Any]:
+def settings_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that were given."""
     from winnow.config.recipes import settings
 
     return settings(parsed.settings)
