@@ -30,8 +30,9 @@ class Safety:
 
     def objection(self, table: Table) -> str | None:
         """Return why a table must stay, or None."""
-        if table.format in CONTAINERS:
-            return f"it lies in {table.location}, which moves as a whole or not at all"
+        whole = _moves_whole(table)
+        if whole is not None:
+            return whole
         if not table.rows:
             return "it has no rows; its columns are all that it tells"
         others = self._borrowers_of(table)
@@ -117,6 +118,15 @@ class Contents:
         # Equal bytes may be read in several ways, as options for CSV say.
         columns = [(column.name, str(column.type)) for column in table.columns]
         return f"{content} {columns} {table.parts[0].dialect}"
+
+
+def _moves_whole(table: Table) -> str | None:
+    """Return why a table's rows cannot move by themselves, or None."""
+    if table.format in CONTAINERS:
+        return f"it lies in {table.location}, which moves as a whole or not at all"
+    if table.format == "delta" and table.parts[0].path == table.location:
+        return "its log alone tells its rows (deletion vectors) or names (mapped ones)"
+    return None
 
 
 def _is_marker(name: str) -> bool:

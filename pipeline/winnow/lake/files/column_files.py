@@ -18,6 +18,7 @@ from winnow.lake.files.files import Files
 from winnow.lake.files.formats.arrow_ipc import ARROW
 from winnow.lake.files.formats.avro import AVRO
 from winnow.lake.files.formats.database import DATABASE
+from winnow.lake.files.formats.delta import DELTA
 from winnow.lake.files.formats.excel import EXCEL
 from winnow.lake.files.formats.opened import BATCH_ROWS, OpenedRows, RowFormat
 from winnow.lake.files.formats.orc import ORC
@@ -32,6 +33,7 @@ FORMATS: Mapping[str, RowFormat] = {
     "avro": AVRO,
     "database": DATABASE,
     "excel": EXCEL,
+    "delta": DELTA,
 }
 #: Formats of files that hold several tables, none of which moves by itself.
 CONTAINERS = frozenset(name for name, kind in FORMATS.items() if kind.tables)

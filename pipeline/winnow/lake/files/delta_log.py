@@ -35,6 +35,15 @@ class BorrowedFiles(ValueError):
         self.paths = tuple(path.removeprefix("file://") for path in paths)
 
 
+class NeedsLog(ValueError):
+    """A table whose files do not tell its rows or names without the log."""
+
+
+#: Features of the protocol that change nothing of how rows are read, or are known.
+_KNOWN = {"deletionVectors", "columnMapping", "timestampNtz", "vacuumProtocolCheck"}
+_KNOWN |= {"v2Checkpoint"}
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A Delta table's newest version."""
@@ -48,8 +57,9 @@ def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
     """Return the newest version; `entries` are the files below the table's folder.
 
     Raises ValueError if the log is damaged, or the table needs what is not supported:
-    mapped column names, deletion vectors, files outside its folder. Raises
-    MissingExtraError where the library that reads logs is not installed.
+    a feature that is not known, files outside its folder, NeedsLog for mapped column
+    names or deletion vectors. Raises MissingExtraError where the library that reads
+    logs is not installed.
     """
     require("delta", f"the Delta table {location}")
     from deltalake.exceptions import DeltaError
@@ -62,9 +72,16 @@ def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
 
 def _snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
     with _opened(files, location, entries) as table:
+        unknown = set(table.protocol().reader_features or ()) - _KNOWN
+        if unknown:
+            raise ValueError(
+                f"it needs {', '.join(sorted(unknown))}, a feature of Delta that Winnow"
+                " does not read"
+            )
         mapping = table.metadata().configuration.get("delta.columnMapping.mode")
         if mapping not in (None, "none"):
-            raise ValueError(f"its column names are mapped (by {mapping})")
+            known = NeedsLog if mapping == "name" else ValueError
+            raise known(f"its column names are mapped (by {mapping})")
         if "deletionVectors" in (table.protocol().reader_features or ()):
             _require_no_deletion_vectors(table)
         actions = pa.table(table.get_add_actions(flatten=False)).combine_chunks()
@@ -108,7 +125,7 @@ def _require_no_deletion_vectors(table: deltalake.DeltaTable) -> None:
     except Exception as error:
         raise ValueError("its deletion vectors cannot be read") from error
     if deleted:
-        raise ValueError("rows of it are deleted by deletion vectors")
+        raise NeedsLog("rows of it are deleted by deletion vectors")
 
 
 def _partition_values(

@@ -98,20 +98,7 @@ class TableFiles:
         if candidate.reason is not None:
             return [self._unread(candidate, candidate.reason)]
         try:
-            single_file = self._of_one_file(candidate)
-            if single_file is not None:
-                return single_file
-            stored, schema = self._stored(candidate)
-            if candidate.supposed and not _agree(stored):
-                return [t for e in candidate.files for t in self._opened(single(e))]
-            columns = columns_of(stored, schema)
-            table = replace(
-                self._listed(candidate),
-                parts=tuple(part.part() for part in stored),
-                columns=columns,
-                writer=next((p.footer.writer for p in stored), None),
-            )
-            return [(table, statistics_of(stored, columns))]
+            return self._read(candidate)
         except MissingExtraError:
             raise  # the install's fault, not the table's; it would be remembered
         except Exception as error:  # whatever it is: one table never costs the others
@@ -119,6 +106,27 @@ class TableFiles:
                 return [t for e in candidate.files for t in self._opened(single(e))]
             borrowed = getattr(error, "paths", ())
             return [self._unread(candidate, in_words(error), borrowed)]
+
+    def _read(self, candidate: Candidate) -> list[Surveyed]:
+        single_file = self._of_one_file(candidate)
+        if single_file is not None:
+            return single_file
+        try:
+            stored, schema = self._stored(candidate)
+        except delta_log.NeedsLog:
+            if not self._local:
+                raise
+            return [self._by_log(candidate)]
+        if candidate.supposed and not _agree(stored):
+            return [t for e in candidate.files for t in self._opened(single(e))]
+        columns = columns_of(stored, schema)
+        table = replace(
+            self._listed(candidate),
+            parts=tuple(part.part() for part in stored),
+            columns=columns,
+            writer=next((p.footer.writer for p in stored), None),
+        )
+        return [(table, statistics_of(stored, columns))]
 
     def _text(self, candidate: Candidate) -> Surveyed:
         (entry,) = candidate.files
@@ -145,7 +153,7 @@ class TableFiles:
             return [self._text(candidate)]
         if candidate.format in column_files.CONTAINERS:
             return self._container(candidate)
-        if candidate.format in column_files.FORMATS:
+        if candidate.format != "delta" and candidate.format in column_files.FORMATS:
             return [self._column_file(candidate)]
         return None
 
@@ -169,6 +177,20 @@ class TableFiles:
         if table:
             dialect += ((column_files.INNER, table),)
         part = Part(entry.path, entry.bytes, entry.modified, (rows,), dialect=dialect)
+        surveyed = replace(self._listed(candidate), parts=(part,), columns=columns)
+        return surveyed, {column.name: ColumnStatistics(rows) for column in columns}
+
+    def _by_log(self, candidate: Candidate) -> Surveyed:
+        """Return a Delta table whose files alone do not tell its rows."""
+        location = self._location(candidate)
+        columns, rows = column_files.columns_of(self.files, location, candidate.format)
+        part = Part(
+            location,
+            sum(entry.bytes for entry in candidate.files),
+            max(entry.modified for entry in candidate.files),
+            (rows,),
+            dialect=((column_files.READER, candidate.format),),
+        )
         surveyed = replace(self._listed(candidate), parts=(part,), columns=columns)
         return surveyed, {column.name: ColumnStatistics(rows) for column in columns}
 
