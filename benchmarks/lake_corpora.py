@@ -178,9 +178,9 @@ class Reader:
             try:
                 read = delta.to_pyarrow_table()
             except deltalake.exceptions.DeltaProtocolError:
-                # Its reader refuses features of which the table may use none.
-                files = [uri.removeprefix("file://") for uri in delta.file_uris()]
-                return f"read_parquet({files}, union_by_name=true)"
+                # That reader knows fewer features than the library's engine.
+                query = deltalake.QueryBuilder().register("t", delta)
+                read = query.execute("SELECT * FROM t")
             name = f"delta{len(self._known)}"
             self._sql.register(name, pa.table(read))
             return name

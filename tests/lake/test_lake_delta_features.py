@@ -7,6 +7,7 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 import deltalake
@@ -19,8 +20,9 @@ from winnow.lake.apply import apply_plan
 from winnow.lake.plan import plan_lake
 
 TABLE = pa.table({"id": range(6), "kind": list("abcdef")})
-_RFC1924 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
-_Z85 = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+#: Digits of Python's base 85, and of that which the log is in.
+_RFC1924 = f"{digits}{ascii_uppercase}{ascii_lowercase}!#$%&()*+-;<=>?@^_`{{|}}~"
+_Z85 = f"{digits}{ascii_lowercase}{ascii_uppercase}.-:+=^!/*?&<>()[]{{}}@%$#"
 _Action = dict[str, Any]
 
 
@@ -29,10 +31,10 @@ def deletion_vector(rows: list[int]) -> _Action:
     array = struct.pack("<IIHHI", 12346, 1, 0, len(rows) - 1, 16)
     array += struct.pack(f"<{len(rows)}H", *rows)
     whole = struct.pack("<iqi", 1681511377, 1, 0) + array
-    text = base64.b85encode(whole).translate(bytes.maketrans(_RFC1924, _Z85))
+    text = base64.b85encode(whole).decode().translate(str.maketrans(_RFC1924, _Z85))
     return {
         "storageType": "i",
-        "pathOrInlineDv": text.decode(),
+        "pathOrInlineDv": text,
         "sizeInBytes": len(whole),
         "cardinality": len(rows),
     }
