@@ -124,7 +124,8 @@ def _moves_whole(table: Table) -> str | None:
     """Return why a table's rows cannot move by themselves, or None."""
     if table.format in CONTAINERS:
         return f"it lies in {table.location}, which moves as a whole or not at all"
-    if table.format == "delta" and table.parts[0].path == table.location:
+    parts = [part.path for part in table.parts]
+    if table.format == "delta" and parts == [table.location]:
         return "its log alone tells its rows (deletion vectors) or names (mapped ones)"
     return None
 

@@ -12,8 +12,8 @@ from winnow.core.arrow_types import is_text
 from winnow.lake.kernels.families import family, value_type, within
 from winnow.lake.kernels.tables import Column
 
-#: Tells columns of one file apart, and nothing of what they hold.
-_FIELD_NUMBER = "PARQUET:field_id"
+#: Tell columns of one table apart, and nothing of what they hold.
+_NUMBERS = ("PARQUET:field_id", "delta.columnMapping.")
 
 
 def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
@@ -40,7 +40,7 @@ def metadata_of(field: pa.Field) -> tuple[tuple[str, str], ...]:
     return tuple(
         (key.removeprefix("ARROW:"), value.decode(errors="replace"))
         for key, value in sorted(texts.items())
-        if key != _FIELD_NUMBER
+        if not key.startswith(_NUMBERS)
     )
 
 
