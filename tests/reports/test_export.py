@@ -350,13 +350,14 @@ def test_what_open_clips_reader_drops_becomes_png_of_the_same_pixels(
 
 
 @pytest.mark.parametrize("out", ["s3://bucket/run", "gs://b/r", "http://host/run"])
-def test_results_are_not_written_to_urls(
-    run: Any, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_exports_are_not_written_to_urls(
+    run: Any, out: str, capsys: pytest.CaptureFixture[str]
 ):
-    recipe = {"input": {"path": str(tmp_path)}, "steps": ["apply"]}
-    with pytest.raises(ConfigError, match=r"output\.path: results go to a folder of"):
-        parse({**recipe, "output": {"path": out}})
     assert main(["export", str(run.path), "--to", "parquet", "--out", out]) == 2
     assert "an export goes to a folder or file" in capsys.readouterr().err
-    assert main(["query", out, "SELECT 1"]) == 1
-    assert "a run is a folder of this machine" in capsys.readouterr().err
+
+
+def test_runs_are_not_written_to_web_servers(tmp_path: Path):
+    recipe = {"input": {"path": str(tmp_path)}, "steps": ["apply"]}
+    with pytest.raises(ConfigError, match=r"output\.path: a web server takes no files"):
+        parse({**recipe, "output": {"path": "http://host/run"}})
