@@ -12,10 +12,15 @@ import pytest
 from tests.cluster import START, SparkCluster
 
 COUNT = """
-import sys
+import time
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.appName("count").getOrCreate()
+# A job this small may be over before the second executor has called.
+known = spark.sparkContext._jsc.sc().getExecutorMemoryStatus
+end = time.monotonic() + 60
+while known().size() < 3 and time.monotonic() < end:
+    time.sleep(0.2)
 spark.sparkContext.setJobDescription("count the numbers")
 print("sum", spark.range(1000).repartition(4).rdd.map(lambda row: row.id).sum())
 spark.stop()
