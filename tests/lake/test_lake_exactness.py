@@ -126,6 +126,7 @@ def contents(lake: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in lake.iterdir()}
 
 
+@pytest.mark.slow
 def test_each_type_that_a_query_does_not_give_back_is_said_and_stays(
     tmp_path: Path,
 ) -> None:
