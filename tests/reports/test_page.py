@@ -51,6 +51,10 @@ def test_hostile_captions_and_names_stay_text(page: str):
     assert "style" not in numbers.attributes
 
 
+def test_the_pages_own_tags_are_no_text(page: str):
+    assert re.findall(r"&lt;/(?:li|td|tr|th|p|ul|h\d|dd|section)&gt;", page) == []
+
+
 def test_the_policy_forbids_scripts_and_the_network(page: str):
     policy = re.search(r'Security-Policy" content="([^"]*)"', page)
     assert policy
