@@ -26,6 +26,8 @@ MEASURED = {"seconds", "peak_rss_mb", "check", "time", "bytes_read", "waited"}
 MEASURED |= {"waited_for_data"}
 #: Columns of a scan's tables that hold the inodes of its files, which are copies here.
 _OF_INODES = {"fingerprint"}
+#: Stages that count what the last scan did, not what an earlier one has left it.
+_OF_A_SCAN = {"partial", "witness"}
 _TIMED_TABLES = {"steps.parquet", "stages.parquet", "curves.parquet", "tables.parquet"}
 _LOCKS = {".lock", "lock"}
 _POOLS: dict[str, Path] = {}
@@ -92,6 +94,8 @@ def contents(file: Path, passed_over: Sequence[str]) -> Any:
     if file.name == "applied.jsonl":
         # What became of each table: one that was begun twice has more lines.
         events = [without_times(json.loads(line)) for line in file.open()]
+        for event in events:
+            event.pop("fingerprint", None)  # it holds inodes
         return {event["table"]: event for event in events}
     if file.name in ("done.json", "manifest.json", "facts.json"):
         values = without_times(json.loads(file.read_text()))
@@ -103,7 +107,7 @@ def contents(file: Path, passed_over: Sequence[str]) -> Any:
         table = pq.ParquetFile(file).read()
         apart = MEASURED | (_OF_INODES if file.name == "tables.parquet" else set())
         told = table.drop_columns([n for n in table.column_names if n in apart])
-        return told.to_pylist()
+        return [row for row in told.to_pylist() if row.get("stage") not in _OF_A_SCAN]
     return hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()
 
 

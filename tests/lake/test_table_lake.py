@@ -208,6 +208,22 @@ def test_an_interrupted_scan_goes_on_where_it_was(
         assert bytes_read(run)["sketch"] == 0 < bytes_read(fresh)["sketch"]
 
 
+def test_pairs_that_are_taken_over_leave_no_trace_in_the_files(
+    lake: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    scan(lake, run)
+    before = (run / "edges.parquet").read_bytes()
+    rebuilt = pq.read_table(run / "stages.parquet").to_pylist()[-1]
+    # As a scan leaves it that was killed before its last file.
+    (run / "manifest.json").unlink()
+    scan(lake, run)
+    assert (run / "edges.parquet").read_bytes() == before
+    again = pq.read_table(run / "stages.parquet").to_pylist()[-1]
+    for name in ("stage", "edges_in", "edges_out"):
+        assert again[name] == rebuilt[name]
+
+
 def test_an_interrupted_scan_leaves_the_earlier_result(
     lake: Path, tmp_path: Path
 ) -> None:

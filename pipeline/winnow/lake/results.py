@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from winnow.config.lake import LakeConfig
 from winnow.core.run_folder import RunFolder, remove, replace
 from winnow.core.versions import versions
-from winnow.lake.kernels.tables import STAGES, TABLES, Table
+from winnow.lake.kernels.tables import DERIVED, EDGES, STAGES, TABLES, Table
 from winnow.lake.result_files import holds, remove_plan, write_manifest
 from winnow.lake.stages import Stages
 
+_SCHEMAS = {"edges": EDGES, "derived": DERIVED, "tables": TABLES, "stages": STAGES}
 _TEXTS = ("csv", "jsonl", "json")
 
 
@@ -41,7 +42,10 @@ def write_results(
     results = {**results, "stages": pa.Table.from_pylist(list(stages), STAGES)}
     for name, table in results.items():
         beside = folder.file(f"{name}.parquet.tmp")
-        pq.write_table(table, beside, compression="zstd")
+        # What was taken over from a file leaves no trace in the bytes.
+        columns = table.combine_chunks().columns
+        plain = pa.Table.from_arrays(columns, schema=_SCHEMAS[name])
+        pq.write_table(plain, beside, compression="zstd")
         replace(beside, folder.file(f"{name}.parquet"))
     relations = _counts(results["edges"]["relation"])
     manifest = {

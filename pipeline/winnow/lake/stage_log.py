@@ -62,8 +62,8 @@ class StageLog:
         pairs, read = add_witnesses(stages)
         self.finished("witness", (pairs, pairs), read, meter)
         meter = self.started("rebuild", contained)
-        pairs, read = add_rebuilds(stages, folder, searched)
-        self.finished("rebuild", (pairs, pairs), read, meter)
+        read = add_rebuilds(stages, folder, searched)
+        self.finished("rebuild", (contained, contained), read, meter)
 
 
 def stages_of(

@@ -85,8 +85,8 @@ def _read(stages: Stages, child: int, column: str | None, positions: Ints) -> in
 
 def add_rebuilds(
     stages: Stages, folder: RunFolder, searched: Ints | None = None
-) -> tuple[int, int]:
-    """Find the query of each contained table; return how many pairs and bytes, at most.
+) -> int:
+    """Find the query of each contained table; return how many bytes were read, at most.
 
     searched: which of the contained pairs to look for the shortest query of; by default
     `searched_pairs` of all of them. A query may read a side file that only `winnow lake
@@ -118,7 +118,7 @@ def add_rebuilds(
         pair = edges.take(np.array([i]))
         texts[i] = rebuild_text(stages.tables, folder, pair, None)
     stages.findings.tell(pairs, "rebuild_sql", texts)
-    return len(pairs), read
+    return read
 
 
 def searched_pairs(edges: TablePairs, size: Ints, most_mb: float) -> Ints:
