@@ -23,9 +23,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from semantic_pool import DIM, make_pool
-from winnow.flows.run_vectors import add_vectors
 from winnow.indexes.vector_index import VectorIndex
 from winnow.models.inverted_lists import Passing
+from winnow.search.run_vectors import add_vectors
 from winnow.steps.nearest_vectors import NearestVectors
 
 K, QUESTIONS, PROBES = 10, 200, 64

@@ -216,8 +216,8 @@ def test_a_text_finds_pictures_by_the_runs_own_model(
 def test_another_model_than_the_runs_is_refused(site: Any):
     from winnow.app.filters import asked
     from winnow.app.nearest import Nearest
-    from winnow.flows.searched_vectors import SearchedVectors
     from winnow.models.query_vectors import QueryModel
+    from winnow.search.searched_vectors import SearchedVectors
 
     class OtherModel(QueryModel):
         def of_text(self, text: str) -> Any:

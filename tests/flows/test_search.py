@@ -15,8 +15,8 @@ import pytest
 from winnow import Run
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, QueryError
-from winnow.flows.search import RunSearch, search, tell
-from winnow.flows.searched_vectors import Asked
+from winnow.search.run_search import RunSearch, search, tell
+from winnow.search.searched_vectors import Asked
 from winnow.steps import nearest_vectors
 
 from tests.flows.conftest import nearest_to_words

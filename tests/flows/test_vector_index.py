@@ -16,11 +16,11 @@ from winnow import run as winnow_run
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, QueryError
 from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
-from winnow.flows.searched_vectors import Asked
 from winnow.flows.vector_index import add, build, near
 from winnow.indexes import vector_index
 from winnow.indexes.segment import DamagedIndex
 from winnow.indexes.vector_index import VectorIndex
+from winnow.search.searched_vectors import Asked
 from winnow.steps.indexed_vectors import rows_in_index
 
 from tests.flows.conftest import nearest_to_words

@@ -20,7 +20,7 @@ from winnow.app.filters import AskedPage
 from winnow.app.rows import IndexedRows
 from winnow.core.errors import QueryError
 from winnow.core.sql_text import AS_STORED, literal
-from winnow.flows.searched_vectors import MOST, Asked, SearchedVectors
+from winnow.search.searched_vectors import MOST, Asked, SearchedVectors
 
 #: Answers that are kept for the pages that follow.
 _KEPT = 8

@@ -18,12 +18,12 @@ from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
 from winnow.config.overrides import Action, Override
 from winnow.config.step_kinds import OVERRIDES, shown
 from winnow.core.errors import QueryError, WinnowError
-from winnow.flows.searched_vectors import SearchedVectors
 from winnow.reports.database import RunDatabase
 from winnow.reports.explain import explain, sentences
 from winnow.reports.page.twins import words
 from winnow.reports.run_view import RunView
 from winnow.reports.vector_files import vector_files
+from winnow.search.searched_vectors import SearchedVectors
 
 _HOPS = 50
 _SHOWN_TWINS = 24

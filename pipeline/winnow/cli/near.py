@@ -68,8 +68,8 @@ def _add_duplicates(commands: Commands) -> None:
 
 
 def _near_vectors(parsed: argparse.Namespace) -> None:
-    from winnow.flows.searched_vectors import Asked, picture
     from winnow.flows.vector_index import near
+    from winnow.search.searched_vectors import Asked, picture
 
     image = picture(parsed.image) if parsed.image else None
     told = []

@@ -58,8 +58,8 @@ def add_commands(commands: Commands) -> None:
 
 
 def _search(parsed: argparse.Namespace) -> None:
-    from winnow.flows.search import RunSearch, tell
-    from winnow.flows.searched_vectors import Asked, picture
+    from winnow.search.run_search import RunSearch, tell
+    from winnow.search.searched_vectors import Asked, picture
 
     image = None if parsed.image is None else picture(parsed.image)
     asked = Asked(parsed.text, image, parsed.like)

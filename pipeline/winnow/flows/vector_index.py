@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, QueryError, RunError
-from winnow.flows.run_vectors import stored_vectors
-from winnow.flows.searched_vectors import Asked
 from winnow.indexes.vector_index import VectorIndex, named_rows
 from winnow.models.query_vectors import QueryModel
 from winnow.reports.database import RunDatabase
 from winnow.reports.run_view import RunView
 from winnow.reports.vector_files import vector_files
+from winnow.search.run_vectors import stored_vectors
+from winnow.search.searched_vectors import Asked
 from winnow.steps.indexed_vectors import deciding
 from winnow.steps.nearest_vectors import NearestVectors
 

@@ -128,8 +128,8 @@ class RunTables(AskedFolder[RunDatabase]):
         >>> run.search(like=kept_uid, where="fate = 'kept'", k=3).column_names
         ['rank', 'uid', 'cosine', 'fate', 'step', 'reason', 'source', 'row', 'caption']
         """
-        from winnow.flows.search import ANSWERS, search
-        from winnow.flows.searched_vectors import Asked, picture
+        from winnow.search.run_search import ANSWERS, search
+        from winnow.search.searched_vectors import Asked, picture
 
         data = image if image is None or isinstance(image, bytes) else picture(image)
         asked = Asked(text, data, like)

@@ -1,6 +1,6 @@
 """Local folders of runs on object stores: one to work in, and copies to read.
 
-    CACHE/runs/ID-OF-URL/work/NAME          the run as its next version is made
+    CACHE/runs/ID-OF-URL/making/NAME        the run as its next version is made
     CACHE/runs/ID-OF-URL/copies/ID/NAME     a version, as it was published
 
 Whatever reads or writes a run works on a folder of this machine; what lies here may be
@@ -86,7 +86,7 @@ def updating(url: str, scratch: str | None = None) -> Iterator[Path]:
     store = RunStore(url)
     home = Path(scratch, "winnow-runs", fingerprint(store.url)) if scratch else None
     home = home or _home(store.url)
-    work = home / "work" / _name(store.url)
+    work = home / "making" / _name(store.url)
     with _held(home / "work.lock", wait=False):
         store.require_writable()
         base = store.current()
@@ -102,7 +102,7 @@ def updating(url: str, scratch: str | None = None) -> Iterator[Path]:
 def work_folder(url: str) -> Path:
     """Return the folder that an update of the run at a URL is made in."""
     url = url.rstrip("/")
-    return _home(url) / "work" / _name(url)
+    return _home(url) / "making" / _name(url)
 
 
 def _bring(store: RunStore, base: RunVersion | None, work: Path) -> None:
@@ -125,7 +125,7 @@ def _copy(store: RunStore, version: RunVersion, home: Path) -> Path:
         os.utime(final)
         return final / name
     beside = copies / f".{version.id}"
-    known = [*copies.glob(f"*/{name}"), home / "work" / name]
+    known = [*copies.glob(f"*/{name}"), home / "making" / name]
 
     def bring(file: str) -> None:
         target = beside / name / file

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.core.sql_text import identifier
-from winnow.flows.search_conditions import passing_uids
-from winnow.flows.searched_vectors import MOST, Asked, SearchedVectors
 from winnow.models.inverted_lists import Bits, Passing
 from winnow.reports.database import RunDatabase
 from winnow.reports.run_view import RunView
+from winnow.search.search_conditions import passing_uids
+from winnow.search.searched_vectors import MOST, Asked, SearchedVectors
 from winnow.steps.nearest_vectors import Near
 
 Rows = Literal["kept", "all"]

@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, InputError, QueryError
-from winnow.flows.run_vectors import open_vectors
 from winnow.models.inverted_lists import Bits, Passing
 from winnow.models.query_vectors import QueryModel
 from winnow.reports.run_view import RunView
 from winnow.reports.vector_files import vector_files
+from winnow.search.run_vectors import open_vectors
 from winnow.steps.nearest_vectors import Near, NearestVectors, passing_rows
 
 #: A text's vector is unlike those of pictures, which the lists were measured with.
