@@ -144,8 +144,14 @@ class SparkCluster:
         return worker
 
     def kill_worker(self, number: int = 0) -> None:
-        """Kill a worker with its executors, as a lost machine would."""
-        self.workers.pop(number).kill()
+        """Kill a worker with its executors, as a lost machine would.
+
+        Returns once the master has noticed.
+        """
+        worker = self.workers.pop(number)
+        address = worker.wait_for(r"Starting Spark worker (\S+) with")
+        worker.kill()
+        self.master.wait_for(f"(Removing worker .* on {re.escape(address)})")
 
     def history_server(self) -> str:
         """Start the history server if it is not there; return its address."""

@@ -39,8 +39,10 @@ def started(
 def test_a_job_runs_beside_a_lost_worker_and_its_history_is_served(
     spark_cluster: SparkCluster, tmp_path: Path
 ) -> None:
-    spark_cluster.kill_worker()
+    # First the new one: else a session of another test may take both free cores of
+    # the worker that stays, and there is one worker left for this job.
     spark_cluster.add_worker()
+    spark_cluster.kill_worker()
     script = tmp_path / "count.py"
     script.write_text(COUNT)
     done = spark_cluster.submit(script)
