@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import winnow
+from safetensors.numpy import save_file
 
 from tests.datacomp_metadata import SYNSETS, write_wordnet
 from tests.parity.comparison import assert_same
@@ -44,7 +45,7 @@ def test_over_ready_vectors(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """WordNet's synsets, a target's clusters, a function of vectors, VAS and VAS-D."""
+    """Synsets, a target's clusters, a function of vectors, VAS, VAS-D and a head."""
     table = planted_table(150)
     (tmp_path / "spark_scorers.py").write_text(SCORERS)
     monkeypatch.syspath_prepend(tmp_path)
@@ -53,13 +54,15 @@ def test_over_ready_vectors(
     (tmp_path / "list.txt").write_text("\n".join([*SYNSETS, "n02084071"]) + "\n")
     target = tmp_path / "target.npy"
     np.save(target, np.array(table["iv"].to_pylist()[:12], np.float32))
+    head = tmp_path / "head.safetensors"
+    save_file({"fc.weight": np.eye(16)[:1]}, head)
     artifacts = ["image_vectors", "clusters", "centroids"]
     steps = ["synsets", "embed", "cluster", "target_clusters", "custom", "score"]
     vas_d = {"method": "vas_d", "options": {"rounds": 3}, "keep_fraction": 0.8}
     recipe = vector_recipe(
         write_shards(tmp_path / "pool", table),
         tmp_path / "unused",
-        [*steps, "score_2", "apply"],
+        [*steps, "score_2", "score_3", "apply"],
         synsets={"wordnet": str(wordnet), "synsets": str(tmp_path / "list.txt")},
         target_clusters={"target": str(target)},
         custom={
@@ -69,6 +72,7 @@ def test_over_ready_vectors(
         },
         score={"method": "vas", "target": str(target), "keep_fraction": 0.9},
         score_2=vas_d,
+        score_3={"method": "head", "weights": str(head), "keep_fraction": 0.9},
     )
     on_both(recipe, spark, tmp_path)
 

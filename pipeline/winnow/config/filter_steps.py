@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from winnow.config.model import ModelConfig
-from winnow.config.section import Positive, StepConfig, TiedBudget
+from winnow.config.section import Modality, Positive, StepConfig, TiedBudget
 from winnow.config.step_kinds import SCORES, Score, score_of
 from winnow.core.errors import did_you_mean
 from winnow.core.extensions import load_part
@@ -51,11 +51,26 @@ class VasDOptions(StepConfig):
     rounds: Annotated[int, Field(gt=0, le=500)] = 20
 
 
+class HeadOptions(StepConfig):
+    """What `score.options` holds for `head`."""
+
+    #: Which vector the head is on.
+    on: Modality = "image"
+    #: The file's layers in their order; empty: all, numbers in names by value.
+    layers: tuple[str, ...] = ()
+    #: Between two layers.
+    activation: Literal["none", "relu", "gelu", "tanh", "sigmoid"] = "none"
+    #: The output as it is, its logistic value, or its part of the softmax of all.
+    output: Literal["number", "sigmoid", "softmax"] = "number"
+    #: Which output is the score, from 0.
+    index: Annotated[int, Field(ge=0)] = 0
+
+
 class ScoreTerm(StepConfig):
     """One way to score a pair."""
 
     #: alignment, alignment_mirrored, alignment_no_digits, alignment_masked,
-    #: neg_clip_loss, norm_sim, vas, vas_d, or a score of another package.
+    #: neg_clip_loss, norm_sim, vas, vas_d, head, or a score of another package.
     method: str = "alignment"
     #: Of negCLIPLoss: T, which cosines are divided by.
     temperature: Annotated[float, Field(gt=0.0)] = 0.01
@@ -72,7 +87,10 @@ class ScoreTerm(StepConfig):
     #: pixels of the upright picture, as lists or their JSON; what they cover is painted
     #: in the colour around it.
     masks: Annotated[str, Field(min_length=1)] | None = None
-    #: Of vas_d: `rounds`. Of a score of another package: what it says it takes.
+    #: Of head: the `.safetensors` file of its linear layers.
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    #: Of vas_d: `rounds`. Of head: `on`, `layers`, `activation`, `output`, `index`. Of
+    #: a score of another package: what it says it takes.
     options: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
@@ -85,6 +103,8 @@ class ScoreTerm(StepConfig):
             raise ValueError("target goes with norm_sim and vas, which need it")
         if (score.variant == "masked") != (self.masks is not None):
             raise ValueError("masks goes with alignment_masked, which needs it")
+        if score.weights != (self.weights is not None):
+            raise ValueError("weights goes with head, which needs it")
         if score.options is None and self.options:
             raise ValueError(f"options: {self.method} takes none")
         if score.options is not None:
@@ -95,6 +115,15 @@ class ScoreTerm(StepConfig):
     def kind(self) -> Score:
         """What is known of its method."""
         return score_of(self.method)
+
+    @property
+    def reads(self) -> tuple[Modality, ...]:
+        """The modalities whose vectors it is made of."""
+        if self.kind.options is not None:
+            options = load_part(self.kind.options).model_validate(self.options)
+            if (chosen := getattr(options, "on", None)) is not None:
+                return (chosen,)
+        return self.kind.reads
 
 
 class WeightedTerm(ScoreTerm):
@@ -156,6 +185,11 @@ class ScoreConfig(TiedBudget, ScoreTerm):
     def parts(self) -> tuple[ScoreTerm, ...]:
         """The terms, or the one method."""
         return self.terms or (self,)
+
+    @property
+    def read(self) -> tuple[Modality, ...]:
+        """The modalities whose vectors its terms are made of, images first."""
+        return tuple(sorted({name for term in self.parts for name in term.reads}))
 
 
 class SoftCapConfig(StepConfig):

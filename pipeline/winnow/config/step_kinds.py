@@ -106,7 +106,9 @@ class Score:
     variant: what has to be embedded beside the pairs: their images mirrored, their
     captions without digits, their images without what is under `score.masks`.
     target: whether it needs `score.target`.
+    weights: whether it needs `score.weights`.
     draws: whether it depends on the recipe's seed.
+    reads: the modalities whose vectors it is made of, unless its options' `on` says.
     """
 
     name: str
@@ -115,7 +117,9 @@ class Score:
     options: Any = None
     variant: Literal["mirrored", "no_digits", "masked"] | None = None
     target: bool = False
+    weights: bool = False
     draws: bool = False
+    reads: tuple[Literal["image", "text"], ...] = ("image", "text")
 
 
 def _own(name: str, section: str | None, rate: int, **more: Any) -> Step:
@@ -272,7 +276,7 @@ STEPS: Registry[Step] = Registry(
             200_000,
             gives={"scores": "score (with keep_fraction: 1.0 to keep all rows)"},
             shown=Shown(
-                "alignment of image and caption",
+                "alignment of image and caption, or what `method` names",
                 ranked=True,
                 remedy=f"{_REMEDIES}:best",
             ),
@@ -333,6 +337,7 @@ STEPS: Registry[Step] = Registry(
 )
 
 _TERMS = "winnow.steps.score_terms"
+_IMAGE: tuple[Literal["image"], ...] = ("image",)
 SCORES: Registry[Score] = Registry(
     "winnow.scores",
     Score,
@@ -357,13 +362,22 @@ SCORES: Registry[Score] = Registry(
             variant="masked",
         ),
         Score("neg_clip_loss", 1, f"{_TERMS}:neg_clip_loss_of", draws=True),
-        Score("norm_sim", 1, f"{_TERMS}:norm_sim", target=True),
-        Score("vas", 1, f"{_TERMS}:vas", target=True),
+        Score("norm_sim", 1, f"{_TERMS}:norm_sim", target=True, reads=_IMAGE),
+        Score("vas", 1, f"{_TERMS}:vas", target=True, reads=_IMAGE),
         Score(
             "vas_d",
             1,
             "winnow.steps.vas_d:vas_d",
             options="winnow.config.filter_steps:VasDOptions",
+            reads=_IMAGE,
+        ),
+        Score(
+            "head",
+            1,
+            "winnow.steps.head_score:head",
+            options="winnow.config.filter_steps:HeadOptions",
+            weights=True,
+            reads=_IMAGE,
         ),
     ),
 )

@@ -8,7 +8,7 @@ by weights once they are on one scale.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -39,13 +39,13 @@ from winnow.steps.contract import (
     decisions_of,
 )
 from winnow.steps.embed import embed, store_vectors
+from winnow.steps.head_score import weights_state
 from winnow.steps.known_vectors import VectorsWanted
 from winnow.steps.outside_sets import embeds, state_of
 from winnow.steps.score_terms import CHANGED, SCORED, own_spec, score_term
 from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
 
 _BOTH = ("image", "text")
-_PAIR = {"uid": "uid", "image": "image_vector", "text": "text_vector"}
 
 #: Lists within each other: of boxes, of polygons.
 _BOX_DEPTHS = (2, 3)
@@ -69,10 +69,10 @@ def contract(config: ScoreConfig) -> Contract:
             modalities.add(CHANGED[term.kind.variant])
     masks = _masks(config)
     if config.model is not None:
-        modalities |= set(_BOTH)
+        modalities |= set(config.read)
     elif modalities or any(embeds(target) for target in targets):
         depends_on.add("model")
-    stored = (f"{modality}_vectors" for modality in _BOTH)
+    stored = (f"{modality}_vectors" for modality in config.read)
     versions = [f"{term.method} {term.kind.version}" for term in config.parts]
     embeds_itself = config.model is not None
     return Contract(
@@ -82,24 +82,30 @@ def contract(config: ScoreConfig) -> Contract:
         needs=frozenset() if embeds_itself else frozenset(stored),
         provides=frozenset({"scores"}),
         depends_on=frozenset(depends_on),
-        version=" ".join([*versions, *(state_of(target) for target in targets)]),
+        version=" ".join([*versions, *map(state_of, targets), *_heads(config)]),
         libraries=ENCODER_LIBRARIES
         if embeds_itself or "model" in depends_on
         else frozenset[str](),
         rate=EMBED_RATE if embeds_itself else None,
-        row_bytes=VECTOR_BYTES * len(_BOTH) if embeds_itself else LEDGER_BYTES,
+        row_bytes=VECTOR_BYTES * len(config.read) if embeds_itself else LEDGER_BYTES,
     )
 
 
 def reuse(config: ScoreConfig) -> Reuse | None:
     """Return what the vectors that this step makes itself depend on."""
     masks = [name] if (name := _masks(config)) is not None else []
+    pairs = ["pairs", *(() if config.read == _BOTH else config.read)]
     if config.model is not None:
         # Which model it is, the fingerprint says already.
-        return Reuse(["pairs", *masks], same_rows=False, by_content=True)
+        return Reuse([*pairs, *masks], same_rows=False, by_content=True)
     if any(term.kind.variant for term in config.parts):
         return Reuse(["variants", *masks], same_rows=False, by_content=True)
     return None
+
+
+def _heads(config: ScoreConfig) -> list[str]:
+    """Return the state of the files of weights that scores read."""
+    return [weights_state(term) for term in config.parts if term.weights is not None]
 
 
 def _masks(config: ScoreConfig) -> str | None:
@@ -150,27 +156,34 @@ def run(context: Context) -> Outcome:
 
 
 def _pairs(context: Context) -> tuple[Frame, Outcome]:
-    """Return (uid, image, text) vectors, and what embedding them here left behind."""
+    """Return (uid, image, text) vectors, and what embedding them here left behind.
+
+    Of image and text only what the scores are made of.
+    """
     engine, config = context.engine, context.config
     if config.model is not None:
-        frame, facts = embed(
-            context, context.samples, own_spec(context), VectorsWanted(_BOTH)
-        )
-        left = store_vectors(context, frame, _BOTH, facts)
+        wanted = VectorsWanted(config.read)
+        frame, facts = embed(context, context.samples, own_spec(context), wanted)
+        left = store_vectors(context, frame, config.read, facts)
         pairs = engine.scan(os.fspath(context.folder / "vectors"))
-        return engine.select(pairs, _PAIR), left
+        return engine.select(pairs, _columns(config.read)), left
     samples = engine.select(context.samples, {"uid": "uid"})
     return engine.join(_stored_pairs(context), samples, "uid", "semi"), Outcome()
 
 
 def _stored_pairs(context: Context) -> Frame:
-    engine = context.engine
-    if context.artifacts["image_vectors"] == context.artifacts["text_vectors"]:
-        return engine.select(context.scan("image_vectors"), _PAIR)
+    engine, read = context.engine, context.config.read
+    if len({context.artifacts[f"{modality}_vectors"] for modality in read}) == 1:
+        return engine.select(context.scan(f"{read[0]}_vectors"), _columns(read))
     # Two embed steps, one for each modality.
     image = engine.select(context.vectors("image"), {"uid": "uid", "image": "vector"})
     text = engine.select(context.vectors("text"), {"uid": "uid", "text": "vector"})
     return engine.join(image, text, "uid", "inner")
+
+
+def _columns(read: Sequence[str]) -> dict[str, str]:
+    """Return how pairs name the stored vectors of these modalities."""
+    return {"uid": "uid", **{name: f"{name}_vector" for name in read}}
 
 
 def _alone(context: Context, pairs: Frame) -> tuple[Frame, Mapping[str, Any]]:

@@ -173,7 +173,7 @@ def score_variance(
     """Yield Variance Alignment Scores."""
     for batch in batches:
         images = to_matrix(batch.column("image"))
-        yield _scored(batch.column("uid"), variance_alignment(images, gram, count))
+        yield scored_batch(batch.column("uid"), variance_alignment(images, gram, count))
 
 
 def score_pairs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -182,7 +182,7 @@ def score_pairs(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         scores = cosine(
             to_matrix(batch.column("image")), to_matrix(batch.column("text"))
         )
-        yield _scored(batch.column("uid"), scores)
+        yield scored_batch(batch.column("uid"), scores)
 
 
 def score_nearest(
@@ -191,7 +191,7 @@ def score_nearest(
     """Yield each image's largest cosine to a target, signed."""
     for batch in batches:
         scores, _ = nearest_target(to_matrix(batch.column("image")), targets)
-        yield _scored(batch.column("uid"), scores)
+        yield scored_batch(batch.column("uid"), scores)
 
 
 def score_norm_inf(
@@ -200,7 +200,7 @@ def score_norm_inf(
     """Yield each image's largest absolute cosine to a target: NormSim with p = ∞."""
     for batch in batches:
         scores = norm_sim_inf(to_matrix(batch.column("image")), targets)
-        yield _scored(batch.column("uid"), scores)
+        yield scored_batch(batch.column("uid"), scores)
 
 
 def score_norm_2(
@@ -209,7 +209,7 @@ def score_norm_2(
     """Yield the 2-norm of each image's cosines to all targets."""
     for batch in batches:
         scores = norm_sim_2(to_matrix(batch.column("image")), gram)
-        yield _scored(batch.column("uid"), scores)
+        yield scored_batch(batch.column("uid"), scores)
 
 
 def draw_batch(
@@ -228,7 +228,7 @@ def score_batch(batch: pa.Table, *, temperature: float) -> pa.Table:
     scores = neg_clip_loss(
         to_matrix(batch["image"]), to_matrix(batch["text"]), temperature
     )
-    return pa.Table.from_batches([_scored(batch["uid"].combine_chunks(), scores)])
+    return pa.Table.from_batches([scored_batch(batch["uid"].combine_chunks(), scores)])
 
 
 def mean_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -239,9 +239,10 @@ def mean_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for n in batch.schema.names
             if n != "uid"
         ]
-        yield _scored(batch.column("uid"), np.mean(repeats, axis=0))
+        yield scored_batch(batch.column("uid"), np.mean(repeats, axis=0))
 
 
-def _scored(uid: pa.Array, scores: npt.NDArray[np.float64]) -> pa.RecordBatch:
+def scored_batch(uid: pa.Array, scores: npt.NDArray[np.float64]) -> pa.RecordBatch:
+    """Return (uid, score) rows; NaN becomes null."""
     values = pa.array(scores, pa.float64(), from_pandas=True)
     return pa.RecordBatch.from_arrays([uid.cast(pa.string()), values], schema=SCORED)
