@@ -19,6 +19,7 @@ EXTRAS = {
     "cpu": ("torch", "open_clip", "openvino"),
     "filters": ("torch", "open_clip", "safetensors"),
     "delta": ("deltalake",),
+    "iceberg": ("pyiceberg",),
     "excel": ("python_calamine",),
     "mcp": ("mcp",),
 }

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.core.errors import InputError
-from winnow.core.extras import require, require_package
+from winnow.core.extras import require
 from winnow.core.inside import resolve_inside
 from winnow.formats.constants import WithConstants, with_constants
 from winnow.formats.file_access import is_local
@@ -218,7 +218,7 @@ class IcebergFormat(TableFormat):
         ]
         if not metadata:
             return None
-        require_package("pyiceberg", f"the Iceberg table {listing.folder}")
+        require("iceberg", f"the Iceberg table {listing.folder}")
         from pyiceberg.table import StaticTable
 
         newest = max(metadata, key=_number)

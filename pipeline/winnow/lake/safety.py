@@ -124,6 +124,8 @@ def _moves_whole(table: Table) -> str | None:
     """Return why a table's rows cannot move by themselves, or None."""
     if table.format in CONTAINERS:
         return f"it lies in {table.location}, which moves as a whole or not at all"
+    if table.format == "iceberg":
+        return "it is an Iceberg table, which catalogues find by where it lies"
     parts = [part.path for part in table.parts]
     if table.format == "delta" and parts == [table.location]:
         return "its log alone tells its rows (deletion vectors) or names (mapped ones)"

@@ -30,7 +30,7 @@ _MAX_SKETCHES = 10_000_000
 #: Sketches, of some kilobytes each, that become a batch together.
 _TOGETHER = 1_000
 #: Text files are read as a whole when they are found, and must be UTF-8.
-_CHECKED = ("parquet", "parquet_folder", "delta")
+_CHECKED = ("parquet", "parquet_folder", "delta", "iceberg")
 
 
 class Wanted(NamedTuple):

@@ -20,6 +20,7 @@ from winnow.lake.files.formats.avro import AVRO
 from winnow.lake.files.formats.database import DATABASE
 from winnow.lake.files.formats.delta import DELTA
 from winnow.lake.files.formats.excel import EXCEL
+from winnow.lake.files.formats.iceberg import ICEBERG
 from winnow.lake.files.formats.opened import BATCH_ROWS, OpenedRows, RowFormat
 from winnow.lake.files.formats.orc import ORC
 from winnow.lake.files.leaves import flattened, leaf_columns
@@ -34,7 +35,10 @@ FORMATS: Mapping[str, RowFormat] = {
     "database": DATABASE,
     "excel": EXCEL,
     "delta": DELTA,
+    "iceberg": ICEBERG,
 }
+#: Formats whose log tells which files are a table: most are read as Parquet.
+LOGGED = frozenset(("delta", "iceberg"))
 #: Formats of files that hold several tables, none of which moves by itself.
 CONTAINERS = frozenset(name for name, kind in FORMATS.items() if kind.tables)
 

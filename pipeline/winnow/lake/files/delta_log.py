@@ -10,7 +10,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -19,6 +18,7 @@ import pyarrow as pa
 from winnow.core.extras import require
 from winnow.core.inside import resolve_inside
 from winnow.lake.files.files import Entry, Files
+from winnow.lake.files.snapshots import BorrowedFiles, NeedsLog, Snapshot
 
 if TYPE_CHECKING:
     import deltalake
@@ -26,31 +26,9 @@ if TYPE_CHECKING:
 _LOG = "_delta_log"
 
 
-class BorrowedFiles(ValueError):
-    """A table whose log names files outside its folder: a shallow clone."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        super().__init__(f"a file of it lies outside its folder: {paths[0]}")
-        #: Of files on this machine as such, of others as URLs.
-        self.paths = tuple(path.removeprefix("file://") for path in paths)
-
-
-class NeedsLog(ValueError):
-    """A table whose files do not tell its rows or names without the log."""
-
-
 #: Features of the protocol that change nothing of how rows are read, or are known.
 _KNOWN = {"deletionVectors", "columnMapping", "timestampNtz", "vacuumProtocolCheck"}
 _KNOWN |= {"v2Checkpoint"}
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A Delta table's newest version."""
-
-    schema: pa.Schema
-    #: Path below the table, and the columns that the path stands for.
-    files: tuple[tuple[str, tuple[tuple[str, pa.Scalar], ...]], ...]
 
 
 def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:

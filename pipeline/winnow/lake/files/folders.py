@@ -2,7 +2,7 @@
 
 A folder is one table if, looked at in this order,
 
-1. it has a `_delta_log`: a Delta table;
+1. it has a `_delta_log` (a Delta table) or `metadata/*.metadata.json` (Iceberg);
 2. all its data is Parquet in folders `key=value` of one key: Hive partitions;
 3. it holds `_SUCCESS`, `_metadata` or `_common_metadata`: a job wrote it as a whole;
 4. all its data are Parquet files that are called parts: `part-…`, or one known word (or
@@ -10,8 +10,8 @@ A folder is one table if, looked at in this order,
    count themselves (`train-00000-of-00004`), with one set of column names.
 
 In any other folder each file of a known ending is a table, or holds some. Names that
-begin with `.` or `_` are no data. Iceberg and Hudi tables are named and not read, since
-their folders also hold files that are no longer theirs.
+begin with `.` or `_` are no data. Hudi tables are named and not read, since their
+folders also hold files that are no longer theirs.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 
 from fsspec.utils import glob_translate
 
 from winnow.lake.files.files import Entry
 
-_PACKED = ("", ".gz", ".zst", ".bz2", ".xz", ".zip")
-_SUFFIXES = {
-    "parquet": (".parquet", ".parq", ".pq"),
-    "csv": tuple(s + z for s in (".csv", ".tsv", ".psv") for z in _PACKED),
-    "jsonl": tuple(s + z for s in (".jsonl", ".ndjson") for z in _PACKED),
-    "json": tuple(".json" + z for z in _PACKED),
-    "orc": (".orc",),
-    "avro": (".avro",),
-    "database": (".sqlite", ".sqlite3", ".db", ".db3", ".duckdb", ".ddb"),
-    "excel": (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"),
-    "arrow": (".arrow", ".arrows", ".feather", ".ipc"),
+_ENDINGS = {
+    "parquet": "parquet parq pq",
+    "csv": "csv tsv psv",
+    "jsonl": "jsonl ndjson",
+    "json": "json",
+    "orc": "orc",
+    "avro": "avro",
+    "database": "sqlite sqlite3 db db3 duckdb ddb",
+    "excel": "xlsx xlsm xlsb xls ods",
+    "arrow": "arrow arrows feather ipc",
 }
+_FORMATS = {e: kind for kind, ends in _ENDINGS.items() for e in ends.split()}
+#: Formats that may be packed, and the endings which that adds.
+_TEXTS, _PACKED = {"csv", "jsonl", "json"}, {"gz", "zst", "bz2", "xz", "zip"}
+_HUDI = "a Hudi table; Winnow does not read its log"
 #: Beside the parts of a table they are notes of it, and no data.
 _NOTES = {"json", "excel"}
 _WHOLE = {"_SUCCESS", "_metadata", "_common_metadata"}
@@ -52,7 +54,7 @@ class Candidate:
     """Files that are taken for one table."""
 
     name: str
-    #: parquet_folder, delta, a key of `_SUFFIXES`; or folder: unread.
+    #: parquet_folder, delta, iceberg, a key of `_ENDINGS`; or folder: unread.
     format: str
     files: tuple[Entry, ...]
     #: The folder's path below the root, empty for the root itself; None for a file.
@@ -79,6 +81,10 @@ class _Folder:
         yield from self.files
         for folder in self.folders.values():
             yield from folder.below()
+
+    def everything(self) -> tuple[Entry, ...]:
+        """Return every file at any depth, sorted by name."""
+        return tuple(sorted(self.below(), key=lambda entry: entry.name))
 
     def data(self) -> list[Entry]:
         """Return every data file at any depth, sorted by name."""
@@ -149,13 +155,18 @@ def ignored(entries: Sequence[Entry], tables: Sequence[Candidate]) -> dict[str, 
     return dict(sorted(counted.items()))
 
 
-@lru_cache(maxsize=1 << 17)
 def format_of(name: str) -> str | None:
     """Return a single file's format by its name; None if it is no data."""
-    base = name.rpartition("/")[2].lower()
+    base = name.rpartition("/")[2]
     if _hidden(base):
         return None
-    return next((k for k, ends in _SUFFIXES.items() if base.endswith(ends)), None)
+    stem, dot, ending = base.lower().rpartition(".")
+    kind = _FORMATS.get(ending) if dot else None
+    if kind is None and ending in _PACKED:
+        _, dot, ending = stem.rpartition(".")
+        kind = _FORMATS.get(ending) if dot else None
+        return kind if kind in _TEXTS else None
+    return kind
 
 
 def _is_data(name: str) -> bool:
@@ -170,14 +181,23 @@ def _hidden(name: str) -> bool:
 
 def _tree(entries: Sequence[Entry]) -> _Folder:
     root = _Folder("")
+    folders = {"": root}
     for entry in entries:
-        folder = root
-        *parents, _ = entry.name.split("/")
-        for parent in parents:
-            path = f"{folder.name}/{parent}".lstrip("/")
-            folder = folder.folders.setdefault(parent, _Folder(path))
+        path = entry.name.rpartition("/")[0]
+        folder = folders.get(path)
+        if folder is None:
+            folder = _added(folders, path)
         folder.files.append(entry)
     return root
+
+
+def _added(folders: dict[str, _Folder], path: str) -> _Folder:
+    """Return a folder that is not there yet, put below those above it."""
+    folder = folders[path] = _Folder(path)
+    above, _, name = path.rpartition("/")
+    outer = folders.get(above) or _added(folders, above)
+    outer.folders[name] = folder
+    return folder
 
 
 def _tables(folder: _Folder) -> Iterator[Candidate]:
@@ -194,22 +214,35 @@ def _tables(folder: _Folder) -> Iterator[Candidate]:
 
 
 def _whole(folder: _Folder) -> Candidate | None:
-    """Return the folder as one table, or None."""
-    everything = tuple(sorted(folder.below(), key=lambda entry: entry.name))
-    if "_delta_log" in folder.folders:
-        return _as_one(folder, "delta", everything)
-    foreign = _foreign(folder)
-    if foreign is not None:
-        return replace(_as_one(folder, "folder", everything), reason=foreign)
+    """Return the folder as one table, or None.
+
+    What lies deeper is gone through only where what lies in it leaves that open.
+    """
+    logged = _logged(folder)
+    if logged is not None:
+        return _as_one(folder, logged, folder.everything())
+    if ".hoodie" in folder.folders:
+        return replace(_as_one(folder, "folder", folder.everything()), reason=_HUDI)
+    names = {entry.name.rpartition("/")[2] for entry in folder.files}
+    written = _is_hive(folder) or bool(names & _WHOLE)
+    if not written and not _are_parts([n for n in names if _is_data(n)]):
+        return None
     data = tuple(folder.data())
     if not data or any(format_of(entry.name) != "parquet" for entry in data):
         return None
-    names = {entry.name.rpartition("/")[2] for entry in folder.files}
-    if _is_hive(folder) or names & _WHOLE:
-        return _as_one(folder, "parquet_folder", data)
     parts = [entry.name.rpartition("/")[2] for entry in data]
-    if names.issuperset(parts) and _are_parts(parts):
-        return replace(_as_one(folder, "parquet_folder", data), supposed=True)
+    if not written and not (names.issuperset(parts) and _are_parts(parts)):
+        return None
+    return replace(_as_one(folder, "parquet_folder", data), supposed=not written)
+
+
+def _logged(folder: _Folder) -> str | None:
+    """Return whose log a folder holds, or None."""
+    if "_delta_log" in folder.folders:
+        return "delta"
+    metadata = folder.folders.get("metadata")
+    if metadata and any(e.name.endswith(".metadata.json") for e in metadata.files):
+        return "iceberg"
     return None
 
 
@@ -219,17 +252,10 @@ def _as_one(folder: _Folder, kind: str, files: tuple[Entry, ...]) -> Candidate:
     return Candidate(folder.name, kind, files, folder.name, reason=reason)
 
 
-def _foreign(folder: _Folder) -> str | None:
-    if ".hoodie" in folder.folders:
-        return "a Hudi table; Winnow does not read its log"
-    metadata = folder.folders.get("metadata")
-    if metadata and any(e.name.endswith(".metadata.json") for e in metadata.files):
-        return "an Iceberg table; Winnow does not read its manifests"
-    return None
-
-
 def _is_hive(folder: _Folder) -> bool:
-    if any(_is_data(entry.name) for entry in folder.files):
+    if not any("=" in name for name in folder.folders) or any(
+        _is_data(entry.name) for entry in folder.files
+    ):
         return False
     inner = [n for n, f in folder.folders.items() if not _hidden(n) and f.data()]
     keys = {name.partition("=")[0] for name in inner if "=" in name}
@@ -239,14 +265,13 @@ def _is_hive(folder: _Folder) -> bool:
 def _are_parts(names: Sequence[str]) -> bool:
     stems = [name.partition(".parq")[0].partition(".pq")[0] for name in names]
     if all(_NAMED_PART.match(stem) for stem in stems):
-        return True
-    counted = [_COUNTED.fullmatch(stem) for stem in stems]
-    if all(counted):
-        return len({m[1] for m in counted if m}) == 1
-    numbered = [_NUMBERED.fullmatch(stem) for stem in stems]
-    if len(names) < 2 or not all(numbered):
+        return bool(stems)
+    if all(_COUNTED.fullmatch(stem) for stem in stems):
+        return len({_COUNTED.sub(r"\1", stem) for stem in stems}) == 1
+    if len(names) < 2 or not all(_NUMBERED.fullmatch(stem) for stem in stems):
         return False
-    words = {(m[1] or "").lower() for m in numbered if m}
-    numbers = sorted(int(m[2]) for m in numbered if m)
+    numbered = [m.groups("") for m in map(_NUMBERED.fullmatch, stems) if m]
+    words = {word.lower() for word, _ in numbered}
+    numbers = sorted(int(number) for _, number in numbered)
     gapless = numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     return len(words) == 1 and gapless and numbers[0] in (0, 1)

@@ -18,10 +18,7 @@ import pyarrow as pa
 from fsspec.utils import glob_translate
 
 from winnow.core.extras import MissingExtraError
-from winnow.lake.files import (
-    column_files,
-    delta_log,
-)
+from winnow.lake.files import column_files, delta_log, iceberg_log
 from winnow.lake.files import (
     text_readers as text_tables,
 )
@@ -31,6 +28,7 @@ from winnow.lake.files.folders import Candidate, single
 from winnow.lake.files.footers import Footer, read_footer
 from winnow.lake.files.hive import partition_values
 from winnow.lake.files.parts import Constants, StoredPart, columns_of, statistics_of
+from winnow.lake.files.snapshots import NeedsLog
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.tables import ColumnStatistics, Part, Table
 
@@ -100,7 +98,7 @@ class TableFiles:
         try:
             return self._read(candidate)
         except MissingExtraError:
-            raise  # the install's fault, not the table's; it would be remembered
+            raise  # the install's fault, not the table's
         except Exception as error:  # whatever it is: one table never costs the others
             if candidate.supposed and len(candidate.files) > 1:
                 return [t for e in candidate.files for t in self._opened(single(e))]
@@ -113,7 +111,7 @@ class TableFiles:
             return single_file
         try:
             stored, schema = self._stored(candidate)
-        except delta_log.NeedsLog:
+        except NeedsLog:
             if not self._local:
                 raise
             return [self._by_log(candidate)]
@@ -153,7 +151,8 @@ class TableFiles:
             return [self._text(candidate)]
         if candidate.format in column_files.CONTAINERS:
             return self._container(candidate)
-        if candidate.format != "delta" and candidate.format in column_files.FORMATS:
+        whole = column_files.FORMATS.keys() - column_files.LOGGED
+        if candidate.format in whole:
             return [self._column_file(candidate)]
         return None
 
@@ -181,7 +180,7 @@ class TableFiles:
         return surveyed, {column.name: ColumnStatistics(rows) for column in columns}
 
     def _by_log(self, candidate: Candidate) -> Surveyed:
-        """Return a Delta table whose files alone do not tell its rows."""
+        """Return a table whose files alone do not tell its rows."""
         location = self._location(candidate)
         columns, rows = column_files.columns_of(self.files, location, candidate.format)
         part = Part(
@@ -206,7 +205,7 @@ class TableFiles:
     ) -> tuple[list[StoredPart], pa.Schema | None]:
         """Return a table's Parquet files, and the schema that a log demands."""
         entries, schema = list(candidate.files), None
-        if candidate.format == "delta":
+        if candidate.format in column_files.LOGGED:
             entries, constants, schema = self._active(candidate)
         elif candidate.format == "parquet_folder":
             constants = partition_values([candidate.below(e) for e in entries])
@@ -227,9 +226,8 @@ class TableFiles:
         self, candidate: Candidate
     ) -> tuple[list[Entry], list[Constants], pa.Schema]:
         entries = {candidate.below(entry): entry for entry in candidate.files}
-        newest = delta_log.snapshot(
-            self.files, self._location(candidate), candidate.files
-        )
+        log = delta_log if candidate.format == "delta" else iceberg_log
+        newest = log.snapshot(self.files, self._location(candidate), candidate.files)
         gone = [path for path, _ in newest.files if path not in entries]
         if gone:
             raise ValueError(f"a file that its log names is gone: {gone[0]}")

@@ -1,0 +1,4 @@
+"""Logs of tables: which files are a table's rows, and what its columns are called.
+
+For pools and for lakes alike. A table is taken as its newest log says.
+"""
