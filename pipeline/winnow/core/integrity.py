@@ -6,10 +6,15 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import xxhash
 
 #: Length in bytes and checksum of a file.
 Seal = list[int | str]
 _DIGEST_BYTES = 16
+# Tells a checksum by XXH3 from one by BLAKE2b, as runs and indexes had them before.
+_XXH3 = "xxh3_"
 
 
 def seals(root: Path, below: Iterable[Path]) -> dict[str, Seal]:
@@ -36,7 +41,7 @@ def damage(root: Path, sealed: Mapping[str, Seal], *, contents: bool = True) -> 
             length = file.stat().st_size
             if length != size:
                 return f"{file} has {length:,} bytes instead of {size:,}"
-            if contents and checksum(file) != digest:
+            if contents and not is_unchanged(file, str(digest)):
                 return f"the contents of {file} are not those that were written"
         except FileNotFoundError:
             return f"{file} is gone"
@@ -46,7 +51,24 @@ def damage(root: Path, sealed: Mapping[str, Seal], *, contents: bool = True) -> 
 
 
 def checksum(file: Path) -> str:
-    """Return the BLAKE2b checksum of a file."""
+    """Return a checksum of a file against damage: XXH3 of 128 bits.
+
+    It finds damage as surely as a cryptographic one, in a tenth of the time; somebody
+    who means to could write a file of the same checksum (`content_digest`: could not).
+    """
+    with file.open("rb") as opened:
+        state: Any = hashlib.file_digest(opened, xxhash.xxh3_128)
+    return f"{_XXH3}{state.hexdigest()}"
+
+
+def is_unchanged(file: Path, digest: str) -> bool:
+    """Whether a file's checksum is the given one, of this or an earlier version."""
+    made = checksum if digest.startswith(_XXH3) else content_digest
+    return made(file) == digest
+
+
+def content_digest(file: Path) -> str:
+    """Return the BLAKE2b digest of a file, which stands for its contents."""
     with file.open("rb") as opened:
         state = hashlib.file_digest(
             opened, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)

@@ -10,6 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.core.parquet_columns import writer_settings
+
 _PLAIN = {
     pa.large_string(): pa.string(),
     pa.large_binary(): pa.binary(),
@@ -42,14 +44,5 @@ def part_writer(file: Path, schema: pa.Schema) -> pq.ParquetWriter:
         for field in schema
         if pa.types.is_string(field.type) and field.name not in ("uid", "kept_twin")
     ]
-    packed = {
-        field.name: "none" if pa.types.is_fixed_size_list(field.type) else "zstd"
-        for field in schema
-    }
-    leaf = {
-        f"{name}.list.element" if codec == "none" else name: codec
-        for name, codec in packed.items()
-    }
-    return pq.ParquetWriter(
-        file, schema, compression=leaf, use_dictionary=repeating or False
-    )
+    settings = {**writer_settings(schema), "use_dictionary": repeating or False}
+    return pq.ParquetWriter(file, schema, **settings)

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.hashing import keys
 from winnow.core.inside import is_url, resolve_inside
-from winnow.core.integrity import checksum
+from winnow.core.integrity import content_digest
 from winnow.formats.reader import SampleReader, is_binary, single, utf8
 from winnow.formats.shard_protocol import Unreadable
 
@@ -130,7 +130,7 @@ def _look(
         state = os.stat(target)
         # What is no plain file may never end, and no step reads it.
         if contents and stat.S_ISREG(state.st_mode):
-            return f"{name}: {state.st_size} {checksum(Path(target))}"
+            return f"{name}: {state.st_size} {content_digest(Path(target))}"
     except (OSError, ValueError, RecursionError):
         return f"{name}: none"
     return f"{name}: {state.st_size} {state.st_mtime_ns}"

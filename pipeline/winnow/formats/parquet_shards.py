@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
+from winnow.core.parquet_columns import writer_settings
 from winnow.formats.constants import (
     WithConstants,
     constant_columns,
@@ -175,13 +176,12 @@ class ParquetSink:
         if self._writer is None:
             average = table.nbytes // max(1, len(table))
             rows = max(1, min(_PAGE_ROWS, _PAGE_BYTES // max(1, average)))
-            self._writer = pq.ParquetWriter(
-                self._file,
-                self._schema,
-                compression="zstd",
-                write_batch_size=rows,
+            settings = writer_settings(self._schema)
+            if rows < _PAGE_ROWS:
                 # A dictionary is a page, too, and holds each value whole.
-                use_dictionary=rows == _PAGE_ROWS,
+                settings["use_dictionary"] = False
+            self._writer = pq.ParquetWriter(
+                self._file, self._schema, write_batch_size=rows, **settings
             )
         return self._writer
 

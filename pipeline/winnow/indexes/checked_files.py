@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from winnow.core.integrity import is_unchanged
 from winnow.core.run_folder import write_text
-from winnow.indexes.segment import DamagedIndex, Segment, checksum, damaged
+from winnow.indexes.segment import DamagedIndex, Segment, damaged
 
 _NOTES = ".checked.json"
 
@@ -27,7 +28,7 @@ def fault_of(file: Path, noted: Mapping[str, Any], *, whole: bool) -> str | None
         return "the file is missing"
     if size != noted["bytes"]:
         return f"{size:,} bytes instead of {noted['bytes']:,}"
-    if whole and checksum(file) != noted["checksum"]:
+    if whole and not is_unchanged(file, noted["checksum"]):
         return "its checksum differs"
     return None
 

@@ -11,7 +11,6 @@ A segment is never changed; what is removed from it stands beside it. Kinds are
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -27,11 +26,11 @@ import pyarrow.compute as pc
 
 from winnow.core.errors import InputError
 from winnow.core.hashing import keys
+from winnow.core.integrity import checksum
 from winnow.core.run_folder import remove, write_text
 
 #: What an index is of that does not say so.
 TEXT_KIND = "texts"
-_CHUNK = 1 << 22
 # Beyond this many rows per asked name, a segment's names are read from end to end.
 _SEARCHES = 64
 
@@ -47,15 +46,6 @@ def damaged(file: Path, why: str) -> DamagedIndex:
         f"{file}: the index is damaged here ({why}); `winnow index repair {index}` "
         "makes again what its rows allow, and says what has to be added anew"
     )
-
-
-def checksum(file: Path) -> str:
-    """Return the checksum of a file's bytes (BLAKE2b, 128 bits, hexadecimal)."""
-    state = hashlib.blake2b(digest_size=16)
-    with open(file, "rb") as source:
-        while chunk := source.read(_CHUNK):
-            state.update(chunk)
-    return state.hexdigest()
 
 
 def stated(file: Path) -> dict[str, Any]:

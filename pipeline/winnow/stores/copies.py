@@ -20,7 +20,7 @@ from pathlib import Path
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.hashing import fingerprint
 from winnow.core.inside import is_url
-from winnow.core.integrity import checksum, damage
+from winnow.core.integrity import damage, is_unchanged
 from winnow.core.operating_system import lock
 from winnow.core.run_folder import link, remove, replace, write_text
 from winnow.core.user_cache import user_cache
@@ -140,7 +140,7 @@ def _copy(store: RunStore, version: RunVersion, home: Path) -> Path:
                 return
         part = target.with_name(target.name + ".part")
         store.fetch(version, file, part)
-        if checksum(part) != version.files[file][1]:
+        if not is_unchanged(part, str(version.files[file][1])):
             raise RunError(
                 f"{store.url}: the contents of {file} are not those that were "
                 "published; run its recipe again"

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow.core.integrity import checksum
+from winnow.core.integrity import checksum, is_unchanged
 from winnow.core.run_folder import remove
 
 _KEY = b"winnow.key"
@@ -45,7 +45,7 @@ class SavedParts:
         parts = []
         for path in sorted(self._folder.glob("part-*.parquet")):
             try:
-                whole = checksum(path) == path.stem.rpartition("-")[2]
+                whole = is_unchanged(path, path.stem.rpartition("-")[2])
                 table = pq.read_table(path) if whole else None
             except (OSError, pa.ArrowException):
                 table = None
