@@ -8,6 +8,9 @@
 /uids.txt            the uids of the rows that a list shows, all its pages
 /groups              rows that others went for, most first
 /view/NAME           a view of a lake
+/map                 all rows as dots; /map/points, /map/codes its bytes, /map.png
+/selections          POST: keep rows that were chosen on the map
+/brief               JSON: what a row is that is pointed at
 /static/NAME         style and script
 """
 
@@ -19,9 +22,8 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
-import jinja2
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -31,23 +33,21 @@ from starlette.routing import Route
 
 from winnow.app.gate import App, Gate
 from winnow.app.lake import LakeSite, open_lake
-from winnow.app.row_index import as_plain
+from winnow.app.map_routes import map_routes
+from winnow.app.pages import fields_of, form_of, page_of, templates
 from winnow.app.site import Site
 from winnow.config.overrides import as_csv, as_yaml
 from winnow.core.errors import QueryError, WinnowError
 from winnow.core.other_kind import is_scan
-from winnow.pages.answers import plain
 
-_LARGEST_FORM = 1_000_000
 _LOG = logging.getLogger(__name__)
 _KEEP_PICTURE = {"Cache-Control": "private, max-age=600"}
 _STATIC = {
     "style.css": ("text/css", ("pages/templates/page.css", "app/static/app.css")),
     "app.js": ("text/javascript", ("app/static/app.js",)),
+    "map.js": ("text/javascript", ("app/static/map.js",)),
     "icon.svg": ("image/svg+xml", ("app/static/icon.svg",)),
 }
-#: Most fields of an address or a form.
-_FIELDS = 500
 
 
 def open_site(
@@ -75,23 +75,25 @@ def make_app(
     }
     app: Any = Starlette(routes=routes, exception_handlers=handlers)
     app.state.site = site
-    _templates().get_template("rows.html.j2")
+    templates().get_template("rows.html.j2")
     app.router.redirect_slashes = False
     return Gate(app, port, token, framed=framed)
 
 
 def _routes(site: Site) -> list[Route]:
     def listing(request: Request) -> Response:
-        shown = site.listing(_fields(request.url.query))
+        shown = site.listing(fields_of(request.url.query))
         told = _told(request)
-        return _page(site, "rows.html.j2", told=told, form=site.form(), **shown)
+        return page_of(
+            site, "rows.html.j2", view="/", told=told, form=site.form(), **shown
+        )
 
     def story(request: Request) -> Response:
-        fields = [f for f in _fields(request.url.query) if f[0] not in _TOLD]
+        fields = [f for f in fields_of(request.url.query) if f[0] not in _TOLD]
         shown = site.story(request.path_params["n"], fields)
         if shown is None:
             raise HTTPException(404, "this run has no such row")
-        return _page(site, "story.html.j2", told=_told(request), **shown)
+        return page_of(site, "story.html.j2", told=_told(request), **shown)
 
     def picture(request: Request) -> Response:
         large = request.query_params.get("large") == "1"
@@ -101,7 +103,7 @@ def _routes(site: Site) -> list[Route]:
         return Response(media[1], media_type=media[0], headers=_KEEP_PICTURE)
 
     async def mark(request: Request) -> Response:
-        fields = _fields(await _form(request))
+        fields = fields_of(await form_of(request))
         return await run_in_threadpool(_mark, site, fields)
 
     return [
@@ -110,6 +112,7 @@ def _routes(site: Site) -> list[Route]:
         Route("/picture/{n:int}", picture),
         Route("/marks", mark, methods=["POST"]),
         *_routes_over_rows(site),
+        *map_routes(site),
     ]
 
 
@@ -120,12 +123,12 @@ def _routes_over_rows(site: Site) -> list[Route]:
         return _export(site, request.path_params["kind"])
 
     def uids(request: Request) -> Response:
-        lines = site.uids(_fields(request.url.query))
+        lines = site.uids(fields_of(request.url.query))
         headers = {"Content-Disposition": 'attachment; filename="uids.txt"'}
         return StreamingResponse(lines, media_type="text/plain", headers=headers)
 
     def groups(request: Request) -> Response:
-        return _page(site, "groups.html.j2", **site.groups())
+        return page_of(site, "groups.html.j2", view="/groups", **site.groups())
 
     return [
         Route("/overrides.{kind}", export),
@@ -137,8 +140,8 @@ def _routes_over_rows(site: Site) -> list[Route]:
 def _lake_routes(site: LakeSite) -> list[Route]:
     def view(request: Request) -> Response:
         name = request.path_params.get("name", "tables")
-        shown = site.listing(name, _fields(request.url.query))
-        return _page(site, "lake.html.j2", **shown)
+        shown = site.listing(name, fields_of(request.url.query))
+        return page_of(site, "lake.html.j2", **shown)
 
     return [Route("/", view), Route("/view/{name}", view)]
 
@@ -153,7 +156,7 @@ def _mark(site: Site, fields: list[tuple[str, str]]) -> Response:
     action = single.get("action", "")
     changed = site.mark(chosen, action, single.get("note", ""))
     told = [("changed", str(changed)), ("to", action)]
-    back = [(k, v) for k, v in _fields(single.get("list", "")) if k not in _TOLD]
+    back = [(k, v) for k, v in fields_of(single.get("list", "")) if k not in _TOLD]
     row = single.get("row", "")
     if row.isascii() and row.isdigit() and len(row) <= 18:
         told = back + told
@@ -189,30 +192,6 @@ def _export(site: Site, kind: str) -> Response:
     return Response(text, media_type=f"text/{kind}", headers=headers)
 
 
-def _fields(query: str) -> list[tuple[str, str]]:
-    """Read an address's or a form's fields; raises QueryError if there are too many."""
-    try:
-        fields = parse_qsl(query, keep_blank_values=True, max_num_fields=_FIELDS)
-    except ValueError as error:
-        raise QueryError(f"at most {_FIELDS} fields at once") from error
-    if any("\0" in key + value for key, value in fields):
-        raise QueryError("a value holds a NUL character")
-    return fields
-
-
-async def _form(request: Request) -> str:
-    """Return a form's text; raises QueryError for another kind, or too large a one."""
-    kind = request.headers.get("content-type", "").split(";")[0].strip()
-    if kind != "application/x-www-form-urlencoded":
-        raise QueryError("only forms are accepted here")
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > _LARGEST_FORM:
-            raise QueryError("that form is too large")
-    return body.decode("utf-8", "replace")
-
-
 def _static(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _STATIC:
@@ -224,17 +203,6 @@ def _static(request: Request) -> Response:
 def _file(name: str) -> str:
     package = files("winnow")
     return "\n".join((package / part).read_text("utf-8") for part in _STATIC[name][1])
-
-
-def _page(
-    site: Site | LakeSite, template: str, status: int = 200, **shown: Any
-) -> Response:
-    text = (
-        _templates()
-        .get_template(template)
-        .render(site=site, frame=site.frame(), **shown)
-    )
-    return Response(text, status, media_type="text/html; charset=utf-8")
 
 
 def _wrong(request: Request, error: Exception) -> Response:
@@ -253,18 +221,4 @@ def _broken(request: Request, error: Exception) -> Response:
 
 def _error_page(request: Request, status: int, message: str) -> Response:
     site: Site | LakeSite = request.app.state.site
-    return _page(site, "error.html.j2", status, message=message)
-
-
-@cache
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("winnow.app", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["plain"] = as_plain
-    environment.filters["brief"] = plain
-    return environment
+    return page_of(site, "error.html.j2", status, message=message)

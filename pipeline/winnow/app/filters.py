@@ -57,6 +57,9 @@ class AskedPage:
     #: Words for the model to look for, or the row whose likes are wanted.
     like: str = ""
     near: int | None = None
+    #: Rows that were chosen on the map, and a tag that rows were given.
+    selection: str = ""
+    tag: str = ""
     sort: str = "n"
     descending: bool = False
     after: int | None = None
@@ -77,6 +80,7 @@ class AskedPage:
         asked = replace(self, **changes) if changes else self
         plain: list[tuple[str, str]] = []
         names = {"caption": "q", "marked": "marked", "like": "like"}
+        names |= {"selection": "sel", "tag": "tag"}
         plain += [(key, getattr(asked, name)) for name, key in names.items()]
         plain += asked.simple
         for one in asked.conditions:
@@ -112,6 +116,8 @@ def asked(fields: Fields, index: RowIndex) -> AskedPage:
         marked=_one_of(single.get("marked", ""), MARKED, "mark"),
         like=single.get("like", ""),
         near=_number_of(single, "near"),
+        selection=single.get("sel", ""),
+        tag=single.get("tag", ""),
         sort=sort,
         # What is most alike comes first, unless asked otherwise.
         descending=direction == "desc" or (not direction and sort == "similarity"),

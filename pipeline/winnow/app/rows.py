@@ -7,7 +7,7 @@ conditions and of its order; ties are broken by the row's number.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from threading import Lock
@@ -47,6 +47,9 @@ class IndexedRows:
         attach = f"ATTACH {literal(str(index.file))} AS i (READ_ONLY)"
         views = [attach, "CREATE VIEW rows AS FROM i.rows"]
         self.sql = ClosedSql(views, files, memory_mb=memory_mb)
+        #: The view of the numbers of the rows in a selection; the uids with a tag.
+        self.selected: Callable[[str], str] | None = None
+        self.tagged: Callable[[str], list[str]] | None = None
         self._known: dict[Any, dict[str, int]] = {}
         self._lock = Lock()
 
@@ -172,6 +175,13 @@ class IndexedRows:
             known = "IN (SELECT unnest(?::VARCHAR[]))"
             none = "NOT " if wanted.marked == "none" else ""
             where.add(f"uid {none}{known}", uids)
+        if wanted.selection:
+            if self.selected is None:
+                raise QueryError("nothing can be chosen on a map here")
+            where.add(f"n IN (SELECT n FROM {self.selected(wanted.selection)})")
+        if wanted.tag:
+            uids = self.tagged(wanted.tag) if self.tagged else []
+            where.add("uid IN (SELECT unnest(?::VARCHAR[]))", uids)
         return where
 
     def _beyond(

@@ -10,8 +10,10 @@ from threading import Lock
 from typing import Any
 
 from winnow.app.filters import OPERATIONS, AskedPage, ColumnFilter, Fields, asked
+from winnow.app.map_page import MapPage
 from winnow.app.marks import MARKS, Marks
 from winnow.app.nearest import Nearest
+from winnow.app.row_arrays import RowArrays
 from winnow.app.row_index import FOLDER, SEARCHED, IndexedColumn, row_index
 from winnow.app.rows import IndexedRows, Page, Row
 from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
@@ -20,6 +22,7 @@ from winnow.config.step_kinds import OVERRIDES, shown
 from winnow.core.errors import QueryError, WinnowError
 from winnow.reports.database import RunDatabase
 from winnow.reports.explain import explain, sentences
+from winnow.reports.map_file import read_map
 from winnow.reports.page.twins import words
 from winnow.reports.run_view import RunView
 from winnow.reports.vector_files import vector_files
@@ -61,6 +64,10 @@ class Site:
             self._view.folder.file(FOLDER) / MARKS, self._given(), marked
         )
         self.pictures = Thumbnails(self._images)
+        self.arrays = RowArrays(self.rows)
+        self._map: MapPage | None = None
+        self._mapping = Lock()
+        self.rows.selected = lambda name: self.map().view_of(name)
         self._explaining = Lock()
         # What every first page asks for is ready before it is asked.
         self.form()
@@ -110,6 +117,33 @@ class Site:
     def why_no_text_search(self) -> str:
         """Why no text can be searched for by the model; empty if it can."""
         return self._nearest.why_no_text if self._nearest else self._no_vectors
+
+    def map(self) -> MapPage:
+        """Return the run's map; QueryError, with what makes one, if there is none.
+
+        A map that was made again while the app was open is read again.
+        """
+        with self._mapping:
+            _, facts = read_map(self._view.folder)
+            if self._map is None or self._map.facts != facts:
+                self._map = MapPage(self._view.folder, self.rows, self.arrays)
+            return self._map
+
+    def brief(self, numbers: Sequence[int]) -> list[Shown]:
+        """Return what is told of a row that is pointed at."""
+        rows = self.rows.numbered(numbers)
+        return [
+            {
+                "n": n,
+                "caption": (rows[n].get("caption") or "")[:300],
+                "fate": " at ".join(
+                    str(part) for part in (rows[n]["fate"], rows[n]["step"]) if part
+                ),
+                "picture": self.has_images,
+            }
+            for n in numbers
+            if n in rows
+        ]
 
     def frame(self) -> Shown:
         """Return what every page shows of the run."""

@@ -21,6 +21,7 @@ EXTRAS = {
     "delta": ("deltalake",),
     "iceberg": ("pyiceberg",),
     "excel": ("python_calamine",),
+    "map": ("pacmap",),
     "mcp": ("mcp",),
 }
 
