@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.app.maps import plant_map
 from winnow.app.selections import inside, read_polygon
 from winnow.core.errors import QueryError
+
+from tests.app.maps import plant_map
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_every_kind_of_column_colours_each_row_by_its_value(
         (sorted(v) for v in colours.values() if None not in v), key=lambda v: v[0]
     )
     # No value has two colours; numbers of one colour lie side by side.
-    assert all(a[-1] < b[0] for a, b in zip(known, known[1:], strict=False))
+    assert all(a[-1] < b[0] for a, b in itertools.pairwise(known))
     assert all(v == {None} for v in colours.values() if None in v)
 
 
@@ -120,9 +122,7 @@ def test_wrong_questions_are_told(app: Any, places: Any):
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=12
-    )
+    st.lists(st.tuples(st.integers(-9, 9), st.integers(-9, 9)), min_size=3, max_size=12)
 )
 def test_inside_is_the_even_odd_rule(corners: list[tuple[int, int]]):
     polygon = [(float(x), float(y)) for x, y in corners]

@@ -79,7 +79,7 @@ def test_a_map_is_the_same_again_whole_and_of_its_vectors(
     # Whatever is cut or exchanged is told, with the remedy.
     whole = file.read_bytes()
     file.write_bytes(whole[:-1])
-    with pytest.raises(QueryError, match="damaged.*winnow map"):
+    with pytest.raises(QueryError, match=r"damaged.*winnow map"):
         read_map(folder)
     file.write_bytes(whole)
     about = file.with_name("done.json")
