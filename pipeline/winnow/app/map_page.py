@@ -21,7 +21,7 @@ from winnow.app.filters import AskedPage, ColumnFilter
 from winnow.app.row_arrays import Coded, Mask, RowArrays, column_of
 from winnow.app.row_index import FOLDER, IndexedColumn
 from winnow.app.rows import IndexedRows
-from winnow.app.selections import SELECTIONS, Polygon, Selections, inside
+from winnow.app.selections import SELECTIONS, MapSelections, Polygon, inside
 from winnow.core.run_folder import RunFolder, link
 from winnow.core.sql_text import AS_STORED, literal
 from winnow.pages.answers import plain
@@ -78,7 +78,7 @@ class MapPage:
         self.x, self.y = _places(rows, file, self.facts)
         self.placed = int(np.isfinite(self.x).sum())
         state = f"{self.facts.of}-{self.facts.seed}-{self.facts.sampled}"
-        self.selections = Selections(folder.file(FOLDER) / SELECTIONS, state)
+        self.selections = MapSelections(folder.file(FOLDER) / SELECTIONS, state)
         self._views: dict[str, str] = {}
         self._lock = Lock()
 

@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
-class Selections:
+class MapSelections:
     """Polygons on one map; of a folder that cannot be written, for this session.
 
     file: where they are kept. state: fingerprint of the map.
