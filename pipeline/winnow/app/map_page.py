@@ -118,8 +118,8 @@ class MapPage:
         for shown in (coloured.codes == NOT_ASKED, coloured.codes != NOT_ASKED):
             rows = np.flatnonzero(shown & np.isfinite(self.x))
             for right, below in ((0, 0), (1, 0), (0, 1), (1, 1)):
-                at = down[rows] + below, across[rows] + right
-                canvas[at] = table[coloured.codes[rows]]
+                pixels = down[rows] + below, across[rows] + right
+                canvas[pixels] = table[coloured.codes[rows]]
         out = io.BytesIO()
         Image.fromarray(canvas, "RGBA").save(out, "PNG")
         return out.getvalue()
