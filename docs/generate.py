@@ -18,8 +18,8 @@ _HEAD = """# Reference
 
 All that `import winnow` gives. Written by `make docs` from the docstrings; the examples
 are run by the tests, over a pool of 60 rows in `pool/`, a run of it in `runs/first`
-(`run`), a lake of two tables in `lake/` with its scan in `runs/lake` (`lake`) and an
-index in `texts.index` (`texts`).
+(`run`), 40 other rows in `held_out/`, a lake of two tables in `lake/` with its scan in
+`runs/lake` (`lake`) and an index in `texts.index` (`texts`).
 
 """
 
@@ -27,6 +27,7 @@ _SECTIONS = {
     "Runs of samples": ("run", "plan", "open", "load_recipe", "submit", "demo_run"),
     "Lakes of tables": ("scan", "open_lake"),
     "Indexes of texts": ("index", "open_index"),
+    "Proof": ("prove", "Proving"),
     "Filters": ("train_filter", "evaluate_filter", "compare_filters"),
     "Theory": ("teacher_student",),
     "What they return": (

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from winnow.filters.judge.evaluation_set import EvaluationColumns
     from winnow.filters.judge.leakage import Distances
     from winnow.filters.judge.selections import Choosing
+    from winnow.filters.prove.prove import Proving
     from winnow.filters.train.classifier import ClassifierResult
     from winnow.filters.train.record import FilterResult
     from winnow.handles.app_frame import AppFrame
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from winnow.handles.finished_run import FinishedRun
     from winnow.handles.finished_scan import FinishedScan
     from winnow.handles.lake import Lake
+    from winnow.handles.proof import prove
     from winnow.handles.rows import ArrowRows
     from winnow.handles.run import Run
     from winnow.handles.submitting import submit
@@ -53,6 +55,7 @@ _HOMES = {
     "train_filter": "handles.filters",
     "evaluate_filter": "handles.filters",
     "compare_filters": "handles.filters",
+    "prove": "handles.proof",
     "submit": "handles.submitting",
     "demo_run": "demo.run",
     "teacher_student": "handles.teaching",
@@ -71,6 +74,7 @@ _HOMES = {
     "EvaluationColumns": "filters.judge.evaluation_set",
     "Distances": "filters.judge.leakage",
     "Choosing": "filters.judge.selections",
+    "Proving": "filters.prove.prove",
     "Proxy": "filters.judge.downstream",
     "WinnowError": "core.errors",
     "ConfigError": "core.errors",
@@ -98,6 +102,7 @@ __all__ = [
     "InputError",
     "KeptDataset",
     "Lake",
+    "Proving",
     "Proxy",
     "QueryError",
     "Run",
@@ -114,6 +119,7 @@ __all__ = [
     "open_index",
     "open_lake",
     "plan",
+    "prove",
     "run",
     "scan",
     "submit",

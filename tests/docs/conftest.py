@@ -23,11 +23,14 @@ def reference_folder(
     write_shards: Callable[..., Path],
     make_picture: Callable[..., bytes],
 ) -> Path:
-    """Return a folder with `pool/` of 60 rows and `lake/` of two tables."""
+    """Return a folder with `pool/` of 60 rows and `lake/` of two tables, and others."""
     folder = tmp_path_factory.mktemp("reference")
     table = planted_table(ROWS)
     pictures = pa.array([make_picture(i // 2 * 2) for i in range(ROWS)])
     write_shards(folder / "pool", table.set_column(2, "image", pictures))
+    held_out = planted_table(40, seed=1)
+    unseen = pa.array([make_picture(i) for i in range(1000, 1040)])
+    write_shards(folder / "held_out", held_out.set_column(2, "image", unseen))
     (folder / "lake").mkdir()
     whole = pa.table({"id": range(90), "name": [f"n{i % 7}" for i in range(90)]})
     pq.write_table(whole, folder / "lake" / "whole.parquet")

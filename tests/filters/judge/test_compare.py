@@ -126,7 +126,11 @@ def test_all_selections_train_as_long_on_as_many_rows(trained: Any):
             manifest = json.loads((folder / "manifest.json").read_text())
             assert manifest["recipe"]["seed"] == seed
         without = set((folder.parent / "not_selected.txt").read_text().split())
-        assert without == set(comparison.data.uids) - kept
+        if selection is comparison.control:  # another draw with each seed
+            assert len(without) == 24
+            assert without != set(comparison.data.uids) - kept
+        else:
+            assert without == set(comparison.data.uids) - kept
 
 
 def test_differences_are_paired_by_seed_with_intervals(trained: Any):
@@ -140,9 +144,6 @@ def test_differences_are_paired_by_seed_with_intervals(trained: Any):
         assert gap[name]["mean"] == pytest.approx(np.mean(expected))
         assert gap[name]["low"] <= gap[name]["mean"] <= gap[name]["high"]
         assert gap[name]["better"] == (gap[name]["low"] > 0)
-    over = gap["recall_at_5_over_images"]
-    assert over["mean"] == pytest.approx(gap["recall_at_5"]["mean"])
-    assert over["low"] <= over["mean"] <= over["high"]
 
 
 def test_a_held_out_row_in_the_pool_is_refused(

@@ -70,6 +70,10 @@ class EvaluationSet:
     def __len__(self) -> int:
         return len(self.uids)
 
+    def only(self, rows: npt.NDArray[np.bool_]) -> EvaluationSet:
+        """Return the images of `rows`."""
+        return self.take(rows, Counter())
+
     def keys(self, salt: str) -> npt.NDArray[np.uint64]:
         """Return a uniform number for each image."""
         return keys(self.uids, salt)
@@ -161,6 +165,15 @@ def _described(path: str, columns: EvaluationColumns) -> OutsideSet:
     if columns.uid not in (None, "uid") and uid is None:
         raise InputError(f"{path}: no column '{columns.uid}'")
     return OutsideSet(path=path, image=columns.image, text=text, uid=uid)
+
+
+def load_uids(data: EvaluationSet) -> list[str]:
+    """Return the uids of all rows of the data, those that are not in the set too."""
+    return [
+        uid
+        for part in read_outside(data.given, ())
+        for uid in part.column("uid").to_pylist()
+    ]
 
 
 def _rows(

@@ -200,12 +200,10 @@ def _downstream(study: dict[str, Any]) -> list[str]:
     lines += align(table)
     for row in study["against_random"]:
         gap = row["recall_at_5"]
-        over = row["recall_at_5_over_images"]
         verdict = "better than" if gap["better"] else "not surely better than"
         lines.append(
             f"{row['selection']}: {verdict} random; recall at 5 {gap['mean']:+.3f} "
-            f"[{gap['low']:+.3f}, {gap['high']:+.3f}] over seeds, "
-            f"[{over['low']:+.3f}, {over['high']:+.3f}] over images; AUC "
+            f"[{gap['low']:+.3f}, {gap['high']:+.3f}]; AUC "
             f"{row['auc_random']['mean']:+.3f} [{row['auc_random']['low']:+.3f}, "
             f"{row['auc_random']['high']:+.3f}]"
         )

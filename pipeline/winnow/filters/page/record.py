@@ -15,7 +15,7 @@ from winnow.filters.page.pages import write_evaluation
 
 def write_evaluation_record(folder: Path, result: dict[str, Any]) -> None:
     """Write `eval.json` and `report.html` of an evaluation."""
-    _write_json(folder / "eval.json", result)
+    write_json(folder / "eval.json", result)
     write_evaluation(folder, result)
 
 
@@ -23,12 +23,13 @@ def write_comparison_record(
     folder: Path, result: dict[str, Any], selections: Selections
 ) -> None:
     """Write `compare.json`, `report.html`, and `selected/NAME.txt` of each filter."""
-    _write_json(folder / "compare.json", result)
+    write_json(folder / "compare.json", result)
     write_selections(selections, folder / "selected")
     write_comparison(folder, result, gallery_images(result, selections))
 
 
-def _write_json(file: Path, value: Any) -> None:
+def write_json(file: Path, value: Any) -> None:
+    """Write plain values as JSON; what it has no number for is null."""
     file.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(finite(value), indent=1, ensure_ascii=False, allow_nan=False)
     file.write_text(text + "\n", encoding="utf-8")

@@ -1,0 +1,74 @@
+"""Proof from Python: what runs' kept rows train, beside chance and the whole pool."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from winnow.handles.engine import make_engine
+from winnow.handles.facts import Facts
+from winnow.stores.copies import local_run
+
+if TYPE_CHECKING:
+    from winnow.core.progress import Progress
+    from winnow.filters.prove.prove import Proving
+
+PathLike = str | os.PathLike[str]
+
+_log = logging.getLogger(__name__)
+
+
+def prove(
+    runs: PathLike | Sequence[PathLike],
+    held_out: PathLike,
+    how: Proving | None = None,
+    *,
+    out: PathLike | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Facts:
+    """Return whether what runs keep trains a small model better than random rows do.
+
+    runs: folders or URLs of finished runs of one pool.
+    held_out: data that no run saw, with the pool's columns, as `input.path` names it;
+        or the folder of a run of it. Rows that stand in the pool, too, are left out.
+    how: what is trained, and how often. None: Proving().
+    out: a folder for `prove.json`, `report.html` and the vectors that were made. None:
+        nothing is kept.
+    progress: told of what has to be embedded, as for `run`.
+    tell: gets a line as it goes on. None: the log does.
+
+    The same model is trained on the kept rows, on as many random ones, which are
+    others with each seed, and on the whole pool, for the same number of steps. Figures
+    are means over held-out rows: `auc_random` and recall at k of pairs, `accuracy` of
+    labels. Differences have intervals of 95 % over seeds and rows (Owen 2007); a
+    `verdict` is of the AUC, or the accuracy, alone. Raises ConfigError, InputError or
+    RunError if nothing can be learned or judged.
+
+    >>> proof = winnow.prove("runs/first", "held_out", winnow.Proving(seeds=2))
+    >>> [arm["trained_on"] for arm in proof["runs"][0]["arms"]]
+    ['kept', 'random', 'whole pool']
+    """
+    from winnow.filters.page.proof import write_proof_record
+    from winnow.filters.prove.prove import Proving, Workshop
+    from winnow.filters.prove.prove import prove as prove_runs
+    from winnow.filters.prove.telling import tell_proof
+
+    given = [runs] if isinstance(runs, str | os.PathLike) else list(runs)
+    result = prove_runs(
+        [local_run(run) for run in given],
+        os.fspath(held_out),
+        how or Proving(),
+        Workshop(
+            make_engine,
+            None if out is None else Path(out),
+            progress,
+            tell or _log.info,
+        ),
+    )
+    if out is not None:
+        write_proof_record(Path(out), result)
+    return Facts(result, tell_proof)
