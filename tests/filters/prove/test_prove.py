@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from winnow.cli.main import main
+from winnow.config.filter_train import parse
 from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.filters.prove.prove import Proving
 from winnow.handles.proof import prove
 
 from tests.conftest import hex_uid
+from tests.trusted_pool import recipe, trusted_table, write_pool
 
 DIM = 16
 COLUMNS = {"input": {"columns": {"image": None}}}
@@ -174,3 +176,29 @@ def test_a_pool_that_changed_is_refused(
     write_shards(pool, pairs(80, 3))
     with pytest.raises(InputError, match="has changed since"):
         prove(tmp_path / "run", tmp_path / "held", Proving(seeds=2))
+
+
+@pytest.mark.slow
+def test_a_recipe_trains_whole_models_from_images(tmp_path: Path, winnow: Any):
+    table = trusted_table(60, captions=1)
+    pool = write_pool(tmp_path / "pool", table)
+    held = trusted_table(40, seed=1)
+    leaked = table.slice(0, 3).set_column(0, "uid", pa.array(["x", "y", "z"]))
+    write_pool(tmp_path / "held", pa.concat_tables([held, leaked]))
+    columns = {"uid": "uid", "image": "image", "text": "captions"}
+    winnow(pool, tmp_path / "run", ["random", "apply"], input={"columns": columns},
+           random={"keep_fraction": 0.4})  # fmt: skip
+    how = Proving(seeds=2, recipe=parse(recipe(pool, tmp_path / "unused", epochs=4)))
+    result = prove(tmp_path / "run", tmp_path / "held", how, out=tmp_path / "out")
+    assert result["leaks"]["rows"] == 3
+    assert result["held_out_rows"] == 40
+    run = result["runs"][0]
+    assert [arm["rows"] for arm in run["arms"]] == [24, 24, 60]
+    assert "not shown" in run["verdict"]
+    trained = tmp_path / "out" / "trained"
+    manifests = [json.loads(f.read_text()) for f in trained.rglob("manifest.json")]
+    assert len(manifests) == 6
+    assert {m["recipe"]["seed"] for m in manifests} == {0, 1}
+    # As many steps on all rows as on those that are kept.
+    steps = {m["result"]["steps"] for m in manifests}
+    assert max(steps) - min(steps) <= 1

@@ -31,6 +31,7 @@ from winnow.filters.prove.arms import METHOD, TrainedArm, difference
 from winnow.filters.prove.recipe_proxy import (
     RecipeProxy,
     RecipeTraining,
+    arm_of,
     plain_figures,
 )
 
@@ -76,7 +77,7 @@ def downstream(chosen: Selections, proxy: Proxy, tell: Tell = lambda _: None) ->
             kept = _kept(chosen, selection, seed)
             folder = file_name(selection.name)
             trained[selection.name].append(trainer.train(kept, folder, seed))
-    arms = {name: _arm(name, chosen.budget, each) for name, each in trained.items()}
+    arms = {name: arm_of(name, chosen.budget, each) for name, each in trained.items()}
     return {
         "held_out": proxy.held_out,
         "held_out_images": len(data),
@@ -92,12 +93,6 @@ def downstream(chosen: Selections, proxy: Proxy, tell: Tell = lambda _: None) ->
             for s in chosen.filters
         ],
     }
-
-
-def _arm(name: str, rows: int, each: list[RecipeTraining]) -> TrainedArm:
-    names = each[0].figures
-    figures = {key: np.stack([run.figures[key] for run in each]) for key in names}
-    return TrainedArm(name, rows, figures)
 
 
 def _kept(chosen: Selections, selection: FilterSelection, seed: int) -> set[str]:

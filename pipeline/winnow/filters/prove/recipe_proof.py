@@ -19,8 +19,8 @@ from winnow.filters.judge.evaluation_set import (
     load_set,
 )
 from winnow.filters.judge.selections import file_name
-from winnow.filters.prove.arms import METHOD, TrainedArm
-from winnow.filters.prove.recipe_proxy import RecipeProxy, RecipeTraining
+from winnow.filters.prove.arms import METHOD
+from winnow.filters.prove.recipe_proxy import RecipeProxy, RecipeTraining, arm_of
 from winnow.filters.prove.stored_rows import kept_draws
 from winnow.filters.prove.verdict import compared
 from winnow.reports.run_view import RunView
@@ -152,11 +152,7 @@ def _prove_run(
             folder = f"{mark}-{file_name(name)}-{seed}"
             each.append(trainer.train(rows(seed), folder, seed, seen))
         steps = steps or each[0].steps
-        figures = {
-            key: np.stack([training.figures[key] for training in each])
-            for key in each[0].figures
-        }
-        arms.append(TrainedArm(name, count, figures))
+        arms.append(arm_of(name, count, each))
     return {
         "run": str(run),
         "kept": len(kept),

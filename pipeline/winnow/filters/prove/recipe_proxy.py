@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from winnow.filters.judge.evaluation_set import (
     with_image_vectors,
 )
 from winnow.filters.judge.pair_scores import retrieval, score_random_pairs
-from winnow.filters.prove.arms import Floats
+from winnow.filters.prove.arms import Floats, TrainedArm
 from winnow.filters.train.run import train_filter
 
 
@@ -124,3 +124,12 @@ def _columns(data: EvaluationSet) -> PairColumns:
 def plain_figures(training: RecipeTraining) -> dict[str, Any]:
     """Return the figures as numbers."""
     return {name: float(values.mean()) for name, values in training.figures.items()}
+
+
+def arm_of(name: str, rows: int, each: Sequence[RecipeTraining]) -> TrainedArm:
+    """Return the trainings of one selection, one for each seed, as what is compared."""
+    figures = {
+        key: np.stack([training.figures[key] for training in each])
+        for key in each[0].figures
+    }
+    return TrainedArm(name, rows, figures)
