@@ -22,7 +22,7 @@ from winnow.core.errors import ConfigError, InputError, QueryError
 from winnow.core.hashing import keys
 from winnow.core.progress import Progress
 from winnow.filters.prove.arms import METHOD, TrainedArm, repeated, train_arm
-from winnow.filters.prove.proxies import PairProxy, ProbeProxy, Proxy, ZeroShot
+from winnow.filters.prove.proxies import PairProxy, ProbeProxy, SmallModel, ZeroShot
 from winnow.filters.prove.stored_rows import (
     ProofRows,
     embed_rows,
@@ -181,7 +181,7 @@ def _near(pool: ProofRows, held_out: ProofRows) -> int | None:
 
 def proxy_of(
     run: Path, data: ProofData, how: Proving, settings: HeadSettings | None = None
-) -> Proxy:
+) -> SmallModel:
     """Return what learns from these rows.
 
     Raises ConfigError if there are neither captions nor labels.
@@ -221,7 +221,7 @@ def _zero_shot(run: Path, held_out: ProofRows) -> ZeroShot:
     return ZeroShot(vectors.astype(np.float32), np.array(classes, np.int64))
 
 
-def _prove_run(run: Path, pool: ProofRows, proxy: Proxy, how: Proving) -> Result:
+def _prove_run(run: Path, pool: ProofRows, proxy: SmallModel, how: Proving) -> Result:
     number = {pool.uids[row]: row for row in proxy.usable.tolist()}
     draws = kept_draws(run)
     kept = [(number[uid], n) for uid, n in sorted(draws.items()) if uid in number]
@@ -242,7 +242,7 @@ def _prove_run(run: Path, pool: ProofRows, proxy: Proxy, how: Proving) -> Result
 
 
 def arms_of(
-    proxy: Proxy, rows: Ids, budget: int, pool: ProofRows, steps: int, seeds: int
+    proxy: SmallModel, rows: Ids, budget: int, pool: ProofRows, steps: int, seeds: int
 ) -> list[TrainedArm]:
     """Train on the given rows, on `budget` random ones, and on all."""
 

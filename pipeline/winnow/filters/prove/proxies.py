@@ -27,7 +27,7 @@ LEAST_STEPS = 100
 Figures = dict[str, npt.NDArray[np.float64]]
 
 
-class Proxy(Protocol):
+class SmallModel(Protocol):
     """A small model: trained on rows of the pool, judged on the held-out ones."""
 
     #: What it is, in a sentence that a page shows.
