@@ -10,6 +10,7 @@
 /view/NAME           a view of a lake
 /map                 all rows as dots; /map/points, /map/codes its bytes, /map.png
 /selections          POST: keep rows that were chosen on the map
+/cuts                thresholds to try; /cuts/answer a part, /cuts/recipe.yaml
 /brief               JSON: what a row is that is pointed at
 /static/NAME         style and script
 """
@@ -31,6 +32,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from winnow.app.cuts_routes import cuts_routes
 from winnow.app.gate import App, Gate
 from winnow.app.lake import LakeSite, open_lake
 from winnow.app.map_routes import map_routes
@@ -45,6 +47,7 @@ _KEEP_PICTURE = {"Cache-Control": "private, max-age=600"}
 _STATIC = {
     "style.css": ("text/css", ("pages/templates/page.css", "app/static/app.css")),
     "app.js": ("text/javascript", ("app/static/app.js",)),
+    "cuts.js": ("text/javascript", ("app/static/cuts.js",)),
     "map.js": ("text/javascript", ("app/static/map.js",)),
     "icon.svg": ("image/svg+xml", ("app/static/icon.svg",)),
 }
@@ -113,6 +116,7 @@ def _routes(site: Site) -> list[Route]:
         Route("/marks", mark, methods=["POST"]),
         *_routes_over_rows(site),
         *map_routes(site),
+        *cuts_routes(site),
     ]
 
 

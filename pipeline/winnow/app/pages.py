@@ -64,6 +64,12 @@ def page_of(
     return Response(text, status, media_type="text/html; charset=utf-8")
 
 
+def part_of(site: Site, template: str, **shown: Any) -> Response:
+    """Return a part of a page, for a script of ours that puts it in its place."""
+    text = templates().get_template(template).render(site=site, **shown)
+    return Response(text, media_type="text/html; charset=utf-8")
+
+
 @cache
 def templates() -> jinja2.Environment:
     """Return the templates, which escape whatever a run holds."""

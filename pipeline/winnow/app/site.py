@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from winnow.app.cuts_page import CutsPage, TriedCut
 from winnow.app.filters import OPERATIONS, AskedPage, ColumnFilter, Fields, asked
 from winnow.app.map_page import MapPage
 from winnow.app.marks import MARKS, Marks
@@ -65,6 +66,7 @@ class Site:
         )
         self.pictures = Thumbnails(self._images)
         self.arrays = RowArrays(self.rows)
+        self.cuts = CutsPage(self._view, self._database, self.rows, self.arrays)
         self._map: MapPage | None = None
         self._mapping = Lock()
         self.rows.selected = lambda name: self.map().view_of(name)
@@ -128,6 +130,17 @@ class Site:
             if self._map is None or self._map.facts != facts:
                 self._map = MapPage(self._view.folder, self.rows, self.arrays)
             return self._map
+
+    def cut_cards(self, tried: TriedCut) -> Shown:
+        """Return the cards of the rows that change sides under another threshold."""
+        marks = self.marks.actions()
+        sides = {"gained": tried.gained, "lost": tried.lost}
+        if self.has_images:
+            self.pictures.prepare([_place(r) for rows in sides.values() for r in rows])
+        return {
+            side: [self.card(row, marks) for row in rows]
+            for side, rows in sides.items()
+        }
 
     def brief(self, numbers: Sequence[int]) -> list[Shown]:
         """Return what is told of a row that is pointed at."""

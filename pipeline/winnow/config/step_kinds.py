@@ -42,6 +42,10 @@ class Shown:
     remedy: which setting would have kept a row, a function of (run, marker, entry), as
     those in `reports.remedies` (or in the step's room, where it has to count again),
     that returns words or None.
+    cut: which settings make a score the step's threshold, a function of (step, its
+    section, score), as those in `reports.cut_settings`; None: no one setting does.
+    alone: whether a row's decision follows from its own score and the threshold, and
+    from no other row's decision.
     """
 
     scale: str = "score"
@@ -53,6 +57,8 @@ class Shown:
     texts: bool = False
     note: str = ""
     remedy: Any = None
+    cut: Any = None
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,7 @@ def _own(name: str, section: str | None, rate: int, **more: Any) -> Step:
 
 _REMEDIES = "winnow.reports.remedies"
 _LEAST = "winnow.steps.least_budget"
+_CUTS = "winnow.reports.cut_settings"
 _DRAW = "draw by uid hash"
 
 # Rates as measured by benchmarks/scale.py (1 M × 256) and, for what reads images, on
@@ -192,6 +199,7 @@ STEPS: Registry[Step] = Registry(
                 "Jaccard similarity to the row kept for it",
                 texts=True,
                 remedy=f"{_REMEDIES}:minhash",
+                cut=f"{_CUTS}:threshold",
             ),
         ),
         _own(
@@ -248,6 +256,7 @@ STEPS: Registry[Step] = Registry(
                 note="Where a row's nearest earlier row had gone itself, this is the "
                 "similarity to the nearest one that was kept.",
                 remedy=f"{_REMEDIES}:semantic",
+                cut=f"{_CUTS}:epsilon",
             ),
         ),
         _own(
@@ -279,6 +288,8 @@ STEPS: Registry[Step] = Registry(
                 "alignment of image and caption, or what `method` names",
                 ranked=True,
                 remedy=f"{_REMEDIES}:best",
+                cut=f"{_CUTS}:without_budget",
+                alone=True,
             ),
         ),
         _own(
@@ -311,7 +322,13 @@ STEPS: Registry[Step] = Registry(
             "top",
             "column_steps:TopConfig",
             200_000,
-            shown=Shown("number in the pool", ranked=True, remedy=f"{_REMEDIES}:best"),
+            shown=Shown(
+                "number in the pool",
+                ranked=True,
+                remedy=f"{_REMEDIES}:best",
+                cut=f"{_CUTS}:without_budget",
+                alone=True,
+            ),
         ),
         _own(
             "target_clusters",
@@ -329,7 +346,12 @@ STEPS: Registry[Step] = Registry(
             "custom",
             "steps:CustomConfig",
             10_000,
-            shown=Shown(ranked=True, remedy=f"{_REMEDIES}:best"),
+            shown=Shown(
+                ranked=True,
+                remedy=f"{_REMEDIES}:best",
+                cut=f"{_CUTS}:without_budget",
+                alone=True,
+            ),
         ),
         _own(OVERRIDES, None, 300_000, shown=Shown(remedy=f"{_REMEDIES}:overrides")),
         _own(APPLY, "steps:ApplyConfig", 20_000),

@@ -1,0 +1,209 @@
+"""Thresholds to try: a step's scores, and what another one would keep, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from winnow.app.row_arrays import Mask, RowArrays, column_of
+from winnow.app.rows import IndexedRows, Row
+from winnow.config.recipes import dump, load
+from winnow.config.step_kinds import OVERRIDES, shown
+from winnow.core.errors import QueryError, did_you_mean
+from winnow.core.extensions import load_part
+from winnow.core.marker import Marker
+from winnow.core.run_folder import LOCK_FILE
+from winnow.reports.cuts import (
+    CutAnswer,
+    ShareChange,
+    StepScores,
+    answer,
+    nearest_to,
+    shares,
+    step_scores,
+)
+from winnow.reports.database import RunDatabase
+from winnow.reports.run_view import RunView
+
+#: Pictures on each side, and values of a column, that an answer shows.
+_SHOWN, _VALUES = 8, 10
+#: Columns of an answer's rows: no more is read, so that it comes at once.
+_CARD = "n, uid, source, row, fate, step, reason, score, threshold, kept_twin"
+
+
+@dataclass(frozen=True)
+class CutStep:
+    """A step with one threshold: what a page says of it."""
+
+    marker: Marker
+    scores: StepScores
+    scale: str
+    alone: bool
+    later: list[str]
+
+    @property
+    def name(self) -> str:
+        """What the recipe calls the step."""
+        return self.marker.step
+
+
+@dataclass(frozen=True)
+class TriedCut:
+    """What another threshold does: counts, shares, rows that change sides, settings."""
+
+    step: CutStep
+    answer: CutAnswer
+    clusters: list[ShareChange]
+    column: list[ShareChange]
+    gained: list[Row]
+    lost: list[Row]
+    settings: list[str]
+
+
+class CutsPage:
+    """The thresholds of one run's steps; several threads may ask."""
+
+    def __init__(
+        self,
+        view: RunView,
+        database: RunDatabase,
+        rows: IndexedRows,
+        arrays: RowArrays,
+    ) -> None:
+        self._view, self._database = view, database
+        self._rows, self._arrays = rows, arrays
+        self._steps: dict[str, CutStep] = {}
+        self._lock = Lock()
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The steps that have one threshold, in the order of the run."""
+        return [m.step for m in self._view.markers if m.step in self._thresholds]
+
+    @cached_property
+    def _thresholds(self) -> dict[str, float]:
+        """The one threshold of each step that has one, and scores worth a look."""
+        asked = self._database.query(
+            "SELECT step, min(threshold) AS low, max(threshold) AS high FROM ledger "
+            "WHERE threshold IS NOT NULL AND score IS NOT NULL GROUP BY step"
+        )
+        kinds = {m.step: shown(m.kind) for m in self._view.markers}
+        return {
+            row["step"]: row["low"]
+            for row in asked.to_pylist()
+            if row["low"] == row["high"]
+            and kinds[row["step"]].graded
+            and self._rows.index.column(f"score.{row['step']}") is not None
+        }
+
+    def step(self, name: str) -> CutStep:
+        """Return a step; raises QueryError if it has no threshold that can be moved."""
+        if name not in self._thresholds:
+            raise QueryError(
+                f"no step '{name}' with one threshold; "
+                f"{did_you_mean(name, self._thresholds)}"
+            )
+        with self._lock:
+            if name not in self._steps:
+                self._steps[name] = self._read(name)
+            return self._steps[name]
+
+    def _read(self, name: str) -> CutStep:
+        markers = self._view.markers
+        marker = next(m for m in markers if m.step == name)
+        column = column_of(self._rows, f"score.{name}")
+        dropped = self._is("step", name) & self._is("fate", "dropped")
+        scores = self._arrays.numbers(column)
+        # What a person decided is not what the threshold did.
+        scores = np.where(self._is("step", OVERRIDES), np.nan, scores)
+        ruled = step_scores(scores, dropped, self._thresholds[name])
+        if ruled is None:
+            raise QueryError(
+                f"{name}: no threshold alone says what it kept, so none can be tried "
+                "here; `winnow what-if` decides under other settings"
+            )
+        later = [m.step for m in markers[markers.index(marker) + 1 :] if m.decides]
+        said = shown(marker.kind)
+        return CutStep(marker, ruled, said.scale, said.alone, later)
+
+    def _is(self, column: str, value: str) -> Mask:
+        coded = self._arrays.coded(column_of(self._rows, column))
+        if value not in coded.values:
+            return np.zeros(self._arrays.size, np.bool_)
+        mask: Mask = coded.codes == coded.values.index(value)
+        return mask
+
+    def tried(self, name: str, cut: float, by: str) -> TriedCut:
+        """Return what a threshold of a step does; by: a column whose shares are told.
+
+        Raises QueryError for what does not exist.
+        """
+        step = self.step(name)
+        told = answer(step.scores, cut, self._is("fate", "kept"))
+        near = [
+            nearest_to(step.scores, rows, _SHOWN) for rows in (told.gained, told.lost)
+        ]
+        rows = self._cards([n for side in near for n in side])
+        return TriedCut(
+            step=step,
+            answer=told,
+            clusters=self._shares(step, cut, self._cluster or ""),
+            column=self._shares(step, cut, by),
+            gained=[rows[n] for n in near[0]],
+            lost=[rows[n] for n in near[1]],
+            settings=self.settings(step, cut),
+        )
+
+    @cached_property
+    def _cluster(self) -> str | None:
+        columns = self._rows.index.columns
+        return next((c.name for c in columns if c.role == "cluster"), None)
+
+    @cached_property
+    def columns(self) -> list[Any]:
+        """The columns whose shares can be told: those of few values."""
+        return [
+            c
+            for c in self._rows.index.columns
+            if (c.role == "input" and c.kind in ("text", "flag", "whole"))
+            and c.name != "caption"
+        ]
+
+    def _shares(self, step: CutStep, cut: float, by: str) -> list[ShareChange]:
+        if not by:
+            return []
+        coded = self._arrays.coded(column_of(self._rows, by))
+        return shares(step.scores, cut, coded.codes, coded.values)[:_VALUES]
+
+    def _cards(self, numbers: Sequence[int]) -> dict[int, Row]:
+        if not numbers:
+            return {}
+        caption = ", caption" if self._rows.index.column("caption") else ""
+        marks = ", ".join("?" * len(numbers))
+        rows = self._rows.ask(
+            f"SELECT {_CARD}{caption} FROM rows WHERE n IN ({marks})", list(numbers)
+        )
+        return {row["n"]: row for row in rows}
+
+    def settings(self, step: CutStep, cut: float) -> list[str]:
+        """Return the changes of the recipe that make a score the threshold."""
+        part = shown(step.marker.kind).cut
+        if part is None or cut == step.scores.cut:
+            return []
+        section = self._view.config.get(step.name) or {}
+        changes: list[str] = load_part(part)(step.name, section, cut)
+        return changes
+
+    def recipe(self, name: str, cut: float) -> str:
+        """Return the run's recipe with a threshold changed, as YAML.
+
+        Raises ConfigError for a threshold that the step does not take.
+        """
+        step = self.step(name)
+        lock = self._view.folder.file(LOCK_FILE)
+        return dump(load(lock, self.settings(step, cut)))
