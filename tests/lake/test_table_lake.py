@@ -372,7 +372,7 @@ def test_a_flipped_byte_in_what_is_remembered_is_worked_out_again(
     wanted = edges(run)
     parts = sorted((run / "artifacts").rglob("part-*.parquet"))
     assert {part.parent.name for part in parts} == {
-        *("catalogue", "sketches", "pairs", "graph")
+        *("catalogue", "folders", "sketches", "pairs", "graph")
     }
     for part in parts:
         data = bytearray(part.read_bytes())

@@ -23,7 +23,7 @@ from winnow.lake.compare.sample import sample_edges, sample_reads
 from winnow.lake.compare.sketched import Sketches
 from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
 from winnow.lake.files.words import in_words
-from winnow.lake.memory import PairMemory
+from winnow.lake.pair_memory import PairMemory
 
 Ints = npt.NDArray[np.int64]
 Counted = tuple[Ints, Verdicts, int]

@@ -23,6 +23,7 @@ from winnow.lake.stages import Stages
 
 #: Raised when a scan would find other things.
 _VERSION = 1
+_REPEATED = ["child", "parent", "relation", "stage", "refuted_by"]
 _RESULTS = ("edges.parquet", "tables.parquet", "derived.parquet")
 
 #: One row a table, and one for each other form of it of which anything is sketched.
@@ -62,8 +63,9 @@ def earlier_scan(
     saved = SavedParts(folder.artifacts("graph"), _key(folder, keys, config)).load()
     if not saved:
         return None
-    edges, tables = (pq.read_table(file) for file in files[:2])
-    return EarlierScan(edges, tables, saved[-1])
+    # Names and the like occur many times: a million rows of them are read as numbers.
+    edges = pq.read_table(files[0], read_dictionary=_REPEATED)
+    return EarlierScan(edges, pq.read_table(files[1]), saved[-1])
 
 
 def remember_scan(

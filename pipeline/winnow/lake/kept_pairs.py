@@ -154,14 +154,14 @@ class KeptPairs:
 
         ends: the new pairs' tables by number; queries: of the kept pairs `told`.
         """
-        kept, lost = np.flatnonzero(self._kept), pa.array(~self._kept)
-        differs = self._edges.filter(lost).combine_chunks() != new
-        edges = self._edges.filter(pa.array(self._kept))
+        kept, lost = np.flatnonzero(self._kept), np.flatnonzero(~self._kept)
+        differs = self._edges.take(lost).combine_chunks().cast(new.schema) != new
+        edges = self._edges
         if len(told):
             differs = True
             column = edges.schema.get_field_index("rebuild_sql")
             texts = edges["rebuild_sql"].to_pylist()
-            for row, text in zip(np.searchsorted(kept, told), queries, strict=True):
+            for row, text in zip(told.tolist(), queries, strict=True):
                 texts[row] = text
             edges = edges.set_column(
                 column, "rebuild_sql", pa.array(texts, pa.string())
@@ -170,19 +170,30 @@ class KeptPairs:
         before = self.ends.take(kept)
         codes = before.child * width + before.parent
         places = np.searchsorted(codes, ends.child * width + ends.parent)
-        return _inserted(edges, places, new), bool(differs)
+        # Before which of all pairs, those that do not stand included.
+        places = np.append(kept, len(edges))[places]
+        return _merged(edges, lost, places, new), bool(differs)
 
 
 _RELATIONS = ("duplicate", "contained", "partial", "refuted", "incomparable")
 
 
-def _inserted(edges: pa.Table, places: Ints, new: pa.Table) -> pa.Table:
-    """Return sorted rows with others put in where they belong; `places` rise."""
+def _merged(edges: pa.Table, lost: Ints, places: Ints, new: pa.Table) -> pa.Table:
+    """Return sorted rows without some, and with new ones before others.
+
+    lost, places: row numbers, rising.
+    """
     parts, start, taken = [], 0, 0
-    for stop, count in zip(*np.unique(places, return_counts=True), strict=True):
-        parts += [edges.slice(start, stop - start), new.slice(taken, count)]
-        start, taken = int(stop), taken + int(count)
-    return pa.concat_tables([*parts, edges.slice(start)])
+    for stop in np.union1d(lost, places).tolist():
+        parts.append(edges.slice(start, stop - start))
+        count = int(np.searchsorted(places, stop, "right")) - taken
+        parts.append(new.slice(taken, count))
+        start, taken = stop, taken + count
+        if np.searchsorted(lost, stop) < np.searchsorted(lost, stop, "right"):
+            start += 1
+    parts.append(edges.slice(start))
+    plain = [part.cast(new.schema) for part in parts if len(part)]
+    return pa.concat_tables([new.slice(0, 0), *plain])
 
 
 def _codes(values: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.int8]:

@@ -88,31 +88,30 @@ class _Look:
     changes: Changes
 
     def __post_init__(self) -> None:
-        before = {
-            name: (fingerprint, reason)
-            for name, fingerprint, reason in zip(
-                *(
-                    self.earlier.tables[column].to_pylist()
-                    for column in ("table", "fingerprint", "reason")
-                ),
-                strict=True,
-            )
-        }
         self.opened: dict[str, Surveyed] = {t[0].name: t for t in self.changes.opened}
         self.names = sorted({*self.changes.same, *self.opened})
         self.number = {name: i for i, name in enumerate(self.names)}
         self.pairs = KeptPairs(self.earlier, self.names)
-        self.changed = np.zeros(len(self.names), np.bool_)
+        before = self.earlier.tables
+        stood = pc.is_in(pa.array(self.names, pa.string()), before["table"])
+        self.changed = ~stood.to_numpy(zero_copy_only=False)
         for name, (table, _) in self.opened.items():
             # What could not be read before, and cannot now, is no change.
-            told = table.fingerprint, table.reason
+            told = {"fingerprint": table.fingerprint, "reason": table.reason}
             self.changed[self.number[name]] = (
-                table.reason is None or before.get(name) != told
+                table.reason is None or self._row_before(name) != told
             )
-        for name in self.changes.same:
-            self.changed[self.number[name]] |= name not in before
         self.changed[self.pairs.failed()] = True
         self.pairs.drop(self.changed)
+
+    def _row_before(self, name: str) -> dict[str, str | None] | None:
+        """Return what was found of a table before, or None."""
+        tables = self.earlier.tables
+        row = pc.index(tables["table"], name).as_py()
+        if row < 0:
+            return None
+        (told,) = tables.slice(row, 1).select(["fingerprint", "reason"]).to_pylist()
+        return dict(told)
 
     def decided(self) -> DecidedAnew | None:
         stages = self._bounded()

@@ -17,6 +17,8 @@ from winnow.lake.result_files import holds, remove_plan, write_manifest
 from winnow.lake.stages import Stages
 
 _SCHEMAS = {"edges": EDGES, "derived": DERIVED, "tables": TABLES, "stages": STAGES}
+#: Columns of which nobody asks for a range; bounds of a million texts take time.
+_UNBOUNDED = {"shared_columns", "witness", "rebuild_sql", "reason"}
 _TEXTS = ("csv", "jsonl", "json")
 
 
@@ -45,7 +47,8 @@ def write_results(
         # What was taken over from a file leaves no trace in the bytes.
         columns = table.combine_chunks().columns
         plain = pa.Table.from_arrays(columns, schema=_SCHEMAS[name])
-        pq.write_table(plain, beside, compression="zstd")
+        bounded = [n for n in plain.column_names if n not in _UNBOUNDED]
+        pq.write_table(plain, beside, compression="zstd", write_statistics=bounded)
         replace(beside, folder.file(f"{name}.parquet"))
     relations = _counts(results["edges"]["relation"])
     manifest = {

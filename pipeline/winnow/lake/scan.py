@@ -151,7 +151,8 @@ class _Scan:
         meter = self.log.started("catalogue", 0)
         memory = Catalogue(self.folder, self.keys)
         lake = lake_of(self.config, self.folder)
-        changed = changes(lake, memory.known, self.ignored)
+        changed = changes(lake, memory.known, memory.folders(lake))
+        self.ignored = changed.ignored
         read = sum(part.surveyed_bytes for t, _ in changed.opened for part in t.parts)
         tables = len(changed.opened) + len(changed.same)
         if not tables:
@@ -159,6 +160,7 @@ class _Scan:
         pairs = tables * (tables - 1)
         self.log.finished("catalogue", (pairs, pairs), read, meter)
         result = self._again(memory, changed) or self._anew(memory, changed)
+        memory.remember_folders(lake, changed.folders)
         remove(self.folder.file(".work"))
         return result
 

@@ -13,9 +13,11 @@ from winnow.core.progress import Progress
 from winnow.core.run_folder import RunFolder
 from winnow.lake.files.table_files import Surveyed
 from winnow.lake.kernels.tables import STAGES
-from winnow.lake.memory import Keys, PairMemory, SketchMemory
+from winnow.lake.memory import Keys
+from winnow.lake.pair_memory import PairMemory
 from winnow.lake.run import hashed_tables
 from winnow.lake.scope import Scope
+from winnow.lake.sketch_memory import SketchMemory
 from winnow.lake.stages import Stages, sizes_of
 from winnow.lake.texts import Ints, add_rebuilds, add_witnesses
 

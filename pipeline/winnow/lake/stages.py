@@ -32,8 +32,9 @@ from winnow.lake.kernels.min_max import refuting_keys
 from winnow.lake.kernels.schema_graph import SchemaEdges, candidate_edges
 from winnow.lake.kernels.table_sketch import Sizes
 from winnow.lake.kernels.tables import ColumnStatistics
-from winnow.lake.memory import PairMemory, SketchMemory
+from winnow.lake.pair_memory import PairMemory
 from winnow.lake.scope import Scope, in_text
+from winnow.lake.sketch_memory import SketchMemory
 
 Ints = npt.NDArray[np.int64]
 Statistics = Sequence[Mapping[str, ColumnStatistics]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,15 +11,18 @@ from typing import Any, NamedTuple
 
 from winnow.lake.files.column_files import CONTAINERS
 from winnow.lake.files.csv_tables import CsvOptions
-from winnow.lake.files.files import Entry, Files
+from winnow.lake.files.files import Files, Folder, tree
 from winnow.lake.files.folders import (
     Candidate,
+    Seen,
     candidates,
     data_files,
     ignored,
     named_texts,
+    only_single,
     single,
 )
+from winnow.lake.files.known_folders import FolderTables, KnownFolder, KnownFolders
 from winnow.lake.files.saved_tables import SavedTables
 from winnow.lake.files.table_files import (
     Surveyed,
@@ -57,6 +61,10 @@ class Changes(NamedTuple):
     opened: list[Surveyed]
     #: Names of the others.
     same: list[str]
+    #: Files that are no table's, by their ending.
+    ignored: dict[str, int]
+    #: What need not be gone through again once these tables are known.
+    folders: KnownFolders
 
 
 def discover(lake: LakeSource) -> list[Table]:
@@ -85,27 +93,57 @@ def whole(seen: Changes, known: SavedTables) -> list[Surveyed]:
 
 
 def changes(
-    lake: LakeSource, known: SavedTables, left_out: dict[str, int] | None = None
+    lake: LakeSource, known: SavedTables, folders: KnownFolders | None = None
 ) -> Changes:
     """Return which tables of a lake are not known as they are, opened; see `survey`.
 
-    `left_out` is given how many files are no table's, by their ending.
+    `folders` are such as an earlier look found, with all of their tables in `known`.
     """
     listing = _Listing(lake, known)
-    same: list[str] = []
+    before = folders or KnownFolders()
+    seen = candidates(listing.root_folder, before.holds)
+    taken = seen.tables + listing.named_texts(seen)
+    told = FolderTables()
+    same = [name for folder in seen.same for name in before[folder.name].tables]
     changed: list[Candidate] = []
-    taken = candidates(listing.entries)
-    taken += named_texts(listing.entries, taken, lake.csv)
     for candidate in listing.named(taken):
         names = listing.unchanged(candidate)
         if names is None:
             changed.append(candidate)
         else:
             same += names
-    if left_out is not None:
-        left_out |= ignored(listing.entries, taken)
+            if candidate.folder is None:
+                told.add(candidate.files[0].name, names, sound=True)
     opener = TableFiles(lake.files, listing.root, lake.csv)
-    return Changes(list(opener.opened(changed)), same)
+    opened = list(opener.opened(changed))
+    by_path = {c.files[0].path: c.files[0].name for c in changed if c.folder is None}
+    for table, _ in opened:
+        if table.location in by_path:
+            sound = table.reason is None
+            told.add(by_path[table.location], [table.name], sound=sound)
+    kept = {folder.name: before[folder.name] for folder in seen.same}
+    return Changes(opened, same, *_of_folders(seen, taken, told, kept))
+
+
+def _of_folders(
+    seen: Seen,
+    taken: Sequence[Candidate],
+    told: FolderTables,
+    kept: Mapping[str, KnownFolder],
+) -> tuple[dict[str, int], KnownFolders]:
+    """Return how many files are no table's, and the folders that are known now."""
+    names = {entry.name for candidate in taken for entry in candidate.files}
+    counted: Counter[str] = Counter()
+    now = KnownFolders(kept)
+    for one in kept.values():
+        counted.update(one.ignored)
+    for folder in seen.single:
+        left = ignored(folder, names)
+        counted.update(left)
+        known = told.of(folder, left) if only_single(folder) else None
+        if known is not None:
+            now[folder.name] = known
+    return dict(sorted(counted.items())), now
 
 
 def fingerprint(lake: LakeSource, table: Table) -> str:
@@ -115,7 +153,7 @@ def fingerprint(lake: LakeSource, table: Table) -> str:
     """
     entries = lake.files.listed(table.location)
     if table.format == "parquet_folder":
-        entries = data_files(entries)
+        entries = data_files(tree(entries))
     if table.location == entries[0].path:
         return fingerprint_by(table.format, [("", entries[0])])
     return fingerprint_by(table.format, [(entry.name, entry) for entry in entries])
@@ -143,18 +181,35 @@ class _Listing:
             if include.match(named.name) and not exclude.match(named.name):
                 yield named
 
+    def named_texts(self, seen: Seen) -> list[Candidate]:
+        """Return the files that are tables since a glob for CSV names them."""
+        if not self._lake.csv:
+            return []
+        left_out = {folder.name for folder in seen.same}
+        entries = (
+            entry
+            for entry in self.root_folder.below()
+            if entry.name.rpartition("/")[0] not in left_out
+        )
+        return named_texts(entries, seen.tables, self._lake.csv)
+
     @cached_property
-    def entries(self) -> list[Entry]:
-        """Every file below the root but those of the run."""
-        entries = self._files.listed(self._lake.path)
+    def root_folder(self) -> Folder:
+        """The lake, but for what is of the run."""
+        listed = tree(self._files.listed(self._lake.path))
         if self._lake.without is None or not self._local:
-            return entries
-        left_out = os.path.join(os.path.realpath(self._lake.without), "")
+            return listed
+        left_out = os.path.realpath(self._lake.without)
         # Links are not followed: below the root, names are real ones.
         root = os.path.realpath(self.root)
-        if not left_out.startswith(f"{root}/"):
-            return entries
-        return [e for e in entries if not f"{root}/{e.name}".startswith(left_out)]
+        if left_out.startswith(f"{root}/"):
+            *above, name = left_out.removeprefix(f"{root}/").split("/")
+            folder: Folder | None = listed
+            for outer in above:
+                folder = folder.folders.get(outer) if folder else None
+            if folder is not None:
+                folder.folders.pop(name, None)
+        return listed
 
     def unchanged(self, candidate: Candidate) -> list[str] | None:
         """Return the names of tables that are known as they are, None if one is not."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+import stat
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
@@ -30,8 +33,7 @@ _SIGNATURE = 28
 _DISK = LocalFileSystem()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file, or a place below the root that cannot be looked into."""
 
     #: Below the root, with `/`.
@@ -45,6 +47,54 @@ class Entry:
     reason: str | None = None
     #: A folder, which is listed only where it cannot be looked into.
     is_folder: bool = False
+
+
+@dataclass
+class Folder:
+    """A folder below the root, and what lies in it."""
+
+    #: Below the root, with `/`; empty for the root itself.
+    name: str
+    files: list[Entry] = field(default_factory=list)
+    folders: dict[str, Folder] = field(default_factory=dict)
+
+    def below(self) -> Iterator[Entry]:
+        """Yield every file at any depth."""
+        yield from self.files
+        for folder in self.folders.values():
+            yield from folder.below()
+
+    def everything(self) -> tuple[Entry, ...]:
+        """Return every file at any depth, sorted by name."""
+        return tuple(sorted(self.below()))
+
+    @cached_property
+    def digest(self) -> str:
+        """What changes when a file, or a name, in it does; not what lies deeper."""
+        told = [f"{e.name}\0{e.version}\0{e.reason}" for e in self.files]
+        text = "\1".join([*sorted(told), *sorted(self.folders)])
+        state = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16)
+        return state.hexdigest()
+
+
+def tree(entries: Iterable[Entry]) -> Folder:
+    """Return the folders that some files lie in."""
+    root = Folder("")
+    folders = {"": root}
+    for entry in entries:
+        path = entry.name.rpartition("/")[0]
+        folder = folders.get(path) or _added(folders, path)
+        folder.files.append(entry)
+    return root
+
+
+def _added(folders: dict[str, Folder], path: str) -> Folder:
+    """Return a folder that is not there yet, put below those above it."""
+    folder = folders[path] = Folder(path)
+    above, _, name = path.rpartition("/")
+    outer = folders.get(above) or _added(folders, above)
+    outer.folders[name] = folder
+    return folder
 
 
 @dataclass(frozen=True)
@@ -116,7 +166,7 @@ class Files:
             raise InputError(
                 f"{root}: there is no such file or folder; set input.path to the lake"
             )
-        return sorted(entries, key=lambda entry: entry.name)
+        return sorted(entries)
 
 
 def _refuse_encrypted(source: Any, file: pq.ParquetFile) -> None:
@@ -150,23 +200,25 @@ def _local(root: str) -> list[Entry]:
             continue
         for child in children:
             name = prefix + child.name
-            if child.is_symlink():
+            if child.is_dir(follow_symlinks=False):
+                folders.append((name + "/", child.path))
+            elif child.is_symlink():
                 reason = f"a link to {os.readlink(child.path)}; links are not followed"
                 is_folder = child.is_dir()
                 entries.append(
                     Entry(name, child.path, reason=reason, is_folder=is_folder)
                 )
-            elif child.is_dir():
-                folders.append((name + "/", child.path))
-            elif child.is_file():
-                entries.append(_of_stat(name, child.path, child.stat()))
+            else:
+                told = child.stat(follow_symlinks=False)
+                if stat.S_ISREG(told.st_mode):
+                    entries.append(_of_stat(name, child.path, told))
     return entries
 
 
-def _of_stat(name: str, path: str, stat: os.stat_result) -> Entry:
+def _of_stat(name: str, path: str, told: os.stat_result) -> Entry:
     # Another file put in its place may have its size and its time.
-    version = f"{stat.st_size}:{stat.st_mtime_ns}:{stat.st_ino}"
-    return Entry(name, path, stat.st_size, stat.st_mtime, version)
+    version = f"{told.st_size}:{told.st_mtime_ns}:{told.st_ino}"
+    return Entry(name, path, told.st_size, told.st_mtime, version)
 
 
 def _remote(fs: Any, root: str) -> list[Entry]:

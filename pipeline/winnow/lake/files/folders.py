@@ -19,12 +19,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from fsspec.utils import glob_translate
 
-from winnow.lake.files.files import Entry
+from winnow.lake.files.files import Entry, Folder
 
 _ENDINGS = {
     "parquet": "parquet parq pq",
@@ -43,6 +43,7 @@ _TEXTS, _PACKED = {"csv", "jsonl", "json"}, {"gz", "zst", "bz2", "xz", "zip"}
 _HUDI = "a Hudi table; Winnow does not read its log"
 #: Beside the parts of a table they are notes of it, and no data.
 _NOTES = {"json", "excel"}
+_LOGS = ("_delta_log", "metadata", ".hoodie")
 _WHOLE = {"_SUCCESS", "_metadata", "_common_metadata"}
 _NAMED_PART = re.compile(r"part[-_.]([rm][-_.])?\d", re.IGNORECASE)
 _NUMBERED = re.compile(r"(part|data|chunk|shard|file|block|split)?[-_.]?(\d+)", re.I)
@@ -71,36 +72,25 @@ class Candidate:
 
 
 @dataclass
-class _Folder:
-    name: str
-    files: list[Entry] = field(default_factory=list)
-    folders: dict[str, _Folder] = field(default_factory=dict)
+class Seen:
+    """What the files of a lake are taken for."""
 
-    def below(self) -> Iterator[Entry]:
-        """Yield every file at any depth."""
-        yield from self.files
-        for folder in self.folders.values():
-            yield from folder.below()
-
-    def everything(self) -> tuple[Entry, ...]:
-        """Return every file at any depth, sorted by name."""
-        return tuple(sorted(self.below(), key=lambda entry: entry.name))
-
-    def data(self) -> list[Entry]:
-        """Return every data file at any depth, sorted by name."""
-        data = [entry for entry in self.files if _is_data(entry.name)]
-        for name, folder in self.folders.items():
-            if not _hidden(name):
-                data += folder.data()
-        return sorted(data, key=lambda entry: entry.name)
+    tables: list[Candidate] = field(default_factory=list)
+    #: Folders each file of which is a table, or none.
+    single: list[Folder] = field(default_factory=list)
+    #: Those of them that were not gone through.
+    same: list[Folder] = field(default_factory=list)
 
 
-def candidates(entries: Sequence[Entry]) -> list[Candidate]:
-    """Return the tables that these files are taken for, sorted by name.
+def candidates(root: Folder, known: Callable[[Folder], bool] | None = None) -> Seen:
+    """Return the tables that files are taken for; the name of the root itself is empty.
 
-    The name of the root itself is empty.
+    known: whether the files in a folder, each a table or none, are as they were before;
+    they are left out.
     """
-    return sorted(_tables(_tree(entries)), key=lambda table: table.name)
+    seen = Seen()
+    _look(root, known or (lambda _: False), seen)
+    return seen
 
 
 def single(entry: Entry) -> Candidate:
@@ -110,7 +100,7 @@ def single(entry: Entry) -> Candidate:
 
 
 def named_texts(
-    entries: Sequence[Entry], tables: Sequence[Candidate], globs: Iterable[str]
+    entries: Iterable[Entry], tables: Sequence[Candidate], globs: Iterable[str]
 ) -> list[Candidate]:
     """Return files of other endings, `.txt` say, that a glob for CSV names.
 
@@ -119,6 +109,8 @@ def named_texts(
     patterns = [
         (re.compile(glob_translate(g)), posixpath.splitext(g)[1]) for g in globs
     ]
+    if not patterns:
+        return []
     names = {entry.name for table in tables for entry in table.files}
     return [
         Candidate(entry.name, "csv", (entry,), reason=entry.reason)
@@ -132,25 +124,24 @@ def named_texts(
     ]
 
 
-def data_files(entries: Sequence[Entry]) -> list[Entry]:
+def data_files(folder: Folder) -> list[Entry]:
     """Return the files of a folder that hold rows, at any depth, sorted by name."""
-    return _tree(entries).data()
+    data = [entry for entry in folder.files if _is_data(entry.name)]
+    for name, inner in folder.folders.items():
+        if not _hidden(name):
+            data += data_files(inner)
+    return sorted(data)
 
 
-def ignored(entries: Sequence[Entry], tables: Sequence[Candidate]) -> dict[str, int]:
-    """Return how many files are taken for no part of any table, by their ending.
+def ignored(folder: Folder, names: Container[str]) -> dict[str, int]:
+    """Return how many files in a folder are no table, by their ending.
 
-    Files in tables' own folders, whatever they are, are not among them.
+    names: of the files that are one.
     """
-    names = {entry.name for table in tables for entry in table.files}
-    folders = {table.folder for table in tables if table.folder is not None}
     counted: Counter[str] = Counter()
-    for entry in entries:
-        if entry.name in names:
-            continue
-        *parents, base = entry.name.split("/")
-        above = {"/".join(parents[:i]) for i in range(len(parents) + 1)}
-        if not (above & folders or _hidden(base) or any(map(_hidden, parents))):
+    for entry in folder.files:
+        base = entry.name.rpartition("/")[2]
+        if entry.name not in names and not _hidden(base):
             counted[posixpath.splitext(base.lower())[1] or base] += 1
     return dict(sorted(counted.items()))
 
@@ -179,64 +170,54 @@ def _hidden(name: str) -> bool:
     return name.startswith((".", "_")) and "=" not in name
 
 
-def _tree(entries: Sequence[Entry]) -> _Folder:
-    root = _Folder("")
-    folders = {"": root}
-    for entry in entries:
-        path = entry.name.rpartition("/")[0]
-        folder = folders.get(path)
-        if folder is None:
-            folder = _added(folders, path)
-        folder.files.append(entry)
-    return root
-
-
-def _added(folders: dict[str, _Folder], path: str) -> _Folder:
-    """Return a folder that is not there yet, put below those above it."""
-    folder = folders[path] = _Folder(path)
-    above, _, name = path.rpartition("/")
-    outer = folders.get(above) or _added(folders, above)
-    outer.folders[name] = folder
-    return folder
-
-
-def _tables(folder: _Folder) -> Iterator[Candidate]:
-    whole = _whole(folder)
+def _look(folder: Folder, known: Callable[[Folder], bool], seen: Seen) -> None:
+    whole = None if only_single(folder) else _whole(folder)
     if whole is not None:
-        yield whole
+        seen.tables.append(whole)
         return
-    for entry in folder.files:
-        if entry.is_folder or format_of(entry.name):
-            yield single(entry)
+    if known(folder):
+        seen.same.append(folder)
+    else:
+        seen.single.append(folder)
+        seen.tables += [
+            single(entry)
+            for entry in folder.files
+            if entry.is_folder or format_of(entry.name)
+        ]
     for name, inner in folder.folders.items():
         if not _hidden(name):
-            yield from _tables(inner)
+            _look(inner, known, seen)
 
 
-def _whole(folder: _Folder) -> Candidate | None:
-    """Return the folder as one table, or None.
+def only_single(folder: Folder) -> bool:
+    """Whether the names in a folder alone tell that it is not one table."""
+    inside = folder.folders
+    if any(name in inside for name in _LOGS) or any("=" in name for name in inside):
+        return False
+    names = [entry.name.rpartition("/")[2] for entry in folder.files]
+    return _WHOLE.isdisjoint(names) and not _are_parts(list(filter(_is_data, names)))
 
-    What lies deeper is gone through only where what lies in it leaves that open.
-    """
+
+def _whole(folder: Folder) -> Candidate | None:
+    """Return the folder as one table, or None."""
     logged = _logged(folder)
     if logged is not None:
         return _as_one(folder, logged, folder.everything())
     if ".hoodie" in folder.folders:
         return replace(_as_one(folder, "folder", folder.everything()), reason=_HUDI)
-    names = {entry.name.rpartition("/")[2] for entry in folder.files}
-    written = _is_hive(folder) or bool(names & _WHOLE)
-    if not written and not _are_parts([n for n in names if _is_data(n)]):
-        return None
-    data = tuple(folder.data())
+    data = tuple(data_files(folder))
     if not data or any(format_of(entry.name) != "parquet" for entry in data):
         return None
+    names = {entry.name.rpartition("/")[2] for entry in folder.files}
+    if _is_hive(folder) or names & _WHOLE:
+        return _as_one(folder, "parquet_folder", data)
     parts = [entry.name.rpartition("/")[2] for entry in data]
-    if not written and not (names.issuperset(parts) and _are_parts(parts)):
-        return None
-    return replace(_as_one(folder, "parquet_folder", data), supposed=not written)
+    if names.issuperset(parts) and _are_parts(parts):
+        return replace(_as_one(folder, "parquet_folder", data), supposed=True)
+    return None
 
 
-def _logged(folder: _Folder) -> str | None:
+def _logged(folder: Folder) -> str | None:
     """Return whose log a folder holds, or None."""
     if "_delta_log" in folder.folders:
         return "delta"
@@ -246,18 +227,16 @@ def _logged(folder: _Folder) -> str | None:
     return None
 
 
-def _as_one(folder: _Folder, kind: str, files: tuple[Entry, ...]) -> Candidate:
+def _as_one(folder: Folder, kind: str, files: tuple[Entry, ...]) -> Candidate:
     unread = [e for e in files if e.reason is not None]
     reason = f"{unread[0].name}: {unread[0].reason}" if unread else None
     return Candidate(folder.name, kind, files, folder.name, reason=reason)
 
 
-def _is_hive(folder: _Folder) -> bool:
-    if not any("=" in name for name in folder.folders) or any(
-        _is_data(entry.name) for entry in folder.files
-    ):
+def _is_hive(folder: Folder) -> bool:
+    if any(_is_data(entry.name) for entry in folder.files):
         return False
-    inner = [n for n, f in folder.folders.items() if not _hidden(n) and f.data()]
+    inner = [n for n, f in folder.folders.items() if not _hidden(n) and data_files(f)]
     keys = {name.partition("=")[0] for name in inner if "=" in name}
     return bool(inner) and len(keys) == 1 and all("=" in name for name in inner)
 

@@ -55,6 +55,10 @@ class SavedParts:
                 parts.append(table.replace_schema_metadata(None))
         return parts
 
+    def names(self) -> list[str]:
+        """Return the parts' names, which tell their contents."""
+        return sorted(path.name for path in self._folder.glob("part-*.parquet"))
+
     def lookup(self, column: str, values: Collection[str]) -> list[pa.Table]:
         """Return the rows with some values of a text column, the oldest part first.
 
