@@ -77,6 +77,27 @@ def test_over_ready_vectors(
     on_both(recipe, spark, tmp_path)
 
 
+def test_balance_and_orders(
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    vector_recipe: Callable[..., dict[str, Any]],
+    spark: Any,
+    tmp_path: Path,
+):
+    """Concepts of captions, a tree of clusters, outliers and a greedy order."""
+    words = {"concepts": "ngrams", "ngram": 1, "limit": 18}
+    recipe = vector_recipe(
+        write_shards(tmp_path / "pool", planted_table(150)),
+        tmp_path / "unused",
+        ["balance", "embed", "cluster", "hierarchy", "outliers", "order", "apply"],
+        balance=words,
+        hierarchy={"levels": [3, 2], "resampling": 1, "keep_fraction": 0.9},
+        outliers={"k": 3, "keep_fraction": 0.9},
+        order={"keep_fraction": 0.6},
+    )
+    on_both(recipe, spark, tmp_path)
+
+
 def test_over_pictures_with_masks(
     picture_table: Callable[..., pa.Table],
     write_shards: Callable[..., Path],

@@ -150,6 +150,26 @@ DECISIONS: Mapping[str, Mapping[str, str]] = {
         "drawn": "Drawn for its cluster's equal part.",
         "not_drawn": "Its cluster's equal part was full.",
     },
+    "balance": {
+        "within_concept_limit": "One of its concepts keeps it: it is among the first "
+        "rows by hash.",
+        "over_concept_limit": "Each of its concepts keeps other rows.",
+        "no_concept": "Its caption has no concept of the list.",
+    },
+    "hierarchy": {
+        "within_share": "Within what its cluster's share of the budget keeps.",
+        "over_share": "Its cluster's share of the budget was full.",
+    },
+    "order": {
+        "chosen": "Chosen before the budget was used up.",
+        "not_chosen": "The rows chosen before it represent it.",
+    },
+    "outliers": {
+        "like_its_neighbours": "Its mean cosine to its nearest neighbours is within "
+        "the budget, or reaches the threshold.",
+        "outlier": "Its mean cosine to its nearest neighbours is below the cut.",
+        "no_neighbour": "Nothing is there to compare it with.",
+    },
     "where": {
         "where_true": "The condition holds.",
         "where_false": "The condition does not hold.",

@@ -250,7 +250,7 @@ STEPS: Registry[Step] = Registry(
             "semantic",
             "steps:SemanticConfig",
             100_000,
-            version=3,
+            version=4,
             shown=Shown(
                 "similarity to the nearest earlier row",
                 note="Where a row's nearest earlier row had gone itself, this is the "
@@ -311,6 +311,47 @@ STEPS: Registry[Step] = Registry(
             "steps:UniformConfig",
             300_000,
             shown=Shown(_DRAW, high_first=False, remedy=f"{_LEAST}:uniform"),
+        ),
+        _own(
+            "balance",
+            "balance_steps:BalanceConfig",
+            30_000,
+            shown=Shown(
+                "place among the rows of its concept, at best",
+                ranked=True,
+                high_first=False,
+                remedy="winnow.reports.concept_remedy:balance",
+            ),
+        ),
+        _own(
+            "hierarchy",
+            "balance_steps:HierarchyConfig",
+            300_000,
+            shown=Shown(
+                "draw by uid hash, or distance to the centroid",
+                one_cut=False,
+                high_first=False,
+            ),
+        ),
+        _own(
+            "order",
+            "balance_steps:OrderConfig",
+            2_000,
+            shown=Shown(
+                "what the row added when it was chosen",
+                ranked=True,
+                remedy=f"{_REMEDIES}:best",
+            ),
+        ),
+        _own(
+            "outliers",
+            "balance_steps:OutliersConfig",
+            20_000,
+            shown=Shown(
+                "mean cosine to the nearest neighbours",
+                ranked=True,
+                remedy=f"{_REMEDIES}:best",
+            ),
         ),
         _own(
             "where",

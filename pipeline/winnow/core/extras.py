@@ -23,6 +23,7 @@ EXTRAS = {
     "excel": ("python_calamine",),
     "map": ("pacmap",),
     "mcp": ("mcp",),
+    "concepts": ("ahocorasick_rs",),
 }
 
 

@@ -64,7 +64,7 @@ def rank_in_clusters(context: Context, keep: Keep) -> tuple[Frame, pa.Table]:
     )
     kernel = partial(value_rows, keep=keep, salt=f"{context.seed}:{context.step}")
     valued = engine.map_batches(members, kernel, _ORDERED)
-    return _ranks(engine, valued), _statistics(engine, valued)
+    return rank_rows(engine, valued), _statistics(engine, valued)
 
 
 def value_rows(
@@ -93,7 +93,7 @@ def uniform(uids: list[str], salt: str) -> npt.NDArray[np.float64]:
     return (keys(uids, salt) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _ranks(engine: Engine, valued: Frame) -> Frame:
+def rank_rows(engine: Engine, valued: Frame) -> Frame:
     """Sort all rows; count each stretch's rows of a cluster; add what came before."""
     wanted = {name: name for name in (*_VALUED.names, "key")}
     placed = engine.map_batches(

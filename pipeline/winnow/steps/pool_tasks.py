@@ -12,7 +12,6 @@ import pyarrow as pa
 from winnow.algorithms.cosine import SLACK, VectorRows, prepare, products_into
 from winnow.algorithms.dedup.borders import (
     MARGINS,
-    Borders,
     count_pairs,
     margins,
     pairs_of_tile,
@@ -51,7 +50,7 @@ def count_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    known: Borders,
+    known: VectorRows,
     sample: Sample,
     bar: float,
 ) -> Iterator[pa.RecordBatch]:
@@ -69,7 +68,7 @@ def count_task(
                 continue
             rows = VectorRows(rows.exact[near], rows.unit[near], rows.squares[near])
             numbers = numbers[near]
-            beside = margins(rows, blocks.labels(numbers), known)
+            beside = margins(rows, blocks.labels(numbers), known, MARGINS[-1])
             count_pairs(
                 products[near],
                 (rows.exact, rows.squares, numbers, *beside),
@@ -86,7 +85,7 @@ def list_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    known: Borders,
+    known: VectorRows,
     margin: float,
 ) -> Iterator[pa.RecordBatch]:
     """Yield LISTED: each row once for each cluster within `margin` of it."""
@@ -96,7 +95,7 @@ def list_task(
             numbers = np.arange(begin, min(stop, begin + 4 * _ROWS))
             rows = prepare(blocks.chosen(numbers))
             part = labels[begin - start : begin - start + len(numbers)]
-            clusters, distance = margins(rows, part, known)
+            clusters, distance = margins(rows, part, known, margin)
             within = distance <= margin
             columns = [clusters[within], numbers[np.nonzero(within)[0]]]
             yield pa.RecordBatch.from_arrays(

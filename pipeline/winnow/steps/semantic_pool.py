@@ -23,11 +23,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from winnow.algorithms.cosine import prepare
+from winnow.algorithms.cosine import VectorRows, prepare
 from winnow.algorithms.dedup.borders import (
     MARGINS,
-    Borders,
-    borders,
+    MOST,
     first_come,
     margins,
 )
@@ -108,12 +107,12 @@ def group_pool(
     Returns it, and what the manifest says of the groups.
     """
     plain = divide(context, members, context.rows, size, together=True)
-    known = borders(np.load(context.artifacts["centroids"]))
+    known = prepare(np.load(context.artifacts["centroids"]))
     probes = _stored(context) or _measured(plain, known, recall_bar(context.config))
     (context.folder / PROBES).write_text(json.dumps(probes._asdict()))
     listing = partial(list_task, known=known, margin=probes.margin)
     frame = plain.mapped(whole_tasks(plain), listing, LISTED)
-    most = context.rows * (1 + known.near.shape[1])
+    most = context.rows * (1 + MOST)
     listed = plain.engine.collect(frame, most)
     group, number = listed["group"].to_numpy(), listed["number"].to_numpy()
     order = np.lexsort((number, group))
@@ -142,14 +141,13 @@ def _stored(context: Context) -> Probes | None:
     return Probes(**json.loads(path.read_text())) if path.is_file() else None
 
 
-def _measured(large: Large, known: Borders, bar: float) -> Probes:
+def _measured(large: Large, known: VectorRows, bar: float) -> Probes:
     """Search rows that are evenly spaced in the order of visits among all rows."""
     rows = min(_SAMPLE_ROWS, len(large.blocks))
     numbers = np.unique(np.linspace(0, len(large.blocks) - 1, rows).astype(np.int64))
     vectors = prepare(large.blocks.chosen(numbers))
-    sample = Sample(
-        vectors, numbers, *margins(vectors, large.blocks.labels(numbers), known)
-    )
+    labels = large.blocks.labels(numbers)
+    sample = Sample(vectors, numbers, *margins(vectors, labels, known, MARGINS[-1]))
     counting = partial(count_task, known=known, sample=sample, bar=bar)
     frame = large.mapped(whole_tasks(large), counting, COUNTED)
     table = large.engine.collect(frame, 10**8)

@@ -11,7 +11,7 @@ All margins that could decide something are float64 in a fixed order of addition
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,101 +23,122 @@ from winnow.algorithms.cosine import (
     Singles,
     VectorRows,
     Vectors,
-    dot,
     exact_cosine,
-    prepare,
 )
 from winnow.numeric.compiled import compiled
 
-#: Other clusters that a row is measured to, those nearest to the one it is assigned to,
-#: and how many of them it may be counted to.
-NEAREST, MOST = 32, 7
+#: Clusters that a row's borders are measured with, of all those nearest to the row, and
+#: how many of them it may be counted to.
+NEAREST, MOST = 32, 15
 #: Margins of which one is chosen.
-MARGINS = np.array([0, 0.005, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2])
+MARGINS = np.array(
+    [0, 0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2]
+)
+#: Numbers of one product of rows and centroids.
+_PRODUCT = 1 << 22
 
 Clusters = npt.NDArray[np.int32]
 
 
-class Borders(NamedTuple):
-    """Centroids with those next to each; see `borders`.
-
-    centroids: k, prepared; near: (k, c) the nearest others of each; gaps: (k, c) their
-    distances.
-    """
-
-    centroids: VectorRows
-    near: Clusters
-    gaps: Floats
-
-
-def borders(centroids: Vectors) -> Borders:
-    """Return each centroid with the nearest others, (k, dim) of any norms above 0."""
-    rows = prepare(centroids)
-    exact = np.asarray(rows.exact, np.float64)
-    unit = exact / np.sqrt(rows.squares)[:, None]
-    count = min(NEAREST, len(unit) - 1)
-    near = np.empty((len(unit), count), np.int32)
-    gaps = np.empty((len(unit), count))
-    for number, centroid in enumerate(unit):
-        gap = np.sqrt(((unit - centroid) ** 2).sum(axis=1))
-        gap[number] = np.inf
-        near[number] = np.argsort(gap, kind="stable")[:count]
-        gaps[number] = np.maximum(gap[near[number]], 1e-9)
-    return Borders(rows, near, gaps)
-
-
 def margins(
-    rows: VectorRows, assigned: Clusters, known: Borders
+    rows: VectorRows, assigned: Clusters, centroids: VectorRows, limit: float
 ) -> tuple[Clusters, Floats]:
-    """Return the clusters that rows are nearest to, and the margins to them.
+    """Return the clusters that rows have a border with, and the margins to them.
 
-    assigned: (m,) the rows' clusters. Both results are (m, at most 1 + MOST), by
-    ascending margin; the first is the row's own cluster, at 0.
+    assigned: (m,) the rows' clusters; limit: margins above it do not count. Both
+    results are (m, 1 + MOST), by ascending margin; the first is the row's own cluster,
+    at 0. Where there are fewer, the cluster is −1 and the margin infinite.
     """
-    to_others = np.empty((len(rows), known.near.shape[1]))
-    centroids = known.centroids
-    _measure(
-        (rows.exact, rows.squares),
-        assigned,
-        (centroids.exact, centroids.squares),
-        (known.near, known.gaps),
-        to_others,
-    )
-    order = np.argsort(to_others, axis=1, kind="stable")[:, :MOST]
-    clusters = np.take_along_axis(known.near[assigned], order, axis=1)
-    others = np.maximum(np.take_along_axis(to_others, order, axis=1), 0.0)
-    return (
-        np.concatenate([assigned[:, None], clusters], axis=1).astype(np.int32),
-        np.concatenate([np.zeros((len(rows), 1)), others], axis=1),
-    )
+    clusters = np.full((len(rows), 1 + MOST), -1, np.int32)
+    distances = np.full((len(rows), 1 + MOST), np.inf)
+    size = max(1, _PRODUCT // max(len(centroids), 1))
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        mine = rows[part]
+        _measure(
+            mine.unit @ centroids.unit.T,
+            (mine.exact, mine.squares),
+            assigned[part],
+            (centroids.exact, centroids.squares),
+            limit,
+            (clusters[part], distances[part]),
+        )
+    return clusters, distances
 
 
 @compiled
 def _measure(
+    products: Singles,
     rows: tuple[Vectors, Floats],
     assigned: Clusters,
     centroids: tuple[Vectors, Floats],
-    known: tuple[Clusters, Floats],
-    out: Floats,
+    limit: float,
+    out: tuple[Clusters, Floats],
 ) -> None:
     exact, squares = rows
-    centroid_exact, centroid_squares = centroids
-    near, gaps = known
+    centres, centre_squares = centroids
+    clusters, distances = out
     terms = np.zeros(exact.shape[1] + 1)
+    near = np.empty(NEAREST, np.int64)
     for r in range(len(exact)):
-        cluster = assigned[r]
-        to_own = exact_cosine(
-            exact[r],
-            squares[r],
-            centroid_exact[cluster],
-            centroid_squares[cluster],
-            terms,
-        )
-        for c in range(near.shape[1]):
-            other = near[cluster, c]
-            product = dot(exact[r], centroid_exact[other], terms)
-            cosine = product / np.sqrt(squares[r] * centroid_squares[other])
-            out[r, c] = (to_own - cosine) / gaps[cluster, c]
+        own = assigned[r]
+        count = _nearest(products[r], own, limit, near)
+        clusters[r, 0], distances[r, 0] = own, 0.0
+        if not count:
+            continue
+        of_own = (centres[own], centre_squares[own])
+        to_own = exact_cosine(exact[r], squares[r], of_own[0], of_own[1], terms)
+        for i in range(count):
+            other = near[i]
+            of_other = (centres[other], centre_squares[other])
+            cosine = exact_cosine(exact[r], squares[r], of_other[0], of_other[1], terms)
+            between = exact_cosine(
+                of_own[0], of_own[1], of_other[0], of_other[1], terms
+            )
+            gap = max(np.sqrt(max(2.0 - 2.0 * between, 0.0)), 1e-9)
+            margin = max((to_own - cosine) / gap, 0.0)
+            if margin <= limit:
+                _put(clusters[r], distances[r], other, margin)
+
+
+@compiled
+def _nearest(products: Singles, own: int, limit: float, near: Ids) -> int:
+    """List the NEAREST others that may lie within the limit; return how many.
+
+    Two centroids are at most 2 apart, so a margin up to the limit is a difference of
+    cosines up to twice as much.
+    """
+    least = products[own] - np.float32(2.0 * (limit + SLACK))
+    count = 0
+    for c in range(len(products)):
+        value = products[c]
+        if value < least or c == own:
+            continue
+        position = count
+        while position and products[near[position - 1]] < value:
+            position -= 1
+        if position == NEAREST:
+            continue
+        count = min(count + 1, NEAREST)
+        for i in range(count - 1, position, -1):
+            near[i] = near[i - 1]
+        near[position] = c
+    return count
+
+
+@compiled
+def _put(clusters: Clusters, distances: Floats, other: int, margin: float) -> None:
+    """Put a cluster in its place by (margin, number), behind the row's own."""
+    position = len(distances)
+    while position > 1 and (
+        distances[position - 1] > margin
+        or (distances[position - 1] == margin and clusters[position - 1] > other)
+    ):
+        position -= 1
+    for i in range(len(distances) - 1, position, -1):
+        clusters[i], distances[i] = clusters[i - 1], distances[i - 1]
+    if position < len(distances):
+        clusters[position], distances[position] = other, margin
 
 
 @compiled
