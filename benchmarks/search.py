@@ -37,7 +37,7 @@ Ask = Callable[[npt.NDArray[np.float32]], Ids]
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="?", type=int, default=1_000_000)
-    parser.add_argument("--bits", type=int, choices=(4, 8, 16), default=8)
+    parser.add_argument("--bits", type=int, choices=(4, 6, 8, 16), default=8)
     given = parser.parse_args()
     vectors = make_pool(given.rows)
     with tempfile.TemporaryDirectory() as folder:

@@ -116,7 +116,9 @@ def test_answers_are_those_of_brute_force(
         assert_same(answer, brute_force(vectors, like, among, 7))
 
 
-@pytest.mark.parametrize("bits", [8, pytest.param(16, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "bits", [8, *(pytest.param(bits, marks=pytest.mark.slow) for bits in (4, 6, 16))]
+)
 def test_lists_give_the_same_answers(
     finished: Any,
     vectors: dict[str, Any],

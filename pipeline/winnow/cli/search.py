@@ -49,7 +49,7 @@ def add_commands(commands: Commands) -> None:
     search.add_argument(
         "--bits",
         type=int,
-        choices=(4, 8, 16),
+        choices=(4, 6, 8, 16),
         default=8,
         help="of a number in the lists of large runs (8)",
     )

@@ -29,7 +29,7 @@ Halves = npt.NDArray[np.float16]
 Singles = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 #: Bits of a number of a code.
-Bits = Literal[4, 8, 16]
+Bits = Literal[4, 6, 8, 16]
 
 #: The part of the near rows that lie in the lists that are probed.
 RECALL = 0.995
@@ -38,9 +38,9 @@ _RANKS, _QUESTIONS = (10, 20, 40, 80, 160, 320, 640), 250
 #: Vectors that k-means is trained on, for each list; its iterations.
 _TRAINED, _ITERATIONS = 64, 10
 _BLOCK = 65_536
-_NAMES = {4: "QT_4bit", 8: "QT_8bit", 16: "QT_fp16"}
+_NAMES = {4: "QT_4bit", 6: "QT_6bit", 8: "QT_8bit", 16: "QT_fp16"}
 #: How many more rows than asked for codes nominate, which have lost some precision.
-_NOMINATED = {4: 20, 8: 4, 16: 2}
+_NOMINATED = {4: 20, 6: 8, 8: 4, 16: 2}
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ class Near(NamedTuple):
 class NearestVectors:
     """Questions to an index of vectors, its lists opened by the first that needs them.
 
-    bits: of a number in the lists' codes: 16, 8 or 4.
+    bits: of a number in the lists' codes: 16, 8, 6 or 4.
     """
 
     def __init__(self, index: VectorIndex, bits: Bits = 8) -> None:
