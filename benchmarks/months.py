@@ -2,10 +2,10 @@
 
     python benchmarks/months.py POOL MODEL
 
-POOL: a folder of Parquet shards with `uid`, `image` and `text`; MODEL: `local-dir:…`. The
-first half of the shards is run and indexed, the second run against the index, and both
-run at once with the half as what `semantic.keeper` goes by first. Prints how many rows
-are decided alike.
+POOL: a folder of Parquet shards with `uid`, `image` and `text`; MODEL: `local-dir:…`.
+The first half of the shards is run and indexed, the second run against the index, and
+both run at once with the half as what `semantic.keeper` goes by first. Prints how many
+rows are decided alike.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
         halves = split(pool, work)
         whole = decided(recipe(halves, work / "whole", model))
         first = decided(recipe(halves[:1], work / "first", model), work / "whole")
-        build(work / "first", work / "index", "image")
+        build(str(work / "first"), work / "index")
         second = recipe(halves[1:], work / "second", model)
         second["semantic"]["index"] = str(work / "index")
         grown = first | decided(second, work / "whole")
