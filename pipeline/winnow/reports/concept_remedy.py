@@ -29,5 +29,5 @@ def balance(run: RunView, marker: Marker, entry: Entry) -> str | None:
         options.append(budget)
     if not options:
         return None
-    place = f"row {math.ceil(score):,} of {concept['rows']:,} of '{concept['name']}'"
-    return " and ".join(options) + f"; it is {place}"
+    standing = f"row {math.ceil(score):,} of {concept['rows']:,} of '{concept['name']}'"
+    return " and ".join(options) + f"; it is {standing}"

@@ -104,16 +104,16 @@ def run(context: Context) -> Outcome:
 def _place(context: Context) -> None:
     """Write `places/`, `concepts/` (with their rows) and `unread/`."""
     engine, folder = context.engine, os.fspath(context.folder)
-    found, names = _found(context)
+    matches, names = _found(context)
     engine.write(
         engine.select(
-            engine.where(found, "valid", False), {"uid": "uid", "reason": "reason"}
+            engine.where(matches, "valid", False), {"uid": "uid", "reason": "reason"}
         ),
         f"{folder}/unread",
         ["uid"],
     )
     pairs = engine.select(
-        engine.where(found, "valid", True), {"uid": "uid", "cluster": "cluster"}
+        engine.where(matches, "valid", True), {"uid": "uid", "cluster": "cluster"}
     )
     kernel = partial(draw_rows, salt=f"{context.seed}:{context.step}")
     ranked = rank_rows(engine, engine.map_batches(pairs, kernel, _DRAWN))
@@ -147,11 +147,11 @@ def _found(context: Context) -> tuple[Frame, list[str] | None]:
     kernel = partial(
         find_concepts, reader=context.reader, concepts=names, config=config
     )
-    found = engine.map_batches(
+    matches = engine.map_batches(
         context.samples, kernel, FOUND, order_by=("source", "row")
     )
     folder = os.fspath(context.folder / "found")
-    engine.write(found, folder, ())
+    engine.write(matches, folder, ())
     return engine.scan(folder), names
 
 
@@ -191,8 +191,8 @@ def place_rows(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Yield places: above r − 1 and up to r for the r-th row of a concept."""
     for batch in batches:
         rank = batch.column("rank").to_numpy()
-        place = rank + 1.0 - batch.column("value").to_numpy()
-        columns = [batch.column("uid"), batch.column("cluster"), pa.array(place)]
+        first = rank + 1.0 - batch.column("value").to_numpy()
+        columns = [batch.column("uid"), batch.column("cluster"), pa.array(first)]
         yield pa.RecordBatch.from_arrays(columns, schema=_PLACED)
 
 

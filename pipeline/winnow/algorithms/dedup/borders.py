@@ -81,12 +81,12 @@ def _measure(
     terms = np.zeros(exact.shape[1] + 1)
     near = np.empty(NEAREST, np.int64)
     for r in range(len(exact)):
-        own = assigned[r]
-        count = _nearest(products[r], own, limit, near)
-        clusters[r, 0], distances[r, 0] = own, 0.0
+        home = assigned[r]
+        count = _nearest(products[r], home, limit, near)
+        clusters[r, 0], distances[r, 0] = home, 0.0
         if not count:
             continue
-        of_own = (centres[own], centre_squares[own])
+        of_own = (centres[home], centre_squares[home])
         to_own = exact_cosine(exact[r], squares[r], of_own[0], of_own[1], terms)
         for i in range(count):
             other = near[i]
@@ -102,17 +102,17 @@ def _measure(
 
 
 @compiled
-def _nearest(products: Singles, own: int, limit: float, near: Ids) -> int:
+def _nearest(products: Singles, home: int, limit: float, near: Ids) -> int:
     """List the NEAREST others that may lie within the limit; return how many.
 
     Two centroids are at most 2 apart, so a margin up to the limit is a difference of
     cosines up to twice as much.
     """
-    least = products[own] - np.float32(2.0 * (limit + SLACK))
+    least = products[home] - np.float32(2.0 * (limit + SLACK))
     count = 0
     for c in range(len(products)):
         value = products[c]
-        if value < least or c == own:
+        if value < least or c == home:
             continue
         position = count
         while position and products[near[position - 1]] < value:

@@ -37,7 +37,7 @@ def facility_location(
     order = np.empty(most, np.int64)
     added = np.empty(most)
     width = min(32, numbers.block)
-    for place in range(most):
+    for step in range(most):
         while not fresh[best := int(gains.argmax())]:
             stale = np.where(fresh, -1.0, gains)
             some = np.argpartition(stale, -min(width, len(stale)))[-width:]
@@ -45,7 +45,7 @@ def facility_location(
             raised = np.maximum(numbers.products(some) - nearest, 0.0)
             gains[some] = raised.sum(axis=1)
             fresh[some] = True
-        order[place], added[place] = best, gains[best]
+        order[step], added[step] = best, gains[best]
         nearest = np.maximum(nearest, numbers.products(np.array([best]))[0])
         gains[best] = -1.0
         fresh[:] = False
@@ -75,9 +75,9 @@ def farthest_first(
     order = np.empty(most, np.int64)
     distance = np.empty(most)
     chosen = first
-    for place in range(most):
-        order[place] = chosen
-        distance[place] = min(1.0 - nearest[chosen] / ONE, _OPPOSITE)
+    for step in range(most):
+        order[step] = chosen
+        distance[step] = min(1.0 - nearest[chosen] / ONE, _OPPOSITE)
         nearest = np.maximum(nearest, numbers.products(np.array([chosen]))[0])
         nearest[chosen] = np.inf
         chosen = int(nearest.argmin())
