@@ -50,6 +50,42 @@ def take(batch: pa.RecordBatch, rows: npt.NDArray[np.int64]) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
 
 
+def take_rows(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """Return the chosen rows of a table of one chunk; vectors as `take` moves them.
+
+    rows: (n,) numbers of rows.
+    """
+    indices = pa.array(rows)
+    columns = [
+        _moved(column.chunk(0), rows)
+        if column.num_chunks == 1 and _is_dense(column.chunk(0))
+        else column.take(indices)
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _is_dense(column: pa.Array) -> bool:
+    """Whether a column holds vectors of numbers, none of them null or with a null."""
+    kind = column.type
+    return bool(
+        pa.types.is_fixed_size_list(kind)
+        and (
+            pa.types.is_floating(kind.value_type)
+            or pa.types.is_integer(kind.value_type)
+        )
+        and kind.list_size
+        and not column.null_count
+        and not column.flatten().null_count
+    )
+
+
+def _moved(column: pa.Array, rows: npt.NDArray[np.int64]) -> pa.Array:
+    matrix = column.flatten().to_numpy().reshape(len(column), -1)
+    flat = pa.array(matrix[rows].reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(flat, type=column.type)
+
+
 def unit_vectors(
     column: pa.Array | pa.ChunkedArray, dim: int
 ) -> tuple[pa.FixedSizeListArray, pa.Array]:

@@ -288,7 +288,7 @@ def _write_parts(
 ) -> int:
     rows, part = 0, 0
     writer: pq.ParquetWriter | None = None
-    for batch in batches:
+    for batch in _row_groups(batches):
         if writer is None or rows >= (part * _PART_ROWS):
             if writer is not None:
                 writer.close()
@@ -300,6 +300,21 @@ def _write_parts(
         writer = part_writer(folder / "part-00000.parquet", schema)
     writer.close()
     return rows
+
+
+def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Gather batches until they are worth a row group, which is a batch again later."""
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        if (
+            sum(map(len, held)) >= _BATCH_ROWS
+            or sum(each.nbytes for each in held) >= _SPILL_BYTES
+        ):
+            yield pa.concat_batches(held)
+            held = []
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _measure(column: str, measure: Measure) -> pl.Expr:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
 from winnow.core.parquet_columns import writer_settings
+from winnow.core.vectors import take_rows
 from winnow.formats.constants import (
     WithConstants,
     constant_columns,
@@ -32,6 +33,8 @@ from winnow.formats.shard_protocol import (
 )
 
 _BATCH_ROWS = 256
+#: Rows that take little are read in more at a time: so many, or so many bytes of them.
+_SMALL_ROWS, _SMALL_BYTES = 8192, 8 * 2**20
 #: Of the rows of one batch, as far as their average tells: images are read in few.
 _BATCH_BYTES = 64 * 2**20
 #: Of a column chunk, read at a time: pages are read as they come, not all at once.
@@ -120,33 +123,47 @@ class ParquetFormat(ShardFormat):
 
         Reads only row groups that hold a wanted row; what the file lacks of the pool's
         columns is null, what it has in another type becomes the pool's. A row group
-        that fails to decode
-        yields an Unreadable for those of its rows that have not come out yet.
+        that fails to decode yields an Unreadable for those of its rows that have not
+        come out yet.
         """
         with open_shard(path) as file:
             first, position = 0, 0
-            inner_columns = present(columns, file.schema_arrow.names)
-            known = schema if schema is not None else file.schema_arrow
             for group in range(file.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
                 end = int(np.searchsorted(rows, first + size))
                 inner = rows[position:end] - first
-                yielded = 0
-                try:
-                    most = _batch_rows(file, group, inner_columns, self.batch_bytes)
-                    parts = _read_group(file, group, inner, inner_columns, most)
-                    for table, count in parts:
-                        whole = aligned(table, columns, schema, count)
-                        yield position + yielded, whole
-                        yielded += count
-                    if yielded < len(inner):
-                        raise OSError(f"{len(inner) - yielded} of its rows are missing")
-                except (pa.ArrowException, OSError, ValueError) as error:
-                    reason = f"unreadable_row_group: {group} ({str(error)[:120]})"
-                    types = {n: known.field(n).type for n in columns}
-                    left = len(inner) - yielded
-                    yield position + yielded, Unreadable(left, reason, types)
+                for start, part in self._group(file, group, inner, columns, schema):
+                    yield position + start, part
                 first, position = first + size, end
+
+    def _group(
+        self,
+        file: pq.ParquetFile,
+        group: int,
+        wanted: npt.NDArray[np.int64],
+        columns: Sequence[str],
+        schema: pa.Schema | None,
+    ) -> Iterator[tuple[int, pa.Table | Unreadable]]:
+        """Yield the wanted rows of a row group, by their numbers in it."""
+        known = schema if schema is not None else file.schema_arrow
+        inner_columns = present(columns, file.schema_arrow.names)
+        most = _batch_rows(file, group, inner_columns, self.batch_bytes)
+        done, reason = 0, ""
+        # What fails is read again in fewer rows: those before the damage are good.
+        for size in (most, min(most, _BATCH_ROWS)):
+            try:
+                parts = _read_group(file, group, wanted[done:], inner_columns, size)
+                for table, count in parts:
+                    yield done, aligned(table, columns, schema, count)
+                    done += count
+                if done == len(wanted):
+                    return
+                error: Exception = OSError(f"{len(wanted) - done} rows are missing")
+            except (pa.ArrowException, OSError, ValueError) as failure:
+                error = failure
+            reason = f"unreadable_row_group: {group} ({str(error)[:120]})"
+        types = {name: known.field(name).type for name in columns}
+        yield done, Unreadable(len(wanted) - done, reason, types)
 
     def sink(self, file: Path, schema: pa.Schema) -> ParquetSink:
         """Open a shard for writing."""
@@ -243,7 +260,7 @@ def _read_group(
         if len(picked):
             table = pa.Table.from_batches([batch])
             table = table.cast(without_views(table.schema))
-            table = table if len(picked) == len(batch) else table.take(picked)
+            table = table if len(picked) == len(batch) else take_rows(table, picked)
             yield table, len(picked)
         if taken == len(wanted):
             return
@@ -261,8 +278,8 @@ def _batch_rows(
         if part.path_in_schema.partition(".")[0] in wanted
     )
     average: int = max(1, size // max(1, meta.num_rows))
-    rows: int = max(1, min(_BATCH_ROWS, batch_bytes // average))
-    return rows
+    rows: int = max(_BATCH_ROWS, min(_SMALL_ROWS, _SMALL_BYTES // average))
+    return max(1, min(rows, batch_bytes // average))
 
 
 def require_same_columns(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from winnow.algorithms.cosine import prepare
 from winnow.algorithms.prune.assignment import nearest_centroid
 from winnow.config.steps import ClusterConfig
 from winnow.core.engine import Frame
@@ -114,10 +115,9 @@ def assign(
     batches: Iterator[pa.RecordBatch], *, centroids: npt.NDArray[np.float32]
 ) -> Iterator[pa.RecordBatch]:
     """Yield each row's nearest centroid and its distance."""
+    targets = prepare(centroids)
     for batch in batches:
-        cluster, distance = nearest_centroid(
-            to_matrix(batch.column("vector")), centroids
-        )
+        cluster, distance = nearest_centroid(to_matrix(batch.column("vector")), targets)
         yield pa.RecordBatch.from_arrays(
             [batch.column("uid"), pa.array(cluster), pa.array(distance)],
             schema=CLUSTERS,
