@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from winnow import api
 from winnow.core.errors import ConfigError, InputError
-from winnow.flows.what_if import what_if
+from winnow.flows.what_if import tried, what_if
 from winnow.reports.explain import explain
 from winnow.reports.run_view import RunView
 
@@ -172,6 +172,16 @@ def test_a_hierarchy_evens_out_what_clusters_do_not(
     assert len(run.kept("hierarchy")) == 60
     facts = next(m for m in RunView(run.path).markers if m.step == "hierarchy").facts
     assert facts["levels"][1] == {"clusters": 2, "least": 30, "most": 30}
+    told = RunView(run.path)
+    dropped = [u for u, row in run.ledger("hierarchy").items() if not row["keep"]]
+    words = explain(told, min(dropped))["steps"][-1]["would_be_kept"]
+    least = int(re.match(r"a budget of (\d+) rows", words)[1])
+    for budget, stays in ((least, True), (least - 1, False)):
+        change = [f"hierarchy.keep_count={budget}"]
+        with tried(run.path, change, api.make_engine) as other:
+            assert (
+                explain(RunView(other.path), min(dropped))["fate"] == "kept"
+            ) == stays
     with pytest.raises(ConfigError, match="levels: 12 clusters of 12"):
         winnow(
             planted_pool,

@@ -317,7 +317,7 @@ STEPS: Registry[Step] = Registry(
             "balance_steps:BalanceConfig",
             30_000,
             shown=Shown(
-                "place among the rows of its concept, at best",
+                "best place among the rows of its concepts",
                 ranked=True,
                 high_first=False,
                 remedy="winnow.reports.concept_remedy:balance",
@@ -331,6 +331,7 @@ STEPS: Registry[Step] = Registry(
                 "draw by uid hash, or distance to the centroid",
                 one_cut=False,
                 high_first=False,
+                remedy=f"{_LEAST}:hierarchy",
             ),
         ),
         _own(
@@ -338,7 +339,7 @@ STEPS: Registry[Step] = Registry(
             "balance_steps:OrderConfig",
             2_000,
             shown=Shown(
-                "what the row added when it was chosen",
+                "amount that the row added when it was chosen",
                 ranked=True,
                 remedy=f"{_REMEDIES}:best",
             ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from winnow.algorithms.prune.assignment import nearest_centroid
 from winnow.algorithms.prune.hierarchy import nearest_members, tree_counts
@@ -37,6 +39,7 @@ def run(context: Context) -> Outcome:
     present = statistics["cluster"].to_numpy()
     centroids = np.load(context.artifacts["centroids"])[present]
     levels = _levels(context, centroids)
+    _store(context, statistics["cluster"], levels)
     quotas = tree_counts(statistics["size"].to_numpy(), levels, count)
     decided = keep_quotas(
         engine,
@@ -45,7 +48,24 @@ def run(context: Context) -> Outcome:
         quotas,
         Words("within_share", "over_share"),
     )
-    return Outcome(decisions_of(engine, decided), facts=_facts(levels, quotas, count))
+    return Outcome(
+        decisions_of(engine, decided),
+        artifacts={"tree": "tree"},
+        facts=_facts(levels, quotas, count),
+    )
+
+
+def _store(context: Context, clusters: pa.ChunkedArray, levels: list[Parents]) -> None:
+    """Write `tree/`: clusters, and in a column each what those of a level belong to.
+
+    A level has as many rows as the one below has clusters, and nulls behind them.
+    """
+    columns = {"cluster": clusters}
+    for number, parents in enumerate(levels, 1):
+        behind = [None] * (len(clusters) - len(parents))
+        columns[f"level_{number}"] = pa.array([*parents.tolist(), *behind], pa.int32())
+    frame = context.engine.from_table(pa.table(columns))
+    context.engine.write(frame, os.fspath(context.folder / "tree"), ["cluster"])
 
 
 def _levels(context: Context, points: npt.NDArray[np.float32]) -> list[Parents]:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.algorithms.prune.complexity import allocate_budget
+from winnow.algorithms.prune.hierarchy import tree_counts
 from winnow.algorithms.prune.prototypes import (
     floor_counts,
     proportional_counts,
@@ -87,6 +88,20 @@ def uniform(run: Any, marker: Any, entry: dict[str, Any]) -> str:
     spread = uniform_counts if by_number else proportional_counts
     standing = _place(run, marker, entry, descending=False)
     return _by_quotas(lambda budget: spread(standing.sizes, budget), marker, standing)
+
+
+def hierarchy(run: Any, marker: Any, entry: dict[str, Any]) -> str:
+    """Return the budget of which enough comes down the tree to the row's cluster."""
+    hard = run.config[marker.step]["keep"] == "hard"
+    standing = _place(run, marker, entry, descending=hard)
+    tree = run.artifact(marker.step, "tree").sort("cluster").collect()
+    # A level has one row for each cluster of the level below it, null behind them.
+    levels = [
+        tree[name].drop_nulls().to_numpy() for name in tree.columns if name != "cluster"
+    ]
+    return _by_quotas(
+        lambda budget: tree_counts(standing.sizes, levels, budget), marker, standing
+    )
 
 
 def _by_quotas(quotas: Callable[[int], Counts], marker: Any, standing: Place) -> str:
