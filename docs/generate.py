@@ -24,7 +24,9 @@ are run by the tests, over a pool of 60 rows in `pool/`, a run of it in `runs/fi
 """
 
 _SECTIONS = {
-    "Runs of samples": ("run", "plan", "open", "load_recipe", "submit", "demo_run"),
+    "Runs of samples": (
+        *("analyze", "run", "plan", "open", "load_recipe", "submit", "demo_run"),
+    ),
     "Lakes of tables": ("scan", "open_lake"),
     "Indexes of texts": ("index", "open_index"),
     "Proof": ("prove", "Proving"),

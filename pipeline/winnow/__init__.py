@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from winnow.filters.prove.prove import Proving
     from winnow.filters.train.classifier import ClassifierResult
     from winnow.filters.train.record import FilterResult
+    from winnow.handles.analysing import analyze
     from winnow.handles.app_frame import AppFrame
     from winnow.handles.facts import Facts
     from winnow.handles.filters import compare_filters, evaluate_filter, train_filter
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "run": "api",
     "plan": "api",
+    "analyze": "handles.analysing",
     "open": "api",
     "load_recipe": "api",
     "scan": "api",
@@ -110,6 +112,7 @@ __all__ = [
     "TextIndex",
     "WinnowError",
     "__version__",
+    "analyze",
     "compare_filters",
     "demo_run",
     "evaluate_filter",

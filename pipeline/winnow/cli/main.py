@@ -15,6 +15,7 @@ from typing import Any
 
 from winnow import __version__
 from winnow.cli import (
+    analyze,
     communities,
     completion,
     demo,
@@ -49,6 +50,7 @@ from winnow.core.terminal import plain
 
 #: In the order of `winnow --help`; the file of a command is named for it or its group.
 _GROUPS = (
+    analyze,
     run,
     submit,
     schema,

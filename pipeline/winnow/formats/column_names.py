@@ -26,3 +26,23 @@ def column_hint(column: str, columns: pa.Schema | Iterable[str]) -> str:
     """
     names = columns.names if isinstance(columns, pa.Schema) else columns
     return did_you_mean(column, (name for name in names if name not in _CARRIERS))
+
+
+#: What pools call the columns of a meaning, the likeliest first.
+_USUAL = {
+    "uid": ("uid", "id", "__key__", "key", "sample_id"),
+    "image": ("image", "jpg", "jpeg", "png", "webp", "img", "picture", "image_path"),
+    "text": (
+        *("text", "caption", "captions", "txt", "content", "document"),
+        *("prompt", "description", "title", "alt_text", "alt"),
+    ),
+}
+
+
+def guessed(meaning: str, columns: Iterable[str]) -> str | None:
+    """Return the column that is called as `uid`, `image` or `text` are; None: none is.
+
+    Example: `guessed("text", ["url", "TEXT"])` is `TEXT`.
+    """
+    lower = {name.lower(): name for name in columns}
+    return next((lower[name] for name in _USUAL[meaning] if name in lower), None)

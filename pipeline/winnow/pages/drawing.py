@@ -40,6 +40,8 @@ _AXIS = {
     "domainColor": "var(--line)",
     "tickColor": "var(--line)",
     "labelLimit": 150,
+    # Labels that all but touch read as one number.
+    "labelSeparation": 8,
 }
 _LEGEND = {
     "labelColor": "var(--soft)",
@@ -47,6 +49,7 @@ _LEGEND = {
     "titleFontWeight": "normal",
     "labelFontSize": 11,
     "titleFontSize": 12,
+    "columnPadding": 18,
     "orient": "top",
 }
 _CONFIG: Spec = {

@@ -153,6 +153,15 @@ class RunPool:
 
     def images(self, places: list[tuple[str, int]]) -> list[bytes | None]:
         """Return the images at (source, row), None where there is none to read."""
+        return self._values("image", self.reader.image, places)
+
+    def texts(self, places: list[tuple[str, int]]) -> list[str | None]:
+        """Return the captions at (source, row), None where there is none to read."""
+        return self._values("text", self.reader.text, places)
+
+    def _values(
+        self, modality: str, column: str | None, places: list[tuple[str, int]]
+    ) -> list[Any]:
         order = sorted(range(len(places)), key=lambda i: places[i])
         references = [
             pa.RecordBatch.from_pylist(
@@ -160,15 +169,15 @@ class RunPool:
             )
             for i in order
         ]
-        images: list[bytes | None] = [None] * len(places)
-        if self.reader.image is None:
-            return images
-        for part in self.reader.read(iter(references), ("image",)):
-            for name, image in zip(
-                part["uid"].to_pylist(), part["image"].to_pylist(), strict=True
+        values: list[Any] = [None] * len(places)
+        if column is None:
+            return values
+        for part in self.reader.read(iter(references), (modality,)):
+            for name, value in zip(
+                part["uid"].to_pylist(), part[modality].to_pylist(), strict=True
             ):
-                images[int(name)] = image
-        return images
+                values[int(name)] = value
+        return values
 
 
 def _root_now(folder: RunFolder, root: str) -> str:

@@ -54,6 +54,8 @@ _STEPS = {
 _MEASURED = {
     "uid": "VARCHAR",
     "language": "VARCHAR",
+    "characters": "BIGINT",
+    "words": "BIGINT",
     "width": "BIGINT",
     "height": "BIGINT",
 }

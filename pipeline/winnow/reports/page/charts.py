@@ -61,7 +61,13 @@ def histogram(rows: Sequence[Row], cut: float | None, title: str) -> Spec:
         "transform": [{"fold": ["kept", "dropped"], "as": ["fate", "rows"]}],
         "mark": {"type": "bar", "binSpacing": 1},
         "encoding": {
-            "x": _axis("low", title, bin={"binned": True}, scale={"zero": False}),
+            "x": _axis(
+                "low",
+                title,
+                bin={"binned": True},
+                scale={"zero": False},
+                axis={"tickCount": 6, "labelOverlap": "greedy"},
+            ),
             "x2": {"field": "high"},
             "y": _axis("rows", "rows", axis=_COUNTS),
             "color": {
@@ -175,4 +181,27 @@ def rates(rows: Sequence[Row], overall: float) -> Spec:
                 },
             },
         ],
+    }
+
+
+def bars(rows: Sequence[Row]) -> Spec:
+    """Return bars of (label, rows), one below the other."""
+    labels = max((len(row["label"]) for row in rows), default=0) * _LETTER + 10
+    axis = {"domain": False, "ticks": False, "labelColor": "var(--ink)"}
+    return {
+        "width": NARROW - labels - 30,
+        "height": {"step": 20},
+        "padding": 4,
+        "data": {"values": list(rows)},
+        "mark": {"type": "bar", "height": 13, "cornerRadius": 2, "color": KEPT},
+        "encoding": {
+            "y": {
+                "field": "label",
+                "type": "nominal",
+                "sort": None,
+                "title": None,
+                "axis": {**axis, "minExtent": labels},
+            },
+            "x": _axis("rows", "rows", axis=_COUNTS),
+        },
     }

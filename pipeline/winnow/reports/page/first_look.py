@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,27 @@ from winnow.pages.answers import Section
 from winnow.reports.page.context import PageSource, gallery
 
 #: Reasons shown, and samples of each.
-_REASONS, _SAMPLES = 3, 4
+_REASONS, _SAMPLES = 3, 3
 _KEPT = 6
 
 
-def first_look(source: PageSource, provenance: Section) -> Section:
-    """Return the largest reasons with samples, some kept rows, and the origin."""
+def first_look(
+    source: PageSource,
+    provenance: Section,
+    aside: Sequence[str] = (),
+    rows: str = "FROM fates",
+) -> Section:
+    """Return the largest reasons with samples, some kept rows, and the origin.
+
+    aside: steps whose reasons are not looked at. rows: those that shares are of, as
+    SQL.
+    """
+    others = f"AND step NOT IN ({', '.join(map(literal, aside))}) " if aside else ""
     reasons = source.ask(
         "SELECT step, kind, reason, count(*) AS rows, "
-        "count(*) / (SELECT count(*) FROM fates) AS share "
+        f"count(*) / (SELECT count(*) {rows}) AS share "
         "FROM ledger JOIN steps USING (step) "
-        "WHERE NOT keep "
+        f"WHERE NOT keep {others}"
         "GROUP BY step, kind, ledger.position, reason "
         "ORDER BY rows DESC, ledger.position, reason "
         f"LIMIT {_REASONS}"

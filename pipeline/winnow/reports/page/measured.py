@@ -1,4 +1,5 @@
-"""What the page measures on samples itself: language of the caption, size of the image.
+"""What the page measures on samples itself: language and length of the caption, size of
+the image.
 
 Measured on the first rows in the pool's canonical order (by uid hash) and kept beside
 the index, so that it goes when the input changes and SQL finds it as view `measured`.
@@ -28,6 +29,8 @@ _SCHEMA = pa.schema(
     [
         ("uid", pa.string()),
         ("language", pa.string()),
+        ("characters", pa.int64()),
+        ("words", pa.int64()),
         ("width", pa.int64()),
         ("height", pa.int64()),
     ]
@@ -54,12 +57,23 @@ def measure(run: RunView, pool: RunPool, *, sizes: bool) -> None:
         [
             captions["uid"].to_arrow().cast(pa.string()),
             languages,
+            *_lengths([text.get(uid) for uid in captions["uid"]]),
             pa.array([size and size[0] for size in measured], pa.int64()),
             pa.array([size and size[1] for size in measured], pa.int64()),
         ],
         schema=_SCHEMA,
     )
     _write(folder, table)
+
+
+def _lengths(texts: list[str | None]) -> tuple[pa.Array, pa.Array]:
+    """Return how many characters and words each text has; null where there is none."""
+    return (
+        pa.array([None if text is None else len(text) for text in texts], pa.int64()),
+        pa.array(
+            [None if text is None else len(text.split()) for text in texts], pa.int64()
+        ),
+    )
 
 
 def _drawn(run: RunView, rows: int) -> pl.DataFrame:

@@ -10,10 +10,9 @@ import io
 from dataclasses import dataclass, field
 
 from winnow.core.errors import WinnowError
-from winnow.core.sql_text import identifier, literal
+from winnow.core.sql_text import literal
 from winnow.models.images import ImageRejected, decode_rgb
 from winnow.reports.database import RunDatabase
-from winnow.reports.pool_sql import place_names
 
 _SIDE = 104
 _QUALITY = 62
@@ -72,21 +71,21 @@ class Pictures:
                 picture.why = picture.why or str(error)
 
     def _places(self) -> None:
+        """Read where the samples lie, and their captions there.
+
+        Not by SQL, which would copy a pool that it cannot read, whole.
+        """
         pool = self.database.pool
         assert pool is not None
-        source, row = place_names(pool)
-        text = pool.columns.text
-        has_text = text is not None and text in pool.schema.names
-        caption = f"left({identifier(text or '')}, {_CAPTION})" if has_text else "NULL"
         uids = ", ".join(map(literal, self.wanted))
-        rows = self.database.query(
-            f"SELECT uid, {caption} AS text, {source} AS source, {row} AS row "
-            f"FROM samples WHERE uid IN ({uids})"
-        )
-        for entry in rows.to_pylist():
+        placed = self.database.query(
+            f"SELECT uid, source, row FROM index_places WHERE uid IN ({uids})"
+        ).to_pylist()
+        places = [(entry["source"], entry["row"]) for entry in placed]
+        for entry, text in zip(placed, pool.texts(places), strict=True):
             picture = self.wanted[entry["uid"]]
-            picture.text, picture.source = entry["text"], entry["source"]
-            picture.row = entry["row"]
+            picture.text = text and text[:_CAPTION]
+            picture.source, picture.row = entry["source"], entry["row"]
 
     def _images(self) -> None:
         pool, spent = self.database.pool, 0
