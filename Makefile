@@ -40,9 +40,10 @@ check: $(READY) site ## ruff, mypy --strict, import contracts, the documentation
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(READY) ## write the reference: names, keys, commands, reasons
+docs: $(READY) ## write the reference: names, keys, commands, reasons, files
 	PYTHONPATH=pipeline $(BIN)/python docs/generate.py
 	PYTHONPATH=pipeline $(BIN)/python docs/generate_pages.py
+	PYTHONPATH=pipeline $(BIN)/python docs/generate_files.py
 
 site: $(READY) ## the documentation as pages in site/, every link followed
 	$(BIN)/zensical build --strict

@@ -11,6 +11,7 @@ from winnow.cli.main import leaves, parser
 from winnow.config.keys import recipe_keys
 from winnow.config.reasons import DECISIONS, QUARANTINE, meaning
 from winnow.config.step_kinds import STEPS, meant
+from winnow.core.run_folder import PARTS
 
 from tests.docs.scripts import ROOT, script
 
@@ -18,12 +19,24 @@ PACKAGE = ROOT / "pipeline" / "winnow"
 
 
 generate = script("generate_pages")
+files = script("generate_files")
 
 
 @pytest.mark.parametrize("name", ["keys.md", "reasons.md"])
 def test_a_page_is_what_the_code_says(name: str):
     written = (ROOT / "docs" / name).read_text()
     assert written == generate.PAGES[name](), "the code has changed: `make docs`"
+
+
+def test_files_and_columns_are_those_of_the_schemas():
+    written = (ROOT / "docs" / "files.md").read_text()
+    assert written == files.files_page(), "the code has changed: `make docs`"
+    assert set(files._PATHS) == set(PARTS)
+
+
+def test_every_key_is_in_the_reference():
+    written = (ROOT / "docs" / "keys.md").read_text()
+    assert [k for k in recipe_keys() if f"| `{k.name}` |" not in written] == []
 
 
 def test_every_command_and_option_is_on_its_page():

@@ -55,7 +55,7 @@ def analyze(  # noqa: PLR0913 - what is looked at, and how a run is told
     target = os.fspath(out) if out is not None else "runs/analysis"
     whole = {"input": {"path": pool}, "output": {"path": target}, "steps": ["apply"]}
     given = pool_in_memory(whole, None)
-    asked = {
+    asked: dict[str, Any] = {
         "model": None if model is None else os.fspath(model),
         "sample": sample,
         "overrides": [*as_overrides(set), f"output.path={target}"],
