@@ -48,8 +48,9 @@ docs: $(READY) ## write the reference: names, keys, commands, reasons, files
 site: $(READY) ## the documentation as pages in site/, every link followed
 	$(BIN)/zensical build --strict
 
-bench: $(READY) ## every measurement in benchmarks/, printed as ratios
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+bench: $(READY) ## ratios against peers and bare libraries, as a table in the docs
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[peers]"
+	$(BIN)/python benchmarks/table.py
 
 bench-minhash: $(READY) ## near-duplicate text against its peers, and at 1 M and 10 M rows
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[peers]"

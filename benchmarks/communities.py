@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import winnow
+from figures import record
 from scipy.sparse import csr_array
 from winnow.flows.communities import Growth, community
 
@@ -75,6 +76,8 @@ def measure(
         truth = set(names[first + seeds : first + SIZE])
         recalls.append(len(members & truth) / len(truth))
         alike.append(len(members & {names[row] for row in best}) / len(truth))
+    name = f"communities by {order}: members met"
+    record(name, float(np.mean(recalls)), larger_is_better=True)
     print(
         f"{order}: {np.mean(recalls):.3f} of the members, {np.mean(alike):.3f} of the "
         f"exact neighbourhood; {1000 * np.median(ours):.1f} CPU ms, exact "

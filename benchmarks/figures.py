@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 FILE = "WINNOW_FIGURES"
 
 
-def record(name: str, value: float, *, asked: str | None = None) -> None:
+def record(
+    name: str, value: float, *, asked: str | None = None, larger_is_better: bool = False
+) -> None:
     """Note a figure.
 
-    name: what over what; the better one is the smaller, unless `asked` begins with >.
-    value: a ratio, or a number with its unit in the name.
+    name: what over what.
+    value: a ratio or a share.
     asked: what an issue asked for, such as `<= 1.1`; None where nothing was.
+    larger_is_better: where nothing was asked, which way is worse.
     """
     if file := os.environ.get(FILE):
         load = round(os.getloadavg()[0], 1)
-        figure = {"name": name, "value": value, "asked": asked, "load": load}
+        figure = {
+            "name": name,
+            "value": round(value, 4),
+            "asked": asked,
+            "larger_is_better": asked.startswith(">") if asked else larger_is_better,
+            "load": load,
+        }
         with open(file, "a") as noted:
-            noted.write(json.dumps({**figure, "cpu": time.process_time()}) + "\n")
+            noted.write(json.dumps(figure) + "\n")

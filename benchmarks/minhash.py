@@ -28,6 +28,7 @@ import datasketch
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from figures import record
 from winnow.algorithms.dedup import banding, minhash
 from winnow.algorithms.dedup.components import components
 from winnow.algorithms.dedup.jaccard import text_similarity
@@ -109,7 +110,10 @@ def best(works: dict[str, Work], rounds: int) -> dict[str, float]:
 def table(title: str, speeds: dict[str, float], against: str) -> None:
     print(f"\n{title}")
     for name, speed in speeds.items():
-        print(f"  {name:44s} {speed:12,.0f} docs/s {speed / speeds[against]:8.1f} ×")
+        ratio = speed / speeds[against]
+        print(f"  {name:44s} {speed:12,.0f} docs/s {ratio:8.1f} ×")
+        if name.startswith("Winnow") and not against.startswith("Winnow"):
+            record(f"{title}: {name} / {against}", ratio, asked=">= 1")
 
 
 def word_shingles(text: str) -> list[str]:

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import winnow
+from figures import record
 
 ROUNDS = (1, 10, 100, 1000)
 WORDS = np.array([f"word{number}" for number in range(5000)])
@@ -39,13 +40,17 @@ def measure(folder: Path, random: np.random.Generator, start: int, rows: int) ->
     index = winnow.index(folder / "start", folder / "index")
     written(folder / "asked", random, 1000, "asked")
     against(folder)
+    first = 0.0
     for number in range(1, ROUNDS[-1] + 1):
         written(folder / "more", random, rows, f"add{number}")
         index.add(folder / "more")
         if number in ROUNDS:
             segments = len(list((folder / "index").glob("segment-*")))
+            near = median_of_near(folder, texts)
+            first = first or near
+            record(f"near after {number:,} additions / one", near / first, asked="<= 2")
             print(
-                f"{number:5,} additions: near {median_of_near(folder, texts):.2f} ms, "
+                f"{number:5,} additions: near {near:.2f} ms, "
                 f"a run {against(folder):.2f} CPU s, {segments} segments",
                 flush=True,
             )

@@ -28,6 +28,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from figures import record
 
 DIM, EPSILON = 256, 0.05
 Vectors = npt.NDArray[np.float32]
@@ -45,15 +46,22 @@ def main() -> None:
         vectors = make_pool(rows)
         print(f"{rows:,} × {DIM}")
         for _ in range(given.rounds):
-            for name, job in JOBS.items():
-                if name != "SemHash" or rows <= given.semhash_rows:
-                    measure(name, job, vectors)
+            spent = {
+                name: measure(name, job, vectors)
+                for name, job in JOBS.items()
+                if name != "SemHash" or rows <= given.semhash_rows
+            }
+            within, across, semhash = (spent.get(name, 0.0) for name in JOBS)
+            head = f"{rows:,} vectors, duplicates of the whole pool"
+            record(f"{head} / within clusters", across / within, asked="<= 1.5")
+            if semhash:
+                record(f"{head}: SemHash / Winnow", semhash / across, asked=">= 1")
 
 
-def measure(name: str, job: Job, vectors: Vectors) -> None:
+def measure(name: str, job: Job, vectors: Vectors) -> float:
     if name == "SemHash" and importlib.util.find_spec("semhash") is None:
         print(f"  {name} is not installed: left out")
-        return
+        return 0.0
     with tempfile.TemporaryDirectory() as folder:
         wall, cpu = time.perf_counter(), seconds()
         kept = job(vectors, Path(folder))
@@ -65,6 +73,7 @@ def measure(name: str, job: Job, vectors: Vectors) -> None:
     )
     left, of = pairs_left(vectors, kept)
     print(f"  pairs left {left:6,} of rows {of:9,}", flush=True)
+    return cpu
 
 
 def make_pool(rows: int) -> Vectors:
