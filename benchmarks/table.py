@@ -44,8 +44,8 @@ Figure = dict[str, Any]
 HEAD = """\
 # Benchmarks
 
-Written by `make bench`: each figure is a ratio or a share, against something that is not
-Winnow, in the same process or in alternating runs; in bold where it is not what was
+Written by `make bench`: each figure is a ratio or a share, against something that is
+not Winnow, in the same process or in alternating runs; in bold where it is not what was
 asked. Absolute times, and what takes longer to measure, stand in
 [Measured](measurements.md). {machine}, Python {python}.
 
