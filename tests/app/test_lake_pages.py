@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,25 @@ def test_a_lake_is_browsed_view_by_view(
     api.scan(load_lake("table_lake", [input_path], str(tmp_path / "run")))
     client = serve_run(tmp_path / "run")
 
-    first = client.ask("/").text
+    start = client.ask("/").text
+    assert "101 of 102 tables lie in another" in start
+    assert "winnow lake plan" in start
+    assert start.count("The query that gives it back") == 25
+    assert "<b>" not in start
+    api.open_lake(tmp_path / "run").plan()
+    planned = serve_run(tmp_path / "run").ask("/").text
+    assert "101 of 102 tables can go" in planned
+    assert "winnow lake apply" in planned
+    edges = client.ask("/view/edges").text
+    assert set(re.findall(r'data-label="relation">(\w+)', edges)) == {"contained"}
+    first = client.ask("/view/tables").text
     assert 'aria-current="page">tables</a>' in first
-    assert "part000.parquet" in first
+    assert "whole &lt;i&gt;.parquet" in first
     assert "<b>" not in first
-    assert first.count("<tr>") == 1 + 100
-    later = client.ask("/view/tables?after=100").text
-    assert "whole &lt;i&gt;.parquet" in later
-    assert later.count("<tr>") == 1 + 2
+    assert first.count("<tr>") == 1 + 40
+    later = client.ask("/view/tables?after=80").text
+    assert "part0" in later
+    assert later.count("<tr>") == 1 + 22
     shown = client.ask("/view/edges?q=PART007.parquet+whole").text
     assert shown.count("<tr>") == 2
     assert "contained" in shown

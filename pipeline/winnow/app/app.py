@@ -88,7 +88,7 @@ def _routes(site: Site) -> list[Route]:
         shown = site.listing(fields_of(request.url.query))
         told = _told(request)
         return page_of(
-            site, "rows.html.j2", view="/", told=told, form=site.form(), **shown
+            site, "rows.html.j2", tab="/", told=told, form=site.form(), **shown
         )
 
     def story(request: Request) -> Response:
@@ -132,7 +132,7 @@ def _routes_over_rows(site: Site) -> list[Route]:
         return StreamingResponse(lines, media_type="text/plain", headers=headers)
 
     def groups(request: Request) -> Response:
-        return page_of(site, "groups.html.j2", view="/groups", **site.groups())
+        return page_of(site, "groups.html.j2", tab="/groups", **site.groups())
 
     return [
         Route("/overrides.{kind}", export),
@@ -142,12 +142,15 @@ def _routes_over_rows(site: Site) -> list[Route]:
 
 
 def _lake_routes(site: LakeSite) -> list[Route]:
+    def first(request: Request) -> Response:
+        return page_of(site, "lake_start.html.j2", **site.overview())
+
     def view(request: Request) -> Response:
-        name = request.path_params.get("name", "tables")
+        name = request.path_params["name"]
         shown = site.listing(name, fields_of(request.url.query))
         return page_of(site, "lake.html.j2", **shown)
 
-    return [Route("/", view), Route("/view/{name}", view)]
+    return [Route("/", first), Route("/view/{name}", view)]
 
 
 def _mark(site: Site, fields: list[tuple[str, str]]) -> Response:

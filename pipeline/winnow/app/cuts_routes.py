@@ -20,7 +20,7 @@ def cuts_routes(site: Site) -> list[Route]:
 
     def whole(request: Request) -> Response:
         shown = _shown(site, fields_of(request.url.query))
-        return page_of(site, "cuts.html.j2", view="/cuts", **shown)
+        return page_of(site, "cuts.html.j2", tab="/cuts", **shown)
 
     def part(request: Request) -> Response:
         shown = _shown(site, fields_of(request.url.query))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,30 @@ from winnow.app.filters import Fields
 from winnow.core.errors import QueryError, did_you_mean
 from winnow.core.sql_text import identifier
 from winnow.lake.database import LakeDatabase
+from winnow.lake.plan_view import size
 
-_ROWS = 100
-_CELL = 400
+_ROWS = 40
+_CELL = 4_000
 _SECONDS = 30.0
+#: Longer texts and lists are folded; so many letters of a text are shown.
+_FOLDED, _BRIEF = 60, 28
+#: What holds comes first, and in it what is largest.
+_ORDERS = {
+    "edges": "ORDER BY relation NOT IN ('duplicate', 'contained'), relation, "
+    "child_rows DESC NULLS LAST, child, parent",
+    "plan": "ORDER BY action = 'keep', bytes_saved DESC NULLS LAST, \"table\"",
+    "tables": 'ORDER BY readable, bytes DESC NULLS LAST, "table"',
+}
+#: Tables that the first page names.
+_NAMED = 25
+
+
+@dataclass(frozen=True)
+class FoldedCell:
+    """A value of a table: its text, and what is shown while it is folded, if it is."""
+
+    text: str
+    brief: str = ""
 
 
 class LakeSite:
@@ -33,6 +54,62 @@ class LakeSite:
         path = self._database.folder.path
         return {"run": path.resolve().name, "path": str(path), "views": self.views}
 
+    def overview(self) -> dict[str, Any]:
+        """Return what can go, how much that is, and how sure it is."""
+        whole = self._one(
+            "SELECT count(*) AS tables, coalesce(sum(bytes), 0)::BIGINT AS bytes, "
+            "count(*) FILTER (NOT readable) AS unreadable FROM tables"
+        )
+        relations = self._database.query(
+            "SELECT relation, count(*) AS pairs, count(DISTINCT child) AS tables "
+            "FROM edges GROUP BY relation "
+            "ORDER BY relation NOT IN ('duplicate', 'contained'), pairs DESC"
+        ).to_pylist()
+        planned = "plan" in self.views
+        return {
+            "view": "",
+            "planned": planned,
+            "whole": {**whole, "size": size(whole["bytes"])},
+            "relations": relations,
+            **(self._planned() if planned else self._contained()),
+        }
+
+    def _planned(self) -> dict[str, Any]:
+        """Return what the plan deletes, the largest first."""
+        total = self._one(
+            "SELECT count(*) AS tables, coalesce(sum(bytes_saved), 0)::BIGINT AS bytes,"
+            " coalesce(sum(cost_saved), 0) AS cost FROM plan WHERE action = 'delete'"
+        )
+        rows = self._database.query(
+            'SELECT p."table", p.bytes_saved AS bytes, t.rows, p.parent, p.reason, '
+            "p.rebuild_seconds AS seconds, p.rebuild_sql AS sql "
+            "FROM plan p LEFT JOIN tables t USING (\"table\") WHERE action = 'delete' "
+            f'ORDER BY bytes_saved DESC, p."table" LIMIT {_NAMED}'
+        )
+        return _goes(total, rows.to_pylist())
+
+    def _contained(self) -> dict[str, Any]:
+        """Return the tables that lie in another, the largest first."""
+        held = (
+            "SELECT child, min(parent) AS parent, min(reason) AS reason, "
+            "min(rebuild_sql) AS sql FROM edges "
+            "WHERE relation IN ('duplicate', 'contained') GROUP BY child"
+        )
+        joined = f'FROM ({held}) e JOIN tables t ON t."table" = e.child'
+        total = self._one(
+            "SELECT count(*) AS tables, coalesce(sum(bytes), 0)::BIGINT AS bytes, "
+            f"NULL AS cost {joined}"
+        )
+        rows = self._database.query(
+            'SELECT child AS "table", bytes, rows, parent, e.reason, NULL AS seconds, '
+            f"sql {joined} ORDER BY bytes DESC, child LIMIT {_NAMED}"
+        )
+        return _goes(total, rows.to_pylist())
+
+    def _one(self, sql: str) -> dict[str, Any]:
+        row: dict[str, Any] = self._database.query(sql).to_pylist()[0]
+        return row
+
     def listing(self, view: str, fields: Fields) -> dict[str, Any]:
         """Return rows of a view; `q` is searched in all of its columns.
 
@@ -48,7 +125,8 @@ class LakeSite:
         words = single.get("q", "")[:1_000]
         joined = ", ".join(f"{identifier(name)}::VARCHAR" for name in names)
         table = self._database.query(
-            f"SELECT * FROM (SELECT row_number() OVER () AS __n, * FROM {view}) "
+            "SELECT * FROM (SELECT row_number() OVER () AS __n, * FROM "
+            f"(FROM {view} {_ORDERS.get(view, '')})) "
             f"WHERE __n > ? AND contains(lower(concat_ws(' ', {joined})), lower(?)) "
             "ORDER BY __n LIMIT ?",
             [int(start), words, _ROWS + 1],
@@ -75,17 +153,34 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
-def _cell(value: Any) -> str:
+def _goes(total: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the part of the first page that names tables."""
+    told = [{**row, "size": size(row["bytes"] or 0)} for row in rows]
+    return {"total": {**total, "size": size(total["bytes"])}, "goes": told}
+
+
+def _cell(value: Any) -> FoldedCell:
+    """Return a value as text; what is long has words that stand for it."""
     if value is None:
-        return ""
+        return FoldedCell("")
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return FoldedCell(f"{value:.6g}")
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+        return FoldedCell(f"{value:,}")
     if isinstance(value, list):
-        value = ", ".join(
-            " ".join(map(str, item.values())) if isinstance(item, dict) else str(item)
+        items = [
+            " ".join(str(part) for part in list(item.values())[:2])
+            if isinstance(item, dict)
+            else str(item)
             for item in value
-        )
-    text = str(value)
-    return text if len(text) <= _CELL else text[:_CELL] + "…"
+        ]
+        text = ", ".join(items)
+        return _folded(text, f"all {len(items):,}")
+    return _folded(str(value), str(value))
+
+
+def _folded(text: str, brief: str) -> FoldedCell:
+    if len(text) <= _FOLDED:
+        return FoldedCell(text)
+    short = brief if len(brief) <= _BRIEF else f"{brief[:_BRIEF].rstrip()}…"
+    return FoldedCell(text if len(text) <= _CELL else text[:_CELL] + "…", short)

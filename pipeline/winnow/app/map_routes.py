@@ -27,7 +27,7 @@ def map_routes(site: Site) -> list[Route]:
 
     def whole(request: Request) -> Response:
         fields = fields_of(request.url.query)
-        return page_of(site, "map.html.j2", view="/map", **_shown(site, fields))
+        return page_of(site, "map.html.j2", tab="/map", **_shown(site, fields))
 
     def points(request: Request) -> Response:
         return Response(site.map().points(), media_type=_BYTES, headers=_KEEP)

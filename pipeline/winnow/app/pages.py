@@ -49,17 +49,17 @@ def page_of(
     site: Site | LakeSite,
     template: str,
     status: int = 200,
-    view: str = "",
+    tab: str = "",
     **shown: Any,
 ) -> Response:
     """Return a page: a template filled with what the site shows on all of them.
 
-    view: the address of the view that it is one of, marked among the others.
+    tab: the address of the view that it is one of, marked among the others.
     """
     text = (
         templates()
         .get_template(template)
-        .render(site=site, frame={**site.frame(), "view": view}, **shown)
+        .render(site=site, frame={**site.frame(), "tab": tab}, **shown)
     )
     return Response(text, status, media_type="text/html; charset=utf-8")
 
