@@ -5,6 +5,8 @@
 /picture/N           its picture; ?large=1 for the one of the story
 /marks               POST: mark rows to rescue or drop, or take marks away
 /overrides.csv       the marks, as `winnow run` reads them (also .yaml)
+/rows.KIND           a list's rows as csv, json, parquet or tar (WebDataset)
+/tags, /views, /undo POST: tag a list's rows, keep the list by a name, undo marks
 /uids.txt            the uids of the rows that a list shows, all its pages
 /groups              rows that others went for, most first
 /view/NAME           a view of a lake
@@ -35,6 +37,7 @@ from starlette.routing import Route
 from winnow.app.cuts_routes import cuts_routes
 from winnow.app.gate import App, Gate
 from winnow.app.lake import LakeSite, open_lake
+from winnow.app.list_routes import list_routes
 from winnow.app.map_routes import map_routes
 from winnow.app.pages import fields_of, form_of, page_of, templates
 from winnow.app.site import Site
@@ -115,6 +118,7 @@ def _routes(site: Site) -> list[Route]:
         Route("/picture/{n:int}", picture),
         Route("/marks", mark, methods=["POST"]),
         *_routes_over_rows(site),
+        *list_routes(site),
         *map_routes(site),
         *cuts_routes(site),
     ]
@@ -176,6 +180,7 @@ _DONE = {
     "rescue": "marked to rescue",
     "drop": "marked to drop",
     "clear": "without a mark now",
+    "undo": "marked as before",
 }
 
 
@@ -186,7 +191,11 @@ def _told(request: Request) -> str:
     if not done or not number.isascii() or not number.isdigit() or len(number) > 9:
         return ""
     if int(number) == 0:
-        return "No row was chosen; tick the ones that are meant."
+        return (
+            "Nothing is left to undo."
+            if request.query_params.get("to") == "undo"
+            else "No row was chosen; tick the ones that are meant."
+        )
     return f"{int(number):,} {'row' if int(number) == 1 else 'rows'} {done}."
 
 

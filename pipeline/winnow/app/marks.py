@@ -20,6 +20,8 @@ from winnow.core.run_folder import write_text
 MARKS = "overrides.csv"
 _MOST = 100_000
 _LONGEST_NOTE = 2_000
+#: Changes that can be taken back.
+_CHANGES = 100
 
 
 class Marks:
@@ -40,6 +42,7 @@ class Marks:
         self._written = written
         self._given = {row.uid: row for row in given}
         self._lock = Lock()
+        self._changes: list[dict[str, Override | None]] = []
         self._seen: tuple[int, int] | None = None
         self._rows = self._given
         self.rows()
@@ -63,6 +66,8 @@ class Marks:
         """
         told = " ".join(note.split())[:_LONGEST_NOTE]
         with self._changing() as rows:
+            uids = list(uids)
+            self._remember(rows, uids)
             rows.update({uid: Override(uid, action, told) for uid in uids})
             if len(rows) > _MOST:
                 raise RunError(
@@ -73,8 +78,29 @@ class Marks:
     def clear(self, uids: Iterable[str]) -> None:
         """Take marks away."""
         with self._changing() as rows:
+            uids = list(uids)
+            self._remember(rows, uids)
             for uid in uids:
                 rows.pop(uid, None)
+
+    def undo(self) -> int:
+        """Take the last change of this session back; return how many rows that were."""
+        with self._changing() as rows:
+            before = self._changes.pop() if self._changes else {}
+            for uid, mark in before.items():
+                rows.pop(uid, None)
+                if mark is not None:
+                    rows[uid] = mark
+        return len(before)
+
+    @property
+    def undoable(self) -> int:
+        """How many changes of this session can be taken back."""
+        return len(self._changes)
+
+    def _remember(self, rows: dict[str, Override], uids: list[str]) -> None:
+        self._changes.append({uid: rows.get(uid) for uid in uids})
+        del self._changes[:-_CHANGES]
 
     def overrides(self) -> Overrides:
         """Return the marks as a run reads them, sorted by uid."""

@@ -155,13 +155,22 @@ class IndexedRows:
 
         Takes what `page` takes; the first rows are asked for before it returns.
         """
+        batches = self.ordered("uid", wanted, marks, similar)
+        return ("".join(f"{uid}\n" for uid in b["uid"].to_pylist()) for b in batches)
+
+    def ordered(
+        self, columns: str, wanted: AskedPage, marks: Mapping[str, str], similar: str
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield columns of the rows that an address asks for, in its order.
+
+        columns: in SQL. The first rows are asked for before it returns.
+        """
         where = self.where(wanted, marks)
-        sql = f"SELECT uid FROM {_from(similar)} {where.sql} "
+        sql = f"SELECT {columns} FROM {_from(similar)} {where.sql} "
         order = _order(wanted, back=False)
         batches = self.sql.stream(f"{sql} ORDER BY {order}", where.values, _SECONDS)
         first = next(batches, None)
-        rest = batches if first is None else chain([first], batches)
-        return ("".join(f"{uid}\n" for uid in b["uid"].to_pylist()) for b in rest)
+        return batches if first is None else chain([first], batches)
 
     def where(self, wanted: AskedPage, marks: Mapping[str, str]) -> FilterSql:
         """Return the condition on the rows that an address asks for."""

@@ -11,10 +11,12 @@ from typing import Any
 
 from winnow.app.cuts_page import CutsPage, TriedCut
 from winnow.app.filters import OPERATIONS, AskedPage, ColumnFilter, Fields, asked
+from winnow.app.kept_views import TAGS, VIEWS, KeptViews, RowTags
 from winnow.app.map_page import MapPage
 from winnow.app.marks import MARKS, Marks
 from winnow.app.nearest import Nearest
 from winnow.app.row_arrays import RowArrays
+from winnow.app.row_exports import MOST_PICTURES, RowExports
 from winnow.app.row_index import FOLDER, SEARCHED, IndexedColumn, row_index
 from winnow.app.rows import IndexedRows, Page, Row
 from winnow.app.thumbnails import LARGE, SMALL, Picture, Place, Thumbnails
@@ -66,6 +68,11 @@ class Site:
         )
         self.pictures = Thumbnails(self._images)
         self.arrays = RowArrays(self.rows)
+        beside = self._view.folder.file(FOLDER)
+        self.tags, self.views = RowTags(beside / TAGS), KeptViews(beside / VIEWS)
+        self.rows.tagged = self.tags.uids
+        images = self._images if self.has_images else None
+        self._exports = RowExports(self.rows, images)
         self.cuts = CutsPage(self._view, self._database, self.rows, self.arrays)
         self._map: MapPage | None = None
         self._mapping = Lock()
@@ -171,6 +178,9 @@ class Site:
             "marks": len(marks),
             "to_rescue": actions.count("rescue"),
             "to_drop": actions.count("drop"),
+            "undoable": self.marks.undoable,
+            "tags": self.tags.counts(),
+            "views": self.views.views(),
         }
 
     def listing(self, fields: Fields) -> Shown:
@@ -204,6 +214,7 @@ class Site:
             "reasons": self._ended("reason"),
             "fates": self._ended("fate"),
             "searched": SEARCHED,
+            "most_pictures": MOST_PICTURES,
         }
 
     def card(self, row: Row, marks: Mapping[str, str]) -> Shown:
@@ -243,6 +254,7 @@ class Site:
             "later": self._next_to(n, wanted, actions, "after"),
             "difference": self._difference(row, chain["rows"]),
             "mark": marks.get(row["uid"]),
+            "tags": self.tags.of(row["uid"]),
             "steps": self._told(row),
             "facts": self._facts(row),
             "chain": [self.card(r, actions) for r in chain["rows"]],
@@ -355,6 +367,23 @@ class Site:
         wanted = asked(fields, self.index)
         marks = self.marks.actions()
         return self.rows.uids(wanted, marks, self._similar(wanted, marks))
+
+    def export(self, kind: str, fields: Fields) -> Iterator[bytes]:
+        """Yield a file of the rows that an address asks for; see `RowExports`."""
+        wanted = asked(fields, self.index)
+        marks = self.marks.actions()
+        similar = self._similar(wanted, marks)
+        return self._exports.parts(kind, wanted, marks, similar)
+
+    def tag(self, fields: Fields, tag: str, numbers: Sequence[int] | None) -> int:
+        """Give a tag to rows by number, or to all of a list; return how many."""
+        if numbers is None:
+            lines = self.uids(fields)
+            uids = [uid for part in lines for uid in part.split()]
+        else:
+            uids = [row["uid"] for row in self.rows.numbered(numbers).values()]
+        self.tags.give(tag, uids)
+        return len(uids)
 
     def groups(self) -> Shown:
         """Return the rows that most others went for, the largest group first."""

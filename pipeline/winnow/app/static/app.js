@@ -18,6 +18,15 @@ document.addEventListener("keydown", (event) => {
   const link = document.querySelector(`a[rel="${keys[event.key]}"]`);
   if (link) link.click();
 });
+// On a row's page, a letter marks it: r rescues, d drops, c clears, u goes back.
+document.addEventListener("keydown", (event) => {
+  if (event.target.closest("input, select, textarea") || event.altKey || event.ctrlKey || event.metaKey) return;
+  const actions = { r: "rescue", d: "drop", c: "clear" };
+  const story = document.querySelector("article.story");
+  const button = story && story.querySelector(`button[name="action"][value="${actions[event.key]}"]`);
+  if (button) button.click();
+  else if (story && event.key === "u") document.querySelector("nav.pages a:not([rel])[href^='/?']").click();
+});
 // An address without what was left blank is one that people can read.
 const filters = document.querySelector("form.filters");
 if (filters) {

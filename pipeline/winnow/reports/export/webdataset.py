@@ -104,6 +104,24 @@ def _samples(
         yield sample
 
 
+def tar_sample(
+    image: bytes | None, caption: str | None, about: dict[str, Any]
+) -> _SAMPLE:
+    """Return the files of one sample by ending, as tars hold them.
+
+    image: encoded, as it lies in the input; about: plain values for its `.json`.
+    """
+    sample: _SAMPLE = {}
+    if image is not None:
+        ending, data = _readable(image, Counter())
+        sample[f".{ending}"] = data
+    if caption is not None:
+        sample[".txt"] = caption.encode()
+    line = json.dumps(about, ensure_ascii=False, allow_nan=False)
+    sample[".json"] = line.encode()
+    return sample
+
+
 def _values(column: pa.Array) -> list[Any]:
     kind = column.type
     is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
