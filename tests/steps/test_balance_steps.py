@@ -17,6 +17,7 @@ from winnow.core.errors import ConfigError, InputError
 from winnow.flows.what_if import tried, what_if
 from winnow.reports.explain import explain
 from winnow.reports.run_view import RunView
+from winnow.steps import order
 
 Winnow = Callable[..., Any]
 CONCEPTS = ["cat", "Red  cat", "dog house", "moon", "o", "zebra"]
@@ -276,3 +277,15 @@ def test_outliers_are_those_of_the_least_mean_cosine(
     assert any(
         "a budget of 200 rows" in str(entry.get("would_be_kept")) for entry in story
     )
+
+
+def test_a_large_pool_is_ordered_by_clusters(
+    winnow: Winnow,
+    planted_pool: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(order, "_WHOLE_ROWS", 100)
+    given = {"scope": "pool", "keep_count": 5}
+    with pytest.raises(ConfigError, match="above 100 put a step cluster before it"):
+        winnow(planted_pool, tmp_path / "r", ["embed", "order"], order=given)

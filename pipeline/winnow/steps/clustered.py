@@ -10,14 +10,11 @@ from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError
 from winnow.steps.contract import Context
 
-#: Pools of so many rows at most are taken as one: products grow with the square.
-WHOLE_ROWS = 20_000
 
-
-def clustered(context: Context, scope: str) -> Frame:
+def clustered(context: Context, scope: str, most: int) -> Frame:
     """Return (uid, cluster, vector) of the rows that enter; scope `pool`: one cluster.
 
-    Raises ConfigError for a pool of more than 20,000 rows as one.
+    most: rows of a pool that is taken as one. Raises ConfigError for a larger one.
     """
     engine = context.engine
     samples = engine.select(context.samples, {"uid": "uid"})
@@ -29,10 +26,10 @@ def clustered(context: Context, scope: str) -> Frame:
             context.scan("clusters"), {"uid": "uid", "cluster": "cluster"}
         )
         return engine.join(vectors, clusters, "uid", "inner")
-    if context.rows > WHOLE_ROWS:
+    if context.rows > most:
         raise ConfigError(
             f"{context.step}: scope: pool compares all pairs of {context.rows:,} rows; "
-            f"above {WHOLE_ROWS:,} put a step cluster before it, and scope: cluster"
+            f"above {most:,} put a step cluster before it, and scope: cluster"
         )
     field = pa.field("cluster", pa.int32())
     schema = engine.schema(vectors).append(field)

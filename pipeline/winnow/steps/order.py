@@ -23,6 +23,9 @@ from winnow.steps.contract import Context, Contract, Outcome, Reuse, decisions_o
 from winnow.steps.score_terms import SCORED
 from winnow.steps.selection import Cut, Words, budget_rows, keep_best
 
+#: A pool that is ordered as one: rows that are weighed grow with its square and more.
+_WHOLE_ROWS = 5_000
+
 
 def contract(config: OrderConfig) -> Contract:
     """Return that vectors come in, and clusters where rows stand for those of one."""
@@ -66,7 +69,7 @@ def _ordered(context: Context) -> Frame:
     kernel = partial(
         order_cluster, by=context.config.by, salt=f"{context.seed}:{context.step}"
     )
-    grouped = clustered(context, context.config.scope)
+    grouped = clustered(context, context.config.scope, _WHOLE_ROWS)
     return engine.map_groups(grouped, "cluster", kernel, SCORED)
 
 

@@ -14,10 +14,13 @@ import pyarrow as pa
 from winnow.algorithms.whole_numbers import mean_of_nearest
 from winnow.config.balance_steps import OutliersConfig
 from winnow.core.vectors import to_matrix
-from winnow.steps.clustered import WHOLE_ROWS, clustered
+from winnow.steps.clustered import clustered
 from winnow.steps.contract import Context, Contract, Outcome, Reuse, decisions_of
 from winnow.steps.score_terms import SCORED
 from winnow.steps.selection import Cut, Words, budget_rows, count_unscored, keep_best
+
+#: A pool that is compared as one: products grow with the square of its rows.
+WHOLE_ROWS = 20_000
 
 
 def contract(config: OutliersConfig) -> Contract:
@@ -41,7 +44,7 @@ def run(context: Context) -> Outcome:
         scope = "cluster" if large else "pool"
     if known is None:
         kernel = partial(measure_cluster, k=config.k)
-        grouped = clustered(context, scope)
+        grouped = clustered(context, scope, WHOLE_ROWS)
         measured = engine.map_groups(grouped, "cluster", kernel, SCORED)
     else:
         measured = engine.scan(os.fspath(known))
