@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 from winnow.core.task import Task, set_task
+from winnow.engines.by_parts import Order
 from winnow.engines.local import LocalEngine
+from winnow.engines.scratch import LocalFrame
 
 _BATCH_ROWS = 13
 
@@ -27,18 +28,21 @@ class StretchedEngine(LocalEngine):
 
     def map_batches(
         self,
-        frame: pl.LazyFrame,
+        frame: LocalFrame,
         kernel: Any,
         schema: pa.Schema,
         *,
         order_by: Sequence[str] = (),
         together: str | None = None,
-    ) -> pl.LazyFrame:
+    ) -> LocalFrame:
         if together is not None:
             return super().map_batches(
                 frame, kernel, schema, order_by=order_by, together=together
             )
-        rows = self.collect(frame.sort(order_by) if order_by else frame, 10**6)
+        if order_by:
+            order = Order(tuple((name, False) for name in order_by))
+            frame = LocalFrame(order.of(frame.lazy), frame.rows)
+        rows = self.collect(frame, 10**6)
         cuts = np.random.default_rng(len(rows)).integers(0, len(rows) + 1, self._calls)
         borders = [0, *sorted(cuts[1:].tolist()), len(rows)]
         batches_out = []

@@ -1,17 +1,14 @@
 """One machine: polars for relations, Arrow streams for kernels, scratch files between.
 
-What is held in memory: the columns that a sort, a join or a cut names (never images,
-never vectors), and one bucket of groups at a time.
+What is held in memory: of a sort, a join, a grouping or a bucket of groups as many rows
+as `group_bytes` allows, about twice over; more of them are worked on part by part.
 """
 
 from __future__ import annotations
 
-import itertools
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,19 +20,21 @@ from winnow.core.engine import DRIVER_ROWS, BatchKernel, GroupKernel, How, Measu
 from winnow.core.errors import RunError
 from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
-from winnow.core.vectors import take
+from winnow.engines.by_parts import Order, grouped, joined, ordered
 from winnow.engines.groups import split_groups
-from winnow.engines.parts import part_writer, plain_schema
+from winnow.engines.parts import part_writer
+from winnow.engines.scratch import (
+    BATCH_ROWS,
+    LocalFrame,
+    Scratch,
+    arrow_schema,
+    batches_of,
+)
 
-_BATCH_ROWS = 16_384
 _PART_ROWS = 4_000_000
 # Two neighbouring buckets exceed the bound together, so that at most twice as many
 # files are open at a time: far below a usual limit of 1,024.
 _MAX_BUCKETS = 200
-# Of a scratch file: what is mapped at a time while it is read.
-_SPILL_BYTES = 64 * 2**20
-# Bytes a string is taken to need when the size of a shuffle is estimated.
-_STRING_BYTES = 48
 
 
 class LocalEngine:
@@ -50,12 +49,9 @@ class LocalEngine:
         group_bytes: int = 256 * 2**20,
         driver_rows: int = DRIVER_ROWS,
     ) -> None:
-        self._scratch = scratch
+        self._scratch = Scratch(scratch)
         self._group_bytes = group_bytes
         self._driver_rows = driver_rows
-        self._numbers = itertools.count()
-        # Frames whose rows are pieces of work rather than samples.
-        self._listed: WeakValueDictionary[int, pl.LazyFrame] = WeakValueDictionary()
 
     @property
     def group_bytes(self) -> int:
@@ -78,178 +74,179 @@ class LocalEngine:
         """There are none."""
         return 0, 0
 
-    def scan(self, path: str, columns: Sequence[str] | None = None) -> pl.LazyFrame:
+    def scan(self, path: str, columns: Sequence[str] | None = None) -> LocalFrame:
         """Read a Parquet artifact (a file or a folder of parts)."""
         file = Path(path)
         files = sorted(file.rglob("*.parquet")) if file.is_dir() else [file]
         if not files:
             raise FileNotFoundError(f"{path}: there are no Parquet files")
         frame = pl.scan_parquet(files, hive_partitioning=False, glob=False)
-        return frame.select(columns) if columns is not None else frame
+        rows = int(frame.select(pl.len()).collect().item())
+        chosen = frame.select(columns) if columns is not None else frame
+        return LocalFrame(chosen, rows)
 
-    def from_table(self, table: pa.Table) -> pl.LazyFrame:
+    def from_table(self, table: pa.Table) -> LocalFrame:
         """Hand a small driver-side table to the engine."""
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)
-        lazy = frame.lazy()
-        if len(table) <= _BATCH_ROWS:
-            self._listed[id(lazy)] = lazy
-        return lazy
+        return LocalFrame(frame.lazy(), len(table), listed=len(table) <= BATCH_ROWS)
 
     def map_batches(
         self,
-        frame: pl.LazyFrame,
+        frame: LocalFrame,
         kernel: BatchKernel,
         schema: pa.Schema,
         *,
         order_by: Sequence[str] = (),
         together: str | None = None,
-    ) -> pl.LazyFrame:
+    ) -> LocalFrame:
         """Stream the frame through `kernel`, in one call, into a scratch file."""
-        ordered = frame.sort(order_by) if order_by else frame
-        batches = _batches(ordered)
-        if self._listed.get(id(frame)) is not frame:
-            return self._spill(counted(kernel, batches), schema)
-        tasks = self.count(frame)
-        return self._spill(counted(kernel, _few_at_a_time(batches), tasks), schema)
+        batches = self._sorted(frame, order_by)
+        if not frame.listed:
+            return self._scratch.spill(counted(kernel, batches), schema)
+        few = _few_at_a_time(batches)
+        return self._scratch.spill(counted(kernel, few, frame.rows), schema)
 
     def map_groups(
-        self, frame: pl.LazyFrame, key: str, kernel: GroupKernel, schema: pa.Schema
-    ) -> pl.LazyFrame:
+        self, frame: LocalFrame, key: str, kernel: GroupKernel, schema: pa.Schema
+    ) -> LocalFrame:
         """Apply `kernel` once to all rows of each value of the integer column `key`."""
-        sizes = frame.group_by(key).len().sort(key).collect(engine="streaming")
-        row_bytes = _row_bytes(frame.collect_schema())
+        sizes = frame.lazy.group_by(key).len().sort(key).collect(engine="streaming")
         rows = sizes["len"].to_numpy()
-        bound = max(self._group_bytes // row_bytes, int(rows.sum()) // _MAX_BUCKETS, 1)
+        whole = int(rows.sum())
+        bound = max(self._group_bytes // frame.row_bytes, whole // _MAX_BUCKETS, 1)
         buckets = _buckets(sizes[key].to_numpy(), rows, bound)
         tables = self._bucket_tables(frame, key, buckets)
         groups = (group for table in tables for group in split_groups(table, key))
-        with one_pass(int(rows.sum())) as this:
+        with one_pass(whole) as this:
 
             def results() -> Iterator[pa.Table]:
                 for group in groups:
                     yield kernel(group)
                     this.passed(len(group))
 
-            return self._spill(_as_batches(results()), schema)
+            return self._scratch.spill(_as_batches(results()), schema)
 
     def join(
-        self, left: pl.LazyFrame, right: pl.LazyFrame, on: str, how: How
-    ) -> pl.LazyFrame:
-        """Equi-join on one column, in the order of `left`."""
+        self, left: LocalFrame, right: LocalFrame, on: str, how: How
+    ) -> LocalFrame:
+        """Equi-join on one column, in the order of `left` unless `right` is large."""
+        if right.size > self._group_bytes:
+            right = self._scratch.spill(
+                batches_of(right.lazy), arrow_schema(right.lazy)
+            )
+        if right.size > self._group_bytes:
+            return joined(self._scratch, (left, right), on, how, self._group_bytes)
         # Without an order, what a crashed run wrote could differ from an unbroken one.
-        return left.join(right, on=on, how=how, maintain_order="left")
+        lazy = left.lazy.join(right.lazy, on=on, how=how, maintain_order="left")
+        return LocalFrame(lazy, left.rows)
 
-    def union(self, frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    def union(self, frames: Sequence[LocalFrame]) -> LocalFrame:
         """Concatenate frames of the same columns."""
-        return pl.concat(list(frames))
+        lazy = pl.concat([frame.lazy for frame in frames])
+        return LocalFrame(lazy, sum(frame.rows for frame in frames))
 
-    def where(
-        self, frame: pl.LazyFrame, column: str, value: bool | None
-    ) -> pl.LazyFrame:
+    def where(self, frame: LocalFrame, column: str, value: bool | None) -> LocalFrame:
         """Rows whose boolean `column` equals `value`."""
-        return frame.filter(pl.col(column).eq_missing(pl.lit(value, pl.Boolean)))
+        wanted = pl.col(column).eq_missing(pl.lit(value, pl.Boolean))
+        return LocalFrame(frame.lazy.filter(wanted), frame.rows)
 
-    def select(self, frame: pl.LazyFrame, columns: Mapping[str, str]) -> pl.LazyFrame:
+    def select(self, frame: LocalFrame, columns: Mapping[str, str]) -> LocalFrame:
         """Choose and rename columns: `{new name: old name}`."""
-        return frame.select(pl.col(old).alias(new) for new, old in columns.items())
+        chosen = frame.lazy.select(
+            pl.col(old).alias(new) for new, old in columns.items()
+        )
+        return LocalFrame(chosen, frame.rows, frame.listed)
 
     def aggregate(
         self,
-        frame: pl.LazyFrame,
+        frame: LocalFrame,
         by: str | None,
         measures: Mapping[str, tuple[str, Measure]],
-    ) -> pl.LazyFrame:
+    ) -> LocalFrame:
         """Group by one column (or all rows as one group)."""
         expressions = [_measure(*how).alias(name) for name, how in measures.items()]
         if by is None:
-            return frame.select(expressions)
-        return frame.group_by(by).agg(expressions)
+            return LocalFrame(frame.lazy.select(expressions), 1)
+        names = dict.fromkeys([by, *(column for column, _ in measures.values())])
+        named = LocalFrame(frame.lazy.select(list(names)), frame.rows)
+        if named.size > self._group_bytes:
+            return grouped(self._scratch, named, by, expressions, self._group_bytes)
+        return LocalFrame(named.lazy.group_by(by).agg(expressions), frame.rows)
 
     def cut(
-        self, frame: pl.LazyFrame, by: Sequence[tuple[str, bool]], count: int
+        self, frame: LocalFrame, by: Sequence[tuple[str, bool]], count: int
     ) -> dict[str, Any] | None:
         """Return the `count`-th row in the order `by`."""
         if count < 1:
             return None
-        columns = [name for name, _ in by]
-        ordered = frame.select(columns).sort(
-            columns, descending=[down for _, down in by], nulls_last=True
-        )
-        row = ordered.slice(count - 1, 1).collect().to_dicts()
-        return row[0] if row else None
+        chosen = LocalFrame(frame.lazy.select([name for name, _ in by]), frame.rows)
+        order = Order(tuple(by), nulls_last=True)
+        if chosen.size <= self._group_bytes:
+            last = order.of(chosen.lazy).slice(count - 1, 1).collect().to_dicts()
+            return last[0] if last else None
+        left = count - 1
+        for batch in ordered(self._scratch, chosen, order, self._group_bytes):
+            if left < len(batch):
+                row: dict[str, Any] = batch.slice(left, 1).to_pylist()[0]
+                return row
+            left -= len(batch)
+        return None
 
-    def schema(self, frame: pl.LazyFrame) -> pa.Schema:
+    def schema(self, frame: LocalFrame) -> pa.Schema:
         """Return the frame's columns in plain Arrow types."""
-        return _arrow_schema(frame)
+        return arrow_schema(frame.lazy)
 
-    def count(self, frame: pl.LazyFrame) -> int:
+    def count(self, frame: LocalFrame) -> int:
         """Return the number of rows."""
-        return int(frame.select(pl.len()).collect(engine="streaming").item())
+        return int(frame.lazy.select(pl.len()).collect(engine="streaming").item())
 
-    def write(self, frame: pl.LazyFrame, path: str, sort_by: Sequence[str]) -> int:
+    def write(self, frame: LocalFrame, path: str, sort_by: Sequence[str]) -> int:
         """Write a folder of Parquet parts sorted by `sort_by`; return the rows."""
-        ordered = frame.sort(sort_by) if sort_by else frame
-        schema = _arrow_schema(frame)
         beside = Path(path).with_name(Path(path).name + ".tmp")
         remove(beside)
         beside.mkdir(parents=True)
-        rows = _write_parts(_batches(ordered), schema, beside)
+        batches = self._sorted(frame, sort_by)
+        rows = _write_parts(batches, arrow_schema(frame.lazy), beside)
         replace(beside, Path(path))
         return rows
 
-    def collect(self, frame: pl.LazyFrame, max_rows: int) -> pa.Table:
+    def collect(self, frame: LocalFrame, max_rows: int) -> pa.Table:
         """Bring a bounded frame to the driver."""
-        rows = frame.head(max_rows + 1).collect(engine="streaming")
+        rows = frame.lazy.head(max_rows + 1).collect(engine="streaming")
         if rows.height > max_rows:
             raise RunError(f"more than the {max_rows} rows that fit one machine here")
-        return rows.to_arrow().cast(_arrow_schema(frame))
+        return rows.to_arrow().cast(arrow_schema(frame.lazy))
 
     def clear(self) -> None:
         """Remove the scratch files; frames made since the last call are void."""
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._scratch.clear()
 
-    def _file(self) -> Path:
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        return self._scratch / f"{next(self._numbers):06d}.arrow"
-
-    def _spill(
-        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema
-    ) -> pl.LazyFrame:
-        """Write batches to scratch files and return a frame over them.
-
-        Several, since polars maps a file as a whole and lets go of it as a whole.
-        """
-        rest, left = iter(batches), True
-        paths: list[Path] = []
-        while left:
-            paths.append(self._file())
-            left = _spill_one(paths[-1], rest, schema)
-        return pl.scan_ipc(paths)
+    def _sorted(
+        self, frame: LocalFrame, names: Sequence[str]
+    ) -> Iterator[pa.RecordBatch]:
+        order = Order(tuple((name, False) for name in names))
+        return ordered(self._scratch, frame, order, self._group_bytes)
 
     def _bucket_tables(
-        self, frame: pl.LazyFrame, key: str, buckets: npt.NDArray[np.int64]
+        self, frame: LocalFrame, key: str, buckets: npt.NDArray[np.int64]
     ) -> Iterator[pa.Table]:
         """Yield tables that hold all rows of the keys of one bucket each."""
         count = int(buckets.max(initial=-1)) + 1
         if count <= 1:
-            batches = list(_batches(frame))
+            batches = list(batches_of(frame.lazy))
             if batches:
                 yield pa.Table.from_batches(batches)
             return
-        files = [self._file() for _ in range(count)]
-        _scatter(_batches(frame), key, buckets, files)
-        for file in files:
+
+        def bucket_of(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
+            assigned: npt.NDArray[np.int64] = buckets[batch.column(key).to_numpy()]
+            return assigned
+
+        for file in self._scratch.scattered(frame, bucket_of, count):
             with pa.memory_map(str(file)) as source:
                 yield pa.ipc.open_file(source).read_all()
             file.unlink()
-
-
-def _batches(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch]:
-    """Stream a frame as Arrow batches of plain (not large, not view) types."""
-    schema = _arrow_schema(frame)
-    for part in frame.collect_batches(chunk_size=_BATCH_ROWS, maintain_order=True):
-        yield from part.to_arrow().cast(schema).to_batches(max_chunksize=_BATCH_ROWS)
 
 
 def _few_at_a_time(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -258,24 +255,6 @@ def _few_at_a_time(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch
         step = max(1, len(batch) // 100)
         for start in range(0, len(batch), step):
             yield batch.slice(start, step)
-
-
-def _arrow_schema(frame: pl.LazyFrame) -> pa.Schema:
-    """Return the frame's schema in plain Arrow types."""
-    empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow().schema
-    return plain_schema(empty)
-
-
-def _spill_one(
-    path: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema
-) -> bool:
-    """Write batches to a file until it is full; return whether some may be left."""
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
-        for batch in batches:
-            out.write_batch(batch.cast(schema))
-            if sink.tell() >= _SPILL_BYTES:
-                return True
-    return False
 
 
 def _as_batches(tables: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
@@ -329,18 +308,6 @@ def _measure(column: str, measure: Measure) -> pl.Expr:
             return pl.col(column).sum()
 
 
-def _row_bytes(schema: pl.Schema) -> int:
-    return sum(_column_bytes(kind) for kind in schema.values())
-
-
-def _column_bytes(kind: pl.DataType) -> int:
-    if isinstance(kind, pl.Array):
-        return kind.size * _column_bytes(kind.inner)  # type: ignore[arg-type]
-    if kind == pl.Float16:
-        return 2
-    return 8 if kind.is_numeric() or kind == pl.Boolean else _STRING_BYTES
-
-
 def _buckets(
     keys: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], bound: int
 ) -> npt.NDArray[np.int64]:
@@ -359,25 +326,3 @@ def _buckets(
         assigned[key] = bucket
         filled += size
     return assigned
-
-
-def _scatter(
-    batches: Iterator[pa.RecordBatch],
-    key: str,
-    buckets: npt.NDArray[np.int64],
-    files: Sequence[Path],
-) -> None:
-    """Append each row to the file of its key's bucket."""
-    writers: list[pa.ipc.RecordBatchFileWriter | None] = [None] * len(files)
-    for batch in batches:
-        target = buckets[batch.column(key).to_numpy()]
-        for bucket in np.unique(target).tolist():
-            part = take(batch, np.flatnonzero(target == bucket))
-            writer = writers[bucket]
-            if writer is None:
-                writer = pa.ipc.new_file(str(files[bucket]), batch.schema)
-                writers[bucket] = writer
-            writer.write_batch(part)
-    for writer in writers:
-        if writer is not None:
-            writer.close()

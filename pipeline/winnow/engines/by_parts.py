@@ -1,0 +1,244 @@
+"""Sorts, joins and groupings of more rows than are held in memory, part by part.
+
+Rows are scattered to files, by ranges of what they are sorted by or by a hash of what
+they are joined by, until a part is small enough to be worked on as a whole.
+
+May import: core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from winnow.core.engine import How
+from winnow.engines.scratch import (
+    BATCH_ROWS,
+    LocalFrame,
+    Scratch,
+    arrow_schema,
+    batches_of,
+    scattered_frame,
+)
+
+# So many files are open at a time, far below a usual limit of 1,024; larger parts are
+# divided again.
+_MOST_PARTS = 200
+# Values that are looked at for every border between two ranges.
+_SAMPLED = 64
+# Parts are somewhat unequal.
+_ROOM = 1.25
+
+
+@dataclass(frozen=True)
+class Order:
+    """What rows are sorted by: (column, descending) each, nulls first or last."""
+
+    by: tuple[tuple[str, bool], ...]
+    nulls_last: bool = False
+
+    def of(self, lazy: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the frame sorted."""
+        return lazy.sort(
+            [name for name, _ in self.by],
+            descending=[down for _, down in self.by],
+            nulls_last=self.nulls_last,
+        )
+
+
+def ordered(
+    scratch: Scratch, frame: LocalFrame, order: Order, bound: int
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows sorted, holding about twice `bound` bytes of them at a time.
+
+    In batches of the same sizes, however they were sorted.
+    """
+    if not order.by:
+        return batches_of(frame.lazy)
+    return _evened(_by_ranges(scratch, frame, order, bound))
+
+
+def _evened(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    held: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        start = 0
+        while rows + len(batch) - start >= BATCH_ROWS:
+            first = batch.slice(start, BATCH_ROWS - rows)
+            yield pa.concat_batches([*held, first])
+            start += len(first)
+            held, rows = [], 0
+        held.append(batch.slice(start))
+        rows += len(held[-1])
+    if rows:
+        yield pa.concat_batches(held)
+
+
+def _by_ranges(
+    scratch: Scratch, frame: LocalFrame, order: Order, bound: int
+) -> Iterator[pa.RecordBatch]:
+    if not order.by:
+        yield from batches_of(frame.lazy)
+        return
+    if frame.size <= bound:
+        yield from batches_of(order.of(frame.lazy))
+        return
+    key, down = order.by[0]
+    frame, sample = _sampled(frame, key, bound)
+    if frame.size <= bound:
+        yield from batches_of(order.of(frame.lazy))
+        return
+    if _is_single(frame.lazy, key):
+        rest = replace(order, by=order.by[1:])
+        yield from _by_ranges(scratch, frame, rest, bound)
+        return
+    borders = _borders(frame, key, sample, _parts(frame.size, bound))
+    ranges = partial(_range_of, key=key, down=down, borders=borders, order=order)
+    files = scratch.scattered(frame, ranges, len(borders) + 2)
+    schema = frame.lazy.collect_schema()
+    for file in files:
+        if file.exists():
+            part = scattered_frame(file, schema)
+            yield from _by_ranges(scratch, part, order, bound)
+            file.unlink()
+
+
+def joined(
+    scratch: Scratch,
+    sides: tuple[LocalFrame, LocalFrame],
+    on: str,
+    how: How,
+    bound: int,
+) -> LocalFrame:
+    """Join the left side to the right one, of which `bound` bytes are held at a time.
+
+    In an order that rests on the values and the order of `left`, nothing else.
+    """
+    left, right = sides
+    # Equal numbers of two types have two hashes.
+    alike = pl.col(on).cast(left.lazy.collect_schema()[on])
+    right = LocalFrame(right.lazy.with_columns(alike), right.rows)
+    schemas = [side.lazy.collect_schema() for side in (left, right)]
+    count = _parts(right.size, bound)
+    hashed = partial(_hash_of, key=on, count=count)
+    files = [scratch.scattered(side, hashed, count) for side in (left, right)]
+
+    def parts() -> Iterator[pl.LazyFrame]:
+        for pair in zip(*files, strict=True):
+            if pair[0].exists():
+                one, other = (
+                    scattered_frame(file, schema).lazy
+                    for file, schema in zip(pair, schemas, strict=True)
+                )
+                yield one.join(other, on=on, how=how, maintain_order="left")
+            _forget(pair)
+
+    plan = left.lazy.join(right.lazy, on=on, how=how)
+    return scratch.spill(_rows_of(parts()), arrow_schema(plan))
+
+
+def grouped(
+    scratch: Scratch,
+    frame: LocalFrame,
+    by: str,
+    expressions: Sequence[pl.Expr],
+    bound: int,
+) -> LocalFrame:
+    """Group rows by one column, `bound` bytes of them at a time."""
+    count = _parts(frame.size, bound)
+    files = scratch.scattered(frame, partial(_hash_of, key=by, count=count), count)
+
+    def parts() -> Iterator[pl.LazyFrame]:
+        for file in files:
+            if file.exists():
+                yield pl.scan_ipc(file).group_by(by).agg(expressions)
+            _forget([file])
+
+    plan = frame.lazy.group_by(by).agg(expressions)
+    return scratch.spill(_rows_of(parts()), arrow_schema(plan))
+
+
+def _parts(size: int, bound: int) -> int:
+    return int(min(max(2, -(-size * _ROOM // bound)), _MOST_PARTS))
+
+
+def _rows_of(parts: Iterator[pl.LazyFrame]) -> Iterator[pa.RecordBatch]:
+    for part in parts:
+        yield from batches_of(part)
+
+
+def _forget(files: Sequence[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)
+
+
+def _hash_of(batch: pa.RecordBatch, *, key: str, count: int) -> npt.NDArray[np.int64]:
+    values = pl.Series(values=batch.column(key))
+    return (values.hash(seed=0) % count).to_numpy().astype(np.int64)
+
+
+def _range_of(
+    batch: pa.RecordBatch, *, key: str, down: bool, borders: pl.Series, order: Order
+) -> npt.NDArray[np.int64]:
+    """Return the range of each row, from 0 on; nulls have the first or last alone."""
+    values = pl.Series(values=batch.column(key))
+    last = len(borders)
+    ranges = np.asarray(borders.search_sorted(values, side="right"), dtype=np.int64)
+    if values.dtype.is_float():
+        # The largest of all, to polars.
+        ranges[values.is_nan().fill_null(value=False).to_numpy()] = last
+    ranges = last - ranges if down else ranges
+    if not order.nulls_last:
+        ranges += 1
+    ranges[values.is_null().to_numpy()] = last + 1 if order.nulls_last else 0
+    return ranges
+
+
+def _sampled(frame: LocalFrame, key: str, bound: int) -> tuple[LocalFrame, pl.Series]:
+    """Return the frame with its number of rows, and values of `key` in their order."""
+    step = max(1, frame.rows // (_parts(frame.size, bound) * _SAMPLED))
+    rows, skip = 0, 0
+    pieces = [pl.Series(key, [], dtype=frame.lazy.collect_schema()[key])]
+    chosen = frame.lazy.select(key)
+    for part in chosen.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        pieces.append(part[key].gather_every(step, skip))
+        skip = (skip - part.height) % step
+        rows += part.height
+    sample = pl.concat(pieces).drop_nulls()
+    if sample.dtype.is_float():
+        sample = sample.drop_nans()
+    return replace(frame, rows=rows), sample.sort()
+
+
+def _is_single(lazy: pl.LazyFrame, key: str) -> bool:
+    """Say whether all rows have the same value."""
+    column = pl.col(key)
+    facts = lazy.select(
+        low=column.min(), high=column.max(), nulls=column.null_count(), rows=pl.len()
+    )
+    low, high, nulls, rows = facts.collect(engine="streaming").row(0)
+    return bool(nulls == rows or (not nulls and low == high))
+
+
+def _borders(frame: LocalFrame, key: str, sample: pl.Series, parts: int) -> pl.Series:
+    """Return the least value of every range but the first, ascending.
+
+    At least one of them divides rows from others.
+    """
+    cuts = [len(sample) * part // parts for part in range(1, parts)]
+    borders = sample.gather(cuts).unique().sort() if len(sample) else sample
+    if len(sample):
+        borders = borders.filter(borders > sample[0])
+    if len(borders) or not len(sample):
+        return borders
+    # Nearly all have one value: it gets a range of its own.
+    above = frame.lazy.select(pl.col(key).filter(pl.col(key) > sample[0]).min())
+    more = above.collect(engine="streaming").to_series().drop_nulls()
+    return pl.concat([sample.head(1), more])

@@ -1,0 +1,158 @@
+"""Frames of the local engine, and the scratch files that rows go to when they are many.
+
+May import: core.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from winnow.core.vectors import take
+from winnow.engines.parts import plain_schema
+
+BATCH_ROWS = 16_384
+# Of a scratch file: what is mapped at a time while it is read.
+_SPILL_BYTES = 64 * 2**20
+# Bytes a string is taken to need when the size of rows is estimated.
+_STRING_BYTES = 48
+
+
+@dataclass(frozen=True)
+class LocalFrame:
+    """A lazy frame, and how many rows it may have at most.
+
+    listed: whether its rows are pieces of work rather than samples.
+    """
+
+    lazy: pl.LazyFrame
+    rows: int
+    listed: bool = False
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row, roughly."""
+        return sum(map(_column_bytes, self.lazy.collect_schema().values()))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all rows at most, roughly."""
+        return self.rows * self.row_bytes
+
+
+class Scratch:
+    """A folder of files that hold what is too much for memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._numbers = itertools.count()
+
+    def spill(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> LocalFrame:
+        """Write batches to scratch files and return a frame over them.
+
+        Several, since polars maps a file as a whole and lets go of it as a whole.
+        """
+        rest, left, rows = iter(batches), True, 0
+        paths: list[Path] = []
+        while left:
+            paths.append(self._file())
+            left, written = _spill_one(paths[-1], rest, schema)
+            rows += written
+        return LocalFrame(pl.scan_ipc(paths), rows)
+
+    def scattered(
+        self,
+        frame: LocalFrame,
+        bucket_of: Callable[[pa.RecordBatch], npt.NDArray[np.int64]],
+        count: int,
+    ) -> list[Path]:
+        """Append each row to the file of its bucket; an empty bucket has no file."""
+        files = [self._file() for _ in range(count)]
+        writers: list[pa.ipc.RecordBatchFileWriter | None] = [None] * count
+        try:
+            for batch in batches_of(frame.lazy):
+                for bucket, part in _split(batch, bucket_of(batch)):
+                    writer = writers[bucket]
+                    if writer is None:
+                        writer = pa.ipc.new_file(str(files[bucket]), batch.schema)
+                        writers[bucket] = writer
+                    writer.write_batch(part)
+        finally:
+            for writer in writers:
+                if writer is not None:
+                    writer.close()
+        return files
+
+    def clear(self) -> None:
+        """Remove all files."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _file(self) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / f"{next(self._numbers):06d}.arrow"
+
+
+def scattered_frame(file: Path, schema: pl.Schema) -> LocalFrame:
+    """Return a frame over the file of a bucket, empty if no row came to it."""
+    if not file.exists():
+        return LocalFrame(pl.LazyFrame(schema=schema), 0)
+    lazy = pl.scan_ipc(file)
+    return LocalFrame(lazy, int(lazy.select(pl.len()).collect().item()))
+
+
+def batches_of(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch]:
+    """Stream a frame as Arrow batches of plain (not large, not view) types."""
+    schema = arrow_schema(frame)
+    for part in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
+        yield from part.to_arrow().cast(schema).to_batches(max_chunksize=BATCH_ROWS)
+
+
+def arrow_schema(frame: pl.LazyFrame) -> pa.Schema:
+    """Return the frame's schema in plain Arrow types."""
+    empty = pl.DataFrame(schema=frame.collect_schema()).to_arrow().schema
+    return plain_schema(empty)
+
+
+def _spill_one(
+    path: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema
+) -> tuple[bool, int]:
+    """Write batches to a file until it is full; return whether some may be left.
+
+    And the rows that were written.
+    """
+    rows = 0
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
+        for batch in batches:
+            out.write_batch(batch.cast(schema))
+            rows += len(batch)
+            if sink.tell() >= _SPILL_BYTES:
+                return True, rows
+    return False, rows
+
+
+def _split(
+    batch: pa.RecordBatch, buckets: npt.NDArray[np.int64]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Yield each bucket that has rows, and its rows in their order."""
+    order = np.argsort(buckets.astype(np.uint16), kind="stable")
+    borders = np.flatnonzero(np.diff(buckets[order])) + 1
+    pieces: Sequence[npt.NDArray[np.int64]] = np.split(order, borders)
+    for rows in pieces:
+        if len(rows):
+            yield int(buckets[rows[0]]), take(batch, rows)
+
+
+def _column_bytes(kind: pl.DataType) -> int:
+    if isinstance(kind, pl.Array):
+        return kind.size * _column_bytes(kind.inner)  # type: ignore[arg-type]
+    if kind == pl.Float16:
+        return 2
+    return 8 if kind.is_numeric() or kind == pl.Boolean else _STRING_BYTES
