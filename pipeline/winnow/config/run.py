@@ -88,8 +88,9 @@ class EngineConfig(Frozen):
 
     #: This machine, or Apache Spark.
     name: Literal["local", "spark"] = "local"
-    #: Bytes of one group bucket in memory; larger shuffles go through scratch files,
-    #: and a cluster whose vectors are larger is compared block by block.
+    #: MiB of rows that a sort, a join or one bucket of groups holds in memory; more go
+    #: through scratch files, and a cluster whose vectors are larger is compared block
+    #: by block.
     group_mb: Annotated[int, Field(gt=0)] = 256
     #: Bytes of images that a step holds at a time, encoded as they are, whatever holds
     #: them; a larger image is read by itself.

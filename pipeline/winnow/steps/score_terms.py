@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -239,7 +239,12 @@ def mean_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for n in batch.schema.names
             if n != "uid"
         ]
+<<<<<<< HEAD
         yield scored_batch(batch.column("uid"), np.mean(repeats, axis=0))
+=======
+        # One by one: NumPy sums a batch of a single row in another order.
+        yield _scored(batch.column("uid"), reduce(np.add, repeats) / len(repeats))
+>>>>>>> 4b6b780 (Sorts, joins and groupings on one machine hold engine.group_mb; averages of repeats do not depend on a batch of one row)
 
 
 def scored_batch(uid: pa.Array, scores: npt.NDArray[np.float64]) -> pa.RecordBatch:
