@@ -239,12 +239,9 @@ def mean_score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             for n in batch.schema.names
             if n != "uid"
         ]
-<<<<<<< HEAD
-        yield scored_batch(batch.column("uid"), np.mean(repeats, axis=0))
-=======
         # One by one: NumPy sums a batch of a single row in another order.
-        yield _scored(batch.column("uid"), reduce(np.add, repeats) / len(repeats))
->>>>>>> 4b6b780 (Sorts, joins and groupings on one machine hold engine.group_mb; averages of repeats do not depend on a batch of one row)
+        mean = reduce(np.add, repeats) / len(repeats)
+        yield scored_batch(batch.column("uid"), mean)
 
 
 def scored_batch(uid: pa.Array, scores: npt.NDArray[np.float64]) -> pa.RecordBatch:
