@@ -43,7 +43,6 @@ from winnow.steps.minhash_marks import (
     marks_of_hits,
     similarity_of,
     uids_of,
-    unread,
 )
 from winnow.steps.minhash_memory import store_candidates, stored_candidates
 from winnow.steps.near_index import hits_in_index, index_version
@@ -102,19 +101,20 @@ def run(context: Context) -> Outcome:
         context, column, settings
     )
     sets = CandidateSets(candidates.rows, column, settings, context.parts)
-    marks = [unread(candidates)]
+    marks = []
     if config.index:
         doing("what the index holds")
         hits = hits_in_index(context, settings, candidates, sets)
-        refuse_large_hits(hits, candidates.rows, sets, config)
+        refuse_large_hits(hits, candidates, sets, config)
         marks.append(marks_of_hits(hits, candidates))
         candidates = candidates.without(hits["row"].to_numpy())
     doing("comparing pairs")
     verdict = _decided(context, candidates, sets)
-    refuse_large_clusters(verdict, candidates.rows, sets, config)
+    refuse_large_clusters(verdict, candidates, sets, config)
     _store(context, candidates, verdict, sets)
     marks.append(marks_of(verdict, candidates, sets, config))
-    frame = judged_frame(context, pa.concat_tables(marks))
+    totals = candidates.totals
+    frame = judged_frame(context, pa.concat_tables(marks), totals.unread)
     removed = verdict.keeper != np.arange(len(verdict.keeper))
     return Outcome(
         decisions=decisions_of(context.engine, frame),
@@ -126,29 +126,25 @@ def run(context: Context) -> Outcome:
             "sketches_reused": candidates.reused,
             "pairs_compared": sets.compared,
             "near_duplicates": int(removed.sum()),
-            **_units_told(context.step, candidates),
+            **_units_told(context.step, totals.units),
         },
     )
 
 
-def _units_told(step: str, candidates: Candidates) -> dict[str, Any]:
+def _units_told(step: str, units: pa.Table) -> dict[str, Any]:
     """Return how many texts were cut into what; warn where most are one shingle."""
-    present = candidates.rows.filter(pa.array(candidates.present))
-    counts = pc.value_counts(single(present["unit"]).cast(pa.string())).to_pylist()
-    whole = int(pc.sum(present["one_shingle"]).as_py() or 0)
-    if 2 * whole > len(present):
+    texts, whole = (int(pc.sum(units[n]).as_py() or 0) for n in ("rows", "one_shingle"))
+    if 2 * whole > texts:
         _log.warning(
             "%s: %d of %d texts are a single shingle, so that only equal ones are "
             "duplicates; set %s.ngram lower, or unit to char or auto",
             step,
             whole,
-            len(present),
+            texts,
             step,
         )
-    return {
-        "texts_by_unit": {count["values"]: count["counts"] for count in counts},
-        "texts_of_one_shingle": whole,
-    }
+    counts = zip(units["unit"].to_pylist(), units["rows"].to_pylist(), strict=True)
+    return {"texts_by_unit": dict(sorted(counts)), "texts_of_one_shingle": whole}
 
 
 def _text_column(context: Context) -> TextColumn:

@@ -1,10 +1,11 @@
 """Rows that share a band: sorted where the driver is, or grouped where the rows are.
 
-Up to `engine.driver_rows` rows, the digests of one band at a time come to the driver.
-Above it, workers count the rows of each digest, first each its own and then the sums,
-and let the rows of shared digests alone through. No worker gathers a bucket: its rows
-are looked up where they are, so that one that holds much of the pool, a hot key, is
-spread over the workers. A number, a band and a digest come for each membership.
+Up to `engine.driver_rows` rows, the digests of one band at a time come to the driver,
+of large pools some of its digests at a time (`engine.group_mb`). Above it, workers
+count the rows of each digest, first each its own and then the sums, and let the rows of
+shared digests alone through. No worker gathers a bucket: its rows are looked up where
+they are, so that one that holds much of the pool, a hot key, is spread over the
+workers. A number, a band and a digest come for each membership.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ _DIGESTS = pa.schema(
 _SHARED = pa.schema([("digest", pa.uint64())])
 # 18 bytes a row and band while they are grouped, on the workers.
 _BANDS_AT_ONCE = 8
+# Of each row while the digests of one band are sorted.
+_SORTED_BYTES = 64
 # Digests that are brought to the driver at a time, beside those that are there.
 _COLLECTED = 2**23
 
@@ -42,14 +45,19 @@ class TextSketches:
     """Digests of all rows, where the workers have them, and the rows' order.
 
     frame: `number`, `state` (empty for rows that take part), a column `band_i` for each
-    band. position: a number's place in the order of preference. present: which places
-    take part.
+    band. rows: how many. position: a number's place in the order of preference; None:
+    buckets are of numbers.
     """
 
     frame: Frame
     bands: int
-    position: npt.NDArray[np.int64]
-    present: npt.NDArray[np.bool_]
+    rows: int
+    position: npt.NDArray[np.int64] | None = None
+
+    def ranks(self, table: pa.Table) -> npt.NDArray[np.int64]:
+        """Return what buckets know the rows of a table with `number` by."""
+        number: npt.NDArray[np.int64] = table["number"].to_numpy()
+        return number if self.position is None else self.position[number]
 
 
 def find_buckets(engine: Engine, sketches: TextSketches) -> Buckets:
@@ -57,7 +65,7 @@ def find_buckets(engine: Engine, sketches: TextSketches) -> Buckets:
 
     Raises RunError for more memberships than one driver holds.
     """
-    if len(sketches.present) <= engine.driver_rows:
+    if sketches.rows <= engine.driver_rows:
         parts_of_bands = _on_driver(engine, sketches)
     else:
         parts_of_bands = _on_workers(engine, sketches)
@@ -83,20 +91,54 @@ def _joined(parts: Sequence[Buckets]) -> Buckets:
 
 
 def _on_driver(engine: Engine, sketches: TextSketches) -> Iterator[Buckets]:
-    """Sort digests, as many bands at a time as there are threads."""
+    """Sort digests, as many at a time as are held beside what is there."""
     threads, bands = jaccard_threads(), sketches.bands
-    for first in range(0, bands, threads):
-        some = range(first, min(bands, first + threads))
-        digests = collect_digests(engine, sketches, some)
-        part = banding.buckets(digests, sketches.present, threads)
-        yield part._replace(band=part.band + np.int16(first))
+    pieces = max(1, -(-sketches.rows * _SORTED_BYTES // engine.group_bytes))
+    # A job each on a cluster, whose cost small pools should pay once.
+    at_once = 1 if pieces > 1 else max(1, _COLLECTED // max(1, sketches.rows))
+    for first in range(0, bands, at_once):
+        some = range(first, min(bands, first + at_once))
+        names = [f"band_{band}" for band in some]
+        columns = {name: name for name in ("number", "state", *names)}
+        chosen = engine.select(sketches.frame, columns)
+        schema = pa.schema([("number", pa.int64()), *((n, pa.uint64()) for n in names)])
+        for piece in range(pieces):
+            kernel = partial(in_piece, names=names, piece=piece, pieces=pieces)
+            frame = engine.map_batches(chosen, kernel, schema)
+            part = _sorted(engine.collect(frame, sketches.rows), sketches, threads)
+            yield part._replace(band=part.band + np.int16(first))
+
+
+def _sorted(table: pa.Table, sketches: TextSketches, threads: int) -> Buckets:
+    """Return the buckets of rows with the digests of some bands."""
+    ranks = sketches.ranks(table)
+    order = np.argsort(ranks)
+    members: npt.NDArray[np.uint32] = ranks[order].astype(np.uint32)
+    names = table.schema.names[1:]
+    digests = np.empty((len(order), len(names)), np.uint64)
+    for i, name in enumerate(names):
+        digests[:, i] = table[name].to_numpy()[order]
+    part = banding.buckets(digests, None, threads)
+    return part._replace(members=members[part.members])
+
+
+def in_piece(
+    batches: Iterator[pa.RecordBatch], *, names: Sequence[str], piece: int, pieces: int
+) -> Iterator[pa.RecordBatch]:
+    """Keep rows that take part; of several pieces those whose digest falls in one."""
+    for batch in batches:
+        wanted = pc.equal(batch.column("state"), "")
+        if pieces > 1:
+            digests = batch.column(names[0]).to_numpy()
+            wanted = pc.and_(wanted, pa.array(digests % np.uint64(pieces) == piece))
+        yield batch.filter(wanted).select(["number", *names])
 
 
 def collect_digests(
     engine: Engine, sketches: TextSketches, bands: range
 ) -> npt.NDArray[np.uint64]:
     """Return the digests of some bands, `(rows, len(bands))`, by preference."""
-    rows = len(sketches.present)
+    rows = sketches.rows
     out = np.empty((rows, len(bands)), dtype=np.uint64)
     # A job each on a cluster, whose cost small pools should pay once.
     at_once = max(1, _COLLECTED // max(1, rows))
@@ -104,7 +146,7 @@ def collect_digests(
         names = [f"band_{band}" for band in bands[start : start + at_once]]
         chosen = engine.select(sketches.frame, {n: n for n in ("number", *names)})
         table = engine.collect(chosen, rows)
-        rank = sketches.position[table["number"].to_numpy()]
+        rank = sketches.ranks(table)
         for i, name in enumerate(names, start):
             out[rank, i] = table[name].to_numpy()
     return out
@@ -112,7 +154,7 @@ def collect_digests(
 
 def _on_workers(engine: Engine, sketches: TextSketches) -> Iterator[Buckets]:
     """Group rows by digest, some bands at a time; let those of shared digests come."""
-    rows = len(sketches.present)
+    rows = sketches.rows
     for start in range(0, sketches.bands, _BANDS_AT_ONCE):
         bands = range(start, min(sketches.bands, start + _BANDS_AT_ONCE))
         names = ["number", "state", *(f"band_{band}" for band in bands)]
@@ -124,16 +166,16 @@ def _on_workers(engine: Engine, sketches: TextSketches) -> Iterator[Buckets]:
         counts = engine.aggregate(digests, "digest", {"rows": ("number", "count")})
         shared = engine.map_batches(counts, only_shared, _SHARED)
         members = engine.join(digests, shared, "digest", "semi")
-        yield _grouped(engine.collect(members, rows * len(bands)), sketches.position)
+        yield _grouped(engine.collect(members, rows * len(bands)), sketches)
 
 
-def _grouped(members: pa.Table, position: npt.NDArray[np.int64]) -> Buckets:
+def _grouped(members: pa.Table, sketches: TextSketches) -> Buckets:
     """Return the buckets of some bands by the digest of each member.
 
     Should rows of two bands have the same digest, they still are two buckets here, or
     none where either has a single row.
     """
-    rank = position[members["number"].to_numpy()]
+    rank = sketches.ranks(members)
     digest, band = members["digest"].to_numpy(), members["band"].to_numpy()
     order = np.lexsort((rank, digest, band))
     fresh = np.ones(len(order), np.bool_)

@@ -1,11 +1,13 @@
 """Rows in order of preference and the buckets that they share, made or read back.
 
 Texts are sketched where they are read, and the sketches stay there. What comes to the
-driver is a uid and a place per row, and the members of buckets (see `minhash_buckets`).
+driver is a uid and a place of each row that shares a band (of every row, where an index
+is asked), and the members of buckets (see `minhash_buckets`).
 """
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ import pyarrow.compute as pc
 from winnow.algorithms.dedup.banding import Buckets
 from winnow.algorithms.dedup.verification import NO_PAIRS, Pairs
 from winnow.config.steps import MinhashConfig
-from winnow.core.engine import Engine, Frame
+from winnow.core.engine import Frame, Measure
 from winnow.core.progress import doing
 from winnow.formats.reader import single
 from winnow.steps.contract import Context
@@ -39,17 +41,39 @@ ROWS = pa.schema(
         ("state", _SOURCE),
         ("rejected", pa.bool_()),
         ("unit", _SOURCE),
-        ("one_shingle", pa.bool_()),
     ]
+)
+#: Rows that take no part, and why.
+UNREAD = pa.schema(
+    [("uid", pa.string()), ("state", pa.string()), ("rejected", pa.bool_())]
+)
+#: How many rows there are of each origin.
+ORIGINS = pa.schema([("origin", pa.string()), ("rows", pa.int64())])
+#: How many texts take part of each unit, and how many of them are one shingle.
+UNITS = pa.schema(
+    [("unit", pa.string()), ("rows", pa.int64()), ("one_shingle", pa.int64())]
 )
 
 
 @dataclass(frozen=True)
+class Totals:
+    """What is told of all rows: tables of ORIGINS and UNITS, and a frame of UNREAD."""
+
+    origins: pa.Table
+    units: pa.Table
+    unread: Frame
+
+
+@dataclass(frozen=True)
 class Candidates:
-    """Rows, their buckets, similarities known from an earlier run; digests if asked."""
+    """Rows, their buckets, similarities known from an earlier run; digests if asked.
+
+    rows: those that share a band; all, where an index is asked.
+    """
 
     rows: pa.Table
     buckets: Buckets
+    totals: Totals
     known: Pairs = NO_PAIRS
     reused: bool = False
     sketches: TextSketches | None = None
@@ -97,14 +121,76 @@ def fresh_candidates(
     doing("sketches of texts")
     sketches = engine.map_batches(context.samples, kernel, schema, order_by=_PLACE)
     doing("rows that share a band")
-    rows, position = _ordered(engine, sketches, context, pool_rows=ends[-1])
-    candidates = Candidates(rows, _NONE)
-    given = TextSketches(sketches, settings.bands, position, candidates.present)
-    return replace(candidates, buckets=find_buckets(engine, given), sketches=given)
+    given = TextSketches(sketches, settings.bands, context.rows)
+    totals = _totals(context, sketches)
+    names = ["number", *ROWS.names]
+    names += ["preference"] if config.keeper != "uid" else []
+    details = engine.select(sketches, {name: name for name in names})
+    if config.index:
+        rows, position = _ordered(details, context, ends[-1])
+        given = replace(given, position=position)
+        buckets = find_buckets(engine, given)
+        return Candidates(rows, buckets, totals, sketches=given)
+    buckets = find_buckets(engine, given)
+    numbers = np.unique(buckets.members)
+    chosen = engine.from_table(pa.table({"number": numbers.astype(np.int64)}))
+    sharing = engine.join(details, chosen, "number", "semi")
+    rows, position = _ordered(sharing, context, ends[-1])
+    return Candidates(rows, _by_preference(buckets, position), totals)
+
+
+def _by_preference(buckets: Buckets, position: npt.NDArray[np.int64]) -> Buckets:
+    """Return buckets of numbers as buckets of places."""
+    sizes = np.diff(buckets.bounds)
+    keys = np.repeat(np.arange(len(sizes), dtype=np.uint64) << np.uint64(32), sizes)
+    keys |= position[buckets.members].astype(np.uint64)
+    keys.sort()
+    return buckets._replace(members=keys.astype(np.uint32))
+
+
+def _totals(context: Context, sketches: Frame) -> Totals:
+    """Count all rows; write those that take no part, to be read back."""
+    engine, most = context.engine, max(context.rows, 1)
+    count: tuple[str, Measure] = ("number", "count")
+    origins = engine.aggregate(sketches, "origin", {"rows": count})
+    columns = {name: name for name in ("number", "unit", "state", "one_shingle")}
+    parts = engine.map_batches(engine.select(sketches, columns), taking_part, _PARTS)
+    units = engine.aggregate(
+        parts, "unit", {"rows": count, "one_shingle": ("one_shingle", "sum")}
+    )
+    columns = {name: name for name in UNREAD.names}
+    unread = engine.map_batches(engine.select(sketches, columns), without_part, UNREAD)
+    folder = os.fspath(context.folder / "unread")
+    engine.write(unread, folder, ["uid"])
+    return Totals(
+        engine.collect(origins, most).cast(ORIGINS),
+        engine.collect(units, most).cast(UNITS),
+        engine.scan(folder),
+    )
+
+
+_PARTS = pa.schema(
+    [("number", pa.int64()), ("unit", pa.string()), ("one_shingle", pa.int64())]
+)
+
+
+def taking_part(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows that take part, to be counted."""
+    for batch in batches:
+        part = batch.filter(pc.equal(batch.column("state"), ""))
+        columns = [part.column(field.name).cast(field.type) for field in _PARTS]
+        yield pa.RecordBatch.from_arrays(columns, schema=_PARTS)
+
+
+def without_part(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the rows that take no part."""
+    for batch in batches:
+        part = batch.filter(pc.not_equal(batch.column("state"), ""))
+        columns = [part.column(field.name).cast(field.type) for field in UNREAD]
+        yield pa.RecordBatch.from_arrays(columns, schema=UNREAD)
 
 
 _PLACE = ("source", "row")
-_NONE = Buckets(np.zeros(1, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.int16))
 
 
 def _extra(config: MinhashConfig) -> tuple[str, ...]:
@@ -216,14 +302,12 @@ def _popped(passed: deque[pa.RecordBatch], rows: int) -> pa.Table:
 
 
 def _ordered(
-    engine: Engine, sketches: Frame, context: Context, pool_rows: int
+    sketches: Frame, context: Context, pool_rows: int
 ) -> tuple[pa.Table, npt.NDArray[np.int64]]:
     """Return the rows by preference, and the position of each number among them."""
-    config: MinhashConfig = context.config
+    engine, config = context.engine, context.config
     by_column = config.keeper != "uid"
-    names = ["number", *ROWS.names, *(["preference"] if by_column else [])]
-    columns = {name: name for name in names}
-    table = engine.collect(engine.select(sketches, columns), context.rows)
+    table = engine.collect(sketches, context.rows)
     keys = [("uid", "ascending")]
     if by_column:
         down = config.keeper == "length" or config.keeper_descending

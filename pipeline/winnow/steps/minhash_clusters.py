@@ -13,6 +13,7 @@ from winnow.config.steps import MinhashConfig
 from winnow.core.errors import InputError
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
+from winnow.steps.minhash_candidates import Candidates
 
 #: Clusters that are described with their texts.
 LARGEST = 20
@@ -75,13 +76,16 @@ def largest_clusters(
 
 
 def refuse_large_clusters(
-    verdict: Verification, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
+    verdict: Verification,
+    candidates: Candidates,
+    sets: CandidateSets,
+    config: MinhashConfig,
 ) -> None:
     """Raise InputError if a cluster removes more than `max_share` of one source."""
     if config.allow_large_clusters:
         return
-    dropped = _removed(verdict)
-    large = _too_large(verdict.keeper[dropped], dropped, rows, config)
+    dropped, rows = _removed(verdict), candidates.rows
+    large = _too_large(verdict.keeper[dropped], dropped, candidates, config)
     if large is None:
         return
     members = dropped[verdict.keeper[dropped] == large.cluster]
@@ -99,14 +103,15 @@ def refuse_large_clusters(
 
 
 def refuse_large_hits(
-    hits: pa.Table, rows: pa.Table, sets: CandidateSets, config: MinhashConfig
+    hits: pa.Table, candidates: Candidates, sets: CandidateSets, config: MinhashConfig
 ) -> None:
     """Raise InputError if one text of the index removes that much of a source."""
     if config.allow_large_clusters or not len(hits):
         return
     twins = single(hits["uid"]).dictionary_encode()
     cluster = twins.indices.to_numpy().astype(np.int64)
-    large = _too_large(cluster, hits["row"].to_numpy(), rows, config)
+    rows = candidates.rows
+    large = _too_large(cluster, hits["row"].to_numpy(), candidates, config)
     if large is None:
         return
     its_hits = hits.filter(pa.array(cluster == large.cluster)).sort_by("similarity")
@@ -137,13 +142,16 @@ class _Large:
 def _too_large(
     cluster: npt.NDArray[np.int64],
     dropped: npt.NDArray[np.int64],
-    rows: pa.Table,
+    candidates: Candidates,
     config: MinhashConfig,
 ) -> _Large | None:
     """Return the worst of the dropped rows' clusters, if it is too large."""
-    origin = single(rows["origin"])
+    origin = single(candidates.rows["origin"])
     codes = origin.indices.to_numpy()
-    totals = np.bincount(codes, minlength=len(origin.dictionary))
+    counted = candidates.totals.origins.to_pylist()
+    every = {row["origin"] or "": row["rows"] for row in counted}
+    names = origin.dictionary.to_pylist()
+    totals = np.array([every[name] for name in names], np.int64)
     sources = max(len(totals), 1)
     groups, counts = np.unique(cluster * sources + codes[dropped], return_counts=True)
     share = counts / np.maximum(totals[groups % sources], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from winnow.algorithms.dedup.verification import Verification
 from winnow.config.steps import MinhashConfig
+from winnow.core.engine import Frame
 from winnow.core.schemas import REJECTS
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
@@ -47,13 +48,17 @@ def uids_of(candidates: Candidates, rows: npt.NDArray[Any]) -> pa.Array:
     return single(candidates.rows["uid"].take(pa.array(rows.astype(np.int64))))
 
 
-def unread(candidates: Candidates) -> pa.Table:
-    """Return the marks of rows that were not compared."""
-    other = candidates.rows.filter(pc.not_equal(candidates.rows["state"], ""))
-    rejected = other["rejected"]
-    return _marks(
-        other["uid"], keep=pc.invert(rejected), reason=other["state"], rejected=rejected
-    )
+def marks_of_unread(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield the marks of UNREAD rows: kept without being compared, or rejected."""
+    for batch in batches:
+        rejected = batch.column("rejected")
+        marks = _marks(
+            batch.column("uid"),
+            keep=pc.invert(rejected),
+            reason=batch.column("state"),
+            rejected=rejected,
+        )
+        yield from marks.to_batches()
 
 
 def marks_of(
@@ -103,11 +108,16 @@ def _marks(uid: pa.Array | pa.ChunkedArray, **values: Any) -> pa.Table:
     return pa.table(columns, schema=_MARKS)
 
 
-def judged_frame(context: Context, marks: pa.Table) -> Any:
-    """Return a JUDGED frame of all samples: marked rows as marked, others kept."""
+def judged_frame(context: Context, marks: pa.Table, unread: Frame) -> Frame:
+    """Return a JUDGED frame of all samples: marked rows as marked, others kept.
+
+    unread: UNREAD rows, which are marked by what they lack.
+    """
     engine = context.engine
     samples = engine.select(context.samples, {"uid": "uid"})
-    joined = engine.join(samples, engine.from_table(marks), "uid", "left")
+    missing = engine.map_batches(unread, marks_of_unread, _MARKS)
+    every = engine.union([engine.from_table(marks), missing])
+    joined = engine.join(samples, every, "uid", "left")
     threshold = context.config.threshold if context.config.verify else None
     kernel = partial(judge_marked, unmarked="unique", threshold=threshold)
     return engine.map_batches(joined, kernel, JUDGED)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +14,7 @@ from winnow.algorithms.dedup.verification import Pairs
 from winnow.formats.reader import single
 from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import MAX_MEMBERSHIPS
-from winnow.steps.minhash_candidates import ROWS, Candidates
+from winnow.steps.minhash_candidates import ROWS, Candidates, Totals
 
 
 def store_candidates(
@@ -26,6 +28,8 @@ def store_candidates(
         "buckets": pa.table({"band": buckets.band, "size": sizes}),
         "members": pa.table({"row": buckets.members}),
         "pairs": pa.table(compared._asdict()),
+        "origins": candidates.totals.origins,
+        "units": candidates.totals.units,
     }
     for name, table in tables.items():
         frame = context.engine.from_table(table)
@@ -58,7 +62,8 @@ def _undictionaried(schema: pa.Schema) -> pa.Schema:
 def stored_candidates(context: Context) -> Candidates | None:
     """Return what an earlier run with the same sketches stored, or None."""
     folder, engine = context.reusable, context.engine
-    if folder is None or not (folder / "pairs").is_dir():
+    parts = ("pairs", "origins", "units", "unread")
+    if folder is None or not all((folder / part).is_dir() for part in parts):
         return None
 
     def read(name: str) -> pa.Table:
@@ -80,6 +85,14 @@ def stored_candidates(context: Context) -> Candidates | None:
             read("members")["row"].to_numpy(),
             buckets["band"].to_numpy(),
         ),
+        _totals_again(context, folder, Totals(read("origins"), read("units"), None)),
         Pairs(*(np.array(pairs[name].to_numpy()) for name in Pairs._fields)),
         reused=True,
     )
+
+
+def _totals_again(context: Context, folder: Path, totals: Totals) -> Totals:
+    """Write the rows that take no part again, of this run."""
+    engine, copy = context.engine, os.fspath(context.folder / "unread")
+    engine.write(engine.scan(os.fspath(folder / "unread")), copy, ())
+    return replace(totals, unread=engine.scan(copy))

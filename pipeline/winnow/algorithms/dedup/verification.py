@@ -50,6 +50,10 @@ Components = Callable[
 NO_BAND = -1
 
 
+#: Keys in a hash table at a time, at most 80 bytes each.
+_KEYS_AT_ONCE = 2**22
+
+
 class Pairs(NamedTuple):
     """Compared pairs, `keeper` below `member`, sorted by (member, keeper).
 
@@ -176,9 +180,15 @@ def _distinct(
     keys: npt.NDArray[np.uint64], band: npt.NDArray[np.int16]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
     """Return every key once, with its lowest band; any band before none."""
-    table, lowest = _lowest_bands(keys, band)
-    filled = np.flatnonzero(table)
-    return table[filled], lowest[filled]
+    pieces = max(1, -(-len(keys) // _KEYS_AT_ONCE))
+    tables = []
+    for piece in range(pieces):
+        some = np.flatnonzero(keys % np.uint64(pieces) == piece)
+        table, lowest = _lowest_bands(keys[some], band[some])
+        filled = np.flatnonzero(table)
+        tables.append((table[filled], lowest[filled]))
+    distinct, lowest = (np.concatenate(part) for part in zip(*tables, strict=True))
+    return distinct, lowest
 
 
 @compiled
