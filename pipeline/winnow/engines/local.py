@@ -25,6 +25,7 @@ from winnow.engines.groups import split_groups
 from winnow.engines.parts import part_writer
 from winnow.engines.scratch import (
     BATCH_ROWS,
+    SPILL_BYTES,
     LocalFrame,
     Scratch,
     arrow_schema,
@@ -287,8 +288,8 @@ def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         held.append(batch)
         if (
-            sum(map(len, held)) >= _BATCH_ROWS
-            or sum(each.nbytes for each in held) >= _SPILL_BYTES
+            sum(map(len, held)) >= BATCH_ROWS
+            or sum(each.nbytes for each in held) >= SPILL_BYTES
         ):
             yield pa.concat_batches(held)
             held = []

@@ -20,8 +20,8 @@ from winnow.core.vectors import take
 from winnow.engines.parts import plain_schema
 
 BATCH_ROWS = 16_384
-# Of a scratch file: what is mapped at a time while it is read.
-_SPILL_BYTES = 64 * 2**20
+#: Of a scratch file: what is mapped at a time while it is read.
+SPILL_BYTES = 64 * 2**20
 # Bytes a string is taken to need when the size of rows is estimated.
 _STRING_BYTES = 48
 
@@ -133,7 +133,7 @@ def _spill_one(
         for batch in batches:
             out.write_batch(batch.cast(schema))
             rows += len(batch)
-            if sink.tell() >= _SPILL_BYTES:
+            if sink.tell() >= SPILL_BYTES:
                 return True, rows
     return False, rows
 
