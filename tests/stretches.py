@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from winnow.core.task import Task, set_task
-from winnow.engines.by_parts import Order
+from winnow.engines.by_parts import SortOrder
 from winnow.engines.local import LocalEngine
 from winnow.engines.scratch import LocalFrame
 
@@ -40,7 +40,7 @@ class StretchedEngine(LocalEngine):
                 frame, kernel, schema, order_by=order_by, together=together
             )
         if order_by:
-            order = Order(tuple((name, False) for name in order_by))
+            order = SortOrder(tuple((name, False) for name in order_by))
             frame = LocalFrame(order.of(frame.lazy), frame.rows)
         rows = self.collect(frame, 10**6)
         cuts = np.random.default_rng(len(rows)).integers(0, len(rows) + 1, self._calls)

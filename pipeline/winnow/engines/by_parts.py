@@ -38,7 +38,7 @@ _ROOM = 1.25
 
 
 @dataclass(frozen=True)
-class Order:
+class SortOrder:
     """What rows are sorted by: (column, descending) each, nulls first or last."""
 
     by: tuple[tuple[str, bool], ...]
@@ -54,7 +54,7 @@ class Order:
 
 
 def ordered(
-    scratch: Scratch, frame: LocalFrame, order: Order, bound: int
+    scratch: Scratch, frame: LocalFrame, order: SortOrder, bound: int
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows sorted, holding about twice `bound` bytes of them at a time.
 
@@ -82,7 +82,7 @@ def _evened(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _by_ranges(
-    scratch: Scratch, frame: LocalFrame, order: Order, bound: int
+    scratch: Scratch, frame: LocalFrame, order: SortOrder, bound: int
 ) -> Iterator[pa.RecordBatch]:
     if not order.by:
         yield from batches_of(frame.lazy)
@@ -185,7 +185,7 @@ def _hash_of(batch: pa.RecordBatch, *, key: str, count: int) -> npt.NDArray[np.i
 
 
 def _range_of(
-    batch: pa.RecordBatch, *, key: str, down: bool, borders: pl.Series, order: Order
+    batch: pa.RecordBatch, *, key: str, down: bool, borders: pl.Series, order: SortOrder
 ) -> npt.NDArray[np.int64]:
     """Return the range of each row, from 0 on; nulls have the first or last alone."""
     values = pl.Series(values=batch.column(key))

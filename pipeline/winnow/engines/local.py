@@ -20,7 +20,7 @@ from winnow.core.engine import DRIVER_ROWS, BatchKernel, GroupKernel, How, Measu
 from winnow.core.errors import RunError
 from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
-from winnow.engines.by_parts import Order, grouped, joined, ordered
+from winnow.engines.by_parts import SortOrder, grouped, joined, ordered
 from winnow.engines.groups import split_groups
 from winnow.engines.parts import part_writer
 from winnow.engines.scratch import (
@@ -182,7 +182,7 @@ class LocalEngine:
         if count < 1:
             return None
         chosen = LocalFrame(frame.lazy.select([name for name, _ in by]), frame.rows)
-        order = Order(tuple(by), nulls_last=True)
+        order = SortOrder(tuple(by), nulls_last=True)
         if chosen.size <= self._group_bytes:
             last = order.of(chosen.lazy).slice(count - 1, 1).collect().to_dicts()
             return last[0] if last else None
@@ -226,7 +226,7 @@ class LocalEngine:
     def _sorted(
         self, frame: LocalFrame, names: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
-        order = Order(tuple((name, False) for name in names))
+        order = SortOrder(tuple((name, False) for name in names))
         return ordered(self._scratch, frame, order, self._group_bytes)
 
     def _bucket_tables(
