@@ -23,7 +23,6 @@ from winnow.core.errors import ConfigError, WinnowError
 from winnow.core.inside import is_url
 from winnow.core.other_kind import is_scan
 from winnow.handles.engine import make_engine
-from winnow.handles.memory_pool import pool_in_memory
 
 if TYPE_CHECKING:
     from winnow.config.filter_train import FilterTrainConfig
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from winnow.handles.finished_scan import FinishedScan
     from winnow.handles.lake import Lake
     from winnow.handles.run import Run
+    from winnow.lake.scan import LakeEngineFactory
     from winnow.pages.database import ViewDatabase
 
 Settings = Mapping[str, Any]
@@ -115,6 +115,8 @@ def run(
     >>> result.run.steps().column_names[:3]
     ['step', 'rows_in', 'kept']
     """
+    from winnow.handles.memory_pool import pool_in_memory
+
     given = pool_in_memory(recipe, set)
     if given is not None:
         with given.written() as settings:
@@ -129,13 +131,7 @@ def run(
             return finished
     config, factory = _read(recipe, set), partial(make_engine, spark=spark)
     if isinstance(config, LakeConfig):
-        from winnow.handles.finished_scan import FinishedScan
-        from winnow.lake import scan as table_lake
-
-        scanned = table_lake.run(config, factory, progress)
-        if config.output.report:
-            _write_report(scanned.path)
-        return FinishedScan(**vars(scanned))
+        return _run_lake(config, factory, progress)
     if not isinstance(config, RunConfig):
         raise ConfigError(f"flow: {config.flow}: train this recipe by train_filter")
     from winnow.flows import runner
@@ -155,6 +151,18 @@ def run(
         if config.output.report and not Path(result.path, "report.html").is_file():
             _write_report(result.path)
     return FinishedRun(**vars(result))
+
+
+def _run_lake(
+    config: LakeConfig, factory: LakeEngineFactory, progress: Progress | None
+) -> FinishedScan:
+    from winnow.handles.finished_scan import FinishedScan
+    from winnow.lake import scan as table_lake
+
+    scanned = table_lake.run(config, factory, progress)
+    if config.output.report:
+        _write_report(scanned.path)
+    return FinishedScan(**vars(scanned))
 
 
 def _read(

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse as sp
-from scipy.sparse.csgraph import connected_components
 
 from winnow.lake.compare.findings import Findings
 from winnow.lake.compare.hashed_tables import TablePairs
@@ -46,6 +44,10 @@ def contradictions(
     held = np.flatnonzero(contained)
     if not len(held) or not len(refuted):
         return whole
+    # A fifth of what a scan of one small table takes would be this import.
+    import scipy.sparse as sp
+    from scipy.sparse.csgraph import connected_components
+
     tables = int(max(edges.child.max(), edges.parent.max())) + 1
     child, parent = edges.child[held], edges.parent[held]
     ones = np.ones(len(held), np.int8)
