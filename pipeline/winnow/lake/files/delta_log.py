@@ -58,7 +58,7 @@ def _snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot
             )
         mapping = table.metadata().configuration.get("delta.columnMapping.mode")
         if mapping not in (None, "none"):
-            known = NeedsLog if mapping == "name" else ValueError
+            known = NeedsLog if mapping in ("name", "id") else ValueError
             raise known(f"its column names are mapped (by {mapping})")
         if "deletionVectors" in (table.protocol().reader_features or ()):
             _require_no_deletion_vectors(table)

@@ -6,8 +6,9 @@ in them; rows come file by file, in the order of their paths.
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote, urlparse
@@ -15,10 +16,10 @@ from urllib.parse import unquote, urlparse
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.lake.files.formats.delta_columns import stored_column, stored_name
 from winnow.lake.files.formats.opened import BATCH_ROWS, OpenedRows, RowFormat
 
 _MODE = "delta.columnMapping.mode"
-_STORED_NAME = "delta.columnMapping.physicalName"
 
 
 @contextmanager
@@ -27,13 +28,9 @@ def _opened(path: str, _: str) -> Iterator[OpenedRows]:
 
     table = deltalake.DeltaTable(path)
     schema = pa.schema(table.schema())
-    stored = {field.name: field.name for field in schema}
-    if table.metadata().configuration.get(_MODE) == "name":
-        for field in table.schema().fields:
-            said = (field.metadata or {}).get(_STORED_NAME)
-            if said is None or pa.types.is_nested(schema.field(field.name).type):
-                raise ValueError(f"names of its column {field.name!r} are mapped")
-            stored[field.name] = str(said)
+    mode = table.metadata().configuration.get(_MODE) or "none"
+    fields = json.loads(table.schema().to_json())["fields"]
+    columns = [(field, stored_name(field, mode)) for field in fields]
     kept = _kept_rows(pa.table(table.deletion_vectors()))
     actions = pa.table(table.get_add_actions(flatten=False)).to_pylist()
     files = sorted((unquote(action["path"]), action) for action in actions)
@@ -43,7 +40,7 @@ def _opened(path: str, _: str) -> Iterator[OpenedRows]:
             here = os.path.join(path, name)
             with pq.ParquetFile(here) as file:
                 constants = action.get("partition") or {}
-                rows = _rows(file, schema, stored, constants)
+                rows = _rows(file, schema, columns, mode, constants)
                 yield from _left(rows, kept.get(os.path.realpath(here)))
 
     yield OpenedRows(schema, batches(), None)
@@ -61,19 +58,18 @@ def _kept_rows(vectors: pa.Table) -> dict[str, pa.Array]:
 def _rows(
     file: pq.ParquetFile,
     schema: pa.Schema,
-    stored: Mapping[str, str],
+    columns: Sequence[tuple[Mapping[str, Any], str]],
+    mode: str,
     constants: Mapping[str, Any],
 ) -> Iterator[pa.RecordBatch]:
     for batch in file.iter_batches(BATCH_ROWS):
-        held = dict(zip(batch.schema.names, batch.columns, strict=True))
         arrays = []
-        for field in schema:
-            name = stored[field.name]
-            if name in held:
-                arrays.append(held[name].cast(field.type))
-                continue
-            value = constants.get(field.name, constants.get(name))
-            arrays.append(pa.repeat(pa.scalar(value).cast(field.type), len(batch)))
+        for wanted, (field, name) in zip(schema, columns, strict=True):
+            held = stored_column(batch, field, mode, wanted.type)
+            if held is None:
+                value = constants.get(wanted.name, constants.get(name))
+                held = pa.repeat(pa.scalar(value).cast(wanted.type), len(batch))
+            arrays.append(held)
         yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
