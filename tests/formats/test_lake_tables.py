@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import winnow as api
 from winnow.core.errors import InputError
 from winnow.core.saved_files import read_manifest
 from winnow.formats.shard_discovery import find_pool
+
+from tests.iceberg import Warehouse, delete_file
 
 deltalake = pytest.importorskip("deltalake")
 
@@ -150,3 +153,34 @@ def test_a_delta_table_behind_a_url_is_read_by_its_log(tmp_path: Path):
         assert (result.rows, sorted(days)) == (5, ["2026-01-01"] * 2 + ["2026-01-02"])
     finally:
         fs.rm("/lake-tables", recursive=True)
+
+
+def test_iceberg_tables_that_are_not_read_are_named(tmp_path: Path):
+    pytest.importorskip("pyiceberg")
+    warehouse = Warehouse(tmp_path / "w")
+    for name, content in (("rows", "POSITION_DELETES"), ("values", "EQUALITY_DELETES")):
+        given = warehouse.table(name, table(range(1)).schema)
+        given.append(table(range(4)))
+        delete_file(given, content, [1])
+    pq.write_table(table(range(4)), tmp_path / "outside.parquet")
+    lent = warehouse.table("lent", table(range(1)).schema)
+    lent.add_files([f"{tmp_path}/outside.parquet"])
+    said = {"rows": "delete files", "values": "equality deletes", "lent": "outside its"}
+    for name, reason in said.items():
+        with pytest.raises(InputError, match=rf"Iceberg table .*{reason}"):
+            find_pool(str(tmp_path / "w" / name))
+
+
+def test_a_copy_of_an_iceberg_table_is_its_own_files(tmp_path: Path):
+    given, location = iceberg(tmp_path, "t")
+    given.append(table(range(10)))
+    given.delete("uid >= 'u06'")
+    shutil.copytree(location, tmp_path / "copy")
+    shutil.rmtree(location)
+    assert run(tmp_path / "copy", tmp_path / "run").rows == 6
+    fs = fsspec.filesystem("memory")
+    fs.put(str(tmp_path / "copy"), "/iceberg-pool/t", recursive=True)
+    try:
+        assert run("memory://iceberg-pool/t", tmp_path / "far").rows == 6
+    finally:
+        fs.rm("/iceberg-pool", recursive=True)

@@ -32,6 +32,7 @@ from winnow.formats.shard_protocol import (
     ShardFormat,
     Unreadable,
 )
+from winnow.table_logs.iceberg import IcebergTable, is_iceberg
 
 _LOG = "_delta_log"
 
@@ -211,32 +212,26 @@ class IcebergFormat(TableFormat):
         Raises InputError for rows that are deleted by delete files, and for columns
         that were renamed; MissingExtraError where pyiceberg is not installed.
         """
-        metadata = [
-            file
-            for file in listing.files
-            if listing.below(file)[0] == "metadata" and file.endswith(".metadata.json")
-        ]
-        if not metadata:
+        names = ["/".join(listing.below(file)) for file in listing.files]
+        if not is_iceberg(names):
             return None
         require("iceberg", f"the Iceberg table {listing.folder}")
-        from pyiceberg.table import StaticTable
-
-        newest = max(metadata, key=_number)
-        table = StaticTable.from_metadata(listing.path(newest))
-        snapshot = table.current_snapshot()
-        tasks = list(table.scan().plan_files())
-        if snapshot is None or not tasks:
+        table = IcebergTable(listing.fs, listing.path(listing.folder), names)
+        try:
+            held = table.files
+        except ValueError as error:
+            raise _unread_iceberg(listing, str(error)[:200]) from error
+        if not held:
             raise InputError(f"input.path: the Iceberg table {listing.folder} is empty")
-        if any(task.delete_files for task in tasks):
-            raise InputError(
-                f"input.path: the Iceberg table {listing.folder} is not read: rows of "
-                "it are deleted by delete files. Rewrite its data files, or write it "
-                "out as Parquet"
-            )
-        schema = table.scan().to_arrow_batch_reader().schema
-        files = [task.file.file_path.removeprefix("file://") for task in tasks]
-        kind = self.of_version(schema, str(snapshot.snapshot_id), schema.names)
-        return FoundPool(kind, sorted(files))
+        if any(file.deleted for file in held):
+            raise _unread_iceberg(listing, "rows of it are deleted by delete files")
+        outside = [file.path for file in held if file.name is None]
+        if outside:
+            said = f"a file lies outside its folder: {outside[0]}"
+            raise _unread_iceberg(listing, said)
+        kind = self.of_version(table.schema, table.version, table.schema.names)
+        root = listing.folder.rstrip("/")
+        return FoundPool(kind, sorted(f"{root}/{file.name}" for file in held))
 
     def footer(self, path: str) -> ShardFooter:
         """Return a file's rows; raises InputError if a column has another name."""
@@ -256,11 +251,11 @@ class IcebergFormat(TableFormat):
         return footer
 
 
-def _number(file: str) -> tuple[int, str]:
-    """Return what metadata files are ordered by: v3.metadata.json, 00003-….json."""
-    name = file.rpartition("/")[2].lstrip("v")
-    digits = name.partition("-")[0].partition(".")[0]
-    return (int(digits) if digits.isdigit() else -1, name)
+def _unread_iceberg(listing: Listing, what: str) -> InputError:
+    return InputError(
+        f"input.path: the Iceberg table {listing.folder} is not read: {what}. Rewrite "
+        "its data files, or write it out as Parquet"
+    )
 
 
 def _field_id(field: pa.Field) -> bytes | None:
