@@ -18,6 +18,8 @@ import pytest
 import winnow
 from winnow.core.errors import RunError
 
+from tests.app.maps import plant_map
+
 Visits = Callable[..., Any]
 
 
@@ -137,6 +139,68 @@ def test_hostile_text_stays_text_and_pictures_load(enter: Callable[..., Any]):
     page.goto(page.url.split("?")[0] + "row/6")
     assert page.get_by_text("'Picture' 6").count() > 0
     assert page.locator("main i, main b").count() == 0
+
+
+@pytest.mark.slow
+def test_rows_are_chosen_on_the_map_by_hand_and_by_key(
+    enter: Callable[..., Any], app_run: Any
+):
+    plant_map(Path(app_run.path))
+    seen = enter("/map?by=score.semantic")
+    page = seen.page
+    drawn = page.locator("#map-stage[data-frames]")
+    drawn.wait_for()
+    assert seen.serious() == []
+    _keep(seen, "map")
+    page.get_by_role("button", name="Lasso").click()
+    page.locator("#map").evaluate("e => e.scrollIntoView()")
+    box = page.locator("#map").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(middle[0] - 150, middle[1] - 150)
+    page.mouse.down()
+    for right, below in ((150, -150), (150, 150), (-150, 150)):
+        page.mouse.move(middle[0] + right, middle[1] + below, steps=3)
+    page.mouse.up()
+    told = page.locator("#map-status").inner_text()
+    assert told.endswith("inside.")
+    page.get_by_role("button", name="Show these rows").click()
+    page.wait_for_url("**/?sel=*")
+    assert page.locator("#found").inner_text().startswith(told.split()[0] + " row")
+    # By key alone: into the map, nearer, the rows in view, their list.
+    page.goto(page.url.replace("/?", "/map?"))
+    drawn.wait_for()
+    page.locator("#map").focus()
+    for key in ("+", "ArrowLeft", "Enter", "Enter"):
+        page.keyboard.press(key)
+    page.wait_for_url("**/?sel=*")
+    assert int(page.locator("#found").inner_text().split()[0]) > 0
+    plain = enter("/map", scripts=False, width=360, height=740)
+    assert plain.page.locator("#map-picture img").is_visible()
+    assert not plain.page.locator("#map-stage").is_visible()
+
+
+@pytest.mark.slow
+def test_a_threshold_is_moved_by_key_and_told_at_once(enter: Callable[..., Any]):
+    seen = enter("/cuts?step=semantic", width=360, height=740)
+    page = seen.page
+    assert seen.too_wide() == []
+    assert seen.serious() == []
+    before = page.locator("#answer").inner_text()
+    page.locator("#cut-range").focus()
+    page.keyboard.press("PageDown")
+    page.locator("#cut-answer[data-cut]").wait_for()
+    after = page.locator("#answer").inner_text()
+    assert after != before
+    assert "kept of those scored" in after
+    assert page.get_by_text("--set semantic.epsilon=").count() == 2
+    assert seen.serious() == []
+    # Without scripts the same is a form.
+    cut = page.locator("#cut").input_value()
+    plain = enter("/cuts?step=semantic", scripts=False)
+    plain.page.locator("#cut").fill(cut)
+    plain.page.get_by_role("button", name="Count").click()
+    plain.page.wait_for_url("**cut=*")
+    assert plain.page.locator("#answer").inner_text() == after
 
 
 @pytest.mark.slow
