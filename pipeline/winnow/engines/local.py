@@ -33,6 +33,8 @@ from winnow.engines.scratch import (
 )
 
 _PART_ROWS = 4_000_000
+# What a hash table of rows takes, of polars' joins and groupings: times their bytes.
+_TABLE = 3
 # Two neighbouring buckets exceed the bound together, so that at most twice as many
 # files are open at a time: far below a usual limit of 1,024.
 _MAX_BUCKETS = 200
@@ -52,6 +54,7 @@ class LocalEngine:
     ) -> None:
         self._scratch = Scratch(scratch)
         self._group_bytes = group_bytes
+        self._hashed_bytes = max(1, group_bytes // _TABLE)
         self._driver_rows = driver_rows
 
     @property
@@ -132,12 +135,12 @@ class LocalEngine:
         self, left: LocalFrame, right: LocalFrame, on: str, how: How
     ) -> LocalFrame:
         """Equi-join on one column, in the order of `left` unless `right` is large."""
-        if right.size > self._group_bytes:
+        if right.size > self._hashed_bytes:
             right = self._scratch.spill(
                 batches_of(right.lazy), arrow_schema(right.lazy)
             )
-        if right.size > self._group_bytes:
-            return joined(self._scratch, (left, right), on, how, self._group_bytes)
+        if right.size > self._hashed_bytes:
+            return joined(self._scratch, (left, right), on, how, self._hashed_bytes)
         # Without an order, what a crashed run wrote could differ from an unbroken one.
         lazy = left.lazy.join(right.lazy, on=on, how=how, maintain_order="left")
         return LocalFrame(lazy, left.rows)
@@ -171,8 +174,8 @@ class LocalEngine:
             return LocalFrame(frame.lazy.select(expressions), 1)
         names = dict.fromkeys([by, *(column for column, _ in measures.values())])
         named = LocalFrame(frame.lazy.select(list(names)), frame.rows)
-        if named.size > self._group_bytes:
-            return grouped(self._scratch, named, by, expressions, self._group_bytes)
+        if named.size > self._hashed_bytes:
+            return grouped(self._scratch, named, by, expressions, self._hashed_bytes)
         return LocalFrame(named.lazy.group_by(by).agg(expressions), frame.rows)
 
     def cut(
