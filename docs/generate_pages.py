@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import re
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from winnow.cli.main import leaves, parser
-from winnow.config.keys import FLOWS, Key, about, recipe_keys
+from winnow.config.keys import FLOWS, SOURCES_FILE, Key, about, recipe_keys
 from winnow.config.reasons import DECISIONS, QUARANTINE
 from winnow.config.step_kinds import STEPS
 
@@ -105,6 +106,18 @@ def _sources_defaults(section: str) -> dict[str, str]:
     return told if set(told.values()) - {"–"} else {}
 
 
+def sources_text() -> str:
+    """Return the sources' defaults as `winnow schema` reads them, a JSON file."""
+    names = dict.fromkeys(k.section for k in recipe_keys() if k.flow == "image_text")
+    told = {name: _sources_defaults(name) for name in names if name}
+    given = {
+        name: {key: said for key, said in keys.items() if not said.startswith("–")}
+        for name, keys in told.items()
+        if keys
+    }
+    return json.dumps(given, indent=1, ensure_ascii=False) + "\n"
+
+
 def _default(key: Key) -> str:
     return f"`{_cell(key.default)}`" if key.default else "has to be given"
 
@@ -169,6 +182,8 @@ PAGES: Mapping[str, Callable[[], str]] = {
 def main() -> None:
     """Write every page."""
     os.environ["COLUMNS"] = "88"
+    sources = FOLDER.parent / "conf" / SOURCES_FILE
+    sources.write_text(sources_text(), encoding="utf-8")
     for name, page in PAGES.items():
         (FOLDER / name).write_text(page(), encoding="utf-8")
         sys.stdout.write(f"{FOLDER / name}\n")

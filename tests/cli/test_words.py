@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import argparse
 from collections.abc import Callable
 from pathlib import Path
@@ -150,3 +152,5 @@ def test_schema_prints_the_keys_of_a_section(command: Call):
     code, out, _ = command("schema", "semantic")
     assert code == 0
     assert "epsilon: number = 0.05" in out
+    code, out, _ = command("schema", "minhash")
+    assert re.search(r"threshold: number = 0.8  \(its source: .+\)", out)

@@ -323,3 +323,15 @@ def test_copies_never_replace_a_file(tmp_path: Path):
     with pytest.raises(ConfigError, match="exists; choose another folder"):
         recipes.copy_shipped(tmp_path / "mine")
     assert copies[0].read_text() == "edited"
+
+
+def test_a_lock_file_names_its_input_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    model = {"name": "local-dir:lite"}
+    given = {"input": {"path": ["pool", "s3://b/p"]}, "model": model, "steps": ["exact"]}
+    values = yaml.safe_load(recipes.dump(parse({**given, "overrides": "marks.csv"})))
+    assert values["input"]["path"] == [str(tmp_path / "pool"), "s3://b/p"]
+    assert values["model"]["name"] == f"local-dir:{tmp_path / 'lite'}"
+    assert values["overrides"] == str(tmp_path / "marks.csv")

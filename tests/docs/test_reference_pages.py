@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from winnow.cli.main import leaves, parser
-from winnow.config.keys import recipe_keys
+from winnow.config.keys import SOURCES_FILE, recipe_keys
 from winnow.config.reasons import DECISIONS, QUARANTINE, meaning
 from winnow.config.step_kinds import STEPS, meant
 from winnow.core.run_folder import PARTS
@@ -32,6 +32,11 @@ def test_files_and_columns_are_those_of_the_schemas():
     written = (ROOT / "docs" / "files.md").read_text()
     assert written == files.files_page(), "the code has changed: `make docs`"
     assert set(files._PATHS) == set(PARTS)
+
+
+def test_the_sources_defaults_that_a_terminal_shows_are_those_of_the_pages():
+    written = (ROOT / "conf" / SOURCES_FILE).read_text(encoding="utf-8")
+    assert written == generate.sources_text(), "`make docs`"
 
 
 def test_every_key_is_in_the_reference():

@@ -36,21 +36,29 @@ def add_commands(commands: Commands) -> None:
 def _schema(parsed: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from winnow.config.keys import about, recipe_keys, schema_text
+    from winnow.config.keys import (
+        about,
+        recipe_keys,
+        schema_text,
+        source_defaults,
+    )
 
     if parsed.json_schema:
         show(schema_text().rstrip("\n"))
         return
-    keys = recipe_keys(parsed.section)
+    keys, sources = recipe_keys(parsed.section), source_defaults()
+    told = [sources.get(key.section, {}).get(key.name, "") for key in keys]
     if parsed.json:
-        print_json([asdict(key) for key in keys])
+        both = zip(keys, told, strict=True)
+        print_json([{**asdict(key), "source_default": said} for key, said in both])
         return
     last = None
-    for key in keys:
+    for key, said in zip(keys, told, strict=True):
         if (key.flow, key.section) != last:
             last = (key.flow, key.section)
             show(f"\n{key.section or 'recipe'} ({key.flow})  {about(key.section)}")
         default = f" = {key.default}" if key.default else " (required)"
-        show(f"  {key.name}: {key.type}{default}")
+        source = f"  (its source: {said})" if said else ""
+        show(f"  {key.name}: {key.type}{default}{source}")
         if key.meaning:
             show(f"      {key.meaning}")

@@ -19,6 +19,7 @@ from pydantic.fields import FieldInfo
 
 from winnow.config.filter_train import FilterTrainConfig
 from winnow.config.lake import LakeConfig
+from winnow.config.recipes import shipped
 from winnow.config.run import RunConfig
 from winnow.config.section import StepConfig
 from winnow.config.step_kinds import sections, step_of
@@ -32,6 +33,9 @@ FLOWS: Mapping[str, type[BaseModel]] = {
     "filter_train": FilterTrainConfig,
 }
 SCHEMA_FILE = "recipe.schema.json"
+#: What the methods' sources have as defaults: {section: {key: words}}; `make docs`
+#: writes it from the methods' pages.
+SOURCES_FILE = "source_defaults.json"
 _MEANT = re.compile(r"((?:^    #:.*\n)+)^    (\w+)\s*:", re.MULTILINE)
 _WORDS: dict[Any, str] = {
     int: "integer",
@@ -56,6 +60,13 @@ class Key:
     type: str
     default: str
     meaning: str
+
+
+def source_defaults() -> dict[str, dict[str, str]]:
+    """Return the defaults of the methods' sources, by section and key, in words."""
+    file = next(iter(shipped().values())).parent / SOURCES_FILE
+    told: dict[str, dict[str, str]] = json.loads(file.read_text(encoding="utf-8"))
+    return told
 
 
 def recipe_keys(section: str | None = None) -> list[Key]:
