@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 import argparse
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

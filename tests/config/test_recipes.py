@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from winnow.config import filter_train, recipes
+from winnow.config.lock_file import lock_text
 from winnow.config.run import RunConfig, kind_of, parse
 from winnow.core.errors import ConfigError
 
@@ -330,8 +331,12 @@ def test_a_lock_file_names_its_input_from_any_folder(
 ):
     monkeypatch.chdir(tmp_path)
     model = {"name": "local-dir:lite"}
-    given = {"input": {"path": ["pool", "s3://b/p"]}, "model": model, "steps": ["exact"]}
-    values = yaml.safe_load(recipes.dump(parse({**given, "overrides": "marks.csv"})))
+    given = {
+        "input": {"path": ["pool", "s3://b/p"]},
+        "model": model,
+        "steps": ["exact"],
+    }
+    values = yaml.safe_load(lock_text(parse({**given, "overrides": "marks.csv"})))
     assert values["input"]["path"] == [str(tmp_path / "pool"), "s3://b/p"]
     assert values["model"]["name"] == f"local-dir:{tmp_path / 'lite'}"
     assert values["overrides"] == str(tmp_path / "marks.csv")

@@ -23,7 +23,6 @@ _FOLDERS = (_PACKAGE / "conf", _PACKAGE.parents[1] / "conf")
 
 _SCHEMA = "recipe.schema.json"
 _SUFFIXES = (".yaml", ".yml")
-_LOCAL = "local-dir:"
 #: Which command takes the recipes of a flow.
 _COMMANDS = {
     "image_text": "winnow run",
@@ -277,30 +276,13 @@ class ValidRecipe(Protocol):
 
 
 def dump(config: ValidRecipe) -> str:
-    """Return the resolved recipe as YAML; running it again gives the same run.
-
-    The input, the file of overrides and a local model are named by absolute paths, so
-    that it does from any folder.
-    """
-    values = config.as_recipe()
-    given = values.get("input")
-    if isinstance(given, dict) and "path" in given:
-        path = given["path"]
-        whole = [_whole(one) for one in path] if isinstance(path, list) else _whole(path)
-        values["input"] = {**given, "path": whole}
-    if values.get("overrides"):
-        values["overrides"] = _whole(values["overrides"])
-    model = values.get("model")
-    if isinstance(model, dict) and str(model.get("name")).startswith(_LOCAL):
-        folder = _whole(model["name"].removeprefix(_LOCAL))
-        values["model"] = {**model, "name": _LOCAL + folder}
-    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    """Return the resolved recipe as YAML; running it again gives the same run."""
+    return dump_values(config.as_recipe())
 
 
-def _whole(path: str) -> str:
-    """Return a path as it is known from any folder; URLs and `~/…` are already."""
-    known = "://" in path or path.startswith("~")
-    return path if known else os.path.abspath(path)
+def dump_values(values: Mapping[str, Any]) -> str:
+    """Return a recipe's values as YAML, in their order."""
+    return yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True)
 
 
 def spark_text(value: object) -> str:
