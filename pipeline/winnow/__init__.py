@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from winnow.filters.judge.leakage import Distances
     from winnow.filters.judge.selections import Choosing
     from winnow.filters.prove.prove import Proving
+    from winnow.filters.prove.tune import Tuning
     from winnow.filters.train.classifier import ClassifierResult
     from winnow.filters.train.record import FilterResult
     from winnow.handles.analysing import analyze
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from winnow.handles.finished_run import FinishedRun
     from winnow.handles.finished_scan import FinishedScan
     from winnow.handles.lake import Lake
-    from winnow.handles.proof import prove
+    from winnow.handles.proof import prove, tune
     from winnow.handles.rows import ArrowRows
     from winnow.handles.run import Run
     from winnow.handles.submitting import submit
@@ -58,6 +59,7 @@ _HOMES = {
     "evaluate_filter": "handles.filters",
     "compare_filters": "handles.filters",
     "prove": "handles.proof",
+    "tune": "handles.proof",
     "submit": "handles.submitting",
     "demo_run": "demo.run",
     "teacher_student": "handles.teaching",
@@ -77,6 +79,7 @@ _HOMES = {
     "Distances": "filters.judge.leakage",
     "Choosing": "filters.judge.selections",
     "Proving": "filters.prove.prove",
+    "Tuning": "filters.prove.tune",
     "Proxy": "filters.judge.downstream",
     "WinnowError": "core.errors",
     "ConfigError": "core.errors",
@@ -110,6 +113,7 @@ __all__ = [
     "Run",
     "RunError",
     "TextIndex",
+    "Tuning",
     "WinnowError",
     "__version__",
     "analyze",
@@ -128,6 +132,7 @@ __all__ = [
     "submit",
     "teacher_student",
     "train_filter",
+    "tune",
 ]
 
 

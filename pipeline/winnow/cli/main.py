@@ -35,6 +35,7 @@ from winnow.cli import (
     schema,
     search,
     submit,
+    tune,
     ui,
     what_if,
 )
@@ -60,6 +61,7 @@ _GROUPS = (
     what_if,
     diff,
     prove,
+    tune,
     export,
     index,
     near,

@@ -26,6 +26,12 @@ def add_commands(commands: Commands) -> None:
         "runs", metavar="RUN", nargs="+", help="folders of finished runs of one pool"
     )
     proof_arguments(prove)
+    prove.add_argument(
+        "--recipe",
+        metavar="RECIPE",
+        help="of `winnow filter train`, to train a whole model; default: linear heads "
+        "on the run's vectors",
+    )
     prove.add_argument("--out", metavar="FOLDER", help="prove.json and report.html")
     json_argument(prove)
     prove.set_defaults(command=_prove)
@@ -38,12 +44,6 @@ def proof_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar="DATA",
         help="data that no run saw, with the pool's columns; or a run of it",
-    )
-    parser.add_argument(
-        "--recipe",
-        metavar="RECIPE",
-        help="of `winnow filter train`, to train a whole model; default: linear heads "
-        "on the run's vectors",
     )
     parser.add_argument(
         "--label", metavar="COLUMN", help="of classes: recognised by name, or learned"
@@ -65,26 +65,28 @@ def proof_arguments(parser: argparse.ArgumentParser) -> None:
 
 def proving(parsed: argparse.Namespace) -> Proving:
     """Return what the arguments of `proof_arguments` ask for."""
-    from winnow.config.filter_train import load
     from winnow.filters.prove.prove import Proving
 
-    recipe = None if parsed.recipe is None else load(parsed.recipe)
-    return Proving(parsed.label, parsed.probe, parsed.seeds, parsed.epochs, recipe)
+    return Proving(parsed.label, parsed.probe, parsed.seeds, parsed.epochs)
 
 
 def _prove(parsed: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from winnow.cli.progress import make_progress
+    from winnow.config.filter_train import load
     from winnow.core.outputs import require_folder
     from winnow.handles.proof import prove
 
     if parsed.out:
         require_folder(parsed.out, "--out")
+    recipe = None if parsed.recipe is None else load(parsed.recipe)
     quiet = parsed.json or parsed.quiet
     with make_progress(quiet=quiet) as progress:
         result = prove(
             parsed.runs,
             parsed.held_out,
-            proving(parsed),
+            replace(proving(parsed), recipe=recipe),
             out=parsed.out,
             progress=progress,
             tell=silent if quiet else say,

@@ -163,9 +163,10 @@ class ScoreConfig(TiedBudget, ScoreTerm):
 
     @model_validator(mode="after")
     def _mixture_or_method(self) -> ScoreConfig:
-        alone = set(ScoreTerm.model_fields) & self.model_fields_set
+        fields = ScoreTerm.model_fields
+        alone = set(fields) & self.model_fields_set
         if self.terms and any(
-            getattr(self, name) != ScoreTerm.model_fields[name].default
+            getattr(self, name) != fields[name].get_default(call_default_factory=True)
             for name in alone
         ):
             raise ValueError(f"{min(alone)} belongs into one of the terms")

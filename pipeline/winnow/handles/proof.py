@@ -15,6 +15,7 @@ from winnow.stores.copies import local_run
 if TYPE_CHECKING:
     from winnow.core.progress import Progress
     from winnow.filters.prove.prove import Proving
+    from winnow.filters.prove.tune import Tuning
 
 PathLike = str | os.PathLike[str]
 
@@ -72,3 +73,45 @@ def prove(
     if out is not None:
         write_proof_record(Path(out), result)
     return Facts(result, tell_proof)
+
+
+def tune(
+    recipe: PathLike,
+    held_out: PathLike,
+    tuning: Tuning,
+    *,
+    out: PathLike,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Facts:
+    """Return the settings whose selection trains a small model best, at one budget.
+
+    recipe: a YAML file or the name of a shipped recipe, which is run first, or the
+        folder of a finished run.
+    held_out: as for `prove`. One half of it, by uid hash, chooses; the other judges.
+    tuning: the budget, and the values to try.
+    out: folder of the run, of `tune.json`, and of the recommended `recipe.yaml`.
+    progress: as for `prove`.
+    tell: as for `prove`.
+
+    Candidates are what-ifs: nothing is embedded again. Successive halving (Jamieson &
+    Talwalkar 2016) trains those that are left ever more often. `against_random` and
+    `against_given` have the intervals of `prove`, on rows that did not choose. Raises
+    what `prove` and `Run.what_if` raise.
+
+    >>> tuned = winnow.tune("runs/first", "held_out", out="tuned", tuning=winnow.Tuning(
+    ...     0.2, {"semantic.epsilon": [0.02, 0.3]}, winnow.Proving(seeds=2)))
+    >>> len(tuned["candidates"]) + len(tuned["left_out"])
+    3
+    """
+    from winnow.filters.page.record import write_json
+    from winnow.filters.prove.prove import Workshop
+    from winnow.filters.prove.telling import tell_tuning
+    from winnow.filters.prove.tune import tune as tune_recipe
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    workshop = Workshop(make_engine, folder, progress, tell or _log.info)
+    result = tune_recipe(os.fspath(recipe), os.fspath(held_out), tuning, workshop)
+    write_json(folder / "tune.json", result)
+    return Facts(result, tell_tuning)

@@ -55,3 +55,34 @@ def _value(span: dict[str, Any]) -> str:
 
 def _gap(span: dict[str, Any]) -> str:
     return f"{span['mean']:+.4f} [{span['low']:+.4f}, {span['high']:+.4f}]"
+
+
+def tell_tuning(result: dict[str, Any]) -> str:
+    """Return what was tried, and what is recommended, for a terminal."""
+    metric = result["metric"]
+    head: tuple[str, ...] = ("settings", words_of(metric), "trainings")
+    table = [head]
+    table += [
+        (_settings(row["set"]), f"{row[metric]:.4f}", str(row["trainings"]))
+        for row in result["candidates"]
+    ]
+    lines = [
+        f"{len(result['candidates'])} candidates of {result['budget']:,} rows, chosen "
+        f"on {result['chose_on']:,} held-out rows; {result['proxy']}",
+        *align(table),
+    ]
+    lines += [
+        f"left out: {_settings(row['set'])}, as {row['why']}"
+        for row in result["left_out"]
+    ]
+    lines += ["", f"recommended: {_settings(result['chosen'])}"]
+    if "against_given" in result:
+        gap = _gap(result["against_given"][metric])
+        lines.append(f"less the recipe as it was, {words_of(metric)}: {gap}")
+    return "\n".join(
+        [*lines, f"judged on {result['judged_on']:,} others: {result['verdict']}"]
+    )
+
+
+def _settings(settings: list[str]) -> str:
+    return " ".join(settings) or "(the recipe as it is)"
