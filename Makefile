@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check docs site bench bench-minhash soak clean
+.PHONY: help setup demo test test-slow test-all check docs site bench bench-minhash evidence soak clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -56,6 +56,15 @@ bench-minhash: $(READY) ## near-duplicate text against its peers, and at 1 M and
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[peers]"
 	$(BIN)/python benchmarks/minhash.py
 	$(BIN)/python benchmarks/minhash_scale.py
+
+# DATA, MODEL: what docs/evidence/README.md names; WORK: vectors and runs, kept.
+DATA ?= ../shared/data
+MODEL ?= ../shared/models/lite0
+WORK ?= build/evidence
+
+evidence: $(READY) ## the papers' claims on the data beside the checkout: docs/evidence
+	for name in sorscher dbp dfn r2d2 semdedup; do PYTHONPATH=pipeline $(BIN)/python \
+	  benchmarks/evidence/$$name.py --data $(DATA) --model $(MODEL) --work $(WORK) || exit 1; done
 
 # CASES=100000 SEED=7 make soak: other and more cases; soak.log names each faulty one.
 CASES ?= 10000

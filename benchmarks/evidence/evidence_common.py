@@ -223,6 +223,6 @@ def write(name: str, title: str, lines: list[str], began: float) -> None:
     PAGES.mkdir(parents=True, exist_ok=True)
     seconds = time.process_time() - began
     end = f"Command: `python benchmarks/evidence/{name}.py`; {seconds:.0f} CPU seconds"
-    text = "\n".join([f"# {title}", "", *lines, "", f"{end}, vectors apart.", ""])
-    (PAGES / f"{name}.md").write_text(text, encoding="utf-8")
+    text = "\n".join([f"# {title}", "", *lines, "", f"{end}, vectors apart."])
+    (PAGES / f"{name}.md").write_text(text.rstrip() + "\n", encoding="utf-8")
     print(text)

@@ -82,7 +82,7 @@ def main() -> None:
         )
         lines += [f"### A pool that is {word}: {len(pool):,} rows", ""]
         lines += table(arms, ("auc_random", "recall_at_5"))
-        lines += ["", gap(arms["hard"], arms["easy"], "auc_random") + " in AUC; "]
+        lines += ["", gap(arms["hard"], arms["easy"], "auc_random") + " in AUC;"]
         lines += [gap(arms["hard"], arms["random"], "auc_random", drawn=True) + ".", ""]
     write("sorscher", "Hard or easy examples", lines, began)
 

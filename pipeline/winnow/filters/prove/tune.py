@@ -136,9 +136,7 @@ def tune(
     chosen = next(c for c in field_of if c.settings == contest["chosen"])
     judge = proxy_of(run, judges, how)
     arms = arms_of(judge, chosen.rows, count, data.pool, steps, how.seeds)
-    asked = [*chosen.settings, *_at_budget(step, count)]
-    recommended = load(RunFolder(run).file(LOCK_FILE), asked, str(workshop.out / "run"))
-    (workshop.out / "recipe.yaml").write_text(dump(recommended), encoding="utf-8")
+    _recommend(run, [*chosen.settings, *_at_budget(step, count)], workshop.out)
     return {
         "recipe": str(recipe),
         "held_out": held_out,
@@ -154,6 +152,12 @@ def tune(
         **_against_given(arms[0], field_of[0], judge, steps, how.seeds),
         **compared("the recommended recipe", arms, proxy.main, count),
     }
+
+
+def _recommend(run: Path, settings: list[str], out: Path) -> None:
+    """Write a run's recipe under other settings as OUT/recipe.yaml."""
+    recommended = load(RunFolder(run).file(LOCK_FILE), settings, str(out / "run"))
+    (out / "recipe.yaml").write_text(dump(recommended), encoding="utf-8")
 
 
 def _base(recipe: str | Path, tuning: Tuning, workshop: Workshop, out: Path) -> Path:
