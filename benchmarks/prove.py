@@ -98,7 +98,7 @@ def main() -> None:
     before = time.process_time()
     how, held_out = winnow.Proving(seeds=given.seeds), given.work / "held"
     proof = winnow.prove(runs, held_out, how, out=given.work / "proved")
-    print("| budget | kept | AUC: kept, random, whole pool | kept less random ")
+    print("| budget | kept | AUC: kept, random, whole pool | kept less random ", end="")
     print("| recall at 5 | kept less random | kept less whole pool, AUC |")
     print("|---|---|---|---|---|---|---|")
     for budget, run in zip(BUDGETS, proof["runs"], strict=True):

@@ -11,7 +11,7 @@ import yaml
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError
 from winnow.filters.prove.prove import Proving
-from winnow.filters.prove.tune import Candidate, Tuning, halve
+from winnow.filters.prove.tune import TunedCandidate, Tuning, halve
 from winnow.handles.proof import tune
 
 from tests.filters.prove.test_prove import COLUMNS, pairs
@@ -84,7 +84,7 @@ def test_halving_trains_the_better_half_ever_more_often():
         def train(self, rows: np.ndarray, steps: int, seed: int) -> Any:
             return {"auc_random": np.full(3, float(rows[0]))}
 
-    candidates = [Candidate([f"c={i}"], np.array([i])) for i in (3, 1, 4, 1, 5)]
+    candidates = [TunedCandidate([f"c={i}"], np.array([i])) for i in (3, 1, 4, 1, 5)]
     rounds = halve(candidates, Level(), 1)  # type: ignore[arg-type]
     assert [[int(c.rows[0]) for c in kept] for kept in rounds[1:]] == [
         [5, 4, 3],

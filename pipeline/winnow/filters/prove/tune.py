@@ -91,7 +91,7 @@ class Tuning:
 
 
 @dataclass
-class Candidate:
+class TunedCandidate:
     """Settings, the rows that they keep, and what these have trained so far."""
 
     settings: list[str]
@@ -128,7 +128,9 @@ def tune(
     kept_by, left_out = _tried(run, candidates, step, count, workshop)
     number = {data.pool.uids[row]: row for row in proxy.usable.tolist()}
     field_of = [
-        Candidate(candidates[i], np.array([number[u] for u in kept if u in number]))
+        TunedCandidate(
+            candidates[i], np.array([number[u] for u in kept if u in number])
+        )
         for i, kept in kept_by.items()
     ]
     steps = proxy.steps(count, how.epochs)
@@ -238,7 +240,9 @@ def _at_budget(step: str, count: int) -> list[str]:
     return [f"{step}.keep_fraction=null", f"{step}.keep_count={count}"]
 
 
-def _contest(proxy: SmallModel, field_of: Sequence[Candidate], steps: int) -> Result:
+def _contest(
+    proxy: SmallModel, field_of: Sequence[TunedCandidate], steps: int
+) -> Result:
     """Let candidates train against each other; return the choice and all of them."""
     chosen = halve(field_of, proxy, steps)[-1][0]
     ranked = sorted(field_of, key=lambda c: (-len(c.figures), -c.mean))
@@ -252,8 +256,8 @@ def _contest(proxy: SmallModel, field_of: Sequence[Candidate], steps: int) -> Re
 
 
 def halve(
-    candidates: Sequence[Candidate], proxy: SmallModel, steps: int
-) -> list[list[Candidate]]:
+    candidates: Sequence[TunedCandidate], proxy: SmallModel, steps: int
+) -> list[list[TunedCandidate]]:
     """Return the candidates of each round, the best first; the last holds one.
 
     Successive halving (Jamieson & Talwalkar 2016): each round trains what is left
@@ -276,7 +280,7 @@ def halve(
 
 
 def _against_given(
-    chosen: TrainedArm, first: Candidate, judge: SmallModel, steps: int, seeds: int
+    chosen: TrainedArm, first: TunedCandidate, judge: SmallModel, steps: int, seeds: int
 ) -> Result:
     """Return by how much the choice is better than the recipe as it was.
 
