@@ -114,12 +114,8 @@ def tune(
     nothing can be tried, and what `prove` and `what_if` raise.
     """
     candidates, how = tuning.candidates, tuning.how or Proving()
-    how.require()
-    if how.recipe is not None:
-        raise ConfigError("tune trains many small models: leave --recipe out")
-    if workshop.out is None:
-        raise ConfigError("tune runs the recipe: name a folder with --out")
-    run = _base(recipe, tuning, workshop, workshop.out)
+    out = _require(how, workshop)
+    run = _base(recipe, tuning, workshop, out)
     data = proof_data(run, held_out, how.label, workshop)
     chooses, judges = _halves(data)
     proxy = proxy_of(run, chooses, how)
@@ -138,7 +134,7 @@ def tune(
     chosen = next(c for c in field_of if c.settings == contest["chosen"])
     judge = proxy_of(run, judges, how)
     arms = arms_of(judge, chosen.rows, count, data.pool, steps, how.seeds)
-    _recommend(run, [*chosen.settings, *_at_budget(step, count)], workshop.out)
+    _recommend(run, [*chosen.settings, *_at_budget(step, count)], out)
     return {
         "recipe": str(recipe),
         "held_out": held_out,
@@ -154,6 +150,16 @@ def tune(
         **_against_given(arms[0], field_of[0], judge, steps, how.seeds),
         **compared("the recommended recipe", arms, proxy.main, count),
     }
+
+
+def _require(how: Proving, workshop: Workshop) -> Path:
+    """Return the folder to work in; raises ConfigError for what cannot be."""
+    how.require()
+    if how.recipe is not None:
+        raise ConfigError("tune trains many small models: leave --recipe out")
+    if workshop.out is None:
+        raise ConfigError("tune runs the recipe: name a folder with --out")
+    return workshop.out
 
 
 def _recommend(run: Path, settings: list[str], out: Path) -> None:
