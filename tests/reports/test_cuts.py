@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from winnow.config.step_kinds import STEPS, shown, step_of
 from winnow.core.extensions import load_part
 from winnow.reports.cut_settings import epsilon, without_budget
-from winnow.reports.cuts import RULES, answer, nearest_to, shares, step_scores
+from winnow.reports.cuts import (
+    RULES,
+    answer,
+    nearest_to,
+    share_counts,
+    shares,
+    step_scores,
+)
 
 SCORE = st.one_of(st.none(), st.integers(0, 9).map(lambda i: i / 8))
 
@@ -48,7 +55,7 @@ def test_counts_and_shares_are_those_of_brute_force(
     assert (told.kept, told.kept_then) == (sum(now), sum(then))
     assert told.lost_at_end == sum(i % 2 == 0 for i in lost)
     codes = (np.arange(len(scores)) % 3).astype(np.int32)
-    for one in shares(step, other / 8, codes, [0, 1, 2]):
+    for one in shares(share_counts(step, codes, 3), told, codes, [0, 1, 2]):
         rows = [i for i, s in enumerate(given_scores) if s is not None]
         mine = [i for i in rows if i % 3 == one.value]
         assert (one.rows, one.kept, one.kept_then) == (

@@ -8,6 +8,7 @@
 /rows.KIND           a list's rows as csv, json, parquet or tar (WebDataset)
 /tags, /views, /undo POST: tag a list's rows, keep the list by a name, undo marks
 /uids.txt            the uids of the rows that a list shows, all its pages
+/beside              this run and another one, side by side
 /groups              rows that others went for, most first
 /view/NAME           a view of a lake
 /map                 all rows as dots; /map/points, /map/codes its bytes, /map.png
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -56,16 +58,27 @@ _STATIC = {
 }
 
 
-def open_site(
-    run: str | Path, marked: Callable[[Path], None] | None = None
-) -> Site | LakeSite:
-    """Return the pages of a run; raises RunError if the folder holds none.
+@dataclass(frozen=True)
+class Opening:
+    """What belongs to an opened run beside its folder.
 
-    marked: told of the file of marks whenever it has changed.
+    marked: told of the file of marks whenever it has changed. beside: another run that
+    it is compared with.
     """
+
+    marked: Callable[[Path], None] | None = None
+    beside: str | Path | None = None
+
+
+#: A run alone, whose marks nobody is told of.
+ALONE = Opening()
+
+
+def open_site(run: str | Path, opening: Opening = ALONE) -> Site | LakeSite:
+    """Return the pages of a run; raises RunError if the folder holds none."""
     if is_scan(run):
         return open_lake(run)
-    return Site(run, marked)
+    return Site(run, opening.marked, opening.beside)
 
 
 def make_app(
@@ -138,7 +151,13 @@ def _routes_over_rows(site: Site) -> list[Route]:
     def groups(request: Request) -> Response:
         return page_of(site, "groups.html.j2", tab="/groups", **site.groups())
 
+    def beside(request: Request) -> Response:
+        if site.beside.other is None:
+            raise HTTPException(404, "name the other run: winnow ui RUN --beside OTHER")
+        return page_of(site, "beside.html.j2", tab="/beside", **site.compared())
+
     return [
+        Route("/beside", beside),
         Route("/overrides.{kind}", export),
         Route("/uids.txt", uids),
         Route("/groups", groups),

@@ -21,9 +21,11 @@ from winnow.core.run_folder import LOCK_FILE
 from winnow.reports.cuts import (
     CutAnswer,
     ShareChange,
+    ShareCounts,
     StepScores,
     answer,
     nearest_to,
+    share_counts,
     shares,
     step_scores,
 )
@@ -78,6 +80,7 @@ class CutsPage:
         self._view, self._database = view, database
         self._rows, self._arrays = rows, arrays
         self._steps: dict[str, CutStep] = {}
+        self._counted: dict[tuple[str, str], ShareCounts] = {}
         self._lock = Lock()
 
     @cached_property
@@ -152,8 +155,8 @@ class CutsPage:
         return TriedCut(
             step=step,
             answer=told,
-            clusters=self._shares(step, cut, self._cluster or ""),
-            column=self._shares(step, cut, by),
+            clusters=self._shares(step, told, self._cluster or ""),
+            column=self._shares(step, told, by),
             gained=[rows[n] for n in near[0]],
             lost=[rows[n] for n in near[1]],
             settings=self.settings(step, cut),
@@ -174,11 +177,17 @@ class CutsPage:
             and c.name != "caption"
         ]
 
-    def _shares(self, step: CutStep, cut: float, by: str) -> list[ShareChange]:
+    def _shares(self, step: CutStep, told: CutAnswer, by: str) -> list[ShareChange]:
         if not by:
             return []
         coded = self._arrays.coded(column_of(self._rows, by))
-        return shares(step.scores, cut, coded.codes, coded.values)[:_VALUES]
+        key = step.name, by
+        with self._lock:
+            if key not in self._counted:
+                count = len(coded.values)
+                self._counted[key] = share_counts(step.scores, coded.codes, count)
+            now = self._counted[key]
+        return shares(now, told, coded.codes, coded.values)[:_VALUES]
 
     def _cards(self, numbers: Sequence[int]) -> dict[int, Row]:
         if not numbers:

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from winnow.app.cuts_page import TriedCut
 from winnow.app.filters import Fields
 from winnow.app.pages import fields_of, page_of, part_of
 from winnow.app.site import Shown, Site
@@ -20,6 +21,7 @@ def cuts_routes(site: Site) -> list[Route]:
 
     def whole(request: Request) -> Response:
         shown = _shown(site, fields_of(request.url.query))
+        shown |= _histogram(shown["tried"])
         return page_of(site, "cuts.html.j2", tab="/cuts", **shown)
 
     def part(request: Request) -> Response:
@@ -64,9 +66,6 @@ def _asked(site: Site, fields: Fields) -> tuple[str, float, str]:
 def _shown(site: Site, fields: Fields) -> Shown:
     name, cut, by = _asked(site, fields)
     tried = site.cuts.tried(name, cut, by)
-    low, high = tried.step.scores.span
-    bars = tried.step.scores.bars()
-    tallest = max(rows for _, _, rows in bars)
     sets = " ".join(f"--set {shlex.quote(part)}" for part in tried.settings)
     run = shlex.quote(str(site.path))
     return {
@@ -76,20 +75,23 @@ def _shown(site: Site, fields: Fields) -> Shown:
         "label": next((c.label for c in site.cuts.columns if c.name == by), by),
         "tried": tried,
         "cut": cut,
-        "low": min(low, tried.step.scores.cut),
-        "high": max(high, tried.step.scores.cut),
-        "bars": [
-            (
-                100 * i / len(bars),
-                100 / len(bars),
-                60 * rows / tallest,
-                start,
-                end,
-                rows,
-            )
-            for i, (start, end, rows) in enumerate(bars)
-        ],
         "what_if": f"winnow what-if {run} {sets}" if sets else "",
         "run_it": f"winnow run {run}/config.lock.yaml {sets} --out NEW" if sets else "",
         "cards": site.cut_cards(tried),
+    }
+
+
+def _histogram(tried: TriedCut) -> Shown:
+    """Return the bars of a step's scores, in hundredths of their width."""
+    scores = tried.step.scores
+    bars, (low, high) = scores.bars(), scores.span
+    tallest = max(rows for _, _, rows in bars)
+    wide = 100 / len(bars)
+    return {
+        "low": min(low, scores.cut),
+        "high": max(high, scores.cut),
+        "bars": [
+            (wide * i, wide, 60 * rows / tallest, start, end, rows)
+            for i, (start, end, rows) in enumerate(bars)
+        ],
     }

@@ -13,7 +13,7 @@ from threading import Thread
 
 import uvicorn
 
-from winnow.app.app import make_app, open_site
+from winnow.app.app import ALONE, Opening, make_app, open_site
 from winnow.core.errors import ConfigError
 
 _HOST = "127.0.0.1"
@@ -30,21 +30,21 @@ def serve(
     port: int = 0,
     on_ready: Callable[[str], None] | None = None,
     watch: Callable[[uvicorn.Server], None] | None = None,
-    marked: Callable[[Path], None] | None = None,
+    opening: Opening = ALONE,
     *,
     framed: bool = False,
 ) -> None:
     """Serve a run on 127.0.0.1 until the process is interrupted.
 
     port: 0 takes a free one. on_ready: called with the address, once it answers.
-    watch: called with the server, so that another thread may stop it. marked: called
-    with the file of marks whenever it has changed. framed: whether a notebook of this
-    machine may hold it in a frame.
+    watch: called with the server, so that another thread may stop it. opening: what
+    belongs to the run beside its folder. framed: whether a notebook of this machine may
+    hold it in a frame.
 
     Raises RunError if the folder holds no run, ConfigError if the port is taken.
     """
     with listening(port) as listener:
-        site = open_site(run, marked)
+        site = open_site(run, opening)
         number = listener.getsockname()[1]
         token = secrets.token_urlsafe(24)
         config = uvicorn.Config(

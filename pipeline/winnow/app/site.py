@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from winnow.app.beside import RunsBeside
 from winnow.app.cuts_page import CutsPage, TriedCut
 from winnow.app.filters import OPERATIONS, AskedPage, ColumnFilter, Fields, asked
 from winnow.app.kept_views import TAGS, VIEWS, KeptViews, RowTags
@@ -44,13 +45,17 @@ Shown = dict[str, Any]
 class Site:
     """A run of samples as pages; the first one of a run builds its index.
 
-    marked: told of the file of marks whenever it has changed.
+    marked: told of the file of marks whenever it has changed. beside: another run that
+    it is compared with.
 
     Raises RunError if the folder holds no run, or one without rows.
     """
 
     def __init__(
-        self, run: str | Path, marked: Callable[[Path], None] | None = None
+        self,
+        run: str | Path,
+        marked: Callable[[Path], None] | None = None,
+        beside: str | Path | None = None,
     ) -> None:
         self._database = RunDatabase(run, memory_mb=128)
         self._view = RunView(run)
@@ -68,8 +73,9 @@ class Site:
         )
         self.pictures = Thumbnails(self._images)
         self.arrays = RowArrays(self.rows)
-        beside = self._view.folder.file(FOLDER)
-        self.tags, self.views = RowTags(beside / TAGS), KeptViews(beside / VIEWS)
+        kept = self._view.folder.file(FOLDER)
+        self.tags, self.views = RowTags(kept / TAGS), KeptViews(kept / VIEWS)
+        self.beside = RunsBeside(self.path, beside, self.rows)
         self.rows.tagged = self.tags.uids
         images = self._images if self.has_images else None
         self._exports = RowExports(self.rows, images)
@@ -137,6 +143,14 @@ class Site:
             if self._map is None or self._map.facts != facts:
                 self._map = MapPage(self._view.folder, self.rows, self.arrays)
             return self._map
+
+    def compared(self) -> Shown:
+        """Return this run and the other side by side."""
+        told, marks = self.beside.told(), self.marks.actions()
+        cards = {uid: self.card(row, marks) for uid, row in told["rows"].items()}
+        if self.has_images:
+            self.pictures.prepare([_place(row) for row in told["rows"].values()])
+        return {**told, "cards": cards, "other": self.beside.other}
 
     def cut_cards(self, tried: TriedCut) -> Shown:
         """Return the cards of the rows that change sides under another threshold."""

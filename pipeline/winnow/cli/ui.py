@@ -31,6 +31,9 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help="port on 127.0.0.1 (a free one)",
     )
+    ui.add_argument(
+        "--beside", metavar="OTHER", help="compare a run of samples with this one"
+    )
     ui.add_argument("--no-browser", action="store_true", help="only print the address")
     json_argument(ui)
     ui.set_defaults(command=_ui)
@@ -55,6 +58,7 @@ def _ui(parsed: argparse.Namespace) -> None:
     from winnow.core.extras import require
 
     require("ui", "winnow ui")
+    from winnow.app.app import Opening
     from winnow.app.serve import browser_on, serve
 
     # However it is asked to end, what it has open is closed first.
@@ -78,4 +82,5 @@ def _ui(parsed: argparse.Namespace) -> None:
             if not parsed.no_browser:
                 stack.enter_context(browser_on(url, none))
 
-        serve(parsed.run, parsed.port, ready, marked=_marks_of(parsed))
+        opening = Opening(_marks_of(parsed), parsed.beside)
+        serve(parsed.run, parsed.port, ready, opening=opening)

@@ -135,21 +135,48 @@ class ShareChange:
     kept_then: int
 
 
+@dataclass(frozen=True)
+class ShareCounts:
+    """Rows of each value of a column, with a score and of these kept, as it is now."""
+
+    rows: Ids
+    kept: Ids
+
+
+def share_counts(
+    step: StepScores, codes: npt.NDArray[np.int32], count: int
+) -> ShareCounts:
+    """Return what `shares` starts from; codes as there, count: how many values."""
+    scored = np.isfinite(step.scores) & (codes >= 0)
+    kept = scored & step.passing(step.cut)
+    return ShareCounts(
+        np.bincount(codes[scored], minlength=count),
+        np.bincount(codes[kept], minlength=count),
+    )
+
+
 def shares(
-    step: StepScores, cut: float, codes: npt.NDArray[np.int32], values: list[object]
+    now: ShareCounts,
+    told: CutAnswer,
+    codes: npt.NDArray[np.int32],
+    values: list[object],
 ) -> list[ShareChange]:
     """Return the shares of each value of a column, the most changed first.
 
-    codes: (n,), which of the values a row has, -1 for none. values: what they are.
+    Counts only the rows that change sides. codes: (n,), which of the values a row has,
+    -1 for none. values: what they are.
     """
-    count = len(values)
-    scored = np.isfinite(step.scores) & (codes >= 0)
-    rows = np.bincount(codes[scored], minlength=count)
-    now = np.bincount(codes[scored & step.passing(step.cut)], minlength=count)
-    then = np.bincount(codes[scored & step.passing(cut)], minlength=count)
-    order = np.lexsort((np.arange(count), -rows, -np.abs(then - now)))
+    # Shifted by one, so that rows without a value are counted, too, and left out.
+    more, less = (
+        np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:]
+        for rows in (told.gained, told.lost)
+    )
+    change = more - less
+    order = np.lexsort((np.arange(len(values)), -now.rows, -np.abs(change)))
     return [
-        ShareChange(values[i], int(rows[i]), int(now[i]), int(then[i]))
+        ShareChange(
+            values[i], int(now.rows[i]), int(now.kept[i]), int(now.kept[i] + change[i])
+        )
         for i in order
-        if rows[i]
+        if now.rows[i]
     ]
