@@ -78,6 +78,16 @@ def test_the_page_says_it_by_its_queries_and_runs_no_script(seen: Any):
         assert f'id="{part}"' in page
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_page_is_accessible(
+    visit: Callable[..., Any], seen: Any, width: int, dark: bool
+):
+    opened = visit(seen["page"], width=width, dark=dark)
+    assert opened.serious() == []
+    assert opened.too_wide() == []
+
+
 def test_the_text_is_short_and_begins_with_the_pool(seen: Any, pool: Path):
     lines = str(seen).splitlines()
     assert lines[0].startswith(f"{pool}: 60 rows, ")
@@ -85,6 +95,7 @@ def test_the_text_is_short_and_begins_with_the_pool(seen: Any, pool: Path):
     assert re.search(r"^exact +60 +1  1\.7", str(seen), re.M)
 
 
+@pytest.mark.slow
 def test_of_a_larger_pool_a_sample_is_looked_at(pool: Path):
     drawn = winnow.analyze(pool, pool.parent / "sampled", sample=20)
     assert (drawn["rows"], drawn["looked_at"]) == (60, 20)
@@ -105,6 +116,7 @@ def test_texts_in_memory(tmp_path: Path):
     assert told["captions"]["words_median"] == 5
 
 
+@pytest.mark.slow
 def test_images_alone_and_by_a_model(
     tmp_path: Path, make_picture: Callable[..., bytes], tiny_vit: str
 ):

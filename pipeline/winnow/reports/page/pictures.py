@@ -38,7 +38,8 @@ class Picture:
     @property
     def alt(self) -> str:
         """What to say in place of the picture."""
-        return self.text or f"sample {self.uid}, without a caption"
+        said = (self.text or "").strip()
+        return said or f"sample {self.uid}, without a caption"
 
 
 @dataclass
