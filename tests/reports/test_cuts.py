@@ -55,7 +55,7 @@ def test_counts_and_shares_are_those_of_brute_force(
     assert (told.kept, told.kept_then) == (sum(now), sum(then))
     assert told.lost_at_end == sum(i % 2 == 0 for i in lost)
     codes = (np.arange(len(scores)) % 3).astype(np.int32)
-    for one in shares(share_counts(step, codes, 3), told, codes, [0, 1, 2]):
+    for one in shares(share_counts(step, codes, 3), told, codes, [0, 1, 2], 3):
         rows = [i for i, s in enumerate(given_scores) if s is not None]
         mine = [i for i in rows if i % 3 == one.value]
         assert (one.rows, one.kept, one.kept_then) == (

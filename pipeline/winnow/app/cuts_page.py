@@ -187,7 +187,7 @@ class CutsPage:
                 count = len(coded.values)
                 self._counted[key] = share_counts(step.scores, coded.codes, count)
             now = self._counted[key]
-        return shares(now, told, coded.codes, coded.values)[:_VALUES]
+        return shares(now, told, coded.codes, coded.values, _VALUES)
 
     def _cards(self, numbers: Sequence[int]) -> dict[int, Row]:
         if not numbers:

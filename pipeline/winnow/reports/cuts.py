@@ -160,8 +160,9 @@ def shares(
     told: CutAnswer,
     codes: npt.NDArray[np.int32],
     values: list[object],
+    most: int,
 ) -> list[ShareChange]:
-    """Return the shares of each value of a column, the most changed first.
+    """Return the shares of at most so many values of a column, the most changed first.
 
     Counts only the rows that change sides. codes: (n,), which of the values a row has,
     -1 for none. values: what they are.
@@ -177,6 +178,6 @@ def shares(
         ShareChange(
             values[i], int(now.rows[i]), int(now.kept[i]), int(now.kept[i] + change[i])
         )
-        for i in order
+        for i in order[:most]
         if now.rows[i]
     ]
