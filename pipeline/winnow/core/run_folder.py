@@ -29,6 +29,7 @@ from winnow.core.integrity import damage, text_checksum
 from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
 from winnow.core.other_kind import is_run, no_run
+from winnow.core.saved_files import DamagedError
 
 _MARKER, _CHECK = "done.json", "check"
 LOCK_FILE, MANIFEST = "config.lock.yaml", "manifest.json"
@@ -211,7 +212,7 @@ class RunFolder:
         try:
             return [str(step) for step in json.loads(file.read_text())]
         except (TypeError, ValueError) as error:
-            raise RunError(
+            raise DamagedError(
                 f"{file} is damaged; `winnow run` with the same recipe and --out makes "
                 "it again"
             ) from error
@@ -221,11 +222,19 @@ class RunFolder:
 
         An update that was stopped while it took the run's place gets it first.
 
-        Raises RunError if the folder holds no run.
+        Raises RunError if the folder holds no run, DamagedError if one that is finished
+        lacks the marker of a step.
         """
         self._settle_for_reader()
-        markers = (self.marker(step) for step in self.order())
-        return [marker for marker in markers if marker is not None]
+        markers = {step: self.marker(step) for step in self.order()}
+        missing = [step for step, marker in markers.items() if marker is None]
+        if missing and self.finished:
+            file = self.artifacts(missing[0]) / _MARKER
+            raise DamagedError(
+                f"{file} is damaged or gone, or order.json beside it is; `winnow run` "
+                "with the same recipe and --out makes them again"
+            )
+        return [marker for marker in markers.values() if marker is not None]
 
     def standing(self) -> list[Marker]:
         """Return the markers of all finished steps that lie here, in no order."""
@@ -238,14 +247,14 @@ class RunFolder:
         return damage(self.path, marker.files, contents=contents)
 
     def require_whole(self, marker: Marker, below: str = "") -> None:
-        """Raise RunError if a file of a step is not as it was written.
+        """Raise DamagedError if a file of a step is not as it was written.
 
         below: only files whose path below the run begins so.
         """
         sealed = {n: s for n, s in marker.files.items() if n.startswith(below)}
         fault = damage(self.path, sealed)
         if fault:
-            raise RunError(
+            raise DamagedError(
                 f"{fault}; `winnow run` with the same recipe and --out makes "
                 f"{marker.step} again"
             )
