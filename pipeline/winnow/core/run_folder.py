@@ -29,7 +29,7 @@ from winnow.core.integrity import damage, text_checksum
 from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
 from winnow.core.other_kind import is_run, no_run
-from winnow.core.saved_files import DamagedError
+from winnow.core.saved_files import DamagedError, read_manifest
 
 _MARKER, _CHECK = "done.json", "check"
 LOCK_FILE, MANIFEST = "config.lock.yaml", "manifest.json"
@@ -257,6 +257,16 @@ class RunFolder:
             raise DamagedError(
                 f"{fault}; `winnow run` with the same recipe and --out makes "
                 f"{marker.step} again"
+            )
+
+    def require_closed(self) -> None:
+        """Raise DamagedError if a file that the manifest seals is not as it was."""
+        if not self.finished:
+            return
+        fault = damage(self.path, read_manifest(self.file(MANIFEST)).get("files", {}))
+        if fault:
+            raise DamagedError(
+                f"{fault}; `winnow run` with the same recipe and --out makes it again"
             )
 
     def begin(self, steps: list[str], fingerprints: Mapping[str, str]) -> None:

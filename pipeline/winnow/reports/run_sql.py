@@ -200,6 +200,7 @@ class RunSql:
     def _quarantine(self) -> str:
         folder = self._folder.file("quarantine")
         if folder.is_dir():
+            self._folder.require_closed()
             return f"SELECT * FROM {self.scan(folder)}"
         # An unfinished run has put no raw rows there yet.
         return (
