@@ -516,7 +516,7 @@ def test_swapped_decisions_are_named_by_whoever_reads_them(
         ["diff", run, run],
         ["report", run],
     ):
-        assert main(words) == 1, words
+        assert main(words) == 3, words
         assert "step=semantic" in capsys.readouterr().err, words
 
 
