@@ -63,7 +63,7 @@ MODEL ?= ../shared/models/lite0
 WORK ?= build/evidence
 
 evidence: $(READY) ## the papers' claims on the data beside the checkout: docs/evidence
-	for name in sorscher dbp dfn r2d2 semdedup; do PYTHONPATH=pipeline $(BIN)/python \
+	for name in sorscher dbp dfn r2d2 semdedup qqt; do PYTHONPATH=pipeline $(BIN)/python \
 	  benchmarks/evidence/$$name.py --data $(DATA) --model $(MODEL) --work $(WORK) || exit 1; done
 
 # CASES=100000 SEED=7 make soak: other and more cases; soak.log names each faulty one.

@@ -29,7 +29,7 @@ _SECTIONS = {
     ),
     "Lakes of tables": ("scan", "open_lake"),
     "Indexes of texts": ("index", "open_index"),
-    "Proof": ("prove", "tune", "Proving", "Tuning"),
+    "Proof": ("prove", "tune", "budget", "Proving", "Tuning", "Spending"),
     "Filters": ("train_filter", "evaluate_filter", "compare_filters"),
     "Theory": ("teacher_student",),
     "What they return": (

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from winnow.filters.judge.leakage import Distances
     from winnow.filters.judge.selections import Choosing
     from winnow.filters.prove.prove import Proving
+    from winnow.filters.prove.spend import Spending
     from winnow.filters.prove.tune import Tuning
     from winnow.filters.train.classifier import ClassifierResult
     from winnow.filters.train.record import FilterResult
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from winnow.handles.finished_run import FinishedRun
     from winnow.handles.finished_scan import FinishedScan
     from winnow.handles.lake import Lake
-    from winnow.handles.proof import prove, tune
+    from winnow.handles.proof import budget, prove, tune
     from winnow.handles.rows import ArrowRows
     from winnow.handles.run import Run
     from winnow.handles.submitting import submit
@@ -60,6 +61,7 @@ _HOMES = {
     "compare_filters": "handles.filters",
     "prove": "handles.proof",
     "tune": "handles.proof",
+    "budget": "handles.proof",
     "submit": "handles.submitting",
     "demo_run": "demo.run",
     "teacher_student": "handles.teaching",
@@ -80,6 +82,7 @@ _HOMES = {
     "Choosing": "filters.judge.selections",
     "Proving": "filters.prove.prove",
     "Tuning": "filters.prove.tune",
+    "Spending": "filters.prove.spend",
     "Proxy": "filters.judge.downstream",
     "WinnowError": "core.errors",
     "ConfigError": "core.errors",
@@ -112,11 +115,13 @@ __all__ = [
     "QueryError",
     "Run",
     "RunError",
+    "Spending",
     "TextIndex",
     "Tuning",
     "WinnowError",
     "__version__",
     "analyze",
+    "budget",
     "compare_filters",
     "demo_run",
     "evaluate_filter",

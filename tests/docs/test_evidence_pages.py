@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-STUDIES = ("sorscher", "dbp", "dfn", "r2d2", "semdedup")
+STUDIES = ("sorscher", "dbp", "dfn", "r2d2", "semdedup", "qqt")
 
 
 def written(script: Path) -> Iterator[str]:

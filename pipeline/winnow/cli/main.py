@@ -16,6 +16,7 @@ from typing import Any
 from winnow import __version__
 from winnow.cli import (
     analyze,
+    budget,
     communities,
     completion,
     demo,
@@ -62,6 +63,7 @@ _GROUPS = (
     diff,
     prove,
     tune,
+    budget,
     export,
     index,
     near,

@@ -38,6 +38,18 @@ def add_commands(commands: Commands) -> None:
 
 
 def proof_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is trained and judged, and for how long."""
+    judging_arguments(parser)
+    parser.add_argument(
+        "--epochs",
+        type=above_zero,
+        default=10.0,
+        metavar="N",
+        help="how often heads see the kept rows (10); all take as many steps",
+    )
+
+
+def judging_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is trained and judged."""
     parser.add_argument(
         "--held-out",
@@ -53,13 +65,6 @@ def proof_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seeds", type=positive, default=5, help="trainings of each selection (5)"
-    )
-    parser.add_argument(
-        "--epochs",
-        type=above_zero,
-        default=10.0,
-        metavar="N",
-        help="how often heads see the kept rows (10); all take as many steps",
     )
 
 

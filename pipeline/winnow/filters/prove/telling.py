@@ -86,3 +86,40 @@ def tell_tuning(result: dict[str, Any]) -> str:
 
 def _settings(settings: list[str]) -> str:
     return " ".join(settings) or "(the recipe as it is)"
+
+
+def tell_spending(result: dict[str, Any]) -> str:
+    """Return what rows of each rank teach, and which share to keep, for a terminal."""
+    metric = words_of(result["metric"])
+    head = ("rank", *(f"{p:g}" for p in result["passes"]), "utility", "half-life")
+    table: list[tuple[str, ...]] = [head]
+    count = len(result["buckets"])
+    for number, bucket in enumerate(result["buckets"]):
+        name = f"{number / count:.0%} to {(number + 1) / count:.0%}"
+        cells = [f"{error:.4f}" for error in bucket["errors"]]
+        spans = [_short(bucket[key]) for key in ("utility", "half_life")]
+        table.append((name, *cells, *spans))
+    lines = [
+        f"{result['rows']:,} rows that reach {result['step']}, best first; "
+        f"{result['trained_rows']:,} of each part trained on; {result['proxy']}",
+        *leak_lines(result),
+        "",
+        f"1 − {metric} on {result['held_out_rows']:,} rows held out, by passes over "
+        "the part; how fast it falls; passes after which a row teaches half",
+        *align(table),
+        "",
+    ]
+    return "\n".join([*lines, *map(_share_line, result["recommended"])])
+
+
+def _short(span: dict[str, Any]) -> str:
+    return f"{span['value']:.2f} [{span['low']:.2f}, {span['high']:.2f}]"
+
+
+def _share_line(row: dict[str, Any]) -> str:
+    beyond = "; beyond what was measured" if row["beyond_measured"] else ""
+    share = f"{row['keep_fraction']:.3g} [{row['low']:.3g}, {row['high']:.3g}]"
+    return (
+        f"{row['samples_seen']:,} samples seen: keep_fraction {share}, "
+        f"{row['passes']:.3g} passes{beyond}"
+    )

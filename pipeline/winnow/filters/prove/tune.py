@@ -120,7 +120,7 @@ def tune(
     chooses, judges = _halves(data)
     proxy = proxy_of(run, chooses, how)
     count = exact_multiple(len(data.pool), tuning.budget)
-    step = _budget_step(run)
+    step = budget_step(run)
     kept_by, left_out = _tried(run, candidates, step, count, workshop)
     number = {data.pool.uids[row]: row for row in proxy.usable.tolist()}
     field_of = [
@@ -183,7 +183,7 @@ def _base(recipe: str | Path, tuning: Tuning, workshop: Workshop, out: Path) -> 
     return result.path
 
 
-def _budget_step(run: Path) -> str:
+def budget_step(run: Path) -> str:
     """Return the last step with a budget; raises ConfigError if there is none."""
     config: RunConfig = load(RunFolder(run).file(LOCK_FILE), (), str(run))
     steps = [s for s in config.steps if isinstance(config.sections[s], Budget)]
