@@ -133,7 +133,7 @@ def _fit(
 
     least, highest = float(errors.min()), float(errors.max())
     fewest, most = np.log(HALF_LIVES)
-    found = least_squares(
+    solved = least_squares(
         gaps,
         [np.log(2 * highest), least / 2, *[0.3] * buckets, *[np.log(start)] * buckets],
         bounds=(
@@ -143,6 +143,6 @@ def _fit(
         x_scale="jac",
         max_nfev=300,
     )
-    scale, floor, utilities, half_lives = law(found.x)
+    scale, floor, utilities, half_lives = law(solved.x)
     fitted = UtilityLaw(rows, float(scale), float(floor), utilities, half_lives)
-    return float(found.cost), fitted
+    return float(solved.cost), fitted
