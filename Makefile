@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-all check docs site bench bench-minhash evidence soak clean
+.PHONY: help setup demo test test-slow test-all check docs notebooks site bench bench-minhash evidence soak clean
 
 help: ## show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ docs: $(READY) ## write the reference: names, keys, commands, reasons, files
 	PYTHONPATH=pipeline $(BIN)/python docs/generate.py
 	PYTHONPATH=pipeline $(BIN)/python docs/generate_pages.py
 	PYTHONPATH=pipeline $(BIN)/python docs/generate_files.py
+
+notebooks: $(READY) ## run the notebooks and save them with what they show (a minute)
+	PYTHONPATH=pipeline $(BIN)/python notebooks/execute.py
 
 site: $(READY) ## the documentation as pages in site/, every link followed
 	$(BIN)/zensical build --strict

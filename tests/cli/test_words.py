@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -153,3 +154,19 @@ def test_schema_prints_the_keys_of_a_section(command: Call):
     assert "epsilon: number = 0.05" in out
     code, out, _ = command("schema", "minhash")
     assert re.search(r"threshold: number = 0.8  \(its source: .+\)", out)
+
+
+@pytest.mark.parametrize("name", [words for words, _ in leaves(parser())])
+def test_each_help_ends_with_examples_that_can_be_typed(
+    name: str, command: Call, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, told, _ = command(*name.split(), "--help")
+    assert code == 0
+    examples = told[told.index("\nexamples:\n") :].splitlines()[2:]
+    assert examples
+    for line in examples:
+        first, *words = shlex.split(line.partition(" > ~")[0])
+        assert first == "winnow"
+        assert words[: len(name.split())] == name.split()
+        assert parser().parse_args(words).command

@@ -326,6 +326,47 @@ def test_copies_never_replace_a_file(tmp_path: Path):
     assert copies[0].read_text() == "edited"
 
 
+def test_a_lock_file_names_every_file_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    target = {"method": "norm_sim", "target": "target.npy"}
+    sections: dict[str, dict[str, Any]] = {
+        "embed": {"npz": "metadata"},
+        "minhash": {"index": "texts.index"},
+        "semantic": {"index": "rows.index"},
+        "score": {
+            "terms": [target, {"method": "head", "weights": "~/h.safetensors"}],
+            "threshold": 0.5,
+        },
+        "decontaminate": {"against": ["test.parquet", {"path": "s3://b/eval"}]},
+        "overlap": {"against": ["bench.jsonl"]},
+        "synsets": {"wordnet": "dict", "synsets": "wanted.txt"},
+        "balance": {"concepts": "concepts.txt", "limit": 5},
+        "balance_2": {"concepts": "clusters", "limit": 5},
+    }
+    cluster = ["embed", "cluster"]
+    steps = [*cluster, *(step for step in sections if step not in cluster)]
+    given = {"input": {"path": "pool"}, "steps": steps, **sections}
+    values = yaml.safe_load(lock_text(parse(given)))
+
+    assert values["embed"]["npz"] == str(tmp_path / "metadata")
+    assert values["minhash"]["index"] == str(tmp_path / "texts.index")
+    assert values["semantic"]["index"] == str(tmp_path / "rows.index")
+    one, other = values["score"]["terms"]
+    assert one["target"]["path"] == str(tmp_path / "target.npy")
+    assert other["weights"] == "~/h.safetensors"
+    against = [one["path"] for one in values["decontaminate"]["against"]]
+    assert against == [str(tmp_path / "test.parquet"), "s3://b/eval"]
+    assert values["overlap"]["against"][0]["path"] == str(tmp_path / "bench.jsonl")
+    assert values["synsets"]["wordnet"] == str(tmp_path / "dict")
+    assert values["synsets"]["synsets"] == str(tmp_path / "wanted.txt")
+    assert values["balance"]["concepts"] == str(tmp_path / "concepts.txt")
+    assert values["balance_2"]["concepts"] == "clusters"
+    again = yaml.safe_load(lock_text(parse(yaml.safe_load(lock_text(parse(given))))))
+    assert again == values
+
+
 def test_a_lock_file_names_its_input_from_any_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -62,6 +62,25 @@ def test_the_lock_file_is_the_same_recipe(first: Any):
     assert first.times() == before
 
 
+def test_a_lock_file_that_names_more_files_is_the_same_recipe_anywhere(
+    winnow: Winnow,
+    planted_pool: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from winnow import run
+
+    (tmp_path / "concepts.txt").write_text("row\n1\n")
+    monkeypatch.chdir(tmp_path)
+    balance = {"concepts": "concepts.txt", "limit": 5}
+    steps = ["exact", "balance", "apply"]
+    first = winnow(planted_pool, tmp_path / "run", steps, balance=balance)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    lock = recipes.load(first.path / "config.lock.yaml")
+    assert run(lock).ran == []
+
+
 @pytest.mark.parametrize(
     ("changes", "ran"),
     [

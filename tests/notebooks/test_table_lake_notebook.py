@@ -45,7 +45,8 @@ def test_notebook_shows_stages_proofs_and_the_plan(
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
-    tables, stages, relations, islands, story, near_misses, savings, torn = shown
+    tables, stages, relations, islands, story, near_misses, *plan, torn = shown
+    planned, savings, going = plan
     assert "whole.parquet" in tables
     assert "min_max" in stages
     assert "contained" in relations
@@ -53,5 +54,7 @@ def test_notebook_shows_stages_proofs_and_the_plan(
     assert "slice.parquet in whole.parquet: contained (100% of its rows)" in story
     assert "all 70 distinct rows are in the parent" in story
     assert "near.parquet" in near_misses
+    assert planned == "1"
     assert "slice.parquet" in savings
+    assert "slice.parquet" in going
     assert "torn.parquet" in torn

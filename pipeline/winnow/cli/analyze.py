@@ -13,19 +13,12 @@ from winnow.cli.output import json_argument, print_json, set_argument, show
 
 Commands = Any
 
-_EXAMPLES = """examples:
-  winnow analyze photos/
-  winnow analyze 'shards/*.parquet' --model ViT-B-32 --sample 50000
-  winnow analyze corpus.jsonl --set input.columns.text=body --json"""
-
 
 def add_commands(commands: Commands) -> None:
     """Register the commands of this file."""
     analyze = commands.add_parser(
         "analyze",
         help="look at a pool before anything is pruned: what is in it, what would go",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     analyze.add_argument(
         "pool", nargs="+", metavar="POOL", help="folders, files, globs or URLs"

@@ -40,6 +40,7 @@ from winnow.cli import (
     ui,
     what_if,
 )
+from winnow.cli.examples import epilog
 from winnow.cli.speaking import speaking, volume_arguments
 from winnow.core.errors import WinnowError, did_you_mean
 from winnow.core.extras import explained
@@ -137,8 +138,10 @@ def parser() -> argparse.ArgumentParser:
     for group in _GROUPS:
         group.add_commands(commands)
     _describe(whole)
-    for _, command in leaves(whole):
+    for words, command in leaves(whole):
         volume_arguments(command)
+        command.epilog = epilog(words)
+        command.formatter_class = _Help
     return whole
 
 
@@ -151,6 +154,15 @@ def _describe(commands: argparse.ArgumentParser) -> None:
                 said = (listed.help or "")[:1].upper() + (listed.help or "")[1:]
                 command.description = command.description or f"{said}."
                 _describe(command)
+
+
+class _Help(argparse.HelpFormatter):
+    """Wraps what a command says of itself, and leaves its examples as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith("examples:"):
+            return text
+        return super()._fill_text(text, width, indent)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from winnow.config.file_names import NamesFile
 from winnow.config.section import Budget, Modality, Positive, RequiredBudget
 
 #: What `concepts` may be besides a file.
@@ -17,7 +18,9 @@ class BalanceConfig(Budget):
 
     #: A file with one concept to a line, looked for in captions; ngrams: those that
     #: many captions of the pool have; clusters: each cluster is a concept.
-    concepts: Annotated[str, Field(min_length=1)] = CLUSTERS
+    concepts: Annotated[
+        str, NamesFile(besides=(NGRAMS, CLUSTERS)), Field(min_length=1)
+    ] = CLUSTERS
     #: Rows that each concept keeps, those of its lowest hashes of uids; a row stays if
     #: any of its concepts keeps it. With a budget: also not above it.
     limit: Positive | None = None

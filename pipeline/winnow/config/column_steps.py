@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, model_validator
 
+from winnow.config.file_names import FileName
 from winnow.config.section import StepConfig, TiedBudget
 
 
@@ -46,6 +47,6 @@ class SynsetsConfig(StepConfig):
 
     #: Folder of WordNet's database (index.noun, noun.exc, …): `dict` of WordNet 3.0, or
     #: what NLTK fetches as corpora/wordnet.
-    wordnet: Annotated[str, Field(min_length=1)]
+    wordnet: FileName
     #: File with one synset to a line, by its offset: n02084071, or 2084071.
-    synsets: Annotated[str, Field(min_length=1)]
+    synsets: FileName

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from winnow.config.file_names import FileName, NamesFile
 from winnow.config.model import ModelConfig
 from winnow.config.section import Modality, Positive, StepConfig, TiedBudget
 from winnow.config.step_kinds import SCORES, Score, score_of
@@ -21,7 +22,7 @@ class OutsideSet(StepConfig):
     """
 
     #: A `.npy` matrix, or a Parquet file, folder or glob.
-    path: Annotated[str, Field(min_length=1)]
+    path: FileName
     #: What the ledger calls it. None: the last part of the path.
     name: str | None = None
     #: List column of ready-made vectors. None: `image` is embedded by the model.
@@ -88,7 +89,7 @@ class ScoreTerm(StepConfig):
     #: in the colour around it.
     masks: Annotated[str, Field(min_length=1)] | None = None
     #: Of head: the `.safetensors` file of its linear layers.
-    weights: Annotated[str, Field(min_length=1)] | None = None
+    weights: Annotated[Annotated[str, Field(min_length=1)] | None, NamesFile()] = None
     #: Of vas_d: `rounds`. Of head: `on`, `layers`, `activation`, `output`, `index`. Of
     #: a score of another package: what it says it takes.
     options: dict[str, Any] = Field(default_factory=dict)

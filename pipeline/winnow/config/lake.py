@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from winnow.config.file_names import NamesFile
 from winnow.config.run import EngineConfig, OutputConfig, as_config_error
 from winnow.config.section import Frozen
 from winnow.config.yaml_text import require_finite
@@ -23,7 +24,7 @@ class LakeInput(Frozen):
     """Where the tables are."""
 
     #: Folder or URL of the lake.
-    path: str
+    path: Annotated[str, NamesFile()]
     #: Globs over names below `path`; a table that matches `exclude` is not looked at.
     include: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ("**",)
     #: Globs of names that are left out.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
+from winnow.config.file_names import from_anywhere
 from winnow.config.recipes import ValidRecipe, dump_values, parse_any
 from winnow.config.yaml_text import parse_yaml
 from winnow.core.errors import ConfigError
@@ -14,7 +14,6 @@ from winnow.core.saved_files import DamagedError, read_saved
 
 LOCK_FILE = "config.lock.yaml"
 _CHECK = "# checksum "
-_LOCAL = "local-dir:"
 _REMEDY = "the same command that made it, with the same --out, writes it again"
 
 
@@ -22,32 +21,11 @@ def lock_text(config: ValidRecipe) -> str:
     """Return a resolved recipe as its folder keeps it, below a checksum of itself.
 
     The checksum comes first, so that no part of the recipe is cut off along with it.
-    Input, overrides and a local model are named by absolute paths, so that it repeats
-    its run from any folder.
+    Whatever files it names are named by absolute paths (`NamesFile`), so that it
+    repeats its run from any folder.
     """
-    text = dump_values(_from_anywhere(config.as_recipe()))
+    text = dump_values(from_anywhere(config).as_recipe())
     return f"{_CHECK}{text_checksum(text)}\n{text}"
-
-
-def _from_anywhere(values: dict[str, Any]) -> dict[str, Any]:
-    given, model = values.get("input"), values.get("model")
-    if isinstance(given, dict) and given.get("path"):
-        path = given["path"]
-        several = isinstance(path, list)
-        whole = [_whole(one) for one in path] if several else _whole(path)
-        values["input"] = {**given, "path": whole}
-    if values.get("overrides"):
-        values["overrides"] = _whole(values["overrides"])
-    if isinstance(model, dict) and str(model.get("name")).startswith(_LOCAL):
-        folder = _whole(model["name"].removeprefix(_LOCAL))
-        values["model"] = {**model, "name": _LOCAL + folder}
-    return values
-
-
-def _whole(path: str) -> str:
-    """Return a path as it is known from any folder; URLs and `~/…` are already."""
-    known = "://" in path or path.startswith("~")
-    return path if known else os.path.abspath(path)
 
 
 def read_lock(folder: Path) -> dict[str, Any]:

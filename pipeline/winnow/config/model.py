@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from winnow.config.file_names import NamesFile
+
 
 class ModelConfig(BaseModel):
     """An open_clip model."""
@@ -15,9 +17,9 @@ class ModelConfig(BaseModel):
     )
 
     #: open_clip architecture, or `local-dir:FOLDER` with config and weights.
-    name: str = "ViT-B-32"
+    name: Annotated[str, NamesFile(after="local-dir:")] = "ViT-B-32"
     #: open_clip tag or weight file; `local-dir:` brings its own weights.
-    pretrained: str | None = None
+    pretrained: Annotated[str | None, NamesFile(if_there=True)] = None
     #: What the towers compute in; auto: bfloat16 where the processor has it, float16 on
     #: a GPU, else float32.
     precision: Literal["auto", "bfloat16", "float16", "float32"] = "auto"

@@ -14,6 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
+from winnow.config.file_names import MaybeFile, NamesFile
 from winnow.config.model import ModelConfig
 from winnow.config.section import Frozen, RunLocation, StepConfig
 from winnow.config.step_kinds import has_section, packages_of, sections, step_of
@@ -59,7 +60,12 @@ class InputConfig(Frozen):
     """Where the pool is and what its columns mean."""
 
     #: Folders, files, globs or URLs of shards; a table in memory from Python.
-    path: Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(min_length=1)]
+    path: Annotated[
+        tuple[str, ...],
+        NamesFile(),
+        BeforeValidator(_one_or_more),
+        Field(min_length=1),
+    ]
     #: Format of the shards, one of `winnow.formats`; auto: what `path` says.
     format: str = "auto"
     columns: InputColumns = InputColumns()
@@ -103,7 +109,7 @@ class EngineConfig(Frozen):
     #: Rows of an Arrow batch between Spark and Python.
     batch_rows: Annotated[int, Field(gt=0)] = 16_384
     #: Folder for scratch files that driver and workers see; null: in the run's own.
-    scratch: str | None = None
+    scratch: MaybeFile = None
     #: Settings of Spark itself, for a session that is not there yet.
     spark: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
@@ -129,7 +135,7 @@ class RunConfig(Frozen):
     #: Of k-means, scores that draw, and random batches; uid hashes need none.
     seed: Annotated[int, Field(ge=0)] = 0
     #: A file of rows to rescue and to drop; see `config.overrides`.
-    overrides: str | None = None
+    overrides: MaybeFile = None
     #: Names of step instances, in order: `cluster`, …, `cluster_2`.
     steps: tuple[str, ...]
     sections: dict[str, StepConfig]

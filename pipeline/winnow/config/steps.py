@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from winnow.config.file_names import MaybeFile
 from winnow.config.keeper import Keeper
 from winnow.config.section import (
     Fraction,
@@ -175,7 +176,7 @@ class MinhashConfig(SketchConfig):
     #: Whether the run goes on all the same.
     allow_large_clusters: bool = False
     #: Folder of an index: what is near one of its texts is dropped.
-    index: str | None = None
+    index: MaybeFile = None
 
     @model_validator(mode="after")
     def _keeper_order(self) -> MinhashConfig:
@@ -194,12 +195,12 @@ class EmbedConfig(StepConfig):
     #: Of texts; see image_column.
     text_column: str | None = None
     #: Folder in clip-retrieval's layout (img_emb/, text_emb/, metadata/).
-    clip_retrieval: str | None = None
+    clip_retrieval: MaybeFile = None
     #: Column of that layout's metadata that names the sample.
     clip_retrieval_uid: str = "uid"
     #: Folder of .npz files named as the shards, with a row for each row of a shard, as
     #: DataComp's metadata has them; and the arrays in them.
-    npz: str | None = None
+    npz: MaybeFile = None
     #: Array of image vectors.
     npz_image: str = "l14_img"
     #: Array of text vectors.
@@ -261,7 +262,7 @@ class SemanticConfig(StepConfig):
     modality: Modality = "image"
     #: Folder of an index of vectors: what is within epsilon of one of its rows is
     #: dropped first. Needs greedy semantics over the pool.
-    index: str | None = None
+    index: MaybeFile = None
 
     @model_validator(mode="after")
     def _index_of_kept_rows(self) -> SemanticConfig:

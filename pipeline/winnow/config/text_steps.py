@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from winnow.config.file_names import FileName
 from winnow.config.section import Fraction, Positive, StepConfig
 
 Share = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -120,7 +121,7 @@ class ItemSet(StepConfig):
     """A test set beside the corpus; a path alone stands for the section with it."""
 
     #: JSON Lines (.jsonl, .gz, .zst) or Parquet: a file, a folder, a glob.
-    path: Annotated[str, Field(min_length=1)]
+    path: FileName
     #: What the ledger calls it. None: the last part of the path.
     name: str | None = None
     #: Columns (fields) that hold text. None of them: all that hold strings.

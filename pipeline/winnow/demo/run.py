@@ -47,11 +47,12 @@ def run_demo(
     }
 
 
-def demo_run(folder: str | Path = "winnow-demo", rows: int = 400) -> Run:
+def demo_run(folder: str | Path = "winnow-demo", rows: int = 400, seed: int = 0) -> Run:
     """Return a run to look at: over scenes with planted defects, made if need be.
 
     folder: where the pool and the run lie, or are made (half a minute for 400 rows).
     rows: scenes in the pool, if it is made.
+    seed: of the scenes; with another seed, not one of them is the same.
 
     `winnow demo` makes the same and judges it.
 
@@ -60,7 +61,7 @@ def demo_run(folder: str | Path = "winnow-demo", rows: int = 400) -> Run:
     """
     made = Path(folder) / "run"
     if not (made / "manifest.json").is_file():
-        run_demo(folder, rows, 0, Silent())
+        run_demo(folder, rows, seed, Silent())
     return api.open(made)
 
 

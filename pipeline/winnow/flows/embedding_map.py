@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow.core.errors import ConfigError, RunError
+from winnow.core.errors import ConfigError, QueryError, RunError
 from winnow.core.extras import require
 from winnow.core.hashing import keys
 from winnow.core.integrity import seals
@@ -30,6 +30,7 @@ from winnow.reports.map_file import (
     LAYOUT,
     MAP_FOLDER,
     MapFacts,
+    read_map,
     state_of,
     vectors_of,
     write_facts,
@@ -98,6 +99,20 @@ def make_map(
             f"{folder.path}: the map cannot be written there ({error.strerror})"
         ) from error
     return {"run": str(folder.path), "map": f"{MAP_FOLDER}/{LAYOUT}", **asdict(facts)}
+
+
+def layout_of(run: str | os.PathLike[str]) -> Path:
+    """Return the file of a run's map, which is made if there is none of its vectors.
+
+    Raises what `make_map` raises.
+    """
+    folder = RunFolder(run)
+    vectors_of(folder)
+    try:
+        return read_map(folder)[0]
+    except QueryError:
+        make_map(run)
+    return read_map(folder)[0]
 
 
 def tell_map(facts: dict[str, Any]) -> str:

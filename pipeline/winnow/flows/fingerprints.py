@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from winnow.config.file_names import from_anywhere
 from winnow.config.model import ModelConfig
 from winnow.config.overrides import Overrides
 from winnow.config.run import RunConfig
@@ -143,7 +144,10 @@ def _plain(value: Any) -> Any:
         if files:
             settings["pretrained"] = None
         return [settings, files]
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    if isinstance(value, BaseModel):
+        # A run's lock file, where files are named whole, is the same recipe.
+        return from_anywhere(value).model_dump(mode="json")
+    return value
 
 
 def _digest(value: Any) -> str:

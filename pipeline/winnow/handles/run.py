@@ -280,6 +280,24 @@ class Run(RunTables):
 
         return Samples(self._sql(), list(uids))
 
+    def map(self) -> Chart:
+        """Return the map of the rows, coloured by fate, for a notebook.
+
+        Rows whose vectors are alike lie side by side. The layout is that of
+        `winnow map`, which the first call makes in the run's folder. Of more than
+        5,000 rows, so many by uid hash are drawn; the app shows all of them.
+
+        Raises QueryError for a run without vectors, MissingExtraError without the
+        extra `map`.
+
+        >>> run.map()._repr_svg_()[:4]
+        '<svg'
+        """
+        from winnow.flows.embedding_map import layout_of
+        from winnow.reports.notebook import fates_map
+
+        return fates_map(self._sql(), layout_of(self.path))
+
     def show(self, height: int = 800) -> AppFrame:
         """Return the local app over the run, which a notebook shows in a frame.
 

@@ -8,6 +8,7 @@ which rows are alike, not how much.
 
 from __future__ import annotations
 
+import logging
 import warnings
 
 import numpy as np
@@ -45,8 +46,9 @@ def laid_out(vectors: Singles, seed: int) -> Singles:
     from pacmap import PaCMAP
 
     neighbours = min(10, rows - 2)
+    # It says that a seed was set, and that few rows have few neighbours.
+    logging.getLogger("pacmap").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        # It says that a seed was set, and that few rows have few neighbours.
         warnings.simplefilter("ignore")
         reducer = PaCMAP(n_neighbors=neighbours, random_state=seed, verbose=False)
         return np.asarray(reducer.fit_transform(vectors, init="pca"), np.float32)

@@ -6,8 +6,14 @@ May import: what a page may, since both draw alike.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from winnow.core.hashing import keys
 from winnow.core.sql_text import literal
 from winnow.pages.page import render
 from winnow.reports.database import RunDatabase
@@ -17,6 +23,13 @@ _PICTURES = 2_000_000
 _WIDTH, _HEIGHT, _BARS = 460, 260, 40
 #: Teal and rust of a run's page: what is kept, what is dropped.
 _FATES = {"domain": [True, False], "range": ["#0f766e", "#c2410c"]}
+
+_NAMED_FATES = {
+    "domain": ["kept", "dropped", "quarantined"],
+    "range": ["#0f766e", "#c2410c", "#6b7280"],
+}
+#: So many dots are told apart in a chart of this size.
+_DOTS = 5000
 
 
 class Chart:
@@ -81,6 +94,31 @@ def scores(database: RunDatabase, step: str) -> Chart:
         "encoding": {"x": {"field": "score", "type": "quantitative"}},
     }
     return Chart({"layer": [bars, rules]})
+
+
+def fates_map(database: RunDatabase, layout: Path) -> Chart:
+    """Return the rows of a map as dots, coloured by fate."""
+    drawn = pq.read_table(layout, columns=["uid", "x", "y"])
+    ranks = keys(drawn["uid"].to_pylist(), "map of fates")
+    drawn = drawn.take(pa.array(np.sort(np.argsort(ranks, kind="stable")[:_DOTS])))
+    told = database.query("SELECT uid, any_value(fate) AS fate FROM fates GROUP BY uid")
+    fates = dict(zip(told["uid"].to_pylist(), told["fate"].to_pylist(), strict=True))
+    values = [
+        {
+            "x": round(row["x"], 2),
+            "y": round(row["y"], 2),
+            "fate": fates.get(row["uid"], "quarantined"),
+        }
+        for row in drawn.to_pylist()
+    ]
+    bare = {"type": "quantitative", "axis": None, "scale": {"zero": False}}
+    encoding = {
+        "x": {"field": "x", **bare},
+        "y": {"field": "y", **bare},
+        "color": {"field": "fate", "type": "nominal", "scale": _NAMED_FATES},
+    }
+    dots = {"type": "circle", "size": 18, "opacity": 0.7}
+    return Chart({"data": {"values": values}, "mark": dots, "encoding": encoding})
 
 
 class Samples:
