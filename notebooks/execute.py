@@ -54,8 +54,8 @@ def _anywhere(said: Any, folder: Path) -> Any:
 
 
 def _is_plain(key: str, said: dict[str, Any]) -> bool:
-    # `<winnow.… object at 0x7f…>`: the address is of one run, and a picture is there.
-    return key == "text/plain" and " object at 0x" in str(said[key])
+    # `<winnow.….Chart at 0x7f…>`: the address is of one run, and a picture is there.
+    return key == "text/plain" and " at 0x" in str(said[key])
 
 
 def main() -> None:

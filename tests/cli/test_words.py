@@ -170,3 +170,23 @@ def test_each_help_ends_with_examples_that_can_be_typed(
         assert first == "winnow"
         assert words[: len(name.split())] == name.split()
         assert parser().parse_args(words).command
+
+
+@pytest.mark.parametrize(
+    ("words", "out"),
+    [
+        (["export", "RUN", "--to", "uids", "--out"], "kept.foo"),
+        (["report", "RUN", "--out"], "page.pdf"),
+        (["diff", "RUN", "RUN", "--html"], "diff.docx"),
+        (["query", "RUN", "SELECT 1", "--out"], "rows.xls"),
+    ],
+)
+def test_a_file_of_an_unknown_ending_is_refused(
+    words: list[str], out: str, finished: Path, tmp_path: Path, command: Call
+):
+    target = tmp_path / out
+    given = [str(finished) if word == "RUN" else word for word in words]
+    code, _, told = command(*given, target)
+    assert code == 2
+    assert f"{out}: name it ." in told
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from winnow.core.errors import ConfigError
@@ -19,6 +20,13 @@ def require_folder(path: str | Path, option: str) -> None:
         _require_room(folder)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise ConfigError(_told(option, path, error)) from error
+
+
+def require_ending(path: str | Path, endings: Sequence[str]) -> None:
+    """Raise ConfigError if a file's name ends like another kind than is written."""
+    ending = Path(path).suffix
+    if ending and ending.lower() not in endings:
+        raise ConfigError(f"{path}: name it {' or '.join(endings)}, not {ending}")
 
 
 def require_file(path: str | Path, option: str) -> None:

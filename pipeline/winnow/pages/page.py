@@ -12,6 +12,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from winnow.core.outputs import require_ending
+
 #: The package whose `templates` every page shares.
 _SHARED = "winnow.pages"
 
@@ -46,7 +48,11 @@ def _environment(room: str) -> jinja2.Environment:
 
 
 def write_page(target: Path, page: str) -> None:
-    """Write a page beside its place and give it its name."""
+    """Write a page beside its place and give it its name.
+
+    Raises ConfigError for a name that ends like something else, as in `page.pdf`.
+    """
+    require_ending(target, (".html", ".htm"))
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(target.name + ".tmp")
     beside.write_text(page, encoding="utf-8")

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from winnow.core.errors import ConfigError
+from winnow.core.outputs import require_ending
 from winnow.formats.outputs import SUBSET, datacomp_subset
 from winnow.reports.export.kept_rows import REPEATS, KeptRows
 
@@ -17,8 +18,9 @@ def write_uids(rows: KeptRows, file: Path, shard_rows: int) -> int:
 
     A NumPy array of dtype "u8,u8", 16 bytes a uid, which is what DataComp's resharder
     searches; or text, if the file ends in .txt. `shard_rows` is not used. Raises
-    ConfigError if a uid is no 128-bit number in hexadecimal.
+    ConfigError for another ending, and if a uid is no 128-bit number in hexadecimal.
     """
+    require_ending(file, (".npy", ".txt"))
     as_text = file.suffix == ".txt"
     return _write_text(rows, file) if as_text else _write_subset(rows, file)
 
