@@ -54,6 +54,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "tune runs/first --budget .3 --held-out clean_pairs --out tuned "
         "--over semantic.epsilon=.03,.05,.1",
     ),
+    "budget": (
+        "budget runs/scored --held-out clean_pairs --samples-seen 100000 1000000",
+    ),
     "export": (
         "export runs/first --to webdataset --out /data/train",
         "export runs/first --to uids --out kept.txt",
@@ -114,5 +117,5 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 
 def epilog(command: str) -> str:
     """Return what a command's help ends with."""
-    lines = (f"  winnow {line}" for line in EXAMPLES[command])
+    lines = (f"  winnow {line}" for line in EXAMPLES.get(command, ()))
     return "\n".join(["examples:", *lines])
