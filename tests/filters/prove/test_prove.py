@@ -47,7 +47,7 @@ def proven(
 ) -> Path:
     """Return a folder: `pool`, 60 % of it wrong, `held`, runs `scored` and `chance`."""
     folder = tmp_path_factory.mktemp("proven")
-    write_shards(folder / "pool", pairs(300, 1, wrong=0.6), shard_rows=200)
+    write_shards(folder / "pool", pairs(250, 1, wrong=0.6), shard_rows=200)
     write_shards(folder / "held", pairs(120, 2))
     steps = ["embed", "score", "apply"]
     winnow(folder / "pool", folder / "scored", steps,
@@ -60,16 +60,16 @@ def proven(
 
 def test_what_is_planted_shows_and_chance_does_not(proven: Path, tmp_path: Path):
     runs = [proven / "scored", proven / "chance"]
-    result = prove(runs, proven / "held", Proving(seeds=5), out=tmp_path / "out")
+    result = prove(runs, proven / "held", Proving(seeds=4), out=tmp_path / "out")
     scored, chance = result["runs"]
     assert scored["better"]
-    assert "better than random at this budget of 120 rows" in scored["verdict"]
+    assert "better than random at this budget of 100 rows" in scored["verdict"]
     assert scored["against_whole"]["auc_random"]["mean"] > 0
     assert not chance["better"]
     assert "not shown" in chance["verdict"]
     for run in (scored, chance):
         arms = {arm["trained_on"]: arm["rows"] for arm in run["arms"]}
-        assert arms == {"kept": 120, "random": 120, "whole pool": 300}
+        assert arms == {"kept": 100, "random": 100, "whole pool": 250}
         gap = run["against_random"]["auc_random"]
         kept, random = (a["auc_random"]["by_seed"] for a in run["arms"][:2])
         expected = [a - b for a, b in zip(kept, random, strict=True)]
@@ -91,7 +91,7 @@ def test_the_same_call_says_the_same(proven: Path):
 def test_held_out_rows_of_the_pool_are_left_out_and_told(
     proven: Path, tmp_path: Path, write_shards: Any, capsys: pytest.CaptureFixture[str]
 ):
-    pool = pairs(300, 1, wrong=0.6).slice(0, 20)
+    pool = pairs(250, 1, wrong=0.6).slice(0, 20)
     # Another name does not make it another row.
     renamed = pool.set_column(0, "uid", pa.array([f"new {i}" for i in range(20)]))
     leaky = pa.concat_tables([pairs(120, 2), renamed])
@@ -103,7 +103,7 @@ def test_held_out_rows_of_the_pool_are_left_out_and_told(
     assert result["leaks"]["rows"] == 20
     assert result["held_out_rows"] == 120
     assert result["runs"] == clean["runs"]
-    with pytest.raises(InputError, match="300 of 300 held-out rows stand in the pool"):
+    with pytest.raises(InputError, match="250 of 250 held-out rows stand in the pool"):
         prove(proven / "scored", proven / "pool", Proving(seeds=2))
 
 
