@@ -81,6 +81,19 @@ def test_what_a_page_has_to_show(page: str):
     assert "threshold: 0.6" in page
 
 
+def test_long_sections_are_folded_below_what_they_say(page: str):
+    for name in ("duplicates", "bias"):
+        start = page.index(f'<section class="part" id="{name}"')
+        section = page[start : page.find('<section class="part"', start + 1)]
+        open_part = re.sub(r"<details>.*?</details>", "", section, flags=re.S)
+        assert "<details open" not in section
+        assert "<img" not in open_part
+        assert "<svg" not in open_part
+        assert "<table" not in open_part
+        assert section.count("<summary>") == section.count("</h3>")
+    assert re.search("<summary>Each value with its lift; (none stands|\\d+)", page)
+
+
 def test_the_word_diff_strikes_out_what_was_dropped():
     from winnow.reports.page.twins import words
 

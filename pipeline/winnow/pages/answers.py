@@ -49,6 +49,11 @@ class Answer:
         where = Markup(' data-query="{}" data-row="{}" data-column="{}"')
         return _data(self.rows[row][column], style, where, self.sql, row, column)
 
+    def stands(self, row: int, column: str, noun: str) -> Markup:
+        """Return `counted` for a number that stands alone, as in `number`."""
+        plural = "" if self.rows[row][column] == 1 else "s"
+        return self.number(column, row=row) + Markup(" {}{}").format(noun, plural)
+
     def column(self, name: str) -> list[Any]:
         """Return one column."""
         return [row[name] for row in self.rows]

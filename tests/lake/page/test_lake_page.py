@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,17 @@ def test_a_lakes_page_in_a_browser(
     assert narrow.too_wide() == []
     assert narrow.page.locator("#graph .narrow svg").is_visible()
     assert narrow.serious() == []
+
+
+def test_the_first_islands_bear_a_name_and_none_lies_over_another() -> None:
+    long = "raw/2024/a_table_with_a_very_long_name.parquet"
+    pairs = [("b.parquet", long), *((f"c{i}", f"p{i}") for i in range(20))]
+    islands = [([child, parent], {(child, parent)}) for child, parent in pairs]
+    layout = arrange(islands, 400)
+    texts = [text for _, _, text in layout.numbers]
+    assert texts[:2] == ["1  …long_name.parquet", "2  p0"]
+    assert texts[12:] == [str(n) for n in range(13, 22)]
+    for (x, y, text), (right, line, _) in pairwise(layout.numbers):
+        # Letters of this size are at most seven pixels wide.
+        assert y != line or x + 7 * len(text) <= right
+        assert x + 7 * len(text) <= 400

@@ -34,6 +34,13 @@ _LINE_WIDTH: Spec = {
     "condition": {"test": "datum.kind === 'same rows'", "value": 4},
     "value": 1.2,
 }
+#: An island's number and name, above it.
+_TITLE: Spec = {
+    "type": "text",
+    "align": "left",
+    "color": "var(--soft)",
+    "aria": False,
+}
 _DOT: Spec = {
     "type": "point",
     "filled": True,
@@ -103,7 +110,7 @@ def containment_map(marks: Sequence[Row], drawn: Map) -> Spec:
             },
             {
                 "data": {"values": numbers},
-                "mark": {"type": "text", "color": "var(--soft)", "aria": False},
+                "mark": _TITLE,
                 "encoding": {**position, "text": {"field": "text", "type": "nominal"}},
             },
             {

@@ -15,6 +15,8 @@ from itertools import pairwise
 _CELL, _LINE, _GAP = 22, 30, 16
 #: Above an island, for its number.
 _HEAD = 18
+#: So many islands, the first, bear a name beside it: its letters, and their room.
+_NAMED, _LETTERS, _NAME = 12, 18, 152
 
 #: (child, parent)
 Pair = tuple[str, str]
@@ -32,7 +34,7 @@ class Dot:
 
 @dataclass
 class Map:
-    """Dots, lines (x, y, x2, y2, kind) and the islands' numbers (x, y, text)."""
+    """Dots, lines (x, y, x2, y2, kind), and numbers with names (x, y, text)."""
 
     width: int
     height: int = 0
@@ -52,17 +54,27 @@ def arrange(islands: Sequence[tuple[Sequence[str], set[Pair]]], width: int) -> M
         groups, above = _groups(tables, pairs)
         lines = _lines(groups, above, max(1, (width - _GAP) // _CELL))
         wide = max(len(line) for line in lines) * _CELL + _GAP
+        title = str(number + 1)
+        if number < _NAMED:
+            wide = max(wide, _NAME)
+            title += f"  {_short(lines[0][0])}"
         if left and left + wide > width:
             left, top, tallest = 0, top + tallest, 0
         placed = _placed(lines, left + _CELL / 2, top + _HEAD + _LINE / 2)
         for table, (x, y) in sorted(placed.items()):
             drawing.dots.append(Dot(table, number, x, y))
         _draw_lines(drawing, placed, groups, above)
-        drawing.numbers.append((left + _CELL / 2, top + _HEAD / 2, str(number + 1)))
+        drawing.numbers.append((left + _CELL / 4, top + _HEAD / 2, title))
         left += wide
         tallest = max(tallest, _HEAD + len(lines) * _LINE + _GAP)
     drawing.height = top + tallest
     return drawing
+
+
+def _short(table: str) -> str:
+    """Return a table's own name, of a long one the end."""
+    name = table.rstrip("/").rpartition("/")[2] or table
+    return name if len(name) <= _LETTERS else f"…{name[1 - _LETTERS :]}"
 
 
 def _groups(
