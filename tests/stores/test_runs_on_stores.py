@@ -350,11 +350,11 @@ def test_marks_lie_beside_the_versions_and_outlive_them(
     marks = RunStore(URL)
     served: list[Path] = []
 
-    def serve(run: str, port: int, ready: Any, marked: Any) -> None:
+    def serve(run: str, port: int, ready: Any, opening: Any) -> None:
         file = Path(run, "ui", "overrides.csv")
         served.append(file)
         if not file.exists():
-            Marks(file, written=marked).mark(["01"], "drop", "blurred")
+            Marks(file, written=opening.marked).mark(["01"], "drop", "blurred")
 
     monkeypatch.setattr("winnow.app.serve.serve", serve)
     assert main(["ui", URL, "--no-browser"]) == 0
