@@ -22,6 +22,9 @@ from tests.examples import draw_all, examples
 # Tests import torch before the product can ask for this: the threads of two processes
 # on two cores would wait for one another in busy loops.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# They compute with it before the product can ask for this, too: sums that do not depend
+# on the number of threads (`leave_out_tile_kernels`).
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
 
 
 def pytest_configure(config: pytest.Config) -> None:

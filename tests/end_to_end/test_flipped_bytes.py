@@ -192,7 +192,7 @@ def test_every_file_of_an_index_of_texts(
             ["run", lock, *against, "--out", str(out / "run"), "--json", "-q"],
         ]
 
-    assert hold_answers(built, tmp_path, commands, capsys) > 5
+    assert hold_answers(built, tmp_path, commands, capsys) > 0
 
 
 def test_every_file_of_an_index_of_vectors(
@@ -212,4 +212,4 @@ def test_every_file_of_an_index_of_vectors(
             ["run", lock, *against, "--out", str(out / "run"), "--json", "-q"],
         ]
 
-    assert hold_answers(built, tmp_path, commands, capsys) > 3
+    assert hold_answers(built, tmp_path, commands, capsys) > 0

@@ -339,3 +339,22 @@ def test_a_large_jpeg_is_reduced_where_that_is_asked_for(
     small = png(pictures(1)[0])
     assert (exact.prepare(small) == reduced.prepare(small)).all()
     assert exact.identity != reduced.identity
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_vectors_do_not_depend_on_the_number_of_threads(shared: Path) -> None:
+    import torch
+
+    spec = ModelSpec(f"local-dir:{shared}/models/lite0", precision="bfloat16")
+    encoder = load_encoder(spec)
+    rows = pq.read_table(shared / "data/clipart/00000.parquet").slice(0, 256)
+    pixels = np.stack([encoder.prepare(image) for image in rows["image"].to_pylist()])
+    before, vectors = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            vectors.append(encoder.encode_images(pixels))
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(vectors[0], other) for other in vectors[1:])

@@ -68,7 +68,9 @@ def finished(driver: Role) -> None:
     assert driver.process.wait(900) == 0, driver.log.read_text()
 
 
-@pytest.mark.parametrize("step", ["embed", "semantic"])
+@pytest.mark.parametrize(
+    "step", ["embed", pytest.param("semantic", marks=pytest.mark.soak)]
+)
 def test_a_worker_killed_at_work_changes_nothing(
     step: str,
     make_cluster: Callable[..., SparkCluster],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from winnow.models.allocator import keep_freed_memory
-from winnow.models.encoder import let_idle_threads_sleep
+from winnow.models.encoder import leave_out_tile_kernels, let_idle_threads_sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,7 @@ class World:
 def joined() -> Iterator[World]:
     """Yield this process's place; join the others where there are some."""
     let_idle_threads_sleep()
+    leave_out_tile_kernels()
     keep_freed_memory()
     import torch
 
