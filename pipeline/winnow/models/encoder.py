@@ -288,8 +288,8 @@ def leave_out_tile_kernels() -> None:
     oneDNN's kernels for them split a sum by the number of threads. Measured on an Intel
     Xeon: on 2 threads, 5 of 256 drawings had other bfloat16 vectors than on 1, so that
     Spark and one machine decided otherwise; without the tiles none had, on any number
-    of threads, at half the images a second. `model.runtime: openvino` uses them and keeps
-    its sums. oneDNN reads the variable once, at its first use in a process.
+    of threads, at half the images a second. `model.runtime: openvino` uses them and
+    keeps its sums. oneDNN reads the variable once, at its first use in a process.
     """
     os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
 
