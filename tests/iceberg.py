@@ -31,10 +31,11 @@ class Warehouse:
         )
 
 
-def delete_file(table: Any, content: str, rows: list[int]) -> None:
+def delete_file(table: Any, content: str, rows: list[Any]) -> None:
     """Commit a delete file, which pyiceberg itself does not write.
 
-    content: POSITION_DELETES of rows of the first data file, or EQUALITY_DELETES.
+    content: POSITION_DELETES of rows of the first data file, or EQUALITY_DELETES of
+    rows with these values of the table's first column.
     """
     from pyiceberg.manifest import (
         DataFile,
@@ -49,9 +50,16 @@ def delete_file(table: Any, content: str, rows: list[int]) -> None:
     from pyiceberg.typedef import Record
 
     (task, *_) = table.scan().plan_files()
-    path = f"{table.location()}/data/deletes-{content}.parquet"
+    path = f"{table.location()}/data/deletes-{content}-{len(rows)}.parquet"
     values = {"file_path": [task.file.file_path] * len(rows), "pos": rows}
-    pq.write_table(pa.table(values), path)
+    if content == "EQUALITY_DELETES":
+        first = table.schema().fields[0]
+        number = {"PARQUET:field_id": str(first.field_id)}
+        column = pa.array(rows)
+        field = pa.field(first.name, column.type, metadata=number)
+        pq.write_table(pa.table([column], schema=pa.schema([field])), path)
+    else:
+        pq.write_table(pa.table(values), path)
     file = DataFile.from_args(
         content=DataFileContent[content],
         file_path=path,

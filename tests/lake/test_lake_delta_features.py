@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import itertools
 import json
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from string import ascii_lowercase, ascii_uppercase, digits
 from typing import Any
 
 import deltalake
@@ -23,64 +20,9 @@ from winnow.lake.files.catalogue import LakeSource, discover
 from winnow.lake.files.files import Files
 from winnow.lake.plan import plan_lake
 
+from tests.delta import Action, needs, rewrite, with_mapped_names, without_rows
+
 TABLE = pa.table({"id": range(6), "kind": list("abcdef")})
-#: Digits of Python's base 85, and of that which the log is in.
-_RFC1924 = f"{digits}{ascii_uppercase}{ascii_lowercase}!#$%&()*+-;<=>?@^_`{{|}}~"
-_Z85 = f"{digits}{ascii_lowercase}{ascii_uppercase}.-:+=^!/*?&<>()[]{{}}@%$#"
-_Action = dict[str, Any]
-
-
-def deletion_vector(rows: list[int]) -> _Action:
-    """Rows, an even number of them, as the log holds them: a Roaring bitmap in Z85."""
-    array = struct.pack("<IIHHI", 12346, 1, 0, len(rows) - 1, 16)
-    array += struct.pack(f"<{len(rows)}H", *rows)
-    whole = struct.pack("<iqi", 1681511377, 1, 0) + array
-    text = base64.b85encode(whole).decode().translate(str.maketrans(_RFC1924, _Z85))
-    return {
-        "storageType": "i",
-        "pathOrInlineDv": text,
-        "sizeInBytes": len(whole),
-        "cardinality": len(rows),
-    }
-
-
-def rewrite(table: Path, change: Callable[[_Action], None]) -> None:
-    (commit,) = (table / "_delta_log").glob("*.json")
-    actions = [json.loads(line) for line in commit.read_text().splitlines()]
-    for action in actions:
-        change(action)
-    commit.write_text("\n".join(map(json.dumps, actions)) + "\n")
-
-
-def needs(action: _Action, *features: str) -> None:
-    if "protocol" in action:
-        action["protocol"] = {
-            "minReaderVersion": 3,
-            "minWriterVersion": 7,
-            "readerFeatures": list(features),
-            "writerFeatures": list(features),
-        }
-
-
-def without_rows(action: _Action) -> None:
-    needs(action, "deletionVectors")
-    if "add" in action:
-        action["add"]["deletionVector"] = deletion_vector([1, 4])
-
-
-def with_mapped_names(action: _Action) -> None:
-    needs(action, "columnMapping")
-    if "metaData" in action:
-        said = action["metaData"]
-        said["configuration"]["delta.columnMapping.mode"] = "name"
-        schema = json.loads(said["schemaString"])
-        for number, field in enumerate(schema["fields"], 1):
-            field["metadata"] = {
-                "delta.columnMapping.id": number,
-                "delta.columnMapping.physicalName": field["name"],
-            }
-            field["name"] = {"c1": "id", "c2": "kind"}[field["name"]]
-        said["schemaString"] = json.dumps(schema)
 
 
 @pytest.fixture
@@ -89,7 +31,8 @@ def lake(tmp_path: Path) -> Path:
     deltalake.write_deltalake(lake / "deleted", TABLE)
     rewrite(lake / "deleted", without_rows)
     deltalake.write_deltalake(lake / "mapped", TABLE.rename_columns(["c1", "c2"]))
-    rewrite(lake / "mapped", with_mapped_names)
+    names = {"c1": "id", "c2": "kind"}
+    rewrite(lake / "mapped", lambda action: with_mapped_names(action, names))
     deltalake.write_deltalake(lake / "other", TABLE)
     rewrite(lake / "other", lambda action: needs(action, "variantType"))
     deltalake.write_deltalake(lake / "new", TABLE)
@@ -196,7 +139,7 @@ def test_nested_columns_are_found_by_mapped_names_and_by_numbers(
     lake = tmp_path / "lake"
     deltalake.write_deltalake(lake / "d", _NESTED)
 
-    def mapped(action: _Action) -> None:
+    def mapped(action: Action) -> None:
         needs(action, "columnMapping")
         if "metaData" in action:
             said = action["metaData"]

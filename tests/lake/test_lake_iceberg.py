@@ -71,7 +71,7 @@ def test_rows_and_columns_are_those_of_the_newest_metadata(
     assert apply_plan(str(tmp_path / "run"))["moved"] == ["left.parquet"]
 
 
-def test_delete_files_are_heard_and_what_pyiceberg_lacks_is_named(
+def test_delete_files_are_heard_and_what_is_not_read_is_named(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
     lake = warehouse.folder
@@ -79,6 +79,11 @@ def test_delete_files_are_heard_and_what_pyiceberg_lacks_is_named(
         given = warehouse.table(name, TABLE.schema)
         given.append(TABLE)
         delete_file(given, content, [1, 6])
+    other = warehouse.table("other", TABLE.schema)
+    other.append(TABLE)
+    delete_file(other, "EQUALITY_DELETES", [1, 6])
+    with other.update_schema() as update:
+        update.delete_column("id")
     pq.write_table(TABLE.take([0, 2, 3, 4, 5, 7]), lake / "left.parquet")
     pq.write_table(TABLE, lake / "outside.parquet")
     warehouse.table("borrows", TABLE.schema).add_files([f"{lake}/outside.parquet"])
@@ -91,9 +96,10 @@ def test_delete_files_are_heard_and_what_pyiceberg_lacks_is_named(
     newest = max((lake / "two" / "metadata").glob("*.metadata.json"))
     shutil.copy(newest, newest.with_name(newest.name.replace("-", "-0", 1)))
     relation, result = scanned(lake, tmp_path / "run")
-    assert relation["rows", "left.parquet"] == "duplicate"
-    assert result.reasons.keys() == {"values", "borrows", "torn", "two"}
-    assert "equality deletes" in result.reasons["values"]
+    assert relation["left.parquet", "rows"] == "duplicate"
+    assert relation["values", "rows"] == "duplicate"
+    assert result.reasons.keys() == {"other", "borrows", "torn", "two"}
+    assert "no longer has" in result.reasons["other"]
     assert "outside its folder" in result.reasons["borrows"]
     assert "only its catalogue knows" in result.reasons["two"]
     planned = plan_lake(str(tmp_path / "run"))["plan"]

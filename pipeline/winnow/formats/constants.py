@@ -42,7 +42,7 @@ class WithConstants(ShardFormat):
 
     def __init__(self, inner: ShardFormat, added: pa.Schema, values: Constants) -> None:
         self.inner, self.added = inner, added
-        self.values = {_same(path): value for path, value in values.items()}
+        self.values = {same_path(path): value for path, value in values.items()}
         self.name, self.title, self.endings = inner.name, inner.title, inner.endings
         self.sql_reads_it, self.carriers = inner.sql_reads_it, inner.carriers
 
@@ -134,7 +134,7 @@ class WithConstants(ShardFormat):
 
     def _named(self, path: str) -> Mapping[str, str | None]:
         try:
-            return self.values[_same(path)]
+            return self.values[same_path(path)]
         except KeyError:
             raise InputError(
                 f"{path}: the pool's table does not name this file; run again"
@@ -150,7 +150,7 @@ class WithConstants(ShardFormat):
         return pa.table(arrays, schema=pa.schema(fields))
 
 
-def _same(path: str) -> str:
+def same_path(path: str) -> str:
     """Return a path with the slashes that every file system writes it with."""
     scheme, colon, rest = path.partition("://")
     return f"{scheme}://{rest.lstrip('/')}" if colon else path

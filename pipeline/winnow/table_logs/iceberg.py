@@ -15,10 +15,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.core.extras import require
 from winnow.core.inside import OutsideError, resolve_inside
+from winnow.table_logs.iceberg_deletes import (
+    Deletes,
+    PlannedFile,
+    deletes_of,
+    planned_files,
+)
+from winnow.table_logs.stored_columns import told_by_numbers
 
 if TYPE_CHECKING:
     from pyiceberg.table import StaticTable
@@ -72,8 +81,8 @@ class IcebergTable:
 
     fs: an fsspec file system; folder: the table's, a path of this machine or a URL;
     names: of all files below it. Reading raises ValueError for damaged metadata, for
-    what pyiceberg cannot read (equality deletes), and where the newest metadata is not
-    known; OSError for files that are gone.
+    delete files that cannot be read, and where the newest metadata is not known;
+    OSError for files that are gone.
     """
 
     fs: Any
@@ -98,14 +107,59 @@ class IcebergTable:
         """The data files, by their paths."""
         return [
             IcebergFile(
-                self._below(task.file.file_path),
-                task.file.file_path,
-                str(task.file.file_format.value),
-                task.file.record_count,
-                bool(task.delete_files),
+                self._below(planned.path),
+                planned.path,
+                str(planned.file.file_format.value),
+                planned.file.record_count,
+                bool(planned.by_position or planned.by_value),
             )
-            for task in self._tasks
+            for planned in self._planned
         ]
+
+    @cached_property
+    def fields(self) -> list[Any]:
+        """The columns as `stored_columns` takes them, to be looked for by number."""
+        return told_by_numbers(self.schema, self._names)
+
+    @cached_property
+    def deleted(self) -> dict[str, npt.NDArray[np.int64]]:
+        """The numbers of deleted rows, sorted, by path of a data file as in `files`.
+
+        Only files that lose rows are named.
+        """
+        rows = (
+            (one.path, self._deletes.rows(one, self.constants.get(one.path, {})))
+            for one in self._planned
+            if one.by_position or one.by_value
+        )
+        return {path: gone for path, gone in rows if len(gone)}
+
+    @cached_property
+    def constants(self) -> dict[str, dict[str, pa.Scalar]]:
+        """Values that rows of a file have where it lacks the column, by its path.
+
+        Those of its partition, and those of columns that are younger than it.
+        """
+        schema, specs = self._table.schema(), self._table.specs()
+        young = {
+            field.name: value
+            for field in schema.fields
+            if (value := getattr(field, "initial_default", None)) is not None
+        }
+        known = {}
+        for planned in self._planned:
+            values = dict(young)
+            spec = specs[planned.file.spec_id or 0]
+            for part, value in zip(spec.fields, planned.file.partition, strict=True):
+                column = schema.find_column_name(part.source_id)
+                if str(part.transform) == "identity" and column in self.schema.names:
+                    values[column] = value
+            if values:
+                known[planned.path] = {
+                    name: pa.scalar(value, self.schema.field(name).type)
+                    for name, value in values.items()
+                }
+        return known
 
     def tells_itself(self, written: pa.Schema) -> bool:
         """Whether a Parquet file's own schema says what the table's columns are.
@@ -127,11 +181,20 @@ class IcebergTable:
         """Yield all rows, file by file, in the order of `files`, as of `schema`."""
         from pyiceberg.expressions import AlwaysTrue
         from pyiceberg.io.pyarrow import ArrowScan
+        from pyiceberg.table import FileScanTask
 
         table = self._table
         scan = ArrowScan(table.metadata, table.io, table.schema(), AlwaysTrue())
-        for batch in scan.to_record_batches(self._tasks):
-            yield batch.cast(self.schema)
+        for planned in self._planned:
+            if planned.by_value:
+                # Which pyiceberg does not read.
+                gone = self.deleted.get(planned.path, np.empty(0, np.int64))
+                constants = self.constants.get(planned.path, {})
+                yield from self._deletes.left(planned, gone, constants)
+                continue
+            task = FileScanTask(planned.file, set(planned.by_position), AlwaysTrue())
+            for batch in scan.to_record_batches([task]):
+                yield batch.cast(self.schema)
 
     @cached_property
     def _table(self) -> StaticTable:
@@ -154,11 +217,39 @@ class IcebergTable:
         return StaticTable(("winnow", name), metadata, name, files, catalog)
 
     @cached_property
-    def _tasks(self) -> list[Any]:
-        if not self.version:
-            return []
-        tasks = self._table.scan().plan_files()
-        return sorted(tasks, key=lambda task: str(task.file.file_path))
+    def _planned(self) -> list[PlannedFile]:
+        return planned_files(self._table)
+
+    @cached_property
+    def _deletes(self) -> Deletes:
+        return deletes_of(self._table.io, self.fields, self.schema)
+
+    @property
+    def renamed(self) -> bool:
+        """Whether files may call a column otherwise, or hold another by its name."""
+        schema, names = self._table.schema(), self._names
+        called = {
+            (number, one.find_column_name(number))
+            for one in self._table.metadata.schemas
+            for number in one.field_ids
+        }
+        ids, paths = ({pair[i] for pair in called} for i in (0, 1))
+        known = {n: (schema.find_column_name(n) or "").split(".")[-1] for n in names}
+        aliases = any(names[n] != [name] for n, name in known.items() if name)
+        return aliases or not len(called) == len(ids) == len(paths)
+
+    @property
+    def _names(self) -> dict[int, list[str]]:
+        """What columns may be called in files that have no numbers, by number."""
+        mapping = self._table.name_mapping()
+        names: dict[int, list[str]] = {}
+        fields = list(mapping.root) if mapping is not None else []
+        while fields:
+            field = fields.pop()
+            if field.field_id is not None:
+                names[field.field_id] = list(field.names)
+            fields += field.fields
+        return names
 
     def _below(self, path: str) -> str | None:
         return below(self._table.metadata.location, self.folder, path)

@@ -19,16 +19,12 @@ from winnow.core.extras import require
 from winnow.core.inside import resolve_inside
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.snapshots import BorrowedFiles, NeedsLog, Snapshot
+from winnow.table_logs.delta import kept_rows, mapping_mode, require_known
 
 if TYPE_CHECKING:
     import deltalake
 
 _LOG = "_delta_log"
-
-
-#: Features of the protocol that change nothing of how rows are read, or are known.
-_KNOWN = {"deletionVectors", "columnMapping", "timestampNtz", "vacuumProtocolCheck"}
-_KNOWN |= {"v2Checkpoint"}
 
 
 def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
@@ -50,18 +46,12 @@ def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
 
 def _snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
     with _opened(files, location, entries) as table:
-        unknown = set(table.protocol().reader_features or ()) - _KNOWN
-        if unknown:
-            raise ValueError(
-                f"it needs {', '.join(sorted(unknown))}, a feature of Delta that Winnow"
-                " does not read"
-            )
-        mapping = table.metadata().configuration.get("delta.columnMapping.mode")
-        if mapping not in (None, "none"):
-            known = NeedsLog if mapping in ("name", "id") else ValueError
-            raise known(f"its column names are mapped (by {mapping})")
-        if "deletionVectors" in (table.protocol().reader_features or ()):
-            _require_no_deletion_vectors(table)
+        require_known(table)
+        mode = mapping_mode(table)
+        if mode != "none":
+            raise NeedsLog(f"its column names are mapped (by {mode})")
+        if kept_rows(table):
+            raise NeedsLog("rows of it are deleted by deletion vectors")
         actions = pa.table(table.get_add_actions(flatten=False)).combine_chunks()
         schema = pa.schema(table.schema())
     paths = [unquote(path) for path in actions["path"].to_pylist()]
@@ -95,15 +85,6 @@ def _opened(
             fs, inner = files.filesystem(entry.path)
             fs.get_file(inner, target)
         yield deltalake.DeltaTable(copy)
-
-
-def _require_no_deletion_vectors(table: deltalake.DeltaTable) -> None:
-    try:
-        deleted = len(pa.table(table.deletion_vectors()))
-    except Exception as error:
-        raise ValueError("its deletion vectors cannot be read") from error
-    if deleted:
-        raise NeedsLog("rows of it are deleted by deletion vectors")
 
 
 def _partition_values(

@@ -6,20 +6,18 @@ in them; rows come file by file, in the order of their paths.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.lake.files.formats.delta_columns import stored_column, stored_name
 from winnow.lake.files.formats.opened import BATCH_ROWS, OpenedRows, RowFormat
-
-_MODE = "delta.columnMapping.mode"
+from winnow.table_logs.delta import kept_rows, mapping_mode, told_fields
+from winnow.table_logs.stored_columns import stored_column, stored_name
 
 
 @contextmanager
@@ -28,10 +26,9 @@ def _opened(path: str, _: str) -> Iterator[OpenedRows]:
 
     table = deltalake.DeltaTable(path)
     schema = pa.schema(table.schema())
-    mode = table.metadata().configuration.get(_MODE) or "none"
-    fields = json.loads(table.schema().to_json())["fields"]
-    columns = [(field, stored_name(field, mode)) for field in fields]
-    kept = _kept_rows(pa.table(table.deletion_vectors()))
+    mode = mapping_mode(table)
+    columns = [(field, stored_name(field, mode)) for field in told_fields(table)]
+    kept = kept_rows(table)
     actions = pa.table(table.get_add_actions(flatten=False)).to_pylist()
     files = sorted((unquote(action["path"]), action) for action in actions)
 
@@ -44,15 +41,6 @@ def _opened(path: str, _: str) -> Iterator[OpenedRows]:
                 yield from _left(rows, kept.get(os.path.realpath(here)))
 
     yield OpenedRows(schema, batches(), None)
-
-
-def _kept_rows(vectors: pa.Table) -> dict[str, pa.Array]:
-    """Return which rows of a file are left, by its path; those after the last are."""
-    kept = {}
-    for row in vectors.to_pylist():
-        path = unquote(urlparse(row["filepath"]).path)
-        kept[os.path.realpath(path)] = pa.array(row["selection_vector"], pa.bool_())
-    return kept
 
 
 def _rows(
