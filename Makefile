@@ -49,6 +49,7 @@ notebooks: $(READY) ## run the notebooks and save them with what they show (a mi
 	PYTHONPATH=pipeline $(BIN)/python notebooks/execute.py
 
 site: $(READY) ## the documentation as pages in site/, every link followed
+	sed -E -e 's#\]\(docs/#](#g' -e 's#^\#\# \[(.*)\]#\#\# \1#' -e '/^\[.*CHANGELOG/d' CHANGELOG.md > docs/changelog.md
 	$(BIN)/zensical build --strict
 
 bench: $(READY) ## ratios against peers and bare libraries, as a table in the docs

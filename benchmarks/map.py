@@ -73,8 +73,8 @@ def in_browser(url: str) -> None:
     from playwright.sync_api import sync_playwright
 
     base = url.split("/?", maxsplit=1)[0]
-    path = os.environ.get("WINNOW_CHROMIUM") or shutil.which("chromium")
     with sync_playwright() as playwright:
+        path = browser_path()
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(120_000)
@@ -94,6 +94,11 @@ def in_browser(url: str) -> None:
         page.goto(f"{base}/cuts?step=score&by=input.width")
         print("a threshold:", told(moves(page)))
         browser.close()
+
+
+def browser_path() -> str | None:
+    """Return the path of the system's Chromium."""
+    return os.environ.get("WINNOW_CHROMIUM") or shutil.which("chromium")
 
 
 def frames(page: Any) -> list[float]:

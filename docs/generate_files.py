@@ -14,7 +14,7 @@ import pyarrow as pa
 from winnow.core import schemas
 from winnow.core.run_folder import PARTS
 from winnow.lake.kernels import tables as lake
-from winnow.reports import run_sql
+from winnow.reports import run_columns
 
 FILES = Path(__file__).with_name("files.md")
 
@@ -164,18 +164,18 @@ def files_page() -> str:
 
 def _views() -> Mapping[str, Mapping[str, str]]:
     return {
-        "ledger": run_sql._LEDGER,
-        "steps": run_sql._STEPS,
-        "members": run_sql._MEMBERS,
+        "ledger": run_columns.LEDGER,
+        "steps": run_columns.STEPS,
+        "members": run_columns.MEMBERS,
         "clusters": {
             **{"cluster_id": "INTEGER", "size": "BIGINT", "kept": "BIGINT"},
-            **{n: k for n, k in run_sql._COMPLEXITY.items() if n != "cluster"},
+            **{n: k for n, k in run_columns.COMPLEXITY.items() if n != "cluster"},
             "step": "VARCHAR",
         },
-        "neighbours": run_sql._NEIGHBOURS,
-        "measured": run_sql._MEASURED,
-        "repeats": run_sql._REPEATS,
-        "vectors": run_sql._VECTORS,
+        "neighbours": run_columns.NEIGHBOURS,
+        "measured": run_columns.MEASURED,
+        "repeats": run_columns.REPEATS,
+        "vectors": run_columns.VECTORS,
     }
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
+from winnow.app.site import Site
 from winnow.config.run import parse
 from winnow.core.errors import QueryError
 from winnow.flows.what_if import what_if
@@ -17,8 +20,13 @@ def test_the_steps_are_those_with_one_threshold(site: Any):
     assert site.cuts.names == ["semantic", "score"]
     assert not site.cuts.step("semantic").alone
     assert site.cuts.step("score").later == ["complexity"]
-    with pytest.raises(QueryError, match="no step"):
+    assert list(site.cuts.without) == ["exact", "complexity"]
+    with pytest.raises(QueryError, match=r"exact has no threshold to try: .* no score"):
         site.cuts.step("exact")
+    with pytest.raises(QueryError, match=r"complexity .* several thresholds"):
+        site.cuts.step("complexity")
+    with pytest.raises(QueryError, match="did you mean 'score'"):
+        site.cuts.step("scores")
 
 
 def test_the_step_keeps_what_the_changed_recipe_keeps(app_run: Any, site: Any):
@@ -31,6 +39,59 @@ def test_the_step_keeps_what_the_changed_recipe_keeps(app_run: Any, site: Any):
     assert tried.answer.kept == counts["kept_a"]
     assert tried.answer.kept_then == counts["kept_b"]
     assert low < cut < high
+
+
+#: Steps that decide by a score of the row alone, with one setting that each is run by.
+ALONE: dict[str, dict[str, Any]] = {
+    "lines": {"action": "drop", "min_chars": 9, "drop_share": 0.6},
+    "outliers": {"threshold": 0.2, "k": 4},
+    "balance": {"limit": 30},
+    "random": {"keep_fraction": 0.8},
+    "order": {"keep_fraction": 0.8, "scope": "pool"},
+}
+
+
+@pytest.fixture(scope="module")
+def alone(
+    tmp_path_factory: pytest.TempPathFactory,
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    winnow: Callable[..., Any],
+) -> Any:
+    """Return the pages of a run of such steps, over texts with a line in common."""
+    table = planted_table(160)
+    texts = [f"the same old line\n{'x' * (1 + i % 37)}{i}" for i in range(160)]
+    table = table.set_column(1, "text", pa.array(texts))
+    folder = tmp_path_factory.mktemp("alone")
+    pool = write_shards(folder / "pool", table)
+    order = ["lines", "embed", "cluster", "outliers", "balance", "random", "order"]
+    run = winnow(pool, folder / "run", [*order, "apply"], cluster={"k": 4}, **ALONE)
+    opened = Site(run.path)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("name", ALONE)
+@pytest.mark.parametrize("part", [0.3, 0.7])
+def test_what_if_finds_what_the_page_counted(alone: Any, name: str, part: float):
+    step = alone.cuts.step(name)
+    low, high = step.scores.span
+    tried = alone.cuts.tried(name, low + part * (high - low), "")
+    told = what_if(alone.path, tried.settings, make_engine)
+    counts = {row["step"]: row for row in told["steps"]}[name]
+    unscored = counts["kept_a"] - tried.answer.kept
+    assert tried.answer.kept_then + unscored == counts["kept_b"]
+    assert tried.answer.kept_then != tried.answer.kept
+
+
+def test_a_run_without_a_threshold_says_why(
+    planted_pool: Path, tmp_path: Path, winnow: Any, serve_run: Any
+):
+    run = winnow(planted_pool, tmp_path / "run", ["exact", "apply"])
+    page = serve_run(run.path).ask("/cuts")
+    assert page.status == 200
+    assert "No step of this run has one threshold" in page.text
+    assert "exact</strong>: a row is in or out" in page.text
 
 
 def test_the_page_and_its_part_say_the_same(app: Any, site: Any):

@@ -25,7 +25,7 @@ QUARANTINED = 1
 def walk(site: Site, fields: list[tuple[str, str]], size: int = 23) -> list[Any]:
     """Follow `later` to the end, and check that `earlier` leads back the same way."""
     wanted = asked(fields, site.index)
-    similar, marks = site._similar(wanted, {}), site.marks.actions()
+    similar, marks = site.similar(wanted, {}), site.marks.actions()
     position: dict[str, Any] = {"after": None, "before": None}
     pages = []
     while True:

@@ -26,7 +26,7 @@ def test_a_story_tells_what_explain_tells(site: Any, app_run: Any):
     for row in site.rows.ask("SELECT n, uid, step FROM rows"):
         if row["step"] == "index":
             continue
-        told = site.story(row["n"])["steps"]
+        told = site.stories.of(row["n"])["steps"]
         lines = tell(explain(view, row["uid"])).splitlines()[2:]
         assert [f"  {step:<12} {text}" for step, text in told] == lines
         if row["n"] > 25:
@@ -37,12 +37,12 @@ def test_a_story_leads_to_the_twin_and_back(site: Any, app: Any):
     rows = site.rows.ask("SELECT n, uid, kept_twin FROM rows WHERE kept_twin <> ''")
     assert len(rows) > 10
     for row in rows[:10]:
-        story = site.story(row["n"])
+        story = site.stories.of(row["n"])
         chain = [twin["uid"] for twin in story["chain"]]
         assert chain[0] == row["kept_twin"]
         last = site.rows.by_uid([chain[-1]])[chain[-1]]
         assert last["kept_twin"] is None
-        twin = site.story(story["chain"][0]["n"])
+        twin = site.stories.of(story["chain"][0]["n"])
         assert row["uid"] in {gone["uid"] for gone in twin["gone"]}
         shown = app.ask(f"/row/{row['n']}").text
         assert f'href="/row/{story["chain"][0]["n"]}"' in shown
@@ -223,7 +223,7 @@ def test_another_model_than_the_runs_is_refused(site: Any):
         def of_text(self, text: str) -> Any:
             return np.ones(3, np.float32)
 
-    vectors = SearchedVectors(site._view)
+    vectors = SearchedVectors(site.view)
     vectors.model = OtherModel({}, {"weights_sha256": ""})
     other = Nearest(site.rows, vectors, [])
     with pytest.raises(QueryError, match="gives 3 numbers"):
@@ -236,7 +236,7 @@ def test_stories_go_through_the_list_that_they_were_chosen_from(site: Any, app: 
     assert len(numbers) > 5
     walked = [numbers[0]]
     while len(walked) < len(numbers):
-        story = site.story(walked[-1], fields)
+        story = site.stories.of(walked[-1], fields)
         assert story["earlier"] == (walked[-2] if len(walked) > 1 else None)
         walked.append(story["later"])
     assert walked == numbers
@@ -251,7 +251,7 @@ def test_the_words_that_differ_from_the_twins_are_marked(site: Any, app: Any):
     marked = 0
     for row in rows[:20]:
         twin = site.rows.by_uid([row["kept_twin"]])[row["kept_twin"]]
-        difference = site.story(row["n"])["difference"]
+        difference = site.stories.of(row["n"])["difference"]
         rows_words = "".join(text for what, text in difference if what != "kept")
         its = "".join(text for what, text in difference if what != "dropped")
         if row["caption"] != twin["caption"] and None not in (

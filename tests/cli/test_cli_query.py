@@ -369,5 +369,13 @@ def test_the_prompt_completes_answers_and_remembers(run: Any, tmp_path: Path) ->
     again.expect(".run survivors")
     again.send("\x03")
     again.expect("winnow>")
-    again.send(".quit\r")
+    again.send("help\r")
+    again.expect("A query ends in a semicolon")
+    again.expect("winnow>")
+    again.send("quit\r")
     assert again.ends() == 0
+
+    last = Terminal(command, tmp_path)
+    last.expect("winnow>")
+    last.send("exit\r")
+    assert last.ends() == 0

@@ -119,6 +119,36 @@ def test_an_unknown_ending_is_refused(command: Call, finished: Path, tmp_path: P
     assert not (tmp_path / "a.xls").exists()
 
 
+def test_a_word_may_follow_an_option(command: Call, finished: Path, tmp_path: Path):
+    out = tmp_path / "rows.csv"
+    code, _, _ = command("query", finished, "--out", out, "SELECT 6 * 7 AS answer")
+    assert code == 0
+    assert out.read_text().split() == ["answer", "42"]
+    parsed = parser().parse_args(["lake", "restore", "a", "-q", "b", "c"])
+    assert (parsed.run, parsed.tables) == ("a", ["b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (
+            ["query", "RUN", "--uot", "f.csv", "SELECT 1"],
+            "'--uot'; did you mean '--out'",
+        ),
+        (["run", "recipe.yaml", "--sett=a.b=1"], "'--sett'; did you mean '--set'"),
+        (["lake", "scan", ".", "--uot", "x"], "did you mean '--out'"),
+        (["lake", "--hepl"], "did you mean '--help'"),
+        (["--verison"], "did you mean '--version'"),
+    ],
+)
+def test_a_mistyped_option_is_told_its_neighbour(
+    words: list[str], hint: str, command: Call
+):
+    code, _, error = command(*words)
+    assert code == 2
+    assert hint in error
+
+
 def test_an_empty_standard_input_is_no_query(
     command: Call, finished: Path, monkeypatch: pytest.MonkeyPatch
 ):

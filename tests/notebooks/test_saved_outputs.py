@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ OF_A_MOMENT = re.compile(r"\x1b|\b0x[0-9a-f]{6,}|\b\d\d:\d\d:\d\d\b|\b20\d\d-\d\
 
 #: Another processor rounds sums in another order.
 FRACTION = re.compile(r"-?\b\d+\.\d+(?:e-?\d+)?")
+NUMBER = re.compile(r"-?\b\d+(?:\.\d+)?(?:e-?\d+)?\b")
+UID = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 def cells_of(path: Path) -> list[Any]:
@@ -104,19 +108,67 @@ def _rounded(text: str) -> set[str]:
     return {f"{round(float(n), 4):g}" for n in re.findall(r"\d\.\d+", text)}
 
 
-def headings_of(cells: list[Any]) -> list[list[list[str]]]:
-    """Return, cell by cell, the headings of each table."""
-    return [
-        [re.findall(r"<th[^>]*>(.*?)</th>", table, re.S) for table in tables]
-        for tables in tables_of(cells)
-    ]
+def require_alike(again: list[list[str]], saved: list[list[str]]) -> None:
+    """Fail where tables over vectors differ in more than a row or two near a cut.
+
+    Vectors are float32 in these notebooks: two processors round them otherwise in the
+    last place, and a row that lies there falls on one side or the other.
+    """
+    assert [len(tables) for tables in again] == [len(tables) for tables in saved]
+    uids, known = (set(UID.findall(json.dumps(one))) for one in (again, saved))
+    assert len(uids & known) >= 0.75 * len(known)
+    for new, old in zip(chain(*again), chain(*saved), strict=True):
+        (names, rows), (titles, before) = rows_of(new), rows_of(old)
+        assert names == titles
+        counts = Counter({words: len(numbers) for words, numbers in rows.items()})
+        counts.subtract({words: len(numbers) for words, numbers in before.items()})
+        allowed = 2 if old.count("<tr") > 5 else 0
+        assert sum(abs(n) for n in counts.values()) <= allowed, counts
+        for words in (words for words in before if counts[words] == 0):
+            columns, others = (zip(*one[words], strict=True) for one in (rows, before))
+            for column, other in zip(columns, others, strict=True):
+                assert sorted(column) == pytest.approx(sorted(other), rel=0.01, abs=2)
+                if not all(float(n).is_integer() for n in other):
+                    assert sorted(column) == pytest.approx(sorted(other), abs=0.03)
+
+
+Rows = dict[tuple[str, ...], list[list[float]]]
+
+
+def rows_of(table: str) -> tuple[list[str], Rows]:
+    """Return a table's headings, and its rows' numbers by their words.
+
+    Which row a uid names is not compared here.
+    """
+    heads = re.findall(r"<th[^>]*>(.*?)</th>", table, re.S)
+    rows: Rows = {}
+    for row in re.findall(r"<tr.*?</tr>", table, re.S):
+        cells = re.findall(r"<td[^>]*>(.*?)</td>", row, re.S)
+        text = UID.sub("@", "\n".join(cells))
+        words = tuple(NUMBER.sub("#", text).split("\n"))
+        rows.setdefault(words, []).append([float(n) for n in NUMBER.findall(text)])
+    return heads, rows
+
+
+def test_other_values_are_not_alike():
+    table = "<table><th>n</th><tr><td>exact</td><td>{}</td><td>{}</td></tr></table>"
+    saved = [[table.format(40, 0.25)]]
+    require_alike([[table.format(41, 0.26)]], saved)
+    for wrong in (
+        table.format(44, 0.25),
+        table.format(40, 0.35),
+        table.format("none", 0.25),
+        table.replace("exact", "rules").format(40, 0.25) * 2,
+        table.replace("<th>n", "<th>m").format(40, 0.25),
+    ):
+        with pytest.raises(AssertionError):
+            require_alike([[wrong]], saved)
 
 
 @pytest.mark.slow
 def test_executed_again_they_show_the_same_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """Those over vectors by their headings: rows near a cut fall by the processor."""
     for variable in ("WINNOW_RUN", "WINNOW_LAKE_RUN"):
         monkeypatch.delenv(variable, raising=False)
     for path in NOTEBOOKS:
@@ -125,7 +177,5 @@ def test_executed_again_they_show_the_same_tables(
         again = execute(path.stem, tmp_path)
         cells = [cell for cell in again.cells if cell.cell_type == "code"]
         assert any(tables_of(cells))
-        if path.stem == TABLES:
-            require_equal(tables_of(cells), tables_of(cells_of(path)))
-        else:
-            assert headings_of(cells) == headings_of(cells_of(path))
+        equal = require_equal if path.stem == TABLES else require_alike
+        equal(tables_of(cells), tables_of(cells_of(path)))

@@ -1,6 +1,6 @@
 """Who decides otherwise says so: golden decisions of every step, by its version.
 
-After a change of a step's decisions, raise its `version` in `config/step_kinds.py` and
+After a change of a step's decisions, raise its `version` in `config/own_steps.py` and
 record them anew: `WINNOW_RECORD_GOLDEN=1 pytest tests/steps/test_golden_decisions.py`.
 """
 

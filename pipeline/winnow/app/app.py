@@ -109,7 +109,7 @@ def _routes(site: Site) -> list[Route]:
 
     def story(request: Request) -> Response:
         fields = [f for f in fields_of(request.url.query) if f[0] not in _TOLD]
-        shown = site.story(request.path_params["n"], fields)
+        shown = site.stories.of(request.path_params["n"], fields)
         if shown is None:
             raise HTTPException(404, "this run has no such row")
         return page_of(site, "story.html.j2", told=_told(request), **shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,17 +14,20 @@ import numpy as np
 from winnow.app.row_arrays import Mask, RowArrays, column_of
 from winnow.app.rows import IndexedRows, Row
 from winnow.config.recipes import dump, load
-from winnow.config.step_kinds import OVERRIDES, shown
+from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, shown
 from winnow.core.errors import QueryError, did_you_mean
 from winnow.core.extensions import load_part
 from winnow.core.marker import Marker
 from winnow.core.run_folder import LOCK_FILE
+from winnow.reports.cut_settings import Moved
 from winnow.reports.cuts import (
     CutAnswer,
+    Ids,
     ShareChange,
     ShareCounts,
     StepScores,
     answer,
+    kept_before,
     nearest_to,
     share_counts,
     shares,
@@ -34,16 +38,22 @@ from winnow.reports.run_view import RunView
 
 #: Pictures on each side, and values of a column, that an answer shows.
 _SHOWN, _VALUES = 8, 10
+#: Columns whose values are held in the order of a step's scores: four bytes a row each.
+_HELD = 12
 #: Columns of an answer's rows: no more is read, so that it comes at once.
 _CARD = "n, uid, source, row, fate, step, reason, score, threshold, kept_twin"
 
 
 @dataclass(frozen=True)
 class CutStep:
-    """A step with one threshold: what a page says of it."""
+    """A step with one threshold: what a page says of it.
+
+    before: how many rows of the order's beginning the run keeps, see `kept_before`.
+    """
 
     marker: Marker
     scores: StepScores
+    before: Ids
     scale: str
     alone: bool
     later: list[str]
@@ -80,7 +90,7 @@ class CutsPage:
         self._view, self._database = view, database
         self._rows, self._arrays = rows, arrays
         self._steps: dict[str, CutStep] = {}
-        self._counted: dict[tuple[str, str], ShareCounts] = {}
+        self._counted: OrderedDict[tuple[str, str], ShareCounts] = OrderedDict()
         self._lock = Lock()
 
     @cached_property
@@ -89,23 +99,65 @@ class CutsPage:
         return [m.step for m in self._view.markers if m.step in self._thresholds]
 
     @cached_property
+    def without(self) -> dict[str, str]:
+        """Why each other step that decides has no threshold that can be moved."""
+        return {
+            m.step: self._why_not(m)
+            for m in self._view.markers
+            if m.decides
+            and m.kind not in (INDEX, OVERRIDES, APPLY)
+            and m.step not in self._thresholds
+        }
+
+    def _why_not(self, marker: Marker) -> str:
+        ledger = self._ledgers.get(marker.step)
+        said = shown(marker.kind)
+        if ledger is None or (said.one_cut and not said.graded):
+            return "a row is in or out; it has no score to move a threshold over"
+        if not said.one_cut or ledger["low"] != ledger["high"]:
+            return "it has several thresholds: one for each rule, criterion or cluster"
+        if ledger["low"] is None:
+            return "it scores rows, but no threshold on the score decided about them"
+        return "no threshold on its score alone says what it kept"
+
+    @cached_property
+    def _ledgers(self) -> dict[str, Any]:
+        """Each step's scored rows and thresholds; rows on the wrong side of the one."""
+        asked = self._database.query(
+            """WITH bounds AS (
+                SELECT step, min(threshold) AS low, max(threshold) AS high
+                FROM ledger WHERE score IS NOT NULL GROUP BY step)
+            SELECT step, any_value(low) AS low, any_value(high) AS high,
+                count(score) AS scores,
+                count_if(score > low AND NOT keep) AS dropped_above,
+                count_if(score < low AND NOT keep) AS dropped_below,
+                count_if(score > low AND keep) AS kept_above,
+                count_if(score < low AND keep) AS kept_below
+            FROM ledger JOIN bounds USING (step) GROUP BY step"""
+        )
+        return {row["step"]: row for row in asked.to_pylist()}
+
+    @cached_property
     def _thresholds(self) -> dict[str, float]:
         """The one threshold of each step that has one, and scores worth a look."""
-        asked = self._database.query(
-            "SELECT step, min(threshold) AS low, max(threshold) AS high FROM ledger "
-            "WHERE threshold IS NOT NULL AND score IS NOT NULL GROUP BY step"
-        )
         kinds = {m.step: shown(m.kind) for m in self._view.markers}
         return {
-            row["step"]: row["low"]
-            for row in asked.to_pylist()
-            if row["low"] == row["high"]
-            and kinds[row["step"]].graded
-            and self._rows.index.column(f"score.{row['step']}") is not None
+            step: row["low"]
+            for step, row in self._ledgers.items()
+            if row["low"] is not None
+            and row["low"] == row["high"]
+            and (
+                row["dropped_above"] == row["kept_below"] == 0
+                or row["dropped_below"] == row["kept_above"] == 0
+            )
+            and kinds[step].graded
+            and self._rows.index.column(f"score.{step}") is not None
         }
 
     def step(self, name: str) -> CutStep:
         """Return a step; raises QueryError if it has no threshold that can be moved."""
+        if name in self.without:
+            raise QueryError(f"{name} has no threshold to try: {self.without[name]}")
         if name not in self._thresholds:
             raise QueryError(
                 f"no step '{name}' with one threshold; "
@@ -131,8 +183,8 @@ class CutsPage:
                 "here; `winnow what-if` decides under other settings"
             )
         later = [m.step for m in markers[markers.index(marker) + 1 :] if m.decides]
-        said = shown(marker.kind)
-        return CutStep(marker, ruled, said.scale, said.alone, later)
+        said, before = shown(marker.kind), kept_before(ruled, self._is("fate", "kept"))
+        return CutStep(marker, ruled, before, said.scale, said.alone, later)
 
     def _is(self, column: str, value: str) -> Mask:
         coded = self._arrays.coded(column_of(self._rows, column))
@@ -144,12 +196,15 @@ class CutsPage:
     def tried(self, name: str, cut: float, by: str) -> TriedCut:
         """Return what a threshold of a step does; by: a column whose shares are told.
 
-        Raises QueryError for what does not exist.
+        A threshold that has to be whole is rounded. Raises QueryError for what does not
+        exist.
         """
         step = self.step(name)
-        told = answer(step.scores, cut, self._is("fate", "kept"))
+        if shown(step.marker.kind).whole:
+            cut = float(round(cut))
+        told = answer(step.scores, cut, step.before)
         near = [
-            nearest_to(step.scores, rows, _SHOWN) for rows in (told.gained, told.lost)
+            nearest_to(step.scores, side, _SHOWN) for side in (told.gained, told.lost)
         ]
         rows = self._cards([n for side in near for n in side])
         return TriedCut(
@@ -186,8 +241,11 @@ class CutsPage:
             if key not in self._counted:
                 count = len(coded.values)
                 self._counted[key] = share_counts(step.scores, coded.codes, count)
+            self._counted.move_to_end(key)
+            if len(self._counted) > _HELD:
+                self._counted.popitem(last=False)
             now = self._counted[key]
-        return shares(now, told, coded.codes, coded.values, _VALUES)
+        return shares(now, told, coded.values, _VALUES)
 
     def _cards(self, numbers: Sequence[int]) -> dict[int, Row]:
         if not numbers:
@@ -205,7 +263,8 @@ class CutsPage:
         if part is None or cut == step.scores.cut:
             return []
         section = self._view.config.get(step.name) or {}
-        changes: list[str] = load_part(part)(step.name, section, cut)
+        moved = Moved(step.name, section, cut, len(step.scores.passing(cut)))
+        changes: list[str] = load_part(part)(moved)
         return changes
 
     def recipe(self, name: str, cut: float) -> str:

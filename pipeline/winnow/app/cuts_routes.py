@@ -20,7 +20,11 @@ def cuts_routes(site: Site) -> list[Route]:
     """Return what answers about other thresholds of a run's steps."""
 
     def whole(request: Request) -> Response:
-        shown = _shown(site, fields_of(request.url.query))
+        run = shlex.quote(str(site.path))
+        others: Shown = {"without": site.cuts.without, "run": run}
+        if not site.cuts.names:
+            return page_of(site, "cuts_none.html.j2", tab="/cuts", **others)
+        shown = _shown(site, fields_of(request.url.query)) | others
         shown |= _histogram(shown["tried"])
         return page_of(site, "cuts.html.j2", tab="/cuts", **shown)
 
@@ -74,7 +78,7 @@ def _shown(site: Site, fields: Fields) -> Shown:
         "by": by,
         "label": next((c.label for c in site.cuts.columns if c.name == by), by),
         "tried": tried,
-        "cut": cut,
+        "cut": tried.answer.cut,
         "what_if": f"winnow what-if {run} {sets}" if sets else "",
         "run_it": f"winnow run {run}/config.lock.yaml {sets} --out NEW" if sets else "",
         "cards": site.cut_cards(tried),

@@ -243,3 +243,8 @@ def _order(wanted: AskedPage, back: bool) -> str:
     direction = "DESC" if wanted.descending != back else "ASC"
     nulls = "NULLS FIRST" if back else "NULLS LAST"
     return f"{identifier(wanted.sort)} {direction} {nulls}, n{' DESC' if back else ''}"
+
+
+def place_of(row: Row) -> tuple[str, int]:
+    """Return where a row's picture lies: its shard, and its row there."""
+    return row["source"], row["row"]

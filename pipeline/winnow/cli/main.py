@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from winnow import __version__
@@ -166,13 +168,48 @@ class _Help(argparse.HelpFormatter):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Names the nearest word where a wrong one was given."""
+    """Takes words and options in any order; names the nearest word to a wrong one."""
+
+    _in_order = False
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> tuple[Any, list[str]]:
+        """Take a word that may be left out also where it follows an option."""
+        if self._in_order:  # asked by the method below, which knows what goes where
+            return super().parse_known_args(args, namespace)
+        words = list(sys.argv[1:] if args is None else args)
+        if any(isinstance(a, argparse._SubParsersAction) for a in self._actions):
+            self._refuse_unknown(takewhile(_is_option, words))
+            return super().parse_known_args(words, namespace)
+        # Before what is missing is told: it may be what was mistyped.
+        self._refuse_unknown(filter(_is_option, takewhile("--".__ne__, words)))
+        self._in_order = True
+        try:
+            return self.parse_known_intermixed_args(words, namespace)
+        finally:
+            self._in_order = False
+
+    def _refuse_unknown(self, options: Iterable[str]) -> None:
+        """End the command at an option that is none, and name the nearest one."""
+        known = self._option_string_actions
+        for word in options:
+            name = word.partition("=")[0] if word.startswith("--") else word[:2]
+            if not any(option.startswith(name) for option in known):
+                hint = did_you_mean(name, (o for o in known if o.startswith("--")))
+                self.error(f"there is no option '{name}'; {hint}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices
         if choices is not None and value not in choices:
             hint = did_you_mean(str(value), map(str, choices))
             raise argparse.ArgumentError(action, f"there is no '{value}'; {hint}")
+
+
+def _is_option(word: str) -> bool:
+    """Whether a word is an option to argparse: no number, no sentence, no lone dash."""
+    is_number = re.fullmatch(r"-\d+|-\d*\.\d+", word)
+    return word.startswith("-") and len(word) > 1 and not (" " in word or is_number)
 
 
 def leaves(

@@ -21,15 +21,21 @@ from winnow.reports.run_view import RunView
 
 
 def run_demo(
-    folder: str | Path, rows: int, seed: int, progress: Progress
+    folder: str | Path,
+    rows: int,
+    seed: int,
+    progress: Progress,
+    precision: str = "auto",
 ) -> dict[str, Any]:
     """Make a pool of `rows` scenes below `folder`, run the recipe `demo`, judge it.
 
-    Returns plain values: the run's folder, survivor counts, and per defect and step
-    what was planted, caught and lost.
+    precision: what the model computes in, as `model.precision`. Returns plain
+    values: the run's folder, survivor counts, and per defect and step what was planted,
+    caught and lost.
     """
     folder = Path(folder)
     truth, recipe = _prepared(folder, rows, seed)
+    recipe["model"]["precision"] = precision
     result = api.run(parse(recipe), progress=progress)
     verdict = judge(truth, fates(RunView(result.path)), budget_steps=BUDGET_STEPS)
     return {
@@ -47,12 +53,20 @@ def run_demo(
     }
 
 
-def demo_run(folder: str | Path = "winnow-demo", rows: int = 400, seed: int = 0) -> Run:
+def demo_run(
+    folder: str | Path = "winnow-demo",
+    rows: int = 400,
+    seed: int = 0,
+    precision: str = "auto",
+) -> Run:
     """Return a run to look at: over scenes with planted defects, made if need be.
 
     folder: where the pool and the run lie, or are made (half a minute for 400 rows).
     rows: scenes in the pool, if it is made.
     seed: of the scenes; with another seed, not one of them is the same.
+    precision: what the model computes in: auto, bfloat16, float16 or float32. In
+    float32 two processors differ in the last bits alone, so that a row or two near a
+    threshold may fall otherwise. Raises ConfigError for another word.
 
     `winnow demo` makes the same and judges it.
 
@@ -61,7 +75,7 @@ def demo_run(folder: str | Path = "winnow-demo", rows: int = 400, seed: int = 0)
     """
     made = Path(folder) / "run"
     if not (made / "manifest.json").is_file():
-        run_demo(folder, rows, seed, Silent())
+        run_demo(folder, rows, seed, Silent(), precision)
     return api.open(made)
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 Ids = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
 
 #: How a score is compared with the threshold, where a row is kept.
 RULES: dict[str, Callable[[Any, Any], Any]] = {
@@ -43,20 +45,34 @@ class StepScores:
     rule: str
     one_sided: bool
 
-    def passing(self, cut: float) -> Mask:
-        """Return which rows a threshold lets pass; a row without a score does not."""
-        with np.errstate(invalid="ignore"):
-            passing: Mask = RULES[self.rule](self.scores, cut)
-        return passing
+    @cached_property
+    def order(self) -> Ids:
+        """The rows with a score, lowest first; equal scores by row."""
+        rows = np.flatnonzero(~np.isnan(self.scores))
+        return rows[np.argsort(self.scores[rows], kind="stable")]
+
+    @cached_property
+    def ordered(self) -> Floats:
+        """The scores in that order."""
+        return self.scores[self.order]
+
+    def passing(self, cut: float) -> range:
+        """Return which places of `order` a threshold lets pass."""
+        side: Literal["left", "right"] = "left" if self.rule in (">=", "<") else "right"
+        edge = int(np.searchsorted(self.ordered, cut, side))
+        if self.rule.startswith(">"):
+            return range(edge, len(self.order))
+        return range(edge)
 
     @property
     def span(self) -> tuple[float, float]:
-        """The lowest and the highest score."""
-        return float(np.nanmin(self.scores)), float(np.nanmax(self.scores))
+        """The lowest and the highest finite score."""
+        finite = self.ordered[np.isfinite(self.ordered)]
+        return float(finite[0]), float(finite[-1])
 
     def bars(self) -> list[tuple[float, float, int]]:
-        """Return a histogram: from, to, rows."""
-        known = self.scores[np.isfinite(self.scores)]
+        """Return a histogram of the finite scores: from, to, rows."""
+        known = self.ordered[np.isfinite(self.ordered)]
         low, high = self.span
         counts, edges = np.histogram(known, _BARS, (low, max(high, low + 1e-12)))
         ends = zip(edges[:-1], edges[1:], counts, strict=True)
@@ -70,7 +86,7 @@ def step_scores(scores: Floats, dropped: Mask, cut: float) -> StepScores | None:
     dropped. cut: its threshold. None if no rule on one threshold says what it did, but
     for rows whose score is the threshold itself (a budget cuts between equal scores).
     """
-    scored = np.isfinite(scores)
+    scored = ~np.isnan(scores)
     kept = scored & ~dropped
     best: tuple[int, str] | None = None
     for name, rule in RULES.items():
@@ -80,7 +96,7 @@ def step_scores(scores: Floats, dropped: Mask, cut: float) -> StepScores | None:
             count = int(wrong.sum())
             if best is None or count < best[0]:
                 best = count, name
-    if best is None or not scored.any():
+    if best is None or not np.isfinite(scores).any():
         return None
     return StepScores(scores, cut, best[1], not kept.any())
 
@@ -89,39 +105,69 @@ def step_scores(scores: Floats, dropped: Mask, cut: float) -> StepScores | None:
 class CutAnswer:
     """What another threshold does to one step.
 
-    kept, kept_then: rows with a score that pass, now and then. gained, lost: numbers of
-    the rows that change sides. lost_at_end: of those lost, how many the run keeps to
-    its end.
+    kept, kept_then: rows with a score that pass, now and then. gained, lost: places in
+    `StepScores.order` of the rows that change sides. lost_at_end: of those lost, how
+    many the run keeps to its end.
     """
 
     cut: float
     kept: int
     kept_then: int
-    gained: Ids
-    lost: Ids
+    gained: range
+    lost: range
     lost_at_end: int
 
 
-def answer(step: StepScores, cut: float, kept_at_end: Mask) -> CutAnswer:
-    """Return what a threshold does; kept_at_end: (n,), the rows that the run keeps."""
+def kept_before(step: StepScores, kept_at_end: Mask) -> Ids:
+    """Return, for each place of the order and its end, how many before it are kept.
+
+    kept_at_end: (n,), the rows that the run keeps.
+    """
+    return np.concatenate([[0], np.cumsum(kept_at_end[step.order])])
+
+
+def answer(step: StepScores, cut: float, before: Ids) -> CutAnswer:
+    """Return what a threshold does; before: what `kept_before` returns."""
     now, then = step.passing(step.cut), step.passing(cut)
-    gained, lost = np.flatnonzero(then & ~now), np.flatnonzero(now & ~then)
+    lost = _without(now, then)
     return CutAnswer(
         cut=cut,
-        kept=int(now.sum()),
-        kept_then=int(then.sum()),
-        gained=gained,
+        kept=len(now),
+        kept_then=len(then),
+        gained=_without(then, now),
         lost=lost,
-        lost_at_end=int(kept_at_end[lost].sum()),
+        lost_at_end=int(before[lost.stop] - before[lost.start]),
     )
 
 
-def nearest_to(step: StepScores, rows: Ids, most: int) -> list[int]:
-    """Return the rows whose scores lie nearest to the threshold of today, in order."""
-    away = np.abs(step.scores[rows] - step.cut)
-    if len(rows) > most:
-        near = np.argpartition(away, most)[:most]
-        rows, away = rows[near], away[near]
+def _without(some: range, others: range) -> range:
+    """Return the places of one side of a threshold that are not beyond another one."""
+    if some.start < others.start:
+        return range(some.start, min(some.stop, others.start))
+    return range(max(some.start, min(others.stop, some.stop)), some.stop)
+
+
+def nearest_to(step: StepScores, places: range, most: int) -> list[int]:
+    """Return the rows whose scores lie nearest to the threshold of today, in order.
+
+    places: of `StepScores.order`, all on one side of the threshold.
+    """
+    if not places:
+        return []
+    scores = step.ordered[places.start : places.stop]
+    if abs(scores[0] - step.cut) <= abs(scores[-1] - step.cut):
+        chosen = np.arange(min(most, len(places)))
+    else:
+        # Of the rows that score as the last one to be shown, the first ones.
+        last = scores[max(len(scores) - most, 0)]
+        tie, above = (
+            np.searchsorted(scores, last, "left"),
+            np.searchsorted(scores, last, "right"),
+        )
+        rest = most - (len(scores) - above)
+        chosen = np.r_[tie : min(tie + rest, above), above : len(scores)]
+    rows = step.order[places.start + chosen]
+    away = np.abs(scores[chosen] - step.cut)
     return [int(row) for row in rows[np.lexsort((rows, away))]]
 
 
@@ -137,47 +183,63 @@ class ShareChange:
 
 @dataclass(frozen=True)
 class ShareCounts:
-    """Rows of each value of a column, with a score and of these kept, as it is now."""
+    """Rows of each value of a column, with a score and of these kept, as it is now.
 
+    codes: which value each place of `StepScores.order` has, from 1 on; 0 for none.
+    """
+
+    codes: Codes
     rows: Ids
     kept: Ids
 
 
-def share_counts(
-    step: StepScores, codes: npt.NDArray[np.int32], count: int
-) -> ShareCounts:
-    """Return what `shares` starts from; codes as there, count: how many values."""
-    scored = np.isfinite(step.scores) & (codes >= 0)
-    kept = scored & step.passing(step.cut)
+def share_counts(step: StepScores, codes: Codes, count: int) -> ShareCounts:
+    """Return what `shares` starts from.
+
+    codes: (n,), which of the values a row has, -1 for none. count: how many values.
+    """
+    ordered = codes[step.order] + np.int32(1)
+    now = step.passing(step.cut)
     return ShareCounts(
-        np.bincount(codes[scored], minlength=count),
-        np.bincount(codes[kept], minlength=count),
+        ordered,
+        _counted(ordered, range(len(ordered)), count),
+        _counted(ordered, now, count),
     )
+
+
+def _counted(codes: Codes, places: range, count: int) -> Ids:
+    part = codes[places.start : places.stop]
+    return np.bincount(part, minlength=count + 1)[1:]
 
 
 def shares(
-    now: ShareCounts,
-    told: CutAnswer,
-    codes: npt.NDArray[np.int32],
-    values: list[object],
-    most: int,
+    now: ShareCounts, told: CutAnswer, values: list[object], most: int
 ) -> list[ShareChange]:
     """Return the shares of at most so many values of a column, the most changed first.
 
-    Counts only the rows that change sides. codes: (n,), which of the values a row has,
-    -1 for none. values: what they are.
+    Counts only the rows that change sides. values: what the codes stand for.
     """
-    # Shifted by one, so that rows without a value are counted, too, and left out.
-    more, less = (
-        np.bincount(codes[rows] + 1, minlength=len(values) + 1)[1:]
-        for rows in (told.gained, told.lost)
+    gained, lost = (
+        _counted(now.codes, places, len(values)) for places in (told.gained, told.lost)
     )
-    change = more - less
-    order = np.lexsort((np.arange(len(values)), -now.rows, -np.abs(change)))
+    change = gained - lost
+    # The most changed first; of equal ones that with more rows.
+    weight = np.abs(change) * (int(now.rows.max(initial=0)) + 1) + now.rows
     return [
         ShareChange(
             values[i], int(now.rows[i]), int(now.kept[i]), int(now.kept[i] + change[i])
         )
-        for i in order[:most]
+        for i in _largest(weight, most)
         if now.rows[i]
     ]
+
+
+def _largest(weight: Ids, most: int) -> Ids:
+    """Return the places of the largest weights, in order; of equal ones the first."""
+    if len(weight) > most:
+        least = np.partition(weight, -most)[-most]
+        above, level = np.flatnonzero(weight > least), np.flatnonzero(weight == least)
+        chosen = np.concatenate([above, level[: most - len(above)]])
+    else:
+        chosen = np.arange(len(weight))
+    return chosen[np.lexsort((chosen, -weight[chosen]))]

@@ -6,7 +6,7 @@ those the columns and row groups that a query asks for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,65 +14,20 @@ from winnow.config.step_kinds import INDEX
 from winnow.core.errors import RunError
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
-from winnow.core.sql_text import AS_STORED, identifier, literal
-
-#: Columns of each view that may have no rows, to be there all the same.
-_LEDGER = {
-    "uid": "VARCHAR",
-    "step": "VARCHAR",
-    "position": "INTEGER",
-    "keep": "BOOLEAN",
-    "reason": "VARCHAR",
-    "score": "DOUBLE",
-    "threshold": "DOUBLE",
-    "kept_twin": "VARCHAR",
-}
-_MEMBERS = {
-    "uid": "VARCHAR",
-    "step": "VARCHAR",
-    "cluster_id": "INTEGER",
-    "distance": "DOUBLE",
-}
-_COMPLEXITY = {
-    "cluster": "INTEGER",
-    "d_intra": "DOUBLE",
-    "d_inter": "DOUBLE",
-    "complexity": "DOUBLE",
-    "quota": "BIGINT",
-}
-_STEPS = {
-    "step": "VARCHAR",
-    "position": "INTEGER",
-    "kind": "VARCHAR",
-    "rows_in": "BIGINT",
-    "kept": "BIGINT",
-    "dropped": "BIGINT",
-    "quarantined": "BIGINT",
-    "seconds": "DOUBLE",
-    "peak_rss_mb": "DOUBLE",
-}
-_MEASURED = {
-    "uid": "VARCHAR",
-    "language": "VARCHAR",
-    "characters": "BIGINT",
-    "words": "BIGINT",
-    "width": "BIGINT",
-    "height": "BIGINT",
-}
-_NEIGHBOURS = {
-    "uid": "VARCHAR",
-    "step": "VARCHAR",
-    "twin": "VARCHAR",
-    "similarity": "DOUBLE",
-}
-_REJECTS = {"uid": "VARCHAR", "reason": "VARCHAR", "step": "VARCHAR"}
-_REPEATS = {"uid": "VARCHAR", "count": "BIGINT"}
-_VECTORS = {
-    "uid": "VARCHAR",
-    "step": "VARCHAR",
-    "image_vector": "FLOAT[]",
-    "text_vector": "FLOAT[]",
-}
+from winnow.core.sql_text import AS_STORED, literal
+from winnow.reports.run_columns import (
+    COMPLEXITY,
+    LEDGER,
+    MEASURED,
+    MEMBERS,
+    NEIGHBOURS,
+    REJECTS,
+    REPEATS,
+    STEPS,
+    VECTORS,
+    union,
+    values_of,
+)
 
 
 class RunSql:
@@ -114,14 +69,14 @@ class RunSql:
         """Return what the page has measured on samples; see reports.page.measured."""
         if self.has(INDEX, "measured"):
             return f"SELECT * FROM {self.artifact('index', 'measured')}"
-        return _values(_MEASURED, [])
+        return values_of(MEASURED, [])
 
     def _repeats(self) -> str:
         """Return how often each row was drawn, where rows may be drawn repeatedly."""
         folder = self._folder.file("repeats")
         if folder.is_dir():
             return f"SELECT uid, count::BIGINT AS count FROM {self.scan(folder)}"
-        return _values(_REPEATS, [])
+        return values_of(REPEATS, [])
 
     def _vectors(self) -> str:
         """Return the vectors of every embedding step, null where it has none."""
@@ -131,7 +86,7 @@ class RunSql:
             for m in self._markers
             if provided_vectors(m) and self.has(m.step, "vectors")
         ]
-        return " UNION ALL BY NAME ".join([_values(_VECTORS, []), *parts])
+        return " UNION ALL BY NAME ".join([values_of(VECTORS, []), *parts])
 
     def scan(self, folder: Path) -> str:
         """Return a scan of a folder's Parquet files, which the engine may then open.
@@ -177,7 +132,7 @@ class RunSql:
                 marker.peak_rss_mb,
             )
             rows.append(f"({texts}, {', '.join(map(str, numbers))})")
-        return _values(_STEPS, rows)
+        return values_of(STEPS, rows)
 
     def _ledger(self) -> str:
         parts = [
@@ -186,7 +141,7 @@ class RunSql:
             f"FROM {self.scan(self._folder.ledger(m.step))}"
             for position, m in self._deciding
         ]
-        return _union(parts, _LEDGER)
+        return union(parts, LEDGER)
 
     def _members(self) -> str:
         parts = [
@@ -195,7 +150,7 @@ class RunSql:
             for m in self._markers
             if "clusters" in m.provides and self.has(m.step, "clusters")
         ]
-        return _union(parts, _MEMBERS)
+        return union(parts, MEMBERS)
 
     def _quarantine(self) -> str:
         folder = self._folder.file("quarantine")
@@ -215,7 +170,7 @@ class RunSql:
             for m in self._markers
             if m.quarantined and self.has(m.step, "rejects")
         ]
-        return _union(parts, _REJECTS)
+        return union(parts, REJECTS)
 
     def places(self) -> str:
         """Return (uid, source, row) of every indexed row."""
@@ -228,12 +183,12 @@ class RunSql:
             for name in ("samples", "rejected")
             if self.has(INDEX, name)
         ]
-        return _union(parts, {"uid": "VARCHAR", "source": "VARCHAR", "row": "BIGINT"})
+        return union(parts, {"uid": "VARCHAR", "source": "VARCHAR", "row": "BIGINT"})
 
     def _fates(self) -> str:
         """Return what became of every row: kept, dropped, quarantined or undecided."""
         if not self.has(INDEX, "samples"):
-            return _values({"uid": "VARCHAR", "fate": "VARCHAR"}, [])
+            return values_of({"uid": "VARCHAR", "fate": "VARCHAR"}, [])
         finished = self._folder.file("manifest.json").is_file()
         last = literal("kept" if finished else "undecided")
         gone = (
@@ -330,7 +285,7 @@ FROM pairs p LEFT JOIN told ON told.uid = p.kept_twin"""
             "band": "INTEGER",
             "reason": "VARCHAR",
         }
-        return _union(parts, columns)
+        return union(parts, columns)
 
     def _neighbours(self) -> str:
         """Return each row's most similar earlier row, whatever became of that one."""
@@ -340,7 +295,7 @@ FROM pairs p LEFT JOIN told ON told.uid = p.kept_twin"""
             for _, marker in self._deciding
             if self.has(marker.step, "neighbours")
         ]
-        return _union(parts, _NEIGHBOURS)
+        return union(parts, NEIGHBOURS)
 
     def _clusters(self) -> str:
         """Return each cluster with its rows that the run keeps, and its quota."""
@@ -362,10 +317,10 @@ FROM (
             "cluster_id": "INTEGER",
             "size": "BIGINT",
             "kept": "BIGINT",
-            **{name: kind for name, kind in _COMPLEXITY.items() if name != "cluster"},
+            **{name: kind for name, kind in COMPLEXITY.items() if name != "cluster"},
             "step": "VARCHAR",
         }
-        return _union(parts, columns)
+        return union(parts, columns)
 
     def _complexity_after(self, position: int) -> str:
         """Return the complexities that were measured on a clustering, if any were."""
@@ -373,11 +328,11 @@ FROM (
             if "clusters" in marker.provides:
                 break
             if self.has(marker.step, "complexity"):
-                columns = ", ".join(_COMPLEXITY)
+                columns = ", ".join(COMPLEXITY)
                 return (
                     f"SELECT {columns} FROM {self.artifact(marker.step, 'complexity')}"
                 )
-        return _values(_COMPLEXITY, [])
+        return values_of(COMPLEXITY, [])
 
 
 def require_whole(
@@ -405,20 +360,3 @@ def provided_vectors(marker: Marker) -> set[str]:
         for name in marker.provides
         if name.endswith(ending)
     }
-
-
-def _union(parts: Sequence[str], columns: Mapping[str, str]) -> str:
-    return " UNION ALL BY NAME ".join(parts) if parts else _values(columns, [])
-
-
-def _values(columns: Mapping[str, str], rows: Sequence[str]) -> str:
-    """Return constant rows of named, typed columns; without rows, an empty table."""
-    nothing = f"({', '.join(['NULL'] * len(columns))})"
-    names = ", ".join(map(identifier, columns))
-    typed = ", ".join(
-        f"{identifier(n)}::{kind} AS {identifier(n)}" for n, kind in columns.items()
-    )
-    end = "" if rows else " WHERE false"
-    return (
-        f"SELECT {typed} FROM (VALUES {', '.join(rows or [nothing])}) t({names}){end}"
-    )
