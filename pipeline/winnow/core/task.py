@@ -6,7 +6,14 @@ A worker of a cluster sets it before each task; everywhere else there is one tas
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +49,30 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def in_threads(
+    work: Callable[[_Item], _Done], items: Iterable[_Item], threads: int
+) -> Generator[_Done, None, None]:
+    """Yield what work comes to for each item, in their order.
+
+    threads: how many items are worked on at a time; one needs no thread. Twice as many
+    are taken at most, whatever comes of them. Closing the generator ends the threads.
+
+    >>> list(in_threads(len, ["a", "bc"], 2))
+    [1, 2]
+    """
+    if threads < 2:
+        yield from map(work, items)
+        return
+    waiting: deque[Future[_Done]] = deque()
+    pool = ThreadPoolExecutor(threads, "winnow-work")
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) == 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

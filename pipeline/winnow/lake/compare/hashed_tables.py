@@ -24,6 +24,8 @@ TASKS = pa.schema(
     [("table", pa.int32()), ("part", pa.int32()), ("row_group", pa.int32())]
 )
 ORDER = ("table", "part", "row_group")
+#: A row of them.
+ReadTask = tuple[int, int, int]
 
 #: Compared column names in their order; tables with the same ones have equal schemas.
 Names = tuple[str, ...]
@@ -115,23 +117,21 @@ class HashedTables:
         columns = np.array(rows, np.int32).reshape(-1, len(TASKS)).T
         return pa.table([pa.array(column) for column in columns], schema=TASKS)
 
-    def reads(self, table: int) -> Iterator[tuple[int, int, int]]:
+    def reads(self, table: int) -> Iterator[ReadTask]:
         """Yield a table's tasks as (table, part, row group)."""
         for number, part in enumerate(self.reader.tables[table].parts):
             apart = part.bytes > _TASK_BYTES and not part.dialect
             for group in range(len(part.row_groups)) if apart else [-1]:
                 yield table, number, group
 
-    def blocks(
-        self, task: tuple[int, int, int], compared: Sequence[str]
-    ) -> Iterator[RowBlock]:
+    def blocks(self, task: ReadTask, compared: Sequence[str]) -> Iterator[RowBlock]:
         """Read the `compared` columns of a task.
 
         Raises what `TableReader.batches` raises.
         """
         table, part, group = task
         columns = [self.names[table][name] for name in compared]
-        families = [self.reader.tables[table].column(name).family for name in columns]
+        families = [c.family for c in self.reader.tables[table].chosen(columns)]
         read = self.reader.batches(
             table, part, None if group < 0 else group, columns, presence=True
         )
@@ -149,16 +149,16 @@ class HashedTables:
         return total
 
 
-def rows_of(tasks: pa.Table | pa.RecordBatch) -> Iterator[tuple[int, int, int]]:
+def rows_of(tasks: pa.Table | pa.RecordBatch) -> Iterator[ReadTask]:
     """Iterate over tasks as (table, part, row group)."""
     return zip(*(tasks.column(name).to_pylist() for name in ORDER), strict=True)
 
 
 def by_table(
     batches: Iterator[pa.RecordBatch],
-) -> Iterator[tuple[int, list[tuple[int, int, int]]]]:
+) -> Iterator[tuple[int, list[ReadTask]]]:
     """Yield each table with those of its tasks that come one after another."""
-    tasks: list[tuple[int, int, int]] = []
+    tasks: list[ReadTask] = []
     for batch in batches:
         for task in rows_of(batch):
             if tasks and tasks[0][0] != task[0]:

@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from winnow.core.engine import Engine
+from winnow.core.task import available_cores, in_threads
 from winnow.lake.compare.hashed_tables import (
     ORDER,
     HashedTables,
     Names,
+    ReadTask,
     TablePairs,
     by_table,
 )
@@ -29,6 +31,8 @@ from winnow.lake.kernels.tables import ColumnStatistics, Family
 _MAX_SKETCHES = 10_000_000
 #: Sketches, of some kilobytes each, that become a batch together.
 _TOGETHER = 1_000
+#: Of the time that a small table takes, about half is Python's, one thread at a time.
+_THREADS = 3
 #: Text files are read as a whole when they are found, and must be UTF-8.
 _CHECKED = ("parquet", "parquet_folder", "delta", "iceberg")
 
@@ -217,20 +221,33 @@ def sketch_batches(
     sizes: Sizes,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
+
+    def work(read: tuple[int, list[ReadTask]]) -> tuple[int, list[Sketch] | str]:
+        table, tasks = read
+        return table, _sketched(tables, tasks, wanted[table], sizes)
+
     sketches: list[tuple[int, Sketch]] = []
-    for table, tasks in by_table(batches):
-        item = wanted[table]
-        try:
-            sketcher = _sketcher(item, sizes)
-            for task in tasks:
-                for block in tables.blocks(task, item.columns):
-                    sketcher.add(block.first, block.batch, block.families)
-        except Exception as error:  # whatever it is: one table never costs the others
-            reason = getattr(error, "reason", None) or in_words(error)
-            yield from as_unreadable(table, str(reason)).to_batches()
+    threads = min(_THREADS, available_cores())
+    for table, told in in_threads(work, by_table(batches), threads):
+        if isinstance(told, str):
+            yield from as_unreadable(table, told).to_batches()
         else:
-            sketches += ((table, sketch) for sketch in sketcher.sketches())
+            sketches += ((table, sketch) for sketch in told)
         if len(sketches) >= _TOGETHER:
             yield from as_table(sketches).to_batches()
             sketches = []
     yield from as_table(sketches).to_batches()
+
+
+def _sketched(
+    tables: HashedTables, tasks: Sequence[ReadTask], item: Wanted, sizes: Sizes
+) -> list[Sketch] | str:
+    """Return the sketches of a table, or why its rows cannot be read."""
+    try:
+        sketcher = _sketcher(item, sizes)
+        for task in tasks:
+            for block in tables.blocks(task, item.columns):
+                sketcher.add(block.first, block.batch, block.families)
+        return list(sketcher.sketches())
+    except Exception as error:  # whatever it is: one table never costs the others
+        return str(getattr(error, "reason", None) or in_words(error))

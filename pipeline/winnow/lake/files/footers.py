@@ -145,7 +145,7 @@ def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
     if sum(width for _, width in places) != metadata.num_columns:
         raise ValueError("its Arrow schema does not fit its columns")
     columns = with_geometry(columns, [number for number, _ in places], metadata)
-    writer = _writer(metadata.created_by)
+    writer, schema_columns = _writer(metadata.created_by), metadata.schema
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     if any(group.num_columns != metadata.num_columns for group in groups):
         raise ValueError("a row group of it lacks columns")
@@ -162,7 +162,7 @@ def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
         if column.family is Family.NULL:
             statistics[column.name] = ColumnStatistics(sum(rows), nulls=sum(rows))
             continue
-        reading = _reading(column, metadata.schema.column(first), writer)
+        reading = _reading(column, schema_columns.column(first), writer)
         each = [
             reading.statistics(chunk, size)
             for (chunk,), size in zip(chunks, rows, strict=True)
@@ -191,6 +191,7 @@ def _places(columns: tuple[Column, ...]) -> list[tuple[int, int]]:
     return places
 
 
+@lru_cache(maxsize=1024)
 def _writer(created_by: str | None) -> _BoundsOfWriter:
     name = (created_by or "").lower()
     java = _JAVA.match(name)
@@ -242,28 +243,36 @@ class _Reading:
 
 def _reading(column: Column, leaf: Any, writer: _BoundsOfWriter) -> _Reading:
     required = leaf.max_definition_level == 0
-    return _Reading(_value_of(column, leaf, writer), writer, required)
+    stored = leaf.physical_type, leaf.logical_type.to_json()
+    return _Reading(
+        _value_of(column.type, column.family, *stored, writer), writer, required
+    )
 
 
+@lru_cache(maxsize=1024)
 def _value_of(
-    column: Column, leaf: Any, writer: _BoundsOfWriter
+    kind: pa.DataType,
+    family: Family,
+    physical: str,
+    logical_type: str,
+    writer: _BoundsOfWriter,
 ) -> Callable[[Any], Value | None]:
     """Return what turns a raw bound into a value of the column's family, or None."""
-    kind, physical = value_type(column.type), leaf.physical_type
-    logical = _logical(leaf.logical_type.to_json())
+    kind = value_type(kind)
+    logical: dict[str, Any] = json.loads(logical_type)
     disordered = not writer.ordered and _needs_order(kind, physical)
     odd = physical == "INT96" or logical.get("Type") in {"Interval", "Unknown"}
     if odd or disordered:
         return _unknown
-    if column.family is Family.NUMBER:
+    if family is Family.NUMBER:
         return _number(kind, physical, writer)
-    if column.family is Family.DATE:
+    if family is Family.DATE:
         return partial(operator.mul, _DAY)
-    if column.family in {Family.NAIVE, Family.ZONED, Family.TIME}:
+    if family in {Family.NAIVE, Family.ZONED, Family.TIME}:
         # The footer's unit: Arrow's may be another (seconds are stored as ms).
         unit = _PARQUET_UNITS.get(str(logical.get("timeUnit")))
         return _unknown if unit is None else partial(operator.mul, _NANOSECONDS[unit])
-    if column.family is Family.DURATION:
+    if family is Family.DURATION:
         return partial(operator.mul, _NANOSECONDS[kind.unit])
     return _as_stated
 
@@ -289,11 +298,6 @@ def _number(
     if pa.types.is_unsigned_integer(kind):
         return partial(_unsigned, bits=64 if physical == "INT64" else 32)
     return _as_stated
-
-
-@lru_cache(maxsize=1024)
-def _logical(text: str) -> dict[str, Any]:
-    return dict(json.loads(text))
 
 
 def _unknown(_raw: Any) -> None:

@@ -32,8 +32,11 @@ def with_geometry(
             kind = str(metadata.schema.column(number).logical_type)
             if kind.startswith(_TYPES):
                 said["logical type"] = kind
-        said |= dict(column.metadata)
-        told.append(replace(column, metadata=tuple(sorted(said.items()))))
+        if said:
+            metadata_of = tuple(sorted({**said, **dict(column.metadata)}.items()))
+            told.append(replace(column, metadata=metadata_of))
+        else:
+            told.append(column)
     return tuple(told)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,7 +36,9 @@ def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
 
 def metadata_of(field: pa.Field) -> tuple[tuple[str, str], ...]:
     """Return what a schema says of a column besides its type, sorted by key."""
-    held = field.metadata or {}
+    held = field.metadata
+    if not held:
+        return ()
     texts = {k.decode(errors="replace"): v for k, v in held.items()}
     return tuple(
         (key.removeprefix("ARROW:"), value.decode(errors="replace"))
@@ -44,6 +47,7 @@ def metadata_of(field: pa.Field) -> tuple[tuple[str, str], ...]:
     )
 
 
+@lru_cache(maxsize=1024)
 def physical_leaves(kind: pa.DataType) -> int:
     """Return how many columns of a Parquet file hold a column of this type."""
     kind = value_type(kind)
@@ -86,6 +90,8 @@ def decodable(array: pa.Array) -> pa.Array:
     """
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
+    if pa.types.is_primitive(array.type):
+        return array  # as most are
     array = _cast(array, _VIEWS)
     if not _has_text(array.type):
         return array

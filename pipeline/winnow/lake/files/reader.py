@@ -68,8 +68,7 @@ class TableReader:
         read and KeyError if the table has no such column.
         """
         whole = self.tables[table]
-        for name in columns:
-            whole.column(name)
+        whole.chosen(columns)
         source = whole.parts[part]
         first = sum(p.rows for p in whole.parts[:part])
         groups = range(len(source.row_groups)) if row_group is None else [row_group]
@@ -143,6 +142,9 @@ class TableReader:
         presence: bool,
     ) -> Iterator[pa.RecordBatch]:
         held = [name for name in columns if _holds(table, part, name)]
+        if held and len(held) == len(columns):
+            yield from self._read(table, part, groups, columns, presence)
+            return
         constants = dict(part.constants)
         for rows, stored in self._held(table, part, groups, held, presence):
             arrays = [
@@ -166,13 +168,22 @@ class TableReader:
             for group in groups:
                 yield part.row_groups[group], {}
             return
-        batches = (
-            text_tables.batches(self._files, table, part, columns, presence=presence)
-            if part.dialect
-            else self._of_parquet(part, groups, columns, presence)
-        )
-        for batch in batches:
+        for batch in self._read(table, part, groups, columns, presence):
             yield len(batch), dict(zip(columns, batch.columns, strict=True))
+
+    def _read(
+        self,
+        table: Table,
+        part: Part,
+        groups: Sequence[int],
+        columns: Sequence[str],
+        presence: bool,
+    ) -> Iterator[pa.RecordBatch]:
+        if part.dialect:
+            return text_tables.batches(
+                self._files, table, part, columns, presence=presence
+            )
+        return self._of_parquet(part, groups, columns, presence)
 
     def _of_parquet(
         self, part: Part, groups: Sequence[int], columns: Sequence[str], presence: bool

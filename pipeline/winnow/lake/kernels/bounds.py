@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -12,6 +10,7 @@ from winnow.lake.kernels.tables import ColumnStatistics, Family, Value
 
 _DAY = 86_400 * 10**9
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
+_BYTES = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 _INSTANTS = (Family.NAIVE, Family.ZONED, Family.TIME, Family.DURATION)
 
 
@@ -26,30 +25,22 @@ def statistics(array: pa.Array, family: Family) -> ColumnStatistics:
         nulls = array.null_count
     if family == Family.NESTED:
         return ColumnStatistics(rows=rows, nulls=nulls, has_value=nulls < rows)
-    values = _ordered(array, family)
-    bounds = pc.min_max(values).as_py()
-    if bounds["min"] is None:
+    least, greatest = pc.min_max(_ordered(array, family)).values()
+    low, high = _value(least), _value(greatest)
+    # Arrow leaves NaN out; where there is nothing else it has no bounds in order.
+    if low is None or high is None or not low <= high:  # type: ignore[operator]
         return ColumnStatistics(rows=rows, nulls=nulls)
-    low, high = (_value(bounds[side]) for side in ("min", "max"))
-    return ColumnStatistics(
-        rows=rows,
-        nulls=nulls,
-        low=_scaled(low, array.type),
-        high=_scaled(high, array.type),
-        low_certain=_scaled(low, array.type),
-        high_certain=_scaled(high, array.type),
-        has_value=True,
-    )
+    low, high = _scaled(low, array.type), _scaled(high, array.type)
+    return ColumnStatistics(rows, nulls, low, high, low, high, has_value=True)
 
 
 def _ordered(array: pa.Array, family: Family) -> pa.Array:
     """Return an array that is ordered as the family's values are."""
     kind = array.type
-    if family in (Family.TEXT, Family.BINARY):
+    if family in (Family.TEXT, Family.BINARY) and kind not in _BYTES:
         return array.cast(pa.large_binary())
-    if pt.is_floating(kind):
-        doubles = array.cast(pa.float64())
-        return doubles.filter(pc.invert(pc.is_nan(doubles)))
+    if pt.is_float16(kind):
+        return array.cast(pa.float64())
     if pt.is_date32(kind) or pt.is_time32(kind):
         return array.view(pa.int32())
     if pt.is_date64(kind) or family in _INSTANTS:
@@ -57,9 +48,14 @@ def _ordered(array: pa.Array, family: Family) -> pa.Array:
     return array
 
 
-def _value(value: Any) -> Value:
-    typed: Value = value
-    return typed
+def _value(scalar: pa.Scalar) -> Value | None:
+    """Return a bound as it is compared; text by its bytes, valid UTF-8 or not."""
+    value: Value | None
+    if isinstance(scalar, pa.BinaryScalar):
+        value = scalar.as_buffer().to_pybytes() if scalar.is_valid else None
+    else:
+        value = scalar.as_py()
+    return value
 
 
 def _scaled(value: Value, kind: pa.DataType) -> Value:

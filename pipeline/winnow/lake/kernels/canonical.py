@@ -36,6 +36,7 @@ from winnow.lake.kernels.families import family as family_of
 from winnow.lake.kernels.families import is_wrapped
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.tables import Family
+from winnow.numeric.compiled import compiled
 
 #: Seeds of MurmurHash3, part of the encoding: changing one changes every sketch.
 _SEEDS = {
@@ -117,15 +118,23 @@ def number_words(array: pa.Array) -> Words:
         wide = values.astype(np.int64)
         # The magnitude of −2^63 does not fit int64; its bits are right as unsigned.
         return np.abs(wide).view(np.uint64), (wide < 0).astype(np.uint64)
-    with np.errstate(invalid="ignore"):
-        doubles = values.astype(np.float64)
-        size = np.abs(doubles)
-        whole = (size < 2.0**64) & (np.floor(size) == size)
-        magnitude = np.where(whole, size, 0.0).astype(np.uint64)
-    bits = np.where(np.isnan(doubles), _NAN, doubles.view(np.uint64))
-    sign = np.where(doubles < 0, np.uint64(NEGATIVE), np.uint64(0))
-    first = np.where(whole, magnitude, bits)
-    return first, np.where(whole, sign, np.uint64(DOUBLE))
+    doubles = values.astype(np.float64, copy=False)
+    words = np.empty(len(doubles), np.uint64), np.empty(len(doubles), np.uint64)
+    _double_words(doubles, doubles.view(np.uint64), *words)
+    return words
+
+
+@compiled
+def _double_words(doubles: Any, bits: Any, first: Any, second: Any) -> None:
+    for i in range(len(doubles)):
+        value = doubles[i]
+        size = abs(value)
+        if size < 2.0**64 and np.floor(size) == size:
+            first[i] = np.uint64(size)
+            second[i] = NEGATIVE if value < 0 else 0
+        else:
+            first[i] = _NAN if np.isnan(value) else bits[i]
+            second[i] = DOUBLE
 
 
 def _hashed(array: pa.Array, family: Family) -> Hashes:
@@ -263,12 +272,15 @@ def _hash_words(words: Words, seed: int) -> Hashes:
 
 
 def _hash_bytes(array: pa.Array, seed: int) -> Hashes:
-    wide = array.cast(pa.large_binary())
-    out = _empty(len(wide))
-    if not len(wide):
+    kind = array.type
+    if not (pt.is_string(kind) or pt.is_binary(kind)):
+        array = array.cast(pa.large_binary())
+    width = np.int64 if pt.is_large_binary(array.type) else np.int32
+    out = _empty(len(array))
+    if not len(array):
         return out
-    _, offsets, data = wide.buffers()
-    ends = np.frombuffer(offsets, np.int64)[wide.offset :][: len(wide) + 1]
+    _, offsets, data = array.buffers()
+    ends: Any = np.frombuffer(offsets, width)[array.offset :][: len(array) + 1]
     text = np.frombuffer(data if data is not None else b"", np.uint8)
     murmur3.hash_bytes(text, ends, seed, *out)
     return out

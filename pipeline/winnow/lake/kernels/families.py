@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +12,7 @@ from winnow.core.arrow_types import is_text
 from winnow.lake.kernels.tables import Family
 
 
+@lru_cache(maxsize=1024)
 def family(kind: pa.DataType) -> Family:
     """Return the family whose values a column of this type holds.
 

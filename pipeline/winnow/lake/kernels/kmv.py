@@ -45,56 +45,38 @@ class Kmv(NamedTuple):
         return max(round((len(self.hi) - 1) / kth), len(self.hi) + 1)
 
 
-class Builder:
-    """Takes hashes block by block and gives their sketch of size `k`."""
+class Builders:
+    """Takes hashes of several columns block by block and gives sketches of size `k`.
 
-    def __init__(self, k: int) -> None:
+    One for all columns of a table, since most tables are small: a call for each column
+    would take longer than what it does.
+    """
+
+    def __init__(self, columns: int, k: int) -> None:
         self._k = k
-        slots = 1 << (4 * k - 1).bit_length()
-        self._table = tuple(np.empty(slots, np.uint64) for _ in range(2))
-        self._position = np.empty(slots, np.int64)
-        self._count = np.zeros(slots, np.int64)
+        shape = columns, 1 << (4 * k - 1).bit_length()
+        self._table = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
+        self._values = np.empty(shape, np.int64), np.zeros(shape, np.int64)
         # Largest first half that may still matter.
-        self._limit = _TOP
-        self._held = 0
-        self._complete = True
+        self._limit = np.full(columns, _TOP)
+        self._held = np.zeros(columns, np.int64)
+        self._complete = np.ones(columns, np.bool_)
 
     def add(self, hashes: Hashes, first: int) -> None:
-        """Take the hashes of values at positions `first`, `first` + 1, …"""
-        done = 0
-        while done < len(hashes.hi):
-            done, self._held = _insert(
-                hashes,
-                (done, first, self._held, 2 * self._k),
-                self._limit,
-                self._table,
-                (self._position, self._count),
-            )
-            if self._held >= 2 * self._k:
-                self._cut()
+        """Take the hashes `(columns, n)` of values at positions `first` and on."""
+        state = self._limit, self._held, self._complete
+        _insert(hashes, first, self._k, self._table, self._values, state)
 
-    def _cut(self) -> None:
-        kept = self.sketch()
-        self._complete = kept.complete
-        self._limit = kept.hi[-1]
-        self._count[:] = 0
-        self._held = len(kept.hi)
-        _place(
-            Hashes(kept.hi, kept.lo),
-            (kept.position, kept.repeats),
-            self._table,
-            (self._position, self._count),
-        )
-
-    def sketch(self) -> Kmv:
-        """Return the sketch of everything taken so far."""
-        used = np.flatnonzero(self._count)
-        hi, lo = (half[used] for half in self._table)
-        order = np.lexsort((lo, hi))
-        complete = self._complete and len(used) <= self._k
-        used = used[order[: self._k]]
-        hi, lo = (half[used] for half in self._table)
-        return Kmv(hi, lo, self._position[used], self._count[used], complete)
+    def sketches(self) -> Stack:
+        """Return the sketches, one a column, of everything taken so far."""
+        sizes = np.minimum(self._held, self._k)
+        bounds = np.concatenate([[0], np.cumsum(sizes)])
+        hashes = np.empty((2, bounds[-1]), np.uint64)
+        values = np.empty((2, bounds[-1]), np.int64)
+        _copy_least(self._table, self._values, bounds, hashes, values)
+        complete = self._complete & (self._held <= self._k)
+        (hi, lo), (position, repeats) = hashes, values
+        return Stack(bounds, hi, lo, position, repeats, complete)
 
 
 def merged(sketches: Sequence[Kmv], k: int) -> Kmv:
@@ -194,33 +176,70 @@ def _slot(table: Any, hi: Any, lo: Any, count: Any) -> Any:
 
 
 @compiled
-def _insert(hashes: Any, state: Any, limit: Any, table: Any, values: Any) -> Any:
-    """Take hashes until the table is full; return (hashes done, entries held)."""
-    done, first, held, most = state
-    position, count = values
-    for i in range(done, len(hashes[0])):
-        hi, lo = hashes[0][i], hashes[1][i]
-        if hi > limit:
-            continue
-        slot = _slot(table, hi, lo, count)
-        if count[slot] == 0:
-            table[0][slot], table[1][slot], position[slot] = hi, lo, first + i
-            held += 1
-        elif first + i < position[slot]:
-            position[slot] = first + i
-        count[slot] += 1
-        if held >= most:
-            return i + 1, held
-    return len(hashes[0]), held
+def _insert(
+    hashes: Any, first: Any, k: Any, table: Any, values: Any, state: Any
+) -> None:
+    """Take the hashes of each column; a table that is full is cut to the least k."""
+    limit, held, complete = state
+    for c in range(hashes[0].shape[0]):
+        slots = table[0][c], table[1][c]
+        position, count = values[0][c], values[1][c]
+        for i in range(hashes[0].shape[1]):
+            hi, lo = hashes[0][c, i], hashes[1][c, i]
+            if hi > limit[c]:
+                continue
+            slot = _slot(slots, hi, lo, count)
+            if count[slot] == 0:
+                slots[0][slot], slots[1][slot], position[slot] = hi, lo, first + i
+                held[c] += 1
+            elif first + i < position[slot]:
+                position[slot] = first + i
+            count[slot] += 1
+            if held[c] >= 2 * k:
+                limit[c] = _cut(slots, position, count, k)
+                held[c], complete[c] = k, False
 
 
 @compiled
-def _place(hashes: Any, kept: Any, table: Any, values: Any) -> None:
-    position, count = values
-    for i in range(len(hashes[0])):
-        slot = _slot(table, hashes[0][i], hashes[1][i], count)
-        table[0][slot], table[1][slot] = hashes[0][i], hashes[1][i]
-        position[slot], count[slot] = kept[0][i], kept[1][i]
+def _cut(slots: Any, position: Any, count: Any, k: Any) -> Any:
+    """Leave the k least hashes in a table; return the first half of the greatest."""
+    least = _ordered(slots, count)[:k]
+    kept = slots[0][least], slots[1][least]
+    positions, counts = position[least], count[least]
+    count[:] = 0
+    for i in range(k):
+        slot = _slot(slots, kept[0][i], kept[1][i], count)
+        slots[0][slot], slots[1][slot] = kept[0][i], kept[1][i]
+        position[slot], count[slot] = positions[i], counts[i]
+    return kept[0][k - 1]
+
+
+@compiled
+def _ordered(slots: Any, count: Any) -> Any:
+    """Return where hashes stand in a table, the least first."""
+    hi, lo = slots
+    used = np.flatnonzero(count)
+    order = used[np.argsort(hi[used])]
+    # First halves are seldom equal.
+    for i in range(1, len(order)):
+        slot, k = order[i], i
+        while k and hi[order[k - 1]] == hi[slot] and lo[order[k - 1]] > lo[slot]:
+            order[k] = order[k - 1]
+            k -= 1
+        order[k] = slot
+    return order
+
+
+@compiled
+def _copy_least(table: Any, values: Any, bounds: Any, hashes: Any, kept: Any) -> None:
+    """Write the least hashes of each column, ascending, from `bounds[c]` on."""
+    for c in range(len(bounds) - 1):
+        slots = table[0][c], table[1][c]
+        order = _ordered(slots, values[1][c])
+        for i in range(bounds[c + 1] - bounds[c]):
+            slot, out = order[i], bounds[c] + i
+            hashes[0, out], hashes[1, out] = slots[0][slot], slots[1][slot]
+            kept[0, out], kept[1, out] = values[0][c, slot], values[1][c, slot]
 
 
 @compiled

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba import types, uint64
+from numba import int64, types, uint64
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -102,14 +102,14 @@ def _last_bytes(data: Any, end: Any, count: Any) -> Any:
 @compiled
 def hash_bytes(
     data: npt.NDArray[np.uint8],
-    offsets: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64] | npt.NDArray[np.int32],
     seed: int,
     hi: npt.NDArray[np.uint64],
     lo: npt.NDArray[np.uint64],
 ) -> None:
     """Write the hash of each `data[offsets[i] : offsets[i + 1]]` to `hi`, `lo`."""
     for i in range(len(hi)):
-        start, end = offsets[i], offsets[i + 1]
+        start, end = int64(offsets[i]), int64(offsets[i + 1])
         h1, h2 = uint64(seed), uint64(seed)
         for block in range(start, end - _BLOCK + 1, _BLOCK):
             h1, h2 = _block(h1, h2, _word(data, block), _word(data, block + 8))

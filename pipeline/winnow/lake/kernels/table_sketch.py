@@ -14,7 +14,7 @@ from winnow.core.arrow_types import is_text
 from winnow.lake.kernels import bounds
 from winnow.lake.kernels.canonical import hash_values
 from winnow.lake.kernels.families import unwrapped, value_type
-from winnow.lake.kernels.kmv import Builder, Kmv, merged
+from winnow.lake.kernels.kmv import Builders, Kmv, merged, one_of
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.row_hash import hash_rows
 from winnow.lake.kernels.tables import ColumnStatistics, Family
@@ -85,25 +85,28 @@ class TableSketcher:
     ) -> None:
         self._columns, self._bounded = columns, bounded
         self._row_columns = [columns.index(name) for name in rows]
-        self._of_column = [
-            _Running((name,), sizes.column, sizes.num_perm) for name in columns
-        ]
-        self._of_rows = _Running(rows, sizes.row, sizes.num_perm) if rows else None
+        names = [(name,) for name in columns]
+        self._of_columns = _Running(names, sizes.column, sizes.num_perm)
+        self._of_rows = _Running([rows], sizes.row, sizes.num_perm) if rows else None
+        self._rows = 0
+        self._nulls = [0] * len(columns)
+        self._raw = [False] * len(columns)
         self._statistics: dict[str, ColumnStatistics] = {}
 
     def add(
         self, first: int, batch: pa.RecordBatch, families: Sequence[Family]
     ) -> None:
         """Take a block: the position of its first row, its columns and families."""
-        hashes = []
-        parts = zip(self._columns, batch.columns, families, strict=True)
-        for running, (name, array, family) in zip(self._of_column, parts, strict=True):
-            hashes.append(hash_values(array, family))
+        self._rows += len(batch)
+        shape = len(self._columns), len(batch)
+        hashes = Hashes(np.empty(shape, np.uint64), np.empty(shape, np.uint64))
+        columns = zip(self._columns, batch.columns, families, strict=True)
+        for i, (name, array, family) in enumerate(columns):
+            hashes.hi[i], hashes.lo[i] = hash_values(array, family)
             values = unwrapped(array)
-            running.add(hashes[-1], first, values.null_count)
-            running.raw |= family is Family.TEXT and not is_text(
-                value_type(values.type)
-            )
+            self._nulls[i] += values.null_count
+            if family is Family.TEXT:
+                self._raw[i] |= not is_text(value_type(values.type))
             if name in self._bounded:
                 block_statistics = bounds.statistics(values, family)
                 before = self._statistics.get(name)
@@ -111,40 +114,51 @@ class TableSketcher:
                     before.merged(block_statistics) if before else block_statistics
                 )
         if self._of_rows is not None:
-            rows = hash_rows([hashes[i] for i in self._row_columns])
-            self._of_rows.add(rows, first, 0)
+            pairs = (Hashes(*(half[i] for half in hashes)) for i in self._row_columns)
+            rows = hash_rows(list(pairs))
+            self._of_rows.add(Hashes(*(half[np.newaxis] for half in rows)), first)
+        self._of_columns.add(hashes, first)
 
     def sketches(self) -> Iterator[Sketch]:
         """Yield what is known of each column, then of the rows."""
-        for name, running in zip(self._columns, self._of_column, strict=True):
-            yield running.sketch(name, self._statistics.get(name))
+        kept = self._of_columns.sketches()
+        told = zip(self._columns, self._nulls, self._raw, kept, strict=True)
+        for name, nulls, raw, sketched in told:
+            statistics = self._statistics.get(name)
+            yield Sketch(name, self._rows, nulls, *sketched, statistics, raw)
         if self._of_rows is not None:
-            yield self._of_rows.sketch(None, None)
+            for sketched in self._of_rows.sketches():
+                yield Sketch(None, self._rows, None, *sketched, None)
 
 
 class _Running:
-    def __init__(self, names: Sequence[str], k: int, num_perm: int) -> None:
-        self._builder = Builder(k)
-        self._rows = self._nulls = 0
-        self._minhash = np.full((1, num_perm), _EMPTY, np.uint32)
-        self._salt = np.uint64(_salt(tuple(names)))
+    """Sketches and MinHash values of several sets of values, as far as they are read.
+
+    names: of the columns that each of them is of.
+    """
+
+    def __init__(self, names: Sequence[Sequence[str]], k: int, num_perm: int) -> None:
+        self._builders = Builders(len(names), k)
+        self._minhash = np.full((len(names), num_perm), _EMPTY, np.uint32)
+        self._salts = np.array([[_salt(tuple(one))] for one in names], np.uint64)
         self._factors: Any = _factors(num_perm)
-        self.raw = False
 
-    def add(self, hashes: Hashes, first: int, nulls: int) -> None:
-        count = len(hashes.hi)
-        self._rows, self._nulls = self._rows + count, self._nulls + nulls
-        self._builder.add(hashes, first)
+    def add(self, hashes: Hashes, first: int) -> None:
+        """Take the hashes `(sets, n)` of a block; their second halves are used up."""
+        self._builders.add(hashes, first)
+        sets, count = hashes.lo.shape
         if self._minhash.size and count:
-            ends = np.array([0, count])
-            salted = hashes.lo ^ self._salt
-            permutations.affine32(salted, ends, self._factors, self._minhash, 0, 1)
+            ends = np.arange(sets + 1) * count
+            salted = hashes.lo
+            salted ^= self._salts
+            permutations.affine32(
+                salted.reshape(-1), ends, self._factors, self._minhash, 0, sets
+            )
 
-    def sketch(self, column: str | None, statistics: ColumnStatistics | None) -> Sketch:
-        nulls = None if column is None else self._nulls
-        kmv = self._builder.sketch()
-        minhash = self._minhash[0]
-        return Sketch(column, self._rows, nulls, kmv, minhash, statistics, self.raw)
+    def sketches(self) -> Iterator[tuple[Kmv, npt.NDArray[np.uint32]]]:
+        stack = self._builders.sketches()
+        for i, minhash in enumerate(self._minhash):
+            yield one_of(stack, i), minhash
 
 
 @cache

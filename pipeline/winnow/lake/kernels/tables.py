@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
@@ -122,6 +122,11 @@ class Table:
             if column.name == name:
                 return column
         raise KeyError(name)
+
+    def chosen(self, names: Iterable[str]) -> list[Column]:
+        """Return the leaf columns of these paths; KeyError if one is not there."""
+        columns = {column.name: column for column in self.columns}
+        return [columns[name] for name in names]
 
 
 #: Ordered within a family: numbers by value (int, float, Decimal), text and binary by
