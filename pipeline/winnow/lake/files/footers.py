@@ -243,10 +243,9 @@ class _Reading:
 
 def _reading(column: Column, leaf: Any, writer: _BoundsOfWriter) -> _Reading:
     required = leaf.max_definition_level == 0
-    stored = leaf.physical_type, leaf.logical_type.to_json()
-    return _Reading(
-        _value_of(column.type, column.family, *stored, writer), writer, required
-    )
+    kind, logical = value_type(column.type), leaf.logical_type.to_json()
+    value = _value_of(kind, column.family, leaf.physical_type, logical, writer)
+    return _Reading(value, writer, required)
 
 
 @lru_cache(maxsize=1024)
@@ -258,7 +257,6 @@ def _value_of(
     writer: _BoundsOfWriter,
 ) -> Callable[[Any], Value | None]:
     """Return what turns a raw bound into a value of the column's family, or None."""
-    kind = value_type(kind)
     logical: dict[str, Any] = json.loads(logical_type)
     disordered = not writer.ordered and _needs_order(kind, physical)
     odd = physical == "INT96" or logical.get("Type") in {"Interval", "Unknown"}

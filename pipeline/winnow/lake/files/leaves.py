@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,9 +46,10 @@ def metadata_of(field: pa.Field) -> tuple[tuple[str, str], ...]:
     )
 
 
-@lru_cache(maxsize=1024)
 def physical_leaves(kind: pa.DataType) -> int:
     """Return how many columns of a Parquet file hold a column of this type."""
+    if pa.types.is_primitive(kind):
+        return 1  # as most are
     kind = value_type(kind)
     children = [kind.field(i).type for i in range(kind.num_fields)]
     return sum(map(physical_leaves, children)) if children else 1
@@ -142,15 +142,15 @@ def _has_text(kind: pa.DataType) -> bool:
 
 
 def _cast(array: pa.Array, types: _Types) -> pa.Array:
-    kind = _replaced(array.type, types)
+    kind = replaced_types(array.type, types)
     return array if kind == array.type else array.cast(kind)
 
 
-def _replaced(kind: pa.DataType, types: _Types) -> pa.DataType:
+def replaced_types(kind: pa.DataType, types: _Types) -> pa.DataType:
     """Return the type with some types, at any depth, replaced by others."""
 
     def inner(field: pa.Field) -> pa.Field:
-        return field.with_type(_replaced(field.type, types))
+        return field.with_type(replaced_types(field.type, types))
 
     if pa.types.is_struct(kind):
         return pa.struct([inner(kind.field(i)) for i in range(kind.num_fields)])

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from winnow.lake.files.exact_types import same_type
 from winnow.lake.files.files import Files
-from winnow.lake.files.leaves import flattened, leaf_columns
+from winnow.lake.files.leaves import flattened, leaf_columns, replaced_types
 from winnow.lake.files.text_encoding import UNNAMED
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.families import family, is_wrapped, value_type, within
@@ -21,6 +21,11 @@ from winnow.lake.kernels.tables import Column, Family, Table
 from winnow.pages.closed_sql import closed_connection
 
 _BATCH_ROWS = 1 << 16
+#: Types that DuckDB has, and hands over as text unless it is told otherwise; booleans
+#: come as Arrow's bool8 then.
+_TOLD = {"arrow.uuid", "arrow.json"}
+_OWN_TYPES = "SET arrow_lossless_conversion = true"
+_BOOLEANS = {pa.bool8(): pa.bool_()}
 
 
 class ReplayError(Exception):
@@ -82,25 +87,31 @@ class Replay:
         opened = [part.path for part in parent.parts]
         if side_file is not None:
             opened.append(side_file)
+        own_types = _have_own_types([*child.columns, *parent.columns])
         try:
-            with self._closed(opened) as connection:
+            with self._closed(opened, own_types) as connection:
                 _require_one_select(connection, sql)
                 reader = connection.sql(sql).to_arrow_reader(_BATCH_ROWS)
                 names = [n if n != UNNAMED else "" for n in reader.schema.names]
-                schema = pa.schema(list(zip(names, reader.schema.types, strict=True)))
+                types = [replaced_types(t, _BOOLEANS) for t in reader.schema.types]
+                schema = pa.schema(list(zip(names, types, strict=True)))
                 _require_columns(leaf_columns(schema), child.columns)
                 if strict:
                     _require_types(leaf_columns(schema), child.columns)
                 for named in reader:
                     batch = named.rename_columns(names)
-                    yield _as_stored(batch, child.columns)
+                    yield _as_stored(
+                        batch.cast(schema) if own_types else batch, child.columns
+                    )
         except (duckdb.Error, pa.ArrowException, OSError, ValueError) as error:
             raise ReplayError(in_words(error)) from error
 
     @contextmanager
-    def _closed(self, paths: Sequence[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _closed(
+        self, paths: Sequence[str], own_types: bool
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """Give a connection that opens these paths only, or those of `shared`."""
-        if self.shared is not None and self.shared.opens(paths):
+        if self.shared is not None and self.shared.opens(paths) and not own_types:
             yield self.shared.connection()
             return
         remote = {
@@ -111,10 +122,24 @@ class Replay:
         with (
             tempfile.TemporaryDirectory() as spill,
             closed_connection(
-                paths, spill, filesystems=list(remote.values())
+                paths,
+                spill,
+                views=[_OWN_TYPES] if own_types else [],
+                filesystems=list(remote.values()),
             ) as connection,
         ):
             yield connection
+
+
+def _have_own_types(columns: Iterable[Column]) -> bool:
+    """Whether a column holds UUIDs or JSON, at any depth."""
+    return any(_is_told(column.type) for column in columns)
+
+
+def _is_told(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.extension_name in _TOLD
+    return any(_is_told(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _require_one_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

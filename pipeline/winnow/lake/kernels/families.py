@@ -12,7 +12,6 @@ from winnow.core.arrow_types import is_text
 from winnow.lake.kernels.tables import Family
 
 
-@lru_cache(maxsize=1024)
 def family(kind: pa.DataType) -> Family:
     """Return the family whose values a column of this type holds.
 
@@ -31,7 +30,12 @@ def family(kind: pa.DataType) -> Family:
     extension types to that of their storage. A struct is no leaf; one that is asked for
     nevertheless is nested.
     """
-    kind = value_type(kind)
+    # A user's own extension type may have no hash; what it stores has one.
+    return _family(value_type(kind))
+
+
+@lru_cache(maxsize=1024)
+def _family(kind: pa.DataType) -> Family:
     for belongs, known in _TESTS:
         if belongs(kind):
             return known
