@@ -20,11 +20,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import families
 from canary import Canaries, keep_scratch_below
-from families import FAMILIES, Ground
+from families import Ground
+from picture_families import PICTURES
+
+FAMILIES = {**families.FAMILIES, **PICTURES}
 
 #: Families whose cases are whole commands: played once where the others are 20 times.
 _COMMANDS = {"damaged_runs", "damaged_scans", "indexes", "lakes", "lock_files"}
+_COMMANDS |= PICTURES.keys()
 _OFTEN = 20
 
 

@@ -26,8 +26,8 @@ from winnow.models.torchvision_ops import ensure_torchvision
 _PATIENCE_SECONDS = 600
 _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.truncate"}
 _LIBRARIES = """
-datasets duckdb faiss numba open_clip polars safetensors.torch scipy.optimize torch
-uvicorn webdataset PIL.Image pyarrow.dataset pyarrow.compute pyarrow.parquet
+datasets duckdb faiss numba open_clip pacmap polars safetensors.torch scipy.optimize
+torch uvicorn webdataset PIL.Image pyarrow.dataset pyarrow.compute pyarrow.parquet
 """
 
 

@@ -30,7 +30,7 @@ _OF_INODES = {"fingerprint"}
 _OF_A_SCAN = {"partial", "witness"}
 _TIMED_TABLES = {"steps.parquet", "stages.parquet", "curves.parquet", "tables.parquet"}
 _LOCKS = {".lock", "lock"}
-_POOLS: dict[str, Path] = {}
+POOLS: dict[str, Path] = {}
 
 
 @dataclass
@@ -99,8 +99,8 @@ def contents(file: Path, passed_over: Sequence[str]) -> Any:
         return {event["table"]: event for event in events}
     if file.name in ("done.json", "manifest.json", "facts.json"):
         values = without_times(json.loads(file.read_text()))
-        # Of a scan: checksums of its files, some of which hold times or inodes.
-        for name in ("stages.parquet", "tables.parquet"):
+        # Checksums of files, some of which hold times or inodes.
+        for name in ("stages.parquet", "tables.parquet", "curves.parquet"):
             values.get("files", {}).pop(name, None)
         return values
     if file.name in _TIMED_TABLES:
@@ -140,7 +140,7 @@ def make_pools(scratch: Path) -> None:
         texts = [describe(compose(7, n), generator("say", n, 0)) for n in numbers]
         return pa.table(
             {
-                "uid": [_uid(i) for i in range(first, first + rows)],
+                "uid": [uid_of(i) for i in range(first, first + rows)],
                 "image": [jpeg(render(compose(7, n))) for n in numbers],
                 "text": texts,
                 "captions": [[text, f"a picture: {text}"] for text in texts],
@@ -151,9 +151,12 @@ def make_pools(scratch: Path) -> None:
         numbers = [i - 1 if i % 5 == 1 else i for i in range(first, first + rows)]
         said = [" ".join(f"w{n * 31 + k * 7 % 97}" for k in range(24)) for n in numbers]
         edits = [f"{t} end" if i % 5 == 1 else t for i, t in enumerate(said)]
-        uids = [_uid(i) for i in range(first, first + rows)]
+        uids = [uid_of(i) for i in range(first, first + rows)]
         return pa.table({"uid": uids, "text": edits})
 
+    POOLS["held"] = scratch / "held"
+    POOLS["held"].mkdir()
+    pq.write_table(scenes(900, 24), POOLS["held"] / "0.parquet")
     for name, make, rows in (("scenes", scenes, 24), ("texts", texts, 120)):
         small, large = scratch / f"{name}_small", scratch / f"{name}_large"
         for folder, shards in ((small, 2), (large, 3)):
@@ -163,10 +166,11 @@ def make_pools(scratch: Path) -> None:
                 pq.write_table(table, folder / f"{shard}.parquet", row_group_size=10)
         for shard in small.iterdir():  # the same file in both, to its time
             shutil.copy2(shard, large / shard.name)
-        _POOLS[name], _POOLS[f"{name}_large"] = small, large
+        POOLS[name], POOLS[f"{name}_large"] = small, large
 
 
-def _uid(number: int) -> str:
+def uid_of(number: int) -> str:
+    """Return the uid of a row of the pools."""
     return hashlib.md5(str(number).encode()).hexdigest()
 
 
@@ -204,9 +208,9 @@ def image_text(scratch: Path) -> list[Scenario]:
         }
         return ["run", recipe_file(scratch / f"{name}.yaml", values), "-q"]
 
-    small, large = _POOLS["scenes"], _POOLS["scenes_large"]
+    small, large = POOLS["scenes"], POOLS["scenes_large"]
     first = recipe("first", small, 0.05)
-    readers = _readers(run)
+    readers = readers_of(run)
     fresh = Scenario("first", run.parent, [first], readers=readers, steady=False)
     old = made(fresh)
     setting = [recipe("setting", small, 0.2)]
@@ -218,12 +222,13 @@ def image_text(scratch: Path) -> list[Scenario]:
     ]
 
 
-def _readers(run: Path) -> list[list[str]]:
+def readers_of(run: Path) -> list[list[str]]:
+    """Return commands that read a run."""
     asked = "SELECT step, count(*), sum(keep::int) FROM ledger GROUP BY 1 ORDER BY 1"
     return [
         ["steps", str(run), "--json"],
         ["query", str(run), asked],
-        ["explain", str(run), _uid(1)],
+        ["explain", str(run), uid_of(1)],
     ]
 
 
@@ -243,21 +248,21 @@ def text_dedup(scratch: Path) -> list[Scenario]:
 
     seed = scratch / "seed"
     seed.mkdir(parents=True)
-    head = pq.read_table(_POOLS["texts"] / "0.parquet").slice(0, 40)
+    head = pq.read_table(POOLS["texts"] / "0.parquet").slice(0, 40)
     renamed = [f"old{i}" for i in range(40)]
     pq.write_table(head.set_column(0, "uid", pa.array(renamed)), seed / "old.parquet")
     build = ["index", "build", str(seed), "--out", str(index)]
     built = made(Scenario("index", run.parent, [build]))
     add = ["index", "add", str(index), str(run)]
     readers = [
-        *_readers(run),
+        *readers_of(run),
         ["index", "show", str(index), "--json"],
         ["index", "near", str(index), "--text", head["text"][3].as_py(), "--json"],
     ]
-    commands = [recipe("first", _POOLS["texts"]), add]
+    commands = [recipe("first", POOLS["texts"]), add]
     first = Scenario("first", run.parent, commands, built, readers, steady=False)
     old = made(first)
-    update = [recipe("update", _POOLS["texts_large"]), add]
+    update = [recipe("update", POOLS["texts_large"]), add]
     upkeep = [
         ["index", "remove", str(index), "--uid", "old3"],
         ["index", "compact", str(index)],
@@ -346,7 +351,7 @@ def filter_train(scratch: Path) -> list[Scenario]:
             "flow": "filter_train",
             "data": [
                 {
-                    "path": str(_POOLS["scenes"]),
+                    "path": str(POOLS["scenes"]),
                     "columns": {"text": "captions"},
                     "hold_out": {"fraction": 0.25},
                 }
@@ -372,7 +377,7 @@ def export(scratch: Path) -> list[Scenario]:
     """Every format of an export: whole, or not there."""
     run = scratch / "run"
     values = {
-        "input": {"path": str(_POOLS["scenes"])},
+        "input": {"path": str(POOLS["scenes"])},
         "output": {"path": str(run), "report": False},
         "model": {"name": MODEL, "precision": "float32"},
         "steps": ["embed", "random", "apply"],
@@ -416,7 +421,7 @@ def app_marks(scratch: Path) -> list[Scenario]:
     """Marks set in the app: what it has acknowledged is in the file, which is whole."""
     run = scratch / "work" / "run"
     values = {
-        "input": {"path": str(_POOLS["texts"]), "columns": {"image": None}},
+        "input": {"path": str(POOLS["texts"]), "columns": {"image": None}},
         "output": {"path": str(run), "report": False},
         "steps": ["random", "apply"],
         "random": {"keep_fraction": 0.5},
@@ -427,7 +432,7 @@ def app_marks(scratch: Path) -> list[Scenario]:
     overridden = ["run", recipe, "-q", "--set", f"overrides={run}/ui/overrides.csv"]
     overridden += ["--out", str(run.parent / "reviewed")]
     common: dict[str, Any] = {
-        "readers": _readers(run),
+        "readers": readers_of(run),
         "passed_over": ("report.html", "/ui/rows", "/ui/index", "/ui/thumb"),
         "check": _acknowledged,
     }

@@ -38,7 +38,10 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 
 import kill_flows
 from forks import FaultError, ended, import_everything
-from kill_flows import FLOWS, Scenario
+from kill_flows import Scenario
+from later_flows import looks
+
+FLOWS = {**kill_flows.FLOWS, "looks": looks}
 
 
 @dataclass

@@ -32,8 +32,8 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 
 import kill_flows
 from forks import FaultError, ended, import_everything
-from kill_flows import FLOWS, Scenario, plain_answer
-from kills import require_same
+from kill_flows import Scenario, plain_answer
+from kills import FLOWS, require_same
 
 _ROOMY = "size=256m,nr_inodes=100000"
 #: Bytes, and files, that are left to a command on a disk that is nearly full.
@@ -192,6 +192,7 @@ def scenarios(scratch: Path, only: list[str]) -> list[tuple[str, Scenario]]:
         "filter_train": ["tiny"],
         "export": ["parquet", "hf", "uids"],
         "app_marks": ["mark"],
+        "looks": ["map", "analyse", "prove", "build", "grow"],
     }
     played = []
     for flow, names in chosen.items():

@@ -1,103 +1,66 @@
-"""One flipped byte in any file that is kept: named by who reads it, or made again.
+"""One damaged file of whatever is kept: named by who reads it, or made again.
 
-A bit at an offset drawn at random, length and time as they were; every command that may
-read the file is asked. Scans, and what a lake remembers: tests/lake has them.
+Bits at offsets drawn at random, length and time as they were; files that are cut, empty
+or gone. Who reads everything finds every flip; who reads some of it says so, or answers
+as before. Scans, and what a lake remembers: tests/lake has more of them.
 """
 
 from __future__ import annotations
 
-import os
-import random
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from winnow.cli.main import main
 
+from tests.damaged_files import (
+    DAMAGES,
+    Commands,
+    Damaged,
+    answer,
+    believed,
+    flip,
+    left_damaged,
+)
 from tests.examples import examples
+from tests.trusted_pool import recipe, trusted_table, write_pool
 
 pytestmark = pytest.mark.slow
 Capture = pytest.CaptureFixture[str]
-Commands = list[list[str]]
 
-SEED = 20261130
-#: What is there for people, for another process, or may be made again by whoever reads.
-NO_PART = {"report.html", "winnow.log", ".lock", ".checked.json"}
 STEPS = ["exact", "minhash", "embed", "cluster", "semantic", "complexity", "apply"]
-
-
-def flip(file: Path, at: int) -> None:
-    """Change one bit; length and time stay as they were."""
-    state = file.stat()
-    data = bytearray(file.read_bytes())
-    data[at] ^= 1
-    file.write_bytes(data)
-    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
-
-
-def answer(words: Sequence[str], folders: dict[Path, str], capsys: Capture) -> Any:
-    """Return exit code and what was printed, with names for folders."""
-    capsys.readouterr()
-    code = main(list(words))
-    out, err = capsys.readouterr()
-    assert "unexpected" not in err, (words, err)
-    assert "Traceback" not in err, (words, err)
-    told = out if code == 0 else err
-    for folder, name in folders.items():
-        told = told.replace(str(folder), name)
-    return code, told
-
-
-def flipped(whole: Path, copy: Path, rng: random.Random) -> Iterator[str]:
-    """Yield each file's name, while it is damaged in a copy of the folder."""
-    files = [f for f in sorted(whole.rglob("*")) if f.is_file()]
-    for file in files:
-        size = file.stat().st_size
-        if file.name in NO_PART or not size:
-            continue
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(whole, copy)
-        name = str(file.relative_to(whole))
-        flip(copy / name, rng.randrange(size))
-        yield name
+VIEWS = [
+    "ledger",
+    "fates",
+    "duplicates",
+    "neighbours",
+    "members",
+    "clusters",
+    "steps",
+    "quarantine",
+]
+every_damage = pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(name, marks=[pytest.mark.soak] if name != "flip" else [])
+        for name in DAMAGES
+    ],
+)
 
 
 def hold_answers(
-    whole: Path,
-    tmp_path: Path,
+    damaged: Damaged,
     commands: Callable[[str, Path], Commands],
+    damage: str,
     capsys: Capture,
-) -> int:
-    """Compare every answer about damaged copies with the sound one; count refusals.
-
-    A run, which makes again what is damaged, is the last command to be asked.
-    """
-    rng, copy, out = random.Random(SEED), tmp_path / "copy", tmp_path / "out"
-    names = {copy: "IT", tmp_path: "TMP"}
-    shutil.copytree(whole, copy)
-    out.mkdir()
-    listed = commands(str(copy), out)
-    sound = [answer(words, names, capsys) for words in listed]
-    assert {code for code, _ in sound} == {0}, sound
-    believed: list[Any] = []
-    refused = 0
-    for name in flipped(whole, copy, rng):
-        drawn = rng.sample(range(len(listed)), min(len(listed), examples(1, 99)))
-        shutil.rmtree(out)
-        out.mkdir()
-        for number in sorted(drawn):
-            code, told = answer(listed[number], names, capsys)
-            named = code in (2, 3) and Path(name).name in told
-            refused += code != 0
-            mended = code == 0 and listed[number][0] == "run"
-            if not (named or mended or (code, told) == sound[number]):
-                believed.append((name, listed[number], code, told[-400:]))
-    assert not believed, "\n".join(map(str, believed))
-    return refused
+) -> None:
+    """Require each answer to name the damage, or to be the sound one."""
+    faulty = believed(damaged, commands, DAMAGES[damage], capsys, examples(1, 99))
+    assert not faulty, "\n".join(map(str, faulty))
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +80,11 @@ def kept_run(
     pool = write_shards(folder / "pool", table, 50)
     winnow(pool, folder / "run", STEPS, minhash={"allow_large_clusters": True})
     winnow(pool, folder / "other", ["exact", "apply"])
+    held = planted_table(60, seed=9)
+    others = pa.array([f"another {row}".encode() for row in range(60)])
+    held = held.set_column(held.schema.get_field_index("image"), "image", others)
+    pool = write_shards(folder / "held", held, 60)
+    winnow(pool, folder / "held_out", ["embed", "apply"])
     return folder
 
 
@@ -126,29 +94,24 @@ def kept_rows(kept: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def of_a_run(kept: Path) -> Callable[[str, Path], Commands]:
-    views = (
-        "ledger",
-        "fates",
-        "duplicates",
-        "neighbours",
-        "members",
-        "clusters",
-        "steps",
-    )
+def again(kept: Path, run: str) -> list[str]:
+    return ["run", str(kept / "run" / "config.lock.yaml"), "-q", "--out", run]
 
-    uid = kept_rows(kept)[7]["uid"]
+
+def of_a_run(kept: Path) -> Callable[[str, Path], Commands]:
+    uid, held = kept_rows(kept)[7]["uid"], str(kept / "held_out")
 
     def commands(run: str, out: Path) -> Commands:
         ordered = [
             ["query", run, f"SELECT * FROM {view} ORDER BY ALL", "--json"]
-            for view in views
+            for view in VIEWS
         ]
         return [
             ["steps", run, "--json"],
             ["explain", run, uid, "--json"],
             *ordered,
             ["query", run, "SELECT * FROM vectors ORDER BY uid", "--json"],
+            ["search", run, "--like", uid, "--all", "--json"],
             ["duplicates", run, "--json"],
             ["what-if", run, "--set", "semantic.epsilon=0.1", "--json"],
             ["diff", run, str(kept / "other"), "--json"],
@@ -156,60 +119,162 @@ def of_a_run(kept: Path) -> Callable[[str, Path], Commands]:
             ["export", run, "--to", "parquet", "--out", str(out / "p"), "--json"],
             ["index", "build", run, "--out", str(out / "index"), "--json"],
             ["report", run, "--out", str(out / "page.html")],
-            ["run", str(kept / "run" / "config.lock.yaml"), "--out", run, "--json"],
+            ["map", run, "--json"],
+            ["prove", run, "--held-out", held, "--seeds", "2", "--json"],
+            [*again(kept, str(out / "second")), "--from", run, "--json"],
+            again(kept, run),
         ]
 
     return commands
 
 
-def test_every_file_of_a_run(kept_run: Path, tmp_path: Path, capsys: Capture):
-    refused = hold_answers(
-        kept_run / "run",
-        tmp_path,
-        of_a_run(kept_run),
-        capsys,
-    )
-    assert refused > 20
+@every_damage
+def test_every_file_of_a_run(
+    damage: str, kept_run: Path, tmp_path: Path, capsys: Capture
+):
+    damaged = Damaged(kept_run / "run", tmp_path / "copy")
+    hold_answers(damaged, of_a_run(kept_run), damage, capsys)
 
 
-def test_every_file_of_an_index_of_texts(
+def test_a_run_given_again_finds_every_flip(
     kept_run: Path, tmp_path: Path, capsys: Capture
 ):
-    built = tmp_path / "built"
+    damaged = Damaged(kept_run / "run", tmp_path / "copy")
+    faulty = left_damaged(damaged, lambda run: again(kept_run, run), capsys)
+    assert not faulty, "\n".join(map(str, faulty))
+
+
+@pytest.fixture(scope="module")
+def indexes(kept_run: Path) -> Path:
+    """One of texts, less a row, and one of vectors."""
     run = str(kept_run / "run")
-    assert main(["index", "build", run, "--out", str(built)]) == 0
-    gone, named, asked = kept_rows(kept_run)[:3]
-    assert main(["index", "remove", str(built), "--uid", gone["uid"]]) == 0
+    texts, vectors = str(kept_run / "texts.index"), str(kept_run / "vectors.index")
+    assert main(["index", "build", run, "--out", texts]) == 0
+    gone = kept_rows(kept_run)[0]["uid"]
+    assert main(["index", "remove", texts, "--uid", gone]) == 0
+    assert main(["index", "build", run, "--vectors", "image", "--out", vectors]) == 0
+    return kept_run
+
+
+@pytest.mark.parametrize("kind", ["texts", "vectors"])
+def test_a_check_of_an_index_finds_every_flip(
+    kind: str, indexes: Path, tmp_path: Path, capsys: Capture
+):
+    damaged = Damaged(indexes / f"{kind}.index", tmp_path / "copy")
+    for name in damaged.each(flip):
+        code, told = answer(["index", "check", str(damaged.copy)], {}, capsys)
+        assert code == 3, (name, told)
+        assert Path(name).name in told
+
+
+@every_damage
+@pytest.mark.parametrize("kind", ["texts", "vectors"])
+def test_every_file_of_an_index(
+    kind: str, damage: str, indexes: Path, tmp_path: Path, capsys: Capture
+):
+    _, named, asked = kept_rows(indexes)[:3]
+    key, steps = {
+        "texts": ("minhash", "[minhash,apply]"),
+        "vectors": ("semantic", "[embed,cluster,semantic,apply]"),
+    }[kind]
 
     def commands(index: str, out: Path) -> Commands:
-        against = ["--set", f"minhash.index={index}", "--set", "steps=[minhash,apply]"]
-        lock = str(kept_run / "run" / "config.lock.yaml")
-        return [
+        lock = str(indexes / "run" / "config.lock.yaml")
+        against = ["--set", f"{key}.index={index}", "--set", f"steps={steps}"]
+        asks = [
             ["near", index, "--text", asked["text"], "--json"],
             ["near", index, "--uid", named["uid"], "--json"],
-            ["index", "show", index, "--json"],
-            ["index", "check", index, "--json"],
-            ["run", lock, *against, "--out", str(out / "run"), "--json", "-q"],
         ]
-
-    assert hold_answers(built, tmp_path, commands, capsys) > 0
-
-
-def test_every_file_of_an_index_of_vectors(
-    kept_run: Path, tmp_path: Path, capsys: Capture
-):
-    built = tmp_path / "built"
-    run = str(kept_run / "run")
-    assert main(["index", "build", run, "--vectors", "image", "--out", str(built)]) == 0
-
-    def commands(index: str, out: Path) -> Commands:
-        lock = str(kept_run / "run" / "config.lock.yaml")
-        steps = "steps=[embed,cluster,semantic,apply]"
-        against = ["--set", f"semantic.index={index}", "--set", steps]
         return [
+            *(asks if kind == "texts" else []),
             ["index", "show", index, "--json"],
             ["index", "check", index, "--json"],
             ["run", lock, *against, "--out", str(out / "run"), "--json", "-q"],
         ]
 
-    assert hold_answers(built, tmp_path, commands, capsys) > 0
+    damaged = Damaged(indexes / f"{kind}.index", tmp_path / "copy")
+    hold_answers(damaged, commands, damage, capsys)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny filter, its pool, its recipe, and one that scores by it."""
+    folder = tmp_path_factory.mktemp("trained")
+    table = trusted_table(48, captions=1)
+    pool = write_pool(folder / "pool", table)
+    values = recipe(pool, folder / "filter", epochs=1)
+    (folder / "train.yaml").write_text(yaml.safe_dump(values))
+    assert main(["filter", "train", str(folder / "train.yaml")]) == 0
+    scoring = {
+        "input": {"path": str(pool), "columns": {"text": "captions"}},
+        "output": {"path": str(folder / "run"), "report": False},
+        "model": {"name": f"local-dir:{folder / 'copy'}", "precision": "float32"},
+        "steps": ["embed", "score", "apply"],
+        "score": {"keep_fraction": 0.5},
+    }
+    (folder / "score.yaml").write_text(yaml.safe_dump(scoring))
+    return folder
+
+
+def train_again(folder: Path, out: str) -> list[str]:
+    return ["filter", "train", str(folder / "train.yaml"), "--json", "--out", out]
+
+
+@every_damage
+def test_every_file_of_a_filter(damage: str, trained: Path, capsys: Capture):
+    pool = str(trained / "pool")
+
+    def commands(model: str, out: Path) -> Commands:
+        held = f"{model}/held_out.txt"
+        judge = ["filter", "eval", model, pool, "--json"]
+        return [
+            judge,
+            [*judge, "--only", held],
+            ["filter", "compare", model, "--pool", pool, "--budget", ".5", "--json"],
+            ["plan", str(trained / "score.yaml"), "--json"],
+            ["run", str(trained / "score.yaml"), "--json", "--out", str(out / "run")],
+            train_again(trained, model),
+        ]
+
+    hold_answers(
+        Damaged(trained / "filter", trained / "copy"), commands, damage, capsys
+    )
+
+
+def test_a_training_given_again_finds_every_flip(trained: Path, capsys: Capture):
+    # Of an end that was reached, what led to it is not read any more.
+    damaged = Damaged(trained / "filter", trained / "copy", ("state/", "cache/"))
+    faulty = left_damaged(damaged, lambda out: train_again(trained, out), capsys)
+    assert not faulty, "\n".join(map(str, faulty))
+
+
+class Stopped(BaseException):
+    """Ends a training where it stands."""
+
+
+def test_a_training_that_goes_on_finds_every_flip(
+    trained: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: Any) -> None:
+        raise Stopped
+
+    train = ["filter", "train", str(trained / "train.yaml"), "--out"]
+    with monkeypatch.context() as patch:
+        patch.setattr("winnow.filters.train.run.export", stop)
+        with pytest.raises(Stopped):
+            main([*train, str(tmp_path / "whole")])
+    weights = "open_clip_model.safetensors"
+    wanted = (trained / "filter" / weights).read_bytes()
+    # The architecture is written anew at each start.
+    damaged = Damaged(tmp_path / "whole", tmp_path / "copy", ("state/architecture/",))
+    assert len(damaged.names()) > 8, damaged.names()
+    for name in damaged.each(flip):
+        capsys.readouterr()
+        code = main([*train, str(damaged.copy)])
+        told = "".join(capsys.readouterr())
+        # The best weights so far are taken from the checkpoint.
+        assert Path(name).name in told or name.startswith("state/best."), (name, told)
+        if code == 0:
+            assert (damaged.copy / weights).read_bytes() == wanted, name
+        else:
+            assert code == 3, (name, told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -139,3 +140,38 @@ def test_losses_stop_a_run_or_are_said(spark: Any, tmp_path: Path):
     result = winnow.run(recipe, spark=spark)
     assert result.quarantined == 8
     assert "8 rows are in quarantine: 8 duplicate_uid" in tell_losses(result.path)
+
+
+def test_what_if_and_prove_start_no_spark(
+    make: Callable[..., Recipe],
+    spark: Any,
+    planted_table: Callable[..., pa.Table],
+    write_shards: Callable[..., Path],
+    vector_recipe: Callable[..., Recipe],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    recipe = make(0.9)
+    run = recipe["output"]["path"]
+    winnow.run(recipe, spark=spark)
+    table = planted_table(40, seed=5)
+    others = pa.array([f"another {row}".encode() for row in range(40)])
+    table = table.set_column(table.schema.get_field_index("image"), "image", others)
+    held = write_shards(tmp_path / "held", table)
+    apart = vector_recipe(held, tmp_path / "apart", ["embed", "apply"])
+    winnow.run(apart)
+
+    def started(*_: Any) -> None:
+        raise AssertionError("Spark is started")
+
+    monkeypatch.setattr("winnow.engines.spark.engine.SparkEngine", started)
+    capsys.readouterr()
+    tried = ["what-if", run, "--set", "top.keep_fraction=0.5", "--json"]
+    assert main(tried) == 0
+    told = json.loads(capsys.readouterr().out)
+    local = {**make(0.5), "engine": {"name": "local"}}
+    local["output"] = {**recipe["output"], "path": str(tmp_path / "half")}
+    assert told["kept"]["b"] == winnow.run(local).kept
+    proof = ["prove", run, "--held-out", str(tmp_path / "apart"), "--seeds", "2"]
+    assert main([*proof, "--json"]) == 0

@@ -222,11 +222,13 @@ def _proxy(parsed: argparse.Namespace) -> Any:
 
 def _uids(files: list[str]) -> frozenset[str] | None:
     from winnow.core.errors import InputError
+    from winnow.core.trained_files import require_file_as_trained
 
     if not files:
         return None
     uids: set[str] = set()
     for name in files:
+        require_file_as_trained(Path(name))
         try:
             uids.update(Path(name).read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError) as error:

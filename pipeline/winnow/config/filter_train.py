@@ -19,6 +19,7 @@ from winnow.config.run import as_config_error
 from winnow.config.section import Frozen, OutputFolder
 from winnow.config.yaml_text import require_finite
 from winnow.core.errors import ConfigError
+from winnow.core.trained_files import require_file_as_trained
 
 FLOW = "filter_train"
 
@@ -273,6 +274,7 @@ def load(
 
 def read_uids(file: str, key: str) -> frozenset[str]:
     """Return the uids of a file, one on each line; `key` names the setting."""
+    require_file_as_trained(Path(file).expanduser())
     try:
         text = Path(file).expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ Seal = list[int | str]
 _DIGEST_BYTES = 16
 # Tells a checksum by XXH3 from one by BLAKE2b, as runs and indexes had them before.
 _XXH3 = "xxh3_"
+_CHECK = "check"
 
 
 def seals(root: Path, below: Iterable[Path]) -> dict[str, Seal]:
@@ -79,6 +81,21 @@ def content_digest(file: Path) -> str:
 def text_checksum(text: str) -> str:
     """Return the BLAKE2b checksum of a text."""
     return hashlib.blake2b(text.encode(), digest_size=_DIGEST_BYTES).hexdigest()
+
+
+def with_check(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a JSON file is to hold, with a checksum of it all as `check`."""
+    plain = json.loads(json.dumps(values))
+    return {**plain, _CHECK: _check(plain)}
+
+
+def take_check(values: dict[str, Any]) -> bool:
+    """Remove `check` from what a JSON file held; return whether it fits the rest."""
+    return bool(values.pop(_CHECK, None) == _check(values))
+
+
+def _check(values: Mapping[str, Any]) -> str:
+    return text_checksum(json.dumps(values, sort_keys=True))
 
 
 def _files(part: Path) -> Iterable[Path]:

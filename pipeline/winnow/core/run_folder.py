@@ -25,13 +25,13 @@ from pathlib import Path
 
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.inside import is_url
-from winnow.core.integrity import damage, text_checksum
+from winnow.core.integrity import damage, take_check, with_check
 from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
 from winnow.core.other_kind import is_run, no_run
 from winnow.core.saved_files import DamagedError, read_manifest
 
-_MARKER, _CHECK = "done.json", "check"
+_MARKER = "done.json"
 LOCK_FILE, MANIFEST = "config.lock.yaml", "manifest.json"
 #: Pools that were given in memory, a folder of shards each; no update touches them.
 MEMORY_POOL = ".pool"
@@ -191,8 +191,7 @@ class RunFolder:
             return None
         try:
             values = json.loads(file.read_text())
-            said = values.pop(_CHECK, None)
-            return Marker(**values) if said == _check(values) else None
+            return Marker(**values) if take_check(values) else None
         except (AttributeError, TypeError, ValueError):
             return None
 
@@ -350,12 +349,7 @@ class RunFolder:
 
 def _text_of(marker: Marker) -> str:
     """Return a marker as JSON, with a checksum of what it says."""
-    values = json.loads(json.dumps(asdict(marker)))
-    return json.dumps({**values, _CHECK: _check(values)}, indent=1) + "\n"
-
-
-def _check(values: Mapping[str, object]) -> str:
-    return text_checksum(json.dumps(values, sort_keys=True))
+    return json.dumps(with_check(asdict(marker)), indent=1) + "\n"
 
 
 def replace(new: Path, final: Path) -> None:

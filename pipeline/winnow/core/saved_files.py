@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.core.errors import RunError
+from winnow.core.integrity import take_check
 
 
 class DamagedError(RunError):
@@ -43,8 +44,11 @@ def read_json(file: Path, remedy: str, kind: type = dict) -> Any:
 
 def read_manifest(file: Path) -> dict[str, Any]:
     """Return a run's manifest; raises DamagedError if it is not what was written."""
-    remedy = "remove it, and the same command that made it writes it again"
+    remedy = "the same command that made it, with the same --out, writes it again"
     manifest: dict[str, Any] = read_json(file, remedy)
+    # Manifests of earlier versions have no checksum.
+    if not take_check(dict(manifest)) and "check" in manifest:
+        raise DamagedError(f"{file} is damaged (its checksum differs); {remedy}")
     pool = manifest.get("input")
     if isinstance(pool, dict) and "shards" in pool and not _are_shards(pool):
         raise DamagedError(f"{file} is damaged (its list of shards); {remedy}")

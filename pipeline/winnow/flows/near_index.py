@@ -5,7 +5,6 @@ What a recipe's `minhash` section means is what the index means by near.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from winnow.core.errors import ConfigError, InputError, RunError, did_you_mean
 from winnow.core.inside import is_url
 from winnow.core.run_folder import RunFolder
 from winnow.core.run_log import EVENTS, logged
+from winnow.core.saved_files import read_manifest
 from winnow.core.versions import versions
 from winnow.flows.pool import Pool, open_pool
 from winnow.formats.column_names import column_hint
@@ -319,10 +319,9 @@ def _require_finished(folder: RunFolder) -> None:
 def _shards_of_run(run: Path) -> list[str]:
     """Return the keys of the shards that a run read."""
     try:
-        manifest = json.loads((run / "manifest.json").read_bytes())
-        shards = manifest["input"]["shards"]
+        shards = read_manifest(run / "manifest.json")["input"]["shards"]
         return [shard_key(s["name"], s["rows"], s["bytes"]) for s in shards]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return []
 
 

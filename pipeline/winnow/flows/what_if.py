@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder, link
 from winnow.flows.image_text import Planned
 from winnow.flows.runner import EngineFactory, Recipe, run_steps
 from winnow.flows.taking_over import Sources
+from winnow.flows.this_machine import on_this_machine
 from winnow.reports.diff import diff
 from winnow.reports.diff import tell as tell_diff
 from winnow.steps.contract import Context
@@ -103,6 +104,8 @@ def tried(
         raise RunError(f"{run} is not finished; the same `winnow run` goes on")
     with _beside(folder.path) as copy:
         recipe = Recipe.of(_changed(folder, overrides, copy))
+        here = on_this_machine(recipe.config, recipe.pool.rows)
+        recipe = replace(recipe, config=here)
         work = RunFolder(copy)
         with work.locked():
             session = run_steps(

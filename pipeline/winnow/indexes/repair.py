@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +14,13 @@ import pyarrow as pa
 from winnow.core.errors import ConfigError
 from winnow.indexes.checked_files import fault_of, faults
 from winnow.indexes.segment import (
+    DESCRIPTION,
     DamagedIndex,
     Segment,
     content_sum,
     damaged,
+    read_description,
+    write_description,
     write_segment,
 )
 from winnow.indexes.segmented_index import empty_state
@@ -32,6 +34,8 @@ from winnow.indexes.state import (
 from winnow.indexes.text_segment import TextSegment
 from winnow.indexes.vector_segment import VectorSegment
 
+#: What of a segment its index and its own description both say.
+_STATED = ("name", "rows", "files")
 _KINDS: dict[str, type[Segment]] = {k.KIND: k for k in (TextSegment, VectorSegment)}
 
 #: The arrays of a segment whose rows are these, under the index's settings.
@@ -42,9 +46,16 @@ def check(path: str | os.PathLike[str]) -> list[DamagedIndex]:
     """Return all that is damaged, every byte read; raises ConfigError for no index."""
     folder = Path(path)
     try:
-        broken = faults(listed(folder))
+        segments = listed(folder)
     except DamagedIndex as error:
         return [error]
+    broken = faults(segments)
+    about = _about(read_state(folder))
+    broken += [
+        damaged(segment.folder / DESCRIPTION, "it does not say what index.json says")
+        for segment in segments
+        if segment.folder.is_dir() and not _says(segment.folder, segment.state, about)
+    ]
     try:
         read_state(folder, COPY)
     except (DamagedIndex, ConfigError):
@@ -135,13 +146,22 @@ def _state_of_segments(folder: Path) -> dict[str, Any]:
 
 
 def _described(folder: Path) -> Iterator[dict[str, Any]]:
-    for file in sorted(folder.glob("segment-?????/segment.json")):
-        try:
-            entry = json.loads(file.read_bytes())
-            if {"name", "rows", "files", "gone", "settings", "columns"} <= set(entry):
-                yield entry
-        except (ValueError, TypeError):
-            continue
+    for segment in sorted(folder.glob("segment-?????")):
+        entry = read_description(segment)
+        if entry and {*_STATED, "gone", "settings", "columns"} <= set(entry):
+            yield entry
+
+
+def _about(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each segment knows of its index."""
+    return {"settings": state["settings"], "columns": state["columns"]}
+
+
+def _says(folder: Path, entry: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
+    """Whether a segment says of itself what its index says of it."""
+    said = read_description(folder)
+    wanted = {**{name: entry[name] for name in _STATED}, **about}
+    return said is not None and all(said.get(n) == v for n, v in wanted.items())
 
 
 def _kind_of_files(files: Mapping[str, Any]) -> type[Segment]:
@@ -170,7 +190,11 @@ def _whole(
         for file, noted in segment.files()
         if fault_of(file, noted, whole=True) is not None
     ]
+    about = _about(state)
     if not bad:
+        if not _says(segment.folder, entry, about):
+            write_description(segment.folder, entry, about)
+            told["rebuilt"].append(segment.name)
         return entry
     lost = {kind.TABLE} if kind.REMADE else set(kind.names())
     if lost & set(bad):
@@ -187,7 +211,6 @@ def _whole(
         return {**entry, "gone": gone}
     table = _owned(segment.table)
     rows = np.load(segment.folder / gone["file"]) if gone else np.zeros(0, np.uint32)
-    about = {"settings": state["settings"], "columns": state["columns"]}
     arrays = remake(state["settings"], table)
     new = write_segment(kind, segment.folder, table, arrays, about)
     if gone is not None:

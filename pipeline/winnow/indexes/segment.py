@@ -26,11 +26,13 @@ import pyarrow.compute as pc
 
 from winnow.core.errors import InputError
 from winnow.core.hashing import keys
-from winnow.core.integrity import checksum
+from winnow.core.integrity import checksum, take_check, with_check
 from winnow.core.run_folder import remove, write_text
 
 #: What an index is of that does not say so.
 TEXT_KIND = "texts"
+#: What a segment says of itself, for a repair.
+DESCRIPTION = "segment.json"
 # Beyond this many rows per asked name, a segment's names are read from end to end.
 _SEARCHES = 64
 
@@ -204,9 +206,28 @@ def write_segment(
         "files": {name: stated(beside / name) for name in kind.names()},
         "gone": None,
     }
-    write_text(beside / "segment.json", json.dumps({**state, **about}) + "\n")
+    write_description(beside, state, about)
     os.replace(beside, folder)
     return state
+
+
+def write_description(
+    folder: Path, state: Mapping[str, Any], about: Mapping[str, Any]
+) -> None:
+    """Write what a segment says of itself, for whoever has lost the index's state."""
+    said = with_check({**state, "gone": None, **about})
+    write_text(folder / DESCRIPTION, json.dumps(said) + "\n")
+
+
+def read_description(folder: Path) -> dict[str, Any] | None:
+    """Return what a segment says of itself; None if it is not what was written."""
+    try:
+        said = json.loads((folder / DESCRIPTION).read_bytes())
+        sealed = "check" in said
+        # Segments of earlier versions have no checksum there.
+        return dict(said) if take_check(said) or not sealed else None
+    except (AttributeError, OSError, TypeError, ValueError):
+        return None
 
 
 def content_sum(rows: pa.RecordBatch) -> int:

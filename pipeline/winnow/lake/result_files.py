@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.core.integrity import damage, seals, text_checksum
+from winnow.core.integrity import damage, seals, take_check, with_check
 from winnow.core.run_folder import MANIFEST, remove, replace, write_text
 from winnow.core.saved_files import DamagedError, read_json
 
@@ -28,8 +28,8 @@ _PLAN_AGAIN = "`winnow lake plan` writes it again"
 def write_manifest(root: Path, values: Mapping[str, Any]) -> None:
     """Say that the files of a scan are whole, and what they have to be."""
     files = seals(root, [root / name for name in _RESULTS])
-    whole = {**values, "files": files}
-    text = json.dumps({**whole, "check": _check(whole)}, indent=1, sort_keys=True)
+    whole = with_check({**values, "files": files})
+    text = json.dumps(whole, indent=1, sort_keys=True)
     write_text(root / MANIFEST, text + "\n")
 
 
@@ -47,11 +47,10 @@ def require_whole_scan(root: Path) -> None:
     manifest = root / MANIFEST
     if manifest.is_file():
         values = read_json(manifest, _SCAN_AGAIN)
-        said = values.pop("check", None)
-        files = values.get("files", {})
-        if (said or files) and said != _check(values):
+        sealed = "check" in values or "files" in values
+        if not take_check(values) and sealed:
             raise DamagedError(f"{manifest} is damaged; {_SCAN_AGAIN}")
-        fault = damage(root, files)
+        fault = damage(root, values.get("files", {}))
         # A scan that writes its results at this moment has removed it.
         if fault and manifest.is_file():
             raise DamagedError(f"{fault}; {_SCAN_AGAIN}")
@@ -59,11 +58,15 @@ def require_whole_scan(root: Path) -> None:
 
 def require_whole_plan(root: Path) -> None:
     """Raise DamagedError if a plan is there and is not what was written."""
-    if not ((root / _PLAN).is_file() and (root / _SEALS).is_file()):
+    if not (root / _PLAN).is_file():
         return
+    if not (root / _SEALS).is_file():
+        raise DamagedError(
+            f"{root / _PLAN} is of an earlier version of Winnow, or {root / _SEALS}, "
+            f"which knows its checksum, is gone; {_PLAN_AGAIN}"
+        )
     known = read_json(root / _SEALS, _PLAN_AGAIN, list)
-    (now,) = seals(root, [root / _PLAN]).values()
-    if now not in known:
+    if all(damage(root, {_PLAN: seal}) for seal in known):
         told = f"{root / _PLAN} is damaged: {root / _SEALS} knows other contents"
         raise DamagedError(f"{told}; {_PLAN_AGAIN}")
 
@@ -92,7 +95,3 @@ def holds(file: Path, table: pa.Table) -> bool:
         return bool(pq.read_table(file) == table)
     except (OSError, pa.ArrowException):
         return False
-
-
-def _check(values: Mapping[str, Any]) -> str:
-    return text_checksum(json.dumps(values, sort_keys=True))

@@ -16,11 +16,13 @@ from typing import Any
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.shipped import local_copy
+from winnow.core.trained_files import require_file_as_trained
 from winnow.models.local_model import (
     LOCAL_DIR,
     check_folder,
     hub_allowed,
     inner_towers,
+    model_files,
     read_config,
 )
 from winnow.models.torchvision_ops import ensure_torchvision
@@ -117,7 +119,8 @@ def local_files(name: str, pretrained: str | None) -> list[str]:
     Empty for a model that is fetched: what a tag stands for never changes.
     """
     if name.startswith(LOCAL_DIR):
-        files = sorted(Path(name.removeprefix(LOCAL_DIR)).glob("*"))
+        folder = Path(name.removeprefix(LOCAL_DIR))
+        files = [folder / file for file in model_files(folder)]
     else:
         files = [Path(pretrained)] if pretrained else []
     return [f"{file.name}:{_known_sha256(file)}" for file in files if file.is_file()]
@@ -162,6 +165,7 @@ def _check_architecture(name: str, pretrained: str | None) -> None:
             f"model.pretrained: '{pretrained}' is neither a file nor a tag of "
             f"'{name}'; {did_you_mean(pretrained, tags)}"
         )
+    require_file_as_trained(Path(pretrained))
     logger.warning(
         "%s says nothing of its preprocessing: the mean and standard deviation of "
         "OpenAI's models are assumed; name a local-dir: to state others",

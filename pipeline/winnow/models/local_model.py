@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from winnow.core.errors import ConfigError
+from winnow.core.trained_files import MANIFEST, require_as_trained
 
 LOCAL_DIR = "local-dir:"
 CONFIG = "open_clip_config.json"
@@ -23,6 +24,9 @@ _TOKENIZERS = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+#: What no vector depends on: pages and logs, and what `winnow filter train` notes.
+_FOR_PEOPLE = {".md", ".html", ".log", ".parquet"}
+_NOTED = {MANIFEST, "held_out.txt"}
 _loading = threading.RLock()
 
 
@@ -30,7 +34,8 @@ def check_folder(folder: Path) -> None:
     """Refuse, before hours of work lead up to it, a folder that holds no whole model.
 
     Raises ConfigError if config, weights or tokenizer are missing, and if the config
-    names anything that lies elsewhere.
+    names anything that lies elsewhere; DamagedError if a filter's files are not those
+    that its training wrote.
     """
     where = f"model.name: {LOCAL_DIR}{folder}"
     if not folder.is_dir():
@@ -42,7 +47,20 @@ def check_folder(folder: Path) -> None:
             f"{where}: it holds no weights; "
             "put the checkpoint there as open_clip_model.safetensors"
         )
+    require_as_trained(folder, model_files(folder))
     check_config(read_config(folder), folder, where)
+
+
+def model_files(folder: Path) -> list[str]:
+    """Return the names of a folder's files that a model may be made of, sorted.
+
+    All but what is there for people, and what a training notes beside its model.
+    """
+    return sorted(
+        file.name
+        for file in folder.glob("*")
+        if file.is_file() and file.suffix not in _FOR_PEOPLE and file.name not in _NOTED
+    )
 
 
 def read_config(folder: Path) -> dict[str, Any]:

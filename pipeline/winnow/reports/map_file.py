@@ -13,7 +13,7 @@ from pathlib import Path
 
 from winnow.core.errors import QueryError
 from winnow.core.hashing import fingerprint
-from winnow.core.integrity import Seal, damage
+from winnow.core.integrity import Seal, damage, take_check, with_check
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
 from winnow.reports.vector_files import vector_files
@@ -68,7 +68,7 @@ def state_of(marker: Marker, files: Sequence[Path]) -> str:
 
 def write_facts(folder: Path, facts: MapFacts) -> None:
     """Write what a map says of itself into its unfinished folder."""
-    text = json.dumps(asdict(facts), indent=1) + "\n"
+    text = json.dumps(with_check(asdict(facts)), indent=1) + "\n"
     (folder / ABOUT).write_text(text)
 
 
@@ -81,12 +81,14 @@ def read_map(folder: RunFolder) -> tuple[Path, MapFacts]:
     beside = folder.file(MAP_FOLDER)
     remedy = f"`winnow map {folder.path}` makes it"
     try:
-        facts = MapFacts(**json.loads((beside / ABOUT).read_text()))
+        said = json.loads((beside / ABOUT).read_text())
+        sealed = take_check(said)
+        facts = MapFacts(**said)
     except FileNotFoundError:
         raise QueryError(f"this run has no map yet; {remedy}") from None
-    except (OSError, TypeError, ValueError):
+    except (AttributeError, OSError, TypeError, ValueError):
         raise QueryError(f"the run's map is damaged; {remedy} again") from None
-    fault = damage(beside, facts.files)
+    fault = damage(beside, facts.files) if sealed else f"{ABOUT} is not as written"
     if fault or LAYOUT not in facts.files:
         raise QueryError(f"the run's map is damaged ({fault}); {remedy} again")
     marker, files, _ = vectors_of(folder)

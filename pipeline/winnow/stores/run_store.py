@@ -21,7 +21,7 @@ from typing import Any
 
 from winnow.core.errors import ConfigError, RunError, WinnowError
 from winnow.core.hashing import fingerprint
-from winnow.core.integrity import Seal, seals, text_checksum
+from winnow.core.integrity import Seal, seals, take_check, with_check
 from winnow.core.run_folder import PARTS
 from winnow.formats.file_access import filesystem
 
@@ -48,15 +48,13 @@ class RunVersion:
     def text(self) -> str:
         """Return the version as JSON, with a checksum of what it says."""
         said = {"version": self.id, "files": dict(self.files)}
-        check = text_checksum(json.dumps(said, sort_keys=True))
-        return json.dumps({**said, "check": check}, indent=1) + "\n"
+        return json.dumps(with_check(said), indent=1) + "\n"
 
     @classmethod
     def parsed(cls, text: str | bytes) -> RunVersion:
         """Return the version that a text describes; raises ValueError if none."""
         said = json.loads(text)
-        check = said.pop("check", None)
-        if check != text_checksum(json.dumps(said, sort_keys=True)):
+        if not take_check(said):
             raise ValueError("its checksum is another")
         files: dict[str, Seal] = {
             str(name): [int(size), str(digest)]

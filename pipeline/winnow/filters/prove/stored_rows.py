@@ -28,6 +28,7 @@ from winnow.core.sql_text import identifier
 from winnow.core.vectors import to_matrix
 from winnow.flows.runner import EngineFactory
 from winnow.flows.runner import run as run_recipe
+from winnow.flows.this_machine import on_this_machine
 from winnow.reports.database import RunDatabase
 from winnow.reports.export.kept_rows import KeptRows, RowsWanted
 from winnow.reports.run_view import RunView
@@ -90,7 +91,8 @@ def embedding_recipe(run: Path, data: str | None, out: Path) -> RunConfig:
     Raises RunError if the run is not finished or embeds nothing.
     """
     folder = RunFolder(run)
-    if not folder.markers() or not folder.finished:
+    markers = folder.markers()
+    if not markers or not folder.finished:
         raise RunError(f"{run} is not finished; the same `winnow run` goes on")
     config = load(folder.file(LOCK_FILE), (), str(out))
     step = next((name for name in config.steps if kind_of(name) == "embed"), None)
@@ -109,7 +111,7 @@ def embedding_recipe(run: Path, data: str | None, out: Path) -> RunConfig:
         changed["input"] = config.input.model_copy(
             update={"path": (data,), "format": "auto"}
         )
-    return config.model_copy(update=changed)
+    return on_this_machine(config.model_copy(update=changed), markers[0].rows_in)
 
 
 def _require_own_files(config: RunConfig, step: str, data: str) -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.hashing import digest
+from winnow.core.trained_files import require_file_as_trained
 from winnow.filters.train.recipe import Part
 from winnow.models.checkpoint import load_checkpoint, sha256
 from winnow.models.local_model import LOCAL_DIR, check_config, inner_towers, read_config
@@ -194,6 +195,7 @@ def _source_state(start: StartFrom) -> dict[str, Any]:
         return dict(state)
     from safetensors.torch import load_file
 
+    require_file_as_trained(Path(start.weights))
     try:
         weights = load_file(start.weights)
     except Exception as error:  # safetensors' own errors, or the system's

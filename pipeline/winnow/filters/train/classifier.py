@@ -6,7 +6,6 @@ Fang et al. 2023 (arXiv 2309.17425, section 4) find it weaker than a contrastive
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from winnow.algorithms.filter.logistic import Logistic, fit_logistic
 from winnow.config.filter_train import FilterTrainConfig
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.extras import require
+from winnow.core.trained_files import MANIFEST, sealed_manifest
 from winnow.core.vectors import to_matrix
 from winnow.filters.train.data import Pools, counted, open_pools, read_images
 from winnow.filters.train.measure import auc, wrong_partners
@@ -32,7 +32,7 @@ Tell = Callable[[str], None]
 Vectors = npt.NDArray[np.float32]
 
 _ROWS = 256
-WEIGHTS = "classifier.safetensors"
+WEIGHTS, SCORES = "classifier.safetensors", "scores.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +95,8 @@ def train_classifier(config: FilterTrainConfig, tell: Tell) -> ClassifierResult:
         int((~clean & learns).sum()),
         counted(pools.left_out),
     )
+    _write_scores(out / SCORES, pools, scores, clean)
     _write(config, result, model, spec)
-    _write_scores(out / "scores.parquet", pools, scores, clean)
     return result
 
 
@@ -215,7 +215,8 @@ def _write(
         "encoder": load_encoder(spec).identity,
         "recipe": config.as_recipe(),
     }
-    write_whole(result.path / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    text = sealed_manifest(result.path, manifest, [WEIGHTS, SCORES])
+    write_whole(result.path / MANIFEST, text)
 
 
 def _write_scores(

@@ -19,8 +19,10 @@ from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import digest, keys
 from winnow.filters.train.order import plain, wrong_order
 from winnow.filters.train.rows import Captions, LeftOut, Pair, usable
+from winnow.formats.image_states import image_states
 from winnow.formats.reader import SampleReader
 from winnow.formats.shard_discovery import (
+    Shard,
     common_root,
     find_pool,
     pool_folders,
@@ -39,6 +41,8 @@ class Pools:
     left_out: list[LeftOut]
     rows: int
     fingerprint: str = ""
+    #: Of each pool: of its shards, and of the image files that its rows name.
+    states: tuple[str, ...] = ()
     #: Uids that neither train nor measure, for a caption that is held out.
     spare: frozenset[str] = frozenset()
 
@@ -90,8 +94,16 @@ def open_pools(pools: Sequence[PairPool], seed: int) -> Pools:
         if pair.uid in spare
     ]
     pairs.sort(key=lambda pair: pair.uid)
-    mark = _mark(pairs, marks)
-    opened = Pools(pairs, frozenset(held), readers, left_out, rows, mark, spare)
+    opened = Pools(
+        pairs,
+        frozenset(held),
+        readers,
+        left_out,
+        rows,
+        fingerprint=_mark(pairs, marks),
+        states=tuple(marks),
+        spare=spare,
+    )
     if len(opened.training()) < 2:
         raise InputError(
             f"data: {len(opened.training())} of {rows} rows are left to train on "
@@ -121,12 +133,19 @@ def _reader(pool: PairPool, number: int) -> tuple[SampleReader, str, int]:
         require_column(schema, getattr(pool.columns, key), f"{key} (of data[{number}])")
     paths = {shard.name: shard.path for shard in shards}
     root = common_root(list(paths.values()))
-    mark = ",".join(f"{s.name}:{s.rows}:{s.bytes}" for s in shards)
     folders, image = pool_folders(pool.path), pool.columns.image
     reader = SampleReader(
         root, paths, image, schema=schema, folders=folders, kind=located.kind
     )
-    return reader, mark, sum(shard.rows for shard in shards)
+    return reader, _state(reader, shards), sum(shard.rows for shard in shards)
+
+
+def _state(reader: SampleReader, shards: Sequence[Shard]) -> str:
+    """Return a fingerprint of shards, and of the image files that their rows name."""
+    looks = (image_states(reader, shard.name, shard.rows) for shard in shards)
+    parts = [look.tobytes() for look in looks if look is not None]
+    marks = [f"{shard.name}:{shard.fingerprint}" for shard in shards]
+    return digest("\n".join(marks).encode(), *parts).hex()
 
 
 def _held_out(

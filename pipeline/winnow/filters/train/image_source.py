@@ -15,6 +15,7 @@ import numpy as np
 
 from winnow.config.filter_train import FilterTrainConfig
 from winnow.core.hashing import fingerprint
+from winnow.core.sealed_folder import folder_fault, seal_folder
 from winnow.filters.train import images as passes
 from winnow.filters.train.build import state_digest
 from winnow.filters.train.data import Pools, read_images
@@ -42,8 +43,8 @@ def prepare_images(
     for number, reader in enumerate(pools.readers):
         pairs = [pair for pair in pools.pairs if pair.pool == number]
         inner[part == number] = np.arange(len(pairs))
-        folder = passing.cache / passing.name(pairs, reader)
-        if world.first and not folder.is_dir():
+        folder = passing.cache / passing.name(pairs, reader, pools.states[number])
+        if world.first and not _is_whole(folder, tell):
             passing.run(pairs, reader, folder, tell)
         world.wait()
         rejected = passes.read_rejected(folder)
@@ -82,11 +83,14 @@ class _Pass:
         """How images are changed."""
         return Augmentation(**self.config.augment.model_dump())
 
-    def name(self, pairs: list[Pair], reader: SampleReader) -> str:
-        """Return a name of all that the pass depends on."""
+    def name(self, pairs: list[Pair], reader: SampleReader, state: str) -> str:
+        """Return a name of all that the pass depends on.
+
+        state: of the pool's shards and of the image files that its rows name.
+        """
         uids = "\x1f".join(f"{p.uid}:{p.source}:{p.row}" for p in pairs)
         shards = str(sorted(reader.paths.items()))
-        read = f"{uids}|{shards}|{self.config.model.max_pixels}|{DECODING}"
+        read = f"{uids}|{shards}|{state}|{self.config.model.max_pixels}|{DECODING}"
         if self.encoder is None:
             return "files-" + fingerprint(read)
         seed = self.config.seed if self.how.views > 1 else 0
@@ -112,6 +116,8 @@ class _Pass:
             passes.write_features(
                 rows, views, new, lambda done: _told(done, total, tell)
             )
+        seal_folder(new)
+        shutil.rmtree(folder, ignore_errors=True)
         new.rename(folder)
 
     def open(self, folder: Path, pairs: list[Pair]) -> passes.Images:
@@ -128,6 +134,16 @@ class _Pass:
             self.config.seed,
             self.config.model.max_pixels,
         )
+
+
+def _is_whole(folder: Path, tell: Tell) -> bool:
+    """Whether a pass is there as it was written; says so if it is damaged."""
+    if not folder.is_dir():
+        return False
+    fault = folder_fault(folder)
+    if fault:
+        tell(f"{fault}: the images are read again")
+    return not fault
 
 
 def _told(done: int, total: int, tell: Tell) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.config.filter_train import FilterTrainConfig
+from winnow.core.saved_files import DamagedError
+from winnow.core.trained_files import (
+    MANIFEST,
+    read_manifest,
+    require_as_trained,
+    sealed_manifest,
+)
 from winnow.core.versions import releases
 from winnow.filters.train import build as building
 from winnow.filters.train.data import Pools
+from winnow.filters.train.export import CONFIG, WEIGHTS
 from winnow.filters.train.recipe import TrainingProgress
 from winnow.filters.train.rows import LeftOut
 from winnow.filters.train.state import write_whole
 from winnow.models.local_model import LOCAL_DIR
+
+_LEFT_OUT, _HELD_OUT, _CURVES = "quarantine.parquet", "held_out.txt", "curves.parquet"
+#: What is not there for people, who may change page and card.
+_SEALED = [WEIGHTS, CONFIG, _LEFT_OUT, _HELD_OUT, _CURVES]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +75,20 @@ def starts(config: FilterTrainConfig) -> list[building.StartFrom]:
     return [building.StartFrom(**start.model_dump()) for start in model.start]
 
 
-def finished(out: Path, mark: str) -> FilterResult | None:
-    """Return what an earlier training of this fingerprint left, if it ended."""
+def finished(
+    out: Path, mark: str, tell: Callable[[str], None] = lambda line: None
+) -> FilterResult | None:
+    """Return what an earlier training of this fingerprint left, if it ended.
+
+    What is no longer as it was written counts for nothing; `tell` says so.
+    """
     try:
-        manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if manifest.get("fingerprint") != mark:
+        manifest = read_manifest(out)
+        if manifest.get("fingerprint") != mark:
+            return None
+        require_as_trained(out)
+    except DamagedError as error:
+        tell(f"{str(error).partition(';')[0]}: it is trained again")
         return None
     figures = manifest["result"]
     return FilterResult(
@@ -95,10 +114,10 @@ def write_record(
     from winnow.filters.page.training import write_pages
 
     out = result.path
-    _write_left_out(out / "quarantine.parquet", pools.left_out)
+    _write_left_out(out / _LEFT_OUT, pools.left_out)
     held = "".join(f"{uid}\n" for uid in sorted(pools.held_out))
-    write_whole(out / "held_out.txt", held)
-    pq.write_table(pa.Table.from_pylist(progress.curve), out / "curves.parquet")
+    write_whole(out / _HELD_OUT, held)
+    pq.write_table(pa.Table.from_pylist(progress.curve), out / _CURVES)
     manifest = {
         "fingerprint": mark,
         "result": {
@@ -129,7 +148,7 @@ def write_record(
         "versions": _versions(),
     }
     write_pages(out, manifest, progress.curve)
-    write_whole(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
+    write_whole(out / MANIFEST, sealed_manifest(out, manifest, _SEALED))
 
 
 def _by_pool(pools: Pools, progress: TrainingProgress) -> dict[str, float]:

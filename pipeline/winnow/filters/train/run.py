@@ -99,19 +99,20 @@ def _second(config: FilterTrainConfig, world: World, tell: Tell) -> FilterTrainC
 def _stage(config: FilterTrainConfig, world: World, tell: Tell) -> FilterResult:
     out = Path(config.output.path).expanduser()
     pools = open_pools(config.data, config.seed)
-    state = StateFolder(out / "state", _fingerprint(config, pools))
-    state.check()
-    done = finished(out, state.fingerprint)
+    state = StateFolder(out / "state", _fingerprint(config, pools), tell)
+    done = finished(out, state.fingerprint, tell)
     if done is not None:
         if world.first:
             # A training may be killed between its manifest and its end.
             state.finish()
         tell(f"{out}: trained before")
         return done
+    state.check()
     with ExitStack() as held:
         if world.first:
             state.begin()
             held.enter_context(state.locked())
+            state.prepare()
             held.enter_context(logged(out))
             EVENTS.info("%s, %s", [pool.path for pool in config.data], versions())
         world.wait()

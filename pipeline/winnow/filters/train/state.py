@@ -5,32 +5,50 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from winnow.core.errors import ConfigError, RunError
+from winnow.core.integrity import text_checksum
 from winnow.core.operating_system import lock
+from winnow.core.run_folder import link
+from winnow.core.saved_files import DamagedError, read_saved
+from winnow.core.sealed_folder import folder_fault, seal_folder
 from winnow.filters.train.recipe import TrainingProgress
 
+Tell = Callable[[str], None]
+
 _PREFIX = "step-"
+_BEST = "best.safetensors"
 
 
 class StateFolder:
-    """Checkpoints of one training; the newest whole one counts.
+    """Checkpoints of one training; the newest counts if it is as it was written.
 
     fingerprint: of all that the weights depend on. A folder of another one is refused.
+    A checkpoint holds the best weights so far as well, and its files are sealed.
     """
 
-    def __init__(self, path: Path, fingerprint: str) -> None:
-        self.path, self.fingerprint = path, fingerprint
+    def __init__(
+        self, path: Path, fingerprint: str, tell: Tell = lambda line: None
+    ) -> None:
+        self.path, self.fingerprint, self.tell = path, fingerprint, tell
 
     def check(self) -> None:
-        """Raise ConfigError if the folder belongs to another training."""
+        """Raise ConfigError if the folder belongs to another training.
+
+        Raises DamagedError if nobody can tell.
+        """
         file = self.path / "fingerprint"
-        if file.is_file() and file.read_text().strip() != self.fingerprint:
+        if not file.is_file():
+            return
+        said, _, check = read_saved(file, self._remedy).strip().partition(" ")
+        if check and check != text_checksum(said):
+            raise DamagedError(f"{file} is damaged; {self._remedy}")
+        if said != self.fingerprint:
             raise ConfigError(
                 f"output.path: {self.path.parent} holds a training with other "
                 "settings, data or starting weights; choose another folder with "
@@ -41,7 +59,12 @@ class StateFolder:
         """Make the folder, if there is none."""
         self.check()
         self.path.mkdir(parents=True, exist_ok=True)
-        write_whole(self.path / "fingerprint", self.fingerprint + "\n")
+        said = f"{self.fingerprint} {text_checksum(self.fingerprint)}\n"
+        write_whole(self.path / "fingerprint", said)
+
+    @property
+    def _remedy(self) -> str:
+        return f"delete {self.path}, and the same command trains from the beginning"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -75,12 +98,32 @@ class StateFolder:
         save_file(contiguous(trained_state(model)), new / "model.safetensors")
         save_file(_optimizer_tensors(optimizer), new / "optimizer.safetensors")
         write_whole(new / "progress.json", json.dumps(asdict(progress)))
+        if self._best.is_file():
+            link(self._best, new / _BEST)
+        seal_folder(new)
         if final.exists():  # the same step of a training that was finished differently
             shutil.rmtree(final)
         os.replace(new, final)
         for old in self.path.glob(f"{_PREFIX}*"):
             if old != final:
                 shutil.rmtree(old)
+
+    def prepare(self) -> None:
+        """Have what `load` takes up be as it was written, or nothing.
+
+        For one process of a training, which holds the folder.
+        """
+        folder = self.latest()
+        fault = "" if folder is None else folder_fault(folder)
+        if fault:
+            self.tell(f"{fault}: the training starts from the beginning")
+        if folder is None or fault:
+            self.finish()
+            return
+        # The best of later steps may stand there, which are taken again.
+        self._best.unlink(missing_ok=True)
+        if (folder / _BEST).is_file():
+            link(folder / _BEST, self._best)
 
     def load(self, model: Any, optimizer: Any) -> TrainingProgress:
         """Put the newest checkpoint into model and optimizer; return its progress."""
@@ -98,9 +141,13 @@ class StateFolder:
         """Keep these weights as the best so far."""
         from safetensors.torch import save_file
 
-        file = self.path / "best.safetensors"
-        save_file(contiguous(trained_state(model)), file.with_suffix(".new"))
-        os.replace(file.with_suffix(".new"), file)
+        new = self._best.with_suffix(".new")
+        save_file(contiguous(trained_state(model)), new)
+        os.replace(new, self._best)
+
+    @property
+    def _best(self) -> Path:
+        return self.path / _BEST
 
     def finish(self) -> None:
         """Forget what only an unfinished training needs."""
@@ -113,9 +160,8 @@ class StateFolder:
         """Put the best weights into the model, if there are some."""
         from safetensors.torch import load_file
 
-        file = self.path / "best.safetensors"
-        if file.is_file():
-            model.load_state_dict(load_file(file), strict=False)
+        if self._best.is_file():
+            model.load_state_dict(load_file(self._best), strict=False)
 
 
 def trained_state(model: Any) -> dict[str, Any]:
