@@ -101,6 +101,47 @@ def test_numbers_that_no_type_holds_are_told_apart(
     assert relations["b.jsonl", "a.jsonl"] not in ("duplicate", "contained")
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("9007199254740993", "9007199254740992"),
+        ("1.5000000000000001", "1.5"),
+        ("123456789012345678e3", "123456789012345679e3"),
+        ("0.29999999999999998", "0.29999999999999999"),
+    ],
+)
+def test_texts_of_one_double_are_told_apart(folder: Path, one: str, other: str) -> None:
+    assert float(one) == float(other)
+    for name, text in (("a", one), ("b", other), ("same", one)):
+        (folder / f"{name}.csv").write_text(f"x,n\n{text},1\n0.5,2\n")
+    relations, _ = scan(folder)
+    assert relations["a.csv", "same.csv"] == "duplicate"
+    held = ("duplicate", "contained")
+    assert relations["a.csv", "b.csv"] not in held
+    assert relations["b.csv", "a.csv"] not in held
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        '{"k": 1, "k": 2}',
+        '{"k": 1, "s": {"a": 1, "a": 1}}',
+        '{"k": 1, "l": [{"a": 1}, {"b": 2, "b": 3}]}',
+        '{"k": 1, "l": [[{"b": {"c": 2, "c": 3}}]]}',
+        r'{"k": 1, "a\"b\\c[*].$": {"c": 2, "c": 3}}',
+    ],
+)
+def test_an_object_that_says_a_key_twice_makes_a_file_unreadable(
+    folder: Path, twice: str
+) -> None:
+    # Of the two values DuckDB takes the first, Python the last.
+    (folder / "twice.jsonl").write_text(f'{{"k": 3, "k2": "k"}}\n{twice}\n')
+    (folder / "once.jsonl").write_text('{"k": 3}\n{"k": 1}\n')
+    relations, reasons = scan(folder)
+    assert relations == {}
+    assert "a key twice" in reasons["twice.jsonl"]
+
+
 def test_a_fraction_with_more_digits_than_a_double_makes_a_file_unreadable(
     folder: Path,
 ) -> None:

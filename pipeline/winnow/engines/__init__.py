@@ -7,11 +7,12 @@ or algorithms.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from winnow.core.engine import DRIVER_ROWS, Engine
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extras import require
+from winnow.engines.on_demand import EngineOnDemand
 
 if TYPE_CHECKING:
     from winnow.engines.spark.session import SparkOptions
@@ -33,9 +34,13 @@ def open_engine(
     is none, and if Spark does not start.
     """
     if name == "local":
-        from winnow.engines.local import LocalEngine
 
-        return LocalEngine(scratch, group_bytes, driver_rows)
+        def local() -> Engine:
+            from winnow.engines.local import LocalEngine
+
+            return LocalEngine(scratch, group_bytes, driver_rows)
+
+        return cast(Engine, EngineOnDemand(local))
     if name == "spark":
         require("spark", "engine.name: spark")
         from winnow.engines.spark.engine import SparkEngine

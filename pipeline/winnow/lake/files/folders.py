@@ -171,13 +171,14 @@ def _hidden(name: str) -> bool:
 
 
 def _look(folder: Folder, known: Callable[[Folder], bool], seen: Seen) -> None:
-    whole = None if only_single(folder) else _whole(folder)
-    if whole is not None:
-        seen.tables.append(whole)
-        return
     if known(folder):
+        # Its names were looked at before, and told that it is not one table.
         seen.same.append(folder)
     else:
+        whole = None if only_single(folder) else _whole(folder)
+        if whole is not None:
+            seen.tables.append(whole)
+            return
         seen.single.append(folder)
         seen.tables += [
             single(entry)

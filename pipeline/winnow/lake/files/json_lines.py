@@ -59,6 +59,7 @@ def inferred(
             raise ValueError("a line of it is no JSON object")
         if layout == _AFTER_EACH_OTHER and rows == 1:
             raise ValueError("it holds one JSON object, and no rows")
+        _require_keys_once(connection, source, structure)
         for inexact in _inexact(connection, source, structure):
             structure = with_leaf(structure, inexact, "VARCHAR")
         dialect = (
@@ -168,6 +169,42 @@ def _layout(files: Files, path: str, encoding: str) -> str:
 
 class _Fraction(str):
     """A number with a point or an exponent, as it is written."""
+
+
+def _require_keys_once(
+    connection: duckdb.DuckDBPyConnection, source: str, structure: Any
+) -> None:
+    """Raise ValueError for an object that says a key twice.
+
+    DuckDB takes the first value, Python and most others the last: a table that is read
+    so would be another one for its users.
+    """
+    twice = "len({0}) <> len(list_distinct({0}))".format
+    conditions = [
+        f"len(list_filter({keys}, lambda k: {twice('k')})) > 0"
+        if in_list
+        else twice(keys)
+        for path, in_list in _object_paths(structure, "$")
+        for keys in [f"json_keys(json, {literal(path)})"]
+    ]
+    if conditions:
+        query = f"SELECT json::VARCHAR FROM {source} WHERE {' OR '.join(conditions)}"
+        for (text,) in connection.sql(f"{query} LIMIT 1").fetchall():
+            raise ValueError(f"an object of it says a key twice: {text[:60]}")
+
+
+def _object_paths(
+    structure: Any, path: str, in_list: bool = False
+) -> Iterator[tuple[str, bool]]:
+    """Yield the path of each object in DuckDB's notation, and whether it has a list."""
+    if isinstance(structure, list):
+        for value in structure:
+            yield from _object_paths(value, f"{path}[*]", True)
+    elif isinstance(structure, dict):
+        yield path, in_list
+        for key, value in structure.items():
+            quoted = key.replace("\\", "\\\\").replace('"', '\\"')
+            yield from _object_paths(value, f'{path}."{quoted}"', in_list)
 
 
 def _inexact(

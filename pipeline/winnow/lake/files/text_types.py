@@ -1,9 +1,10 @@
 """The type of a column of text: the first of which every value is an exact notation.
 
-`007`, `+1`, numbers that a double cannot hold and those of more than 17 digits are
-text. A missing value (null) fits every type. Values are looked at by column and in
-batches, and only for the types that its first value is a notation of: so a wide file
-costs as much as a long one of as many fields.
+`007`, `+1`, numbers that a double cannot hold, those of more than 17 digits, and those
+of more than 15 that are not their double rounded to as many are text. A missing value
+(null) fits every type. Values are looked at by column and in batches, and only for the
+types that its first value is a notation of: so a wide file costs as much as a long one
+of as many fields.
 """
 
 from __future__ import annotations
@@ -69,9 +70,8 @@ def _are_doubles(values: pa.Array) -> bool:
     if not len(odd):
         return True
     mantissa = pc.replace_substring_regex(odd, "[eE].*", "")
-    digits = pc.utf8_length(
-        pc.utf8_ltrim(pc.replace_substring_regex(mantissa, r"[-.]", ""), "0")
-    )
+    figures = pc.utf8_ltrim(pc.replace_substring_regex(mantissa, r"[-.]", ""), "0")
+    digits = pc.utf8_length(figures)
     if pc.any(pc.greater(digits, _MOST_DIGITS)).as_py():
         return False
     try:
@@ -81,7 +81,22 @@ def _are_doubles(values: pa.Array) -> bool:
     # Neither too large for a double nor so small that it became zero.
     zero = pc.equal(doubles, 0.0)
     whole = pc.and_(pc.is_finite(doubles), pc.equal(zero, pc.equal(digits, 0)))
-    return bool(pc.all(whole).as_py())
+    return bool(pc.all(whole).as_py()) and _are_rounded(figures, doubles)
+
+
+def _are_rounded(figures: pa.Array, doubles: pa.Array) -> bool:
+    """Whether each number is its double, rounded to as many digits.
+
+    With up to 15 digits it is. With more, two numbers may have one double: 2⁵³ and
+    2⁵³ + 1, or 1.5 and 1.5000000000000001.
+    """
+    significant = pc.utf8_rtrim(figures, "0")
+    many = pc.greater(pc.utf8_length(significant), _SHORT)
+    texts, values = (side.filter(many).to_pylist() for side in (significant, doubles))
+    return all(
+        f"{abs(value):.{len(text) - 1}e}".startswith(f"{text[0]}.{text[1:]}e")
+        for text, value in zip(texts, values, strict=True)
+    )
 
 
 _ALWAYS: Callable[[pa.Array], bool] = lambda _: True  # noqa: E731
