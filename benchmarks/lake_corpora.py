@@ -28,6 +28,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+_SMALL = 32 * 2**20
 _JUDGED = ("duplicate", "contained", "partial", "refuted")
 
 
@@ -119,6 +120,7 @@ class Reader:
         self._sql = duckdb.connect()
         self._sql.execute("SET TimeZone = 'UTC'")
         self._known: dict[str, str] = {}
+        self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
 
     def contained(self, edge: dict) -> bool:
         one, other = self._view(edge["child"]), self._view(edge["parent"])
@@ -133,24 +135,26 @@ class Reader:
 
     def _columns(self, one: str, other: str, name: str) -> tuple[str, str]:
         leaves = [self._leaf(view, name) for view in (one, other)]
-        kinds = [
-            str(self._sql.sql(f"SELECT {leaf} FROM {view} LIMIT 0").types[0])
-            for leaf, view in zip(leaves, (one, other), strict=True)
-        ]
+        known = [self._kind(*key) for key in zip((one, other), leaves, strict=True)]
+        kinds = [kind for kind, _ in known]
         if kinds == ["VARCHAR", "VARCHAR"]:
             # By value where both are numbers, as they are written else.
             numbers = [f"TRY_CAST({leaf} AS DOUBLE)" for leaf in leaves]
-            bad = [
-                self._count(f"{view} WHERE {leaf} IS NOT NULL AND {number} IS NULL")
-                for view, leaf, number in zip(
-                    (one, other), leaves, numbers, strict=True
-                )
-            ]
-            return (leaves[0], leaves[1]) if any(bad) else (numbers[0], numbers[1])
+            both = all(number for _, number in known)
+            return (numbers[0], numbers[1]) if both else (leaves[0], leaves[1])
         if "VARCHAR" in kinds:
             side = kinds.index("VARCHAR")
             leaves[side] = f"CAST({leaves[side]} AS {kinds[1 - side]})"
         return leaves[0], leaves[1]
+
+    def _kind(self, view: str, leaf: str) -> tuple[str, bool]:
+        """Return a column's type, and whether it is text all of which are numbers."""
+        if (view, leaf) not in self._kinds:
+            kind = str(self._sql.sql(f"SELECT {leaf} FROM {view} LIMIT 0").types[0])
+            odd = f"{leaf} IS NOT NULL AND TRY_CAST({leaf} AS DOUBLE) IS NULL"
+            number = kind == "VARCHAR" and not self._count(f"{view} WHERE {odd}")
+            self._kinds[view, leaf] = kind, number
+        return self._kinds[view, leaf]
 
     def _leaf(self, view: str, dotted: str) -> str:
         """Return the expression of a leaf column: a column, or a field of a struct."""
@@ -169,8 +173,11 @@ class Reader:
     def _view(self, name: str) -> str:
         if name not in self._known:
             view = f"t{len(self._known)}"
-            source = self._source(self._tables[name])
-            self._sql.execute(f"CREATE VIEW {view} AS SELECT * FROM {source}")
+            table = self._tables[name]
+            source = self._source(table)
+            # Small tables are read once for all their pairs.
+            kept = "TABLE" if table["bytes"] < _SMALL else "VIEW"
+            self._sql.execute(f"CREATE {kept} {view} AS SELECT * FROM {source}")
             self._known[name] = view
         return self._known[name]
 
