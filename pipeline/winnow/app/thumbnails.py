@@ -15,6 +15,7 @@ from threading import Lock
 from xml.sax.saxutils import escape
 
 from winnow.core.errors import WinnowError
+from winnow.core.run_log import told_of
 from winnow.models.images import ImageRejected, decode_rgb
 
 #: Sides of pictures in a list, and of the one on a sample's own page.
@@ -85,9 +86,10 @@ class Thumbnails:
     def _fill(self, keys: list[_Key]) -> None:
         try:
             images = self._read([source_row for source_row, _ in keys])
+            names = (f"{source}, row {row}" for (source, row), _ in keys)
             pictures = [
                 small(image, side)
-                for image, (_, side) in zip(images, keys, strict=True)
+                for image, (_, side) in told_of(names, zip(images, keys, strict=True))
             ]
         except (WinnowError, OSError) as error:
             pictures = [drawn(str(error))] * len(keys)

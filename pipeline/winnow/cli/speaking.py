@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from winnow.core.run_log import EVENTS, LineFormatter
+from winnow.core.run_log import DECODERS, EVENTS, LineFormatter
 
 _OURS = "winnow"
 
@@ -47,6 +47,7 @@ def speaking(parsed: argparse.Namespace) -> Iterator[None]:
     if verbose:
         ours.setLevel(logging.INFO)
         EVENTS.addHandler(handler)
+        DECODERS.addHandler(handler)
     logging.captureWarnings(True)
     try:
         with warnings.catch_warnings():
@@ -56,6 +57,7 @@ def speaking(parsed: argparse.Namespace) -> Iterator[None]:
     finally:
         logging.captureWarnings(False)
         EVENTS.removeHandler(handler)
+        DECODERS.removeHandler(handler)
         ours.setLevel(level)
         root.removeHandler(handler)
 

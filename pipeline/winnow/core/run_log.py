@@ -8,13 +8,14 @@ no marker knows it, and it never takes more than twice `MAX_BYTES`.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from winnow.core.marker import Marker
 from winnow.core.progress import Progress, Telling
@@ -26,6 +27,7 @@ MAX_BYTES = 2**20
 #: Warnings of one kind that are written; a pool may have one in every image.
 _OF_A_KIND = 50
 _KINDS = 1_000
+_Value = TypeVar("_Value")
 _LETTERS = 60
 
 #: What a run does. Not handed on to other loggers: a program that runs Winnow and
@@ -35,6 +37,13 @@ EVENTS.propagate = False
 EVENTS.setLevel(logging.INFO)
 # With none, Python would write them to standard error itself.
 EVENTS.addHandler(logging.NullHandler())
+
+#: What decoders of images warn of: for a run's log, and whoever asks for it.
+DECODERS = logging.getLogger("winnow.decoders")
+DECODERS.propagate = False
+DECODERS.addHandler(logging.NullHandler())
+
+_OWN = (EVENTS, DECODERS)
 
 _row: ContextVar[str] = ContextVar("winnow_row", default="")
 
@@ -49,6 +58,17 @@ def about_row(uid: str) -> Iterator[None]:
         _row.reset(token)
 
 
+def told_of(uids: Iterable[Any], values: Iterable[_Value]) -> Iterator[_Value]:
+    """Yield values, one for each row; what is logged meanwhile names the row.
+
+    >>> [value + 1 for value in told_of(["a", "b"], [1, 2])]
+    [2, 3]
+    """
+    for uid, value in zip(uids, values, strict=True):
+        with about_row(str(uid)):
+            yield value
+
+
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Write a log in a folder while a command works there; whatever ends it, too."""
@@ -58,9 +78,13 @@ def logged(folder: Path) -> Iterator[None]:
     added = [handler] if root.handlers or bare is None else [handler, bare]
     for one in added:
         root.addHandler(one)
-    EVENTS.addHandler(handler)
+    for one in _OWN:
+        one.addHandler(handler)
     try:
-        yield
+        with warnings.catch_warnings():
+            # Each of them, since each is about another row.
+            warnings.filterwarnings("always", module=r"PIL\.")
+            yield
     except BaseException as error:
         name = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
         EVENTS.error("%s: %r", name, error, exc_info=error)
@@ -68,7 +92,8 @@ def logged(folder: Path) -> Iterator[None]:
             error.__dict__.setdefault(_NAMED, folder / LOG_FILE)
         raise
     finally:
-        EVENTS.removeHandler(handler)
+        for one in _OWN:
+            one.removeHandler(handler)
         for one in added:
             root.removeHandler(one)
         handler.close()

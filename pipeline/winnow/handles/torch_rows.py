@@ -9,6 +9,7 @@ from typing import Any
 from torch import distributed
 from torch.utils.data import IterableDataset, get_worker_info
 
+from winnow.core.run_log import about_row
 from winnow.models.images import decode_rgb
 from winnow.reports.database import RunDatabase
 from winnow.reports.export.kept_rows import KeptRows, RowsWanted
@@ -51,7 +52,8 @@ class KeptDataset(IterableDataset[dict[str, Any]]):
             for table in tables_of(rows):
                 for row in table.to_pylist():
                     if image is not None and row[rows.name(image)] is not None:
-                        row[rows.name(image)] = decode_rgb(row[rows.name(image)])
+                        with about_row(str(row["uid"])):
+                            row[rows.name(image)] = decode_rgb(row[rows.name(image)])
                     yield row
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from winnow.core.errors import WinnowError
 from winnow.core.hashing import digest
 from winnow.models.colour_profiles import in_srgb
+from winnow.models.decoder_warnings import decoding
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -144,6 +145,7 @@ def pixel_digest(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
     return _decoded(data, max_pixels, _digest)
 
 
+@decoding()
 def _decoded(
     data: bytes,
     max_pixels: int,
@@ -187,6 +189,7 @@ def _digest(image: Image.Image) -> bytes:
     return digest(size, _to_rgb(image, DROPPED).tobytes())
 
 
+@decoding()
 def header_size(data: bytes, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
     """Return (width, height) as `decode_rgb` would give them, from the header alone.
 

@@ -202,7 +202,7 @@ def near_hashes(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the share of equal bits with the nearest evaluation image's hash."""
     for part in reader.read(batches, ("image",)):
-        hashes, faults = hash_images(part.column("image"), max_pixels)
+        hashes, faults = hash_images(part, max_pixels)
         fault = pc.coalesce(part.column("reason"), faults)
         bits, row = nearest_hash(hashes[:, 0], items.values)
         similar = 1.0 - bits / 64

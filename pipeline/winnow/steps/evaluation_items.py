@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from winnow.algorithms.filter.contamination import SIDE, perceptual_hashes, run_index
 from winnow.config.filter_steps import OutsideSet
 from winnow.core.errors import ConfigError, InputError
+from winnow.core.run_log import told_of
 from winnow.models.encoder import ModelSpec
 from winnow.models.images import Box, ImageRejected, decode_rgb, grey_pixels
 from winnow.steps.outside_sets import outside_vectors, read_outside
@@ -97,7 +98,7 @@ def evaluation_hashes(
         unusable: Counter[str] = Counter()
         before = len(names)
         for part in read_outside(given, ("image",)):
-            crop_hashes, faults = hash_images(part.column("image"), max_pixels, CROPS)
+            crop_hashes, faults = hash_images(part, max_pixels, CROPS)
             reasons = pc.coalesce(part.column("reason"), faults)
             good = pc.is_null(reasons).to_numpy(zero_copy_only=False)
             unusable.update(reasons.drop_null().to_pylist())
@@ -112,12 +113,16 @@ def evaluation_hashes(
 
 
 def hash_images(
-    images: pa.Array, max_pixels: int, boxes: Sequence[Box] = WHOLE
+    part: pa.RecordBatch, max_pixels: int, boxes: Sequence[Box] = WHOLE
 ) -> tuple[npt.NDArray[np.uint64], pa.Array]:
-    """Return hashes of image bytes, (n, boxes), 0 where there is none, and faults."""
-    squares = np.zeros((len(images), len(boxes), SIDE, SIDE), np.uint8)
+    """Return hashes of a batch's images, (n, boxes), 0 where there is none, and faults.
+
+    part: of columns `uid` and `image`.
+    """
+    images = told_of(part["uid"].to_pylist(), part["image"].to_pylist())
+    squares = np.zeros((len(part), len(boxes), SIDE, SIDE), np.uint8)
     faults: list[str | None] = []
-    for row, data in enumerate(images.to_pylist()):
+    for row, data in enumerate(images):
         fault = None
         try:
             if data is None:
@@ -128,7 +133,7 @@ def hash_images(
             fault = str(rejected)
         faults.append(fault)
     hashes = perceptual_hashes(squares.reshape(-1, SIDE, SIDE))
-    return hashes.reshape(len(images), -1), pa.array(faults, pa.string())
+    return hashes.reshape(len(part), -1), pa.array(faults, pa.string())
 
 
 def evaluation_captions(

@@ -7,7 +7,7 @@ they are given; a row's twin is always one that survives them all.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from winnow.algorithms.dedup.exact import bytes_digests, caption_digests
 from winnow.config.steps import ExactConfig
 from winnow.core.engine import Engine, Frame
+from winnow.core.run_log import told_of
 from winnow.formats.reader import SampleReader
 from winnow.models.images import ImageRejected, pixel_digest
 from winnow.steps.contract import (
@@ -102,7 +103,8 @@ def digest_samples(
             elif criterion == "image_bytes":
                 digests = bytes_digests(part.column("image"))
             else:
-                digests, faults = pixel_digests(part.column("image"), max_pixels)
+                images = told_of(uid.to_pylist(), part.column("image").to_pylist())
+                digests, faults = pixel_digests(images, max_pixels)
                 reason = pc.coalesce(reason, faults)
             unlike_any = uid.cast(pa.binary())
             columns.append(pc.coalesce(digests.cast(pa.binary()), unlike_any))
@@ -113,11 +115,13 @@ def digest_samples(
         )
 
 
-def pixel_digests(images: pa.Array, max_pixels: int) -> tuple[pa.Array, pa.Array]:
+def pixel_digests(
+    images: Iterable[bytes | None], max_pixels: int
+) -> tuple[pa.Array, pa.Array]:
     """Return digests of decoded pixels and the reason of each image without one."""
     digests: list[bytes | None] = []
     faults: list[str | None] = []
-    for data in images.to_pylist():
+    for data in images:
         digest, fault = None, None
         if data is not None:
             try:

@@ -26,6 +26,7 @@ from winnow.algorithms.filter.image_quality import (
 )
 from winnow.config.image_steps import ImageQualityConfig
 from winnow.core.engine import Frame
+from winnow.core.run_log import told_of
 from winnow.formats.reader import SampleReader
 from winnow.models.image_measures import brightness_percentile, edge_strength
 from winnow.models.images import ImageRejected, decode_plain
@@ -107,7 +108,7 @@ def measure_images(
     for part in reader.read(batches, ("image",)):
         rows: list[list[float] | None] = []
         faults: list[str | None] = []
-        for data in part.column("image").to_pylist():
+        for data in told_of(part["uid"].to_pylist(), part["image"].to_pylist()):
             row, fault = None, None
             try:
                 row = measures_of(data, max_pixels, background)

@@ -7,7 +7,7 @@ group says which row stays, and the uid is read off its end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from winnow.config.keeper import BUILT_IN, OrderKey, order_key
 from winnow.core.engine import Frame
 from winnow.core.errors import InputError
+from winnow.core.run_log import told_of
 from winnow.formats.reader import SampleReader
 from winnow.models.image_measures import sharpness
 from winnow.models.images import ImageRejected, decode_plain, header_size
@@ -114,7 +115,7 @@ def rank_samples(
         columns = []
         for key in keys:
             if key.name in _OF_IMAGE:
-                images = part.column("image")
+                images = told_of(uids, part.column("image").to_pylist())
                 values = _image_values(images, key.name, max_pixels, background)
             elif key.name == "alignment":
                 values = pa.array([scored.pop(uid) for uid in uids], pa.float64())
@@ -139,10 +140,10 @@ def _noting(
 
 
 def _image_values(
-    images: pa.Array, name: str, max_pixels: int, background: str
+    images: Iterable[bytes | None], name: str, max_pixels: int, background: str
 ) -> pa.Array:
     values: list[float | None] = []
-    for data in images.to_pylist():
+    for data in images:
         value: float | None = None
         if data is not None and name == "bytes":
             value = len(data)

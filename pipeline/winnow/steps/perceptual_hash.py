@@ -21,6 +21,7 @@ from winnow.algorithms.dedup.multi_index import Copies, fewest_bits, near_copies
 from winnow.algorithms.dedup.perceptual_hash import GREY_SIZE, HASHES, contrast
 from winnow.config.image_steps import PerceptualHashConfig
 from winnow.core.engine import Frame
+from winnow.core.run_log import told_of
 from winnow.formats.reader import SampleReader, single
 from winnow.models.images import ImageRejected, decode_rgb, grey_pixels
 from winnow.steps.contract import (
@@ -139,7 +140,8 @@ def hash_samples(
     for part in reader.read(batches, ("image",)):
         pixels = np.zeros((len(part), len(boxes), height, width), np.uint8)
         faults: list[str | None] = []
-        for row, data in enumerate(part.column("image").to_pylist()):
+        images = told_of(part["uid"].to_pylist(), part["image"].to_pylist())
+        for row, data in enumerate(images):
             fault = None
             try:
                 if data is None:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from winnow.algorithms.filter.rules import Limits, first_failure
 from winnow.config.steps import RulesConfig
+from winnow.core.run_log import told_of
 from winnow.formats.reader import SampleReader
 from winnow.models.images import ImageRejected, header_size
 from winnow.models.language import identify_languages
@@ -120,7 +121,7 @@ def _sizes(
     widths: list[int | None] = []
     heights: list[int | None] = []
     faults: list[str | None] = []
-    for data in part.column("image").to_pylist():
+    for data in told_of(part["uid"].to_pylist(), part["image"].to_pylist()):
         width, height, fault = None, None, None
         try:
             width, height = header_size(data or b"", max_pixels)

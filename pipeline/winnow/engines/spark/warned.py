@@ -8,7 +8,7 @@ from functools import cache
 
 from pyspark.accumulators import AccumulatorParam
 
-from winnow.core.run_log import LineFormatter
+from winnow.core.run_log import DECODERS, LineFormatter
 
 #: Lines of one task, and of one step.
 _LINES, _OF_STEP = 20, 1_000
@@ -44,6 +44,7 @@ class _Kept(logging.Handler):
 def _handler() -> _Kept:
     handler = _Kept()
     logging.getLogger().addHandler(handler)
+    DECODERS.addHandler(handler)
     logging.captureWarnings(True)
     warnings.filterwarnings("always", module=r"PIL\.")
     return handler

@@ -104,7 +104,9 @@ def _hashes(data: EvaluationSet, max_pixels: int) -> tuple[Any, Any]:
         rows = range(start, min(start + _CHUNK, len(data)))
         image_of = image_bytes(data, rows)
         images = pa.array([image_of[row] for row in rows], pa.binary())
-        values, faults = hash_images(images, max_pixels)
+        names = pa.array([data.uids[row] for row in rows], pa.string())
+        part = pa.record_batch([names, images], names=["uid", "image"])
+        values, faults = hash_images(part, max_pixels)
         hashes[start : start + len(rows)] = values[:, 0]
         readable[start : start + len(rows)] = [f is None for f in faults.to_pylist()]
     return hashes, readable

@@ -106,12 +106,12 @@ class _Pass:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         rows, total = read_images(pairs, reader), len(pairs)
+        uids = [pair.uid for pair in pairs]
         if self.encoder is None:
             tell(f"checking {total:,} images")
-            passes.write_files(rows, total, new, self.config.model.max_pixels)
+            passes.write_files(rows, uids, new, self.config.model.max_pixels)
         else:
             tell(f"embedding {total:,} images by the frozen tower, once")
-            uids = [pair.uid for pair in pairs]
             views = passes.Views(self.encoder, uids, self.how, self.config.seed)
             passes.write_features(
                 rows, views, new, lambda done: _told(done, total, tell)

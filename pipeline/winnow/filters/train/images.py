@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from winnow.core.run_log import about_row
 from winnow.filters.train.augment import augmented
 from winnow.filters.train.recipe import Augmentation
 from winnow.models.encoder import Encoder
@@ -96,7 +97,8 @@ class FileImages:
 
     def _decoded(self, row: int) -> Any:
         start, end = self.bounds[row]
-        return decode_rgb(self.data[start:end].tobytes(), self.max_pixels)
+        with about_row(self.uids[row]):
+            return decode_rgb(self.data[start:end].tobytes(), self.max_pixels)
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ class Views:
 
     def __call__(self, row: int, data: bytes) -> npt.NDArray[np.uint8]:
         """Return (views, height, width, 3) uint8; raises ImageRejected."""
-        image = decode_rgb(data, self.encoder.spec.max_pixels)
+        with about_row(self.uids[row]):
+            image = decode_rgb(data, self.encoder.spec.max_pixels)
         changed = [
             augmented(image, self.how, self.uids[row], f"{self.seed}:view{view}")
             for view in range(1, self.how.views)
@@ -219,13 +222,16 @@ def write_features(rows: ImageRows, views: Views, folder: Path, tell: Tell) -> R
     return rejected
 
 
-def write_files(rows: ImageRows, count: int, folder: Path, max_pixels: int) -> Rejected:
+def write_files(
+    rows: ImageRows, uids: Sequence[str], folder: Path, max_pixels: int
+) -> Rejected:
     """Write `images.bin` and `bounds.npy` (n, 2); return what could not be decoded."""
-    bounds = np.zeros((count, 2), np.int64)
+    bounds = np.zeros((len(uids), 2), np.int64)
     rejected: Rejected = {}
 
     def checked(row: int, data: bytes) -> bytes:
-        decode_rgb(data, max_pixels)
+        with about_row(uids[row]):
+            decode_rgb(data, max_pixels)
         return data
 
     offset = 0

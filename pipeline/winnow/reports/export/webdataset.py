@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from winnow.core.run_log import told_of
 from winnow.formats.reader import single, utf8
 from winnow.models.images import ImageRejected, as_png
 from winnow.reports.export.kept_rows import REPEATS, KeptRows
@@ -91,7 +92,8 @@ def _samples(
     nothing: list[Any] = [None] * len(batch)
     images = batch["image"].to_pylist() if columns.image is not None else nothing
     texts = batch["text"].to_pylist() if columns.text is not None else nothing
-    for row, (image, text) in enumerate(zip(images, texts, strict=True)):
+    pairs = told_of(values["uid"], zip(images, texts, strict=True))
+    for row, (image, text) in enumerate(pairs):
         sample: _SAMPLE = {}
         if image is not None:
             ending, data = _readable(image, changed)

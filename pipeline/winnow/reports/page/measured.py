@@ -15,6 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.core.run_log import told_of
 from winnow.models.images import ImageRejected, header_size
 from winnow.models.language import identify_languages
 from winnow.reports.pool_sql import RunPool
@@ -94,7 +95,8 @@ def _read(pool: RunPool, drawn: pl.DataFrame, modality: str) -> dict[str, Any]:
         iter(references.cast(schema).to_batches()), (modality,)
     ):
         values = batch[modality]
-        for uid, value in zip(batch["uid"].to_pylist(), values, strict=True):
+        uids = batch["uid"].to_pylist()
+        for uid, value in zip(uids, told_of(uids, values), strict=True):
             given = value.as_py()
             values_of[uid] = _header(given) if modality == "image" else given
     return values_of

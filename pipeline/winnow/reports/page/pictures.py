@@ -10,6 +10,7 @@ import io
 from dataclasses import dataclass, field
 
 from winnow.core.errors import WinnowError
+from winnow.core.run_log import about_row
 from winnow.core.sql_text import literal
 from winnow.models.images import ImageRejected, decode_rgb
 from winnow.reports.database import RunDatabase
@@ -110,7 +111,8 @@ def fill(picture: Picture, image: bytes | None) -> None:
         picture.why = "no image"
         return
     try:
-        small = decode_rgb(image, _MAX_PIXELS)
+        with about_row(picture.uid):
+            small = decode_rgb(image, _MAX_PIXELS)
         small.thumbnail((_SIDE, _SIDE))
     except ImageRejected as error:
         picture.why = str(error)
