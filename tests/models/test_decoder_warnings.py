@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import winnow
 from PIL import Image
 from winnow.core.run_log import DECODERS, LineFormatter, about_row
-from winnow.models.images import decode_rgb
+from winnow.models.images import ImageRejected, decode_rgb
 
 
 def grumbled_at(colour: int) -> bytes:
@@ -67,6 +68,37 @@ def test_warnings_of_decoders_name_the_row_and_others_are_the_programs(
     assert sorted(others) == sorted(f"program {n}" for n in range(40))
     names = sorted(line.partition(": UserWarning: Invalid APNG")[0] for line in lines)
     assert names == sorted(f"row-{n}" for n in range(40))
+
+
+def cut_tiff() -> bytes:
+    """A TIFF whose pixels, packed by LZW, lie behind its end; libtiff says so."""
+    out = io.BytesIO()
+    noise = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(out, "TIFF", compression="tiff_lzw")
+    with Image.open(out) as image:
+        (start,) = image.tag_v2[273]  # type: ignore[attr-defined]
+    where = out.getvalue().index(struct.pack("<HHII", 273, 4, 1, start)) + 8
+    data = bytearray(out.getvalue())
+    data[where : where + 4] = struct.pack("<I", 10**7)
+    return bytes(data)
+
+
+def test_what_libtiff_prints_goes_the_same_way(
+    lines: list[str], capfd: pytest.CaptureFixture[str]
+):
+    with about_row("cut"), pytest.raises(ImageRejected):
+        decode_rgb(cut_tiff())
+    assert lines
+    assert all(line.startswith("cut: ") for line in lines)
+    assert any("TIFF" in line and "expected" in line for line in lines)
+    assert "".join(capfd.readouterr()) == ""
+    # A program's own pictures are its own.
+    with (
+        pytest.raises(OSError, match="decoder error"),
+        Image.open(io.BytesIO(cut_tiff())) as image,
+    ):
+        image.load()
+    assert "TIFF" in capfd.readouterr().err
 
 
 def test_a_run_from_python_writes_them_to_its_log(

@@ -2,7 +2,8 @@
 
 Python hands a warning to one function for the whole process, and a filter that is put
 around a call holds for all threads (before 3.14). So that function is wrapped once; it
-looks at which thread is decoding, and leaves every other warning to the program.
+looks at which thread is decoding, and leaves every other warning to the program. What
+libtiff would print by itself goes the same way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any, TextIO
 
 from winnow.core.run_log import DECODERS
+from winnow.models.libtiff_messages import hand_on_libtiff
 
 _decoding: ContextVar[bool] = ContextVar("winnow_decoding", default=False)
 
@@ -41,9 +43,18 @@ class _Shown:
             self._others(message, category, filename, lineno, file, line)
 
 
+def _said(line: str) -> bool:
+    """Log what libtiff says while this thread decodes; whether it was logged."""
+    logs = _decoding.get()
+    if logs:
+        DECODERS.warning("%s", line)
+    return logs
+
+
 @contextmanager
 def decoding() -> Iterator[None]:
     """Log what is warned of in this thread from here on."""
+    hand_on_libtiff(_said)
     shown = warnings.showwarning
     # What logs all warnings already does so here, too (`logging.captureWarnings`).
     if not isinstance(shown, _Shown) and shown.__module__ != logging.__name__:

@@ -21,6 +21,7 @@ from winnow.core.errors import WinnowError
 from winnow.core.hashing import digest
 from winnow.models.colour_profiles import in_srgb
 from winnow.models.decoder_warnings import decoding
+from winnow.models.image_kinds import damaged_kind, is_plain_text, other_kind
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,15 +39,6 @@ FORMATS = (
 #: Raised when the same bytes are decoded to other pixels than before; then the versions
 #: of steps that store what comes of pixels are raised, too.
 DECODING = 2
-
-#: How files begin that Pillow knows nothing of, to call them by their name.
-_OTHERS = {
-    "HEIF": rb"....ftyp(heic|heix|hevc|mif1|msf1)",
-    "JPEG XL": rb"\xff\x0a|\x00\x00\x00\x0cJXL ",
-    "SVG": rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?(<!DOCTYPE svg|<svg)",
-    "HTML": rb"(?i)\s*(<!doctype html|<html)",
-    "PDF": rb"%PDF-",
-}
 
 #: Pillow's own threshold: an RGB image of 256 MiB.
 DEFAULT_MAX_PIXELS = 1024 * 1024 * 1024 // 4 // 3
@@ -229,15 +221,17 @@ def grey_pixels(
 
 
 def _open(data: bytes, max_pixels: int) -> Image.Image:
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     if not data:
         raise ImageRejected("image_empty")
     try:
         with _without_pillows_limit():
             image = Image.open(io.BytesIO(data), formats=_formats())
-    except Exception as error:
+    except UnidentifiedImageError as error:
         raise ImageRejected(_unknown(data) or _reason(error)) from None
+    except Exception as error:
+        raise ImageRejected(_reason(error)) from None
     _require_size(image, max_pixels)
     return image
 
@@ -249,20 +243,24 @@ def _require_size(image: Image.Image, max_pixels: int) -> None:
 
 
 def _unknown(data: bytes) -> str | None:
-    """Return that data are of a format which is not decoded, by its name."""
+    """Return what data are that are not decoded; None: nothing that is known."""
     from PIL import Image
 
-    for name, beginning in _OTHERS.items():
-        if re.match(beginning, data[:1024], re.DOTALL):
-            return f"image_undecodable: {name} is not decoded"
-    others = tuple(sorted(set(Image.OPEN) - set(FORMATS)))
-    try:
-        # Headers alone; what draws them is never called.
-        with _without_pillows_limit():
-            name = str(Image.open(io.BytesIO(data), formats=others).format)
-    except Exception:  # as any decoder may do
-        return None
-    return f"image_undecodable: {name} is not decoded"
+    name = other_kind(data)
+    if name is None:
+        others = tuple(sorted(set(Image.OPEN) - set(FORMATS)))
+        try:
+            # Headers alone; what draws them is never called.
+            with _without_pillows_limit():
+                name = str(Image.open(io.BytesIO(data), formats=others).format)
+        except Exception:  # as any decoder may do
+            name = None
+    if name is not None:
+        return f"image_undecodable: {name} is not decoded"
+    damaged = damaged_kind(data)
+    if damaged is not None:
+        return f"image_undecodable: damaged {damaged}"
+    return "image_undecodable: text, no picture" if is_plain_text(data) else None
 
 
 @cache
