@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
-from winnow.models import colour_profiles
+from winnow.core.run_log import DECODERS
 from winnow.models.images import decode_plain, decode_rgb, pixel_digest
 
 #: Colours in the gamut of sRGB.
@@ -141,18 +141,22 @@ def test_inks_by_the_profile_of_a_press():
 
 @pytest.mark.parametrize("profile", [b"no profile", press_profile()[:300]])
 def test_a_broken_profile_is_ignored_and_logged(
-    profile: bytes, caplog: pytest.LogCaptureFixture
+    profile: bytes,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    colour_profiles._warn.cache_clear()
     data = saved(Image.fromarray(COLOURS), profile)
+    monkeypatch.setattr(DECODERS, "handlers", [caplog.handler])
     with caplog.at_level(logging.WARNING):
         assert (np.asarray(decode_rgb(data)) == COLOURS).all()
     assert "colour profile cannot be used" in caplog.text
 
 
-def test_a_profile_of_other_values_is_ignored(caplog: pytest.LogCaptureFixture):
-    colour_profiles._warn.cache_clear()
+def test_a_profile_of_other_values_is_ignored(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+):
     data = saved(Image.fromarray(COLOURS), press_profile())
+    monkeypatch.setattr(DECODERS, "handlers", [caplog.handler])
     with caplog.at_level(logging.WARNING):
         assert (np.asarray(decode_rgb(data)) == COLOURS).all()
     assert "a profile of CMYK, not RGB" in caplog.text

@@ -72,10 +72,10 @@ def told_of(uids: Iterable[Any], values: Iterable[_Value]) -> Iterator[_Value]:
 @contextmanager
 def logged(folder: Path) -> Iterator[None]:
     """Write a log in a folder while a command works there; whatever ends it, too."""
-    root, bare = logging.getLogger(), logging.lastResort
+    root = logging.getLogger()
     handler = _File(folder / LOG_FILE)
     # With a handler of ours, warnings would not be shown to whoever set up none.
-    added = [handler] if root.handlers or bare is None else [handler, bare]
+    added = [handler] if root.handlers or not logging.lastResort else [handler, _Bare()]
     for one in added:
         root.addHandler(one)
     for one in _OWN:
@@ -148,6 +148,19 @@ class _File(RotatingFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:
         """Go on without: a full disk is told where the run itself meets it."""
         self.written = False
+
+
+class _Bare(logging.Handler):
+    """Shows what Python would show without any handler, but what decoders log."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.addFilter(lambda record: not record.name.startswith("PIL."))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a record to the handler of last resort."""
+        if logging.lastResort:
+            logging.lastResort.handle(record)
 
 
 class _FewOfAKind(logging.Filter):

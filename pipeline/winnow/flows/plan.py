@@ -14,7 +14,7 @@ from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
 from winnow.core.words import number_of
 from winnow.flows.fingerprints import of_input
-from winnow.flows.image_text import Planned, doubts
+from winnow.flows.image_text import Planned
 from winnow.flows.other_run import refusal
 from winnow.flows.pool import Pool
 from winnow.flows.runner import Recipe
@@ -44,7 +44,7 @@ def plan(config: RunConfig, sources: Sequence[Path] = ()) -> dict[str, Any]:
         "input": {"root": pool.root, "shards": len(pool.shards), "rows": pool.rows},
         "input_fingerprint": source,
         "output": config.output.path,
-        "doubts": doubts(recipe.steps, pool.rows),
+        "doubts": recipe.doubts,
         "refused": refusal(folder, config, pool, first),
         "steps": entries,
         "seconds": sum(entry["seconds"] for entry in entries),

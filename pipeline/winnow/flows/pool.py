@@ -68,6 +68,27 @@ class Pool:
             self.captions,
         )
 
+    def large_pages(self, batch_bytes: int) -> list[str]:
+        """Return, in a sentence, that the pool cannot be read in parts so small.
+
+        batch_bytes: as `engine.batch_mb` has it. The shard of the largest rows is
+        looked at, for the others are as a rule written alike.
+        """
+        names = [c for c in (self.columns.image, self.columns.text) if c is not None]
+        shards = [shard for shard in self.shards if shard.rows]
+        if not shards or not names:
+            return []
+        heaviest = max(shards, key=lambda s: s.bytes / s.rows)
+        held, column = self.kind.held_at_once(heaviest.path, names)
+        if held <= 4 * batch_bytes:
+            return []
+        return [
+            f"{heaviest.path}: a page of '{column}' takes {held >> 20:,} MiB, packed "
+            "and unpacked: each process holds so much, whatever engine.batch_mb says "
+            f"({batch_bytes >> 20}). Written with write_batch_size=1 and "
+            "use_dictionary=False, by pyarrow, it is read in parts"
+        ]
+
     def image_files(self) -> str:
         """Return a fingerprint of the files that rows name as images; '' without any.
 

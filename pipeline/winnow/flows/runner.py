@@ -87,6 +87,12 @@ class Recipe:
         check_budgets(steps, pool.rows)
         return cls(config, pool, steps, of_steps(steps, config, pool))
 
+    @property
+    def doubts(self) -> list[str]:
+        """What the recipe asks for and cannot have, in sentences."""
+        pages = self.pool.large_pages(self.config.engine.batch_mb * 2**20)
+        return [*doubts(self.steps, self.pool.rows), *pages]
+
     def not_standing(self, sources: Sources) -> list[Planned]:
         """Return the steps that no run has under the fingerprint they need."""
         pairs = zip(self.steps, self.prints, strict=True)
@@ -116,7 +122,7 @@ def run(
     recipe = Recipe.of(config)
     folder = RunFolder(work or config.output.path)
     told = progress or Silent()
-    for doubt in doubts(recipe.steps, recipe.pool.rows):
+    for doubt in recipe.doubts:
         _log.warning("%s", doubt)
     with folder.locked(), logged(folder.path):
         folder.settle()

@@ -100,6 +100,10 @@ class WithConstants(ShardFormat):
         inner = self.inner.bounded(batch_bytes)
         return WithConstants(inner, self.added, self.values)
 
+    def held_at_once(self, path: str, columns: Sequence[str]) -> tuple[int, str]:
+        """Return what the inner format reads at once."""
+        return self.inner.held_at_once(path, columns)
+
     def whole(self, schema: pa.Schema) -> list[str]:
         """Return the columns that make up a whole row."""
         return self.inner.whole(schema)

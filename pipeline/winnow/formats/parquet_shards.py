@@ -24,6 +24,7 @@ from winnow.formats.constants import (
 )
 from winnow.formats.file_access import filesystem, is_local
 from winnow.formats.one_schema import aligned, present, without_views
+from winnow.formats.parquet_pages import largest_page
 from winnow.formats.shard_protocol import (
     FoundPool,
     Listing,
@@ -135,6 +136,14 @@ class ParquetFormat(ShardFormat):
                 for start, part in self._group(file, group, inner, columns, schema):
                     yield position + start, part
                 first, position = first + size, end
+
+    def held_at_once(self, path: str, columns: Sequence[str]) -> tuple[int, str]:
+        """Return the bytes of the largest page, packed and unpacked, and its column."""
+        with open_shard(path) as file:
+            meta = file.metadata
+        fs, inner = filesystem(path)
+        with fs.open(inner, "rb") as source:
+            return largest_page(source, meta, columns)
 
     def _group(
         self,

@@ -151,6 +151,13 @@ class ShardFormat:
         """
         return self
 
+    def held_at_once(self, path: str, columns: Sequence[str]) -> tuple[int, str]:
+        """Return the bytes of a shard's columns that no `bounded` reads in parts.
+
+        And the column that they are of; (0, "") for a format that is read by the row.
+        """
+        return 0, ""
+
     def configured(self, options: Mapping[str, Any]) -> ShardFormat:
         """Return the format as `input.csv` describes it, for formats that it is of."""
         raise ConfigError(f"input.csv: the pool is {self.title}, not CSV or TSV")

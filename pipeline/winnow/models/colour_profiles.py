@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-import logging
 import re
-from functools import cache
 from typing import TYPE_CHECKING, Any
+
+from winnow.core.run_log import DECODERS
 
 if TYPE_CHECKING:
     from PIL import Image
-
-_log = logging.getLogger(__name__)
 
 #: What the values of a mode are in a profile's words.
 _SPACES = {"RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK", "L": "GRAY"}
@@ -23,7 +21,7 @@ def in_srgb(image: Image.Image) -> Image.Image:
 
     Values of an image without a profile, with one that says sRGB, or with one that is
     broken or of another kind of values, are taken for sRGB and stay as they are; the
-    last two are logged, once for each fault. Perceptual intent, as viewers choose.
+    last two are logged. Perceptual intent, as viewers choose.
     """
     from PIL import ImageCms
 
@@ -39,7 +37,11 @@ def in_srgb(image: Image.Image) -> Image.Image:
             raise ImageCms.PyCMSError(f"a profile of {space.strip()}, not {image.mode}")
         return _applied(image, profile)
     except Exception as error:  # a profile is as untrusted as the rest of the file
-        _warn(str(error).partition("\n")[0][:120] or type(error).__name__)
+        fault = str(error).partition("\n")[0][:120] or type(error).__name__
+        DECODERS.warning(
+            "its colour profile cannot be used (%s); its values are taken for sRGB",
+            fault,
+        )
         return image
 
 
@@ -51,11 +53,3 @@ def _applied(image: Image.Image, profile: Any) -> Image.Image:
     changed = ImageCms.profileToProfile(image, profile, srgb, outputMode=mode)
     assert changed is not None
     return changed
-
-
-@cache
-def _warn(fault: str) -> None:
-    _log.warning(
-        "an image's colour profile cannot be used (%s); its values are taken for sRGB",
-        fault,
-    )

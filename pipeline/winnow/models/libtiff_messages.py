@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import sys
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,6 @@ _LONGEST = 1024
 _kept: list[Any] = []
 
 
-@cache
 def hand_on_libtiff(said: Callable[[str], bool]) -> None:
     """Have libtiff call `said` with each line; what it returns False for is printed."""
     library = _pillows_libtiff()

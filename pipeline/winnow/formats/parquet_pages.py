@@ -1,0 +1,72 @@
+"""How large the pages of a Parquet file are, by the headers of the first ones.
+
+A page is the least of a column that can be read: packed whole, and unpacked whole. A
+footer knows row groups and columns, not pages, so their headers are looked at
+(parquet-format, `PageHeader`: Thrift's compact protocol).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.parquet as pq
+
+# Row groups looked at; those of a file are written alike.
+_GROUPS = 8
+_HEADER = 32
+# Thrift: the next field, a 32-bit number.
+_NEXT_I32 = 0x15
+
+
+def largest_page(
+    source: Any, meta: pq.FileMetaData, columns: Sequence[str]
+) -> tuple[int, str]:
+    """Return the bytes of the largest page seen, packed and unpacked, and its column.
+
+    source: the open file. columns: top-level names. (0, ""): no header was understood.
+    """
+    sizes = [(0, "")]
+    for number in range(min(_GROUPS, meta.num_row_groups)):
+        group = meta.row_group(number)
+        for column in (group.column(n) for n in range(group.num_columns)):
+            name = column.path_in_schema.partition(".")[0]
+            # No page is larger than its column chunk.
+            if name not in columns or column.total_uncompressed_size < sizes[-1][0]:
+                continue
+            starts = [column.data_page_offset]
+            if column.has_dictionary_page:
+                starts.append(column.dictionary_page_offset)
+            for start in starts:
+                source.seek(start)
+                sizes.append((sum(page_sizes(source.read(_HEADER))), name))
+        sizes = [max(sizes)]
+    return sizes[-1]
+
+
+def page_sizes(header: bytes) -> tuple[int, int]:
+    """Return a page's bytes unpacked and packed; (0, 0) if this is no such header.
+
+    header: its first bytes: kind, unpacked and packed size, each a zigzag varint.
+
+    >>> page_sizes(bytes([0x15, 0, 0x15, 0x90, 0x03, 0x15, 0xC8, 0x01]))
+    (200, 100)
+    """
+    numbers, position = [], 0
+    for _ in range(3):
+        if header[position : position + 1] != bytes([_NEXT_I32]):
+            return 0, 0
+        position += 1
+        value = shift = 0
+        while True:
+            if position >= len(header) or shift > 28:
+                return 0, 0
+            byte = header[position]
+            position += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        numbers.append((value >> 1) ^ -(value & 1))
+    _, unpacked, packed = numbers
+    return (unpacked, packed) if min(unpacked, packed) >= 0 else (0, 0)
