@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,3 +27,32 @@ def s3_server(bucket: str) -> Iterator[Any]:
         yield files
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
+
+
+class Fetched:
+    """What has been fetched of an S3 server's objects: (path, Range, bytes) each."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        server = pytest.importorskip("moto.server").ThreadedMotoServer
+        self.gets: list[tuple[str, str | None, int]] = []
+        start = server.start
+
+        def listened(this: Any) -> None:
+            start(this)
+            this._server.app = self._listening(this._server.app)
+
+        patch.setattr(server, "start", listened)
+
+    def _listening(self, app: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(asked: dict[str, Any], begin: Callable[..., Any]) -> Any:
+            def begun(status: str, headers: list[tuple[str, str]], *more: Any) -> Any:
+                if asked["REQUEST_METHOD"] == "GET":
+                    told = {name.lower(): value for name, value in headers}
+                    size = int(told.get("content-length", 0))
+                    span = asked.get("HTTP_RANGE")
+                    self.gets.append((asked["PATH_INFO"], span, size))
+                return begin(status, headers, *more)
+
+            return app(asked, begun)
+
+        return answer

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import http.server
+import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import winnow as api
 from winnow.core.errors import InputError
 from winnow.handles.run import Run
 from winnow.reports.export.export import export
 
 from tests.formats.tars import sample, write_tar
-from tests.s3_server import s3_server
+from tests.s3_server import Fetched, s3_server
 
 Winnow = Callable[..., Any]
 STEPS = ["exact", "apply"]
@@ -97,3 +100,45 @@ def test_tars_behind_a_server_without_ranges_are_one_clear_line(
     monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / "cache"))
     with pytest.raises(InputError, match=r"0\.tar: its members cannot be read by off"):
         winnow(f"{web}/tars/0.tar", tmp_path / "r", STEPS)
+
+
+@pytest.mark.slow
+def test_of_a_large_shard_on_s3_no_engine_holds_the_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: Any
+):
+    monkeypatch.setenv("WINNOW_CACHE", str(tmp_path / "cache"))
+    made = np.random.default_rng(5)
+    images = [made.bytes(400_000) for _ in range(60)]
+    uids = [f"u{i:02d}" for i in range(60)]
+    table = pa.table({"uid": uids, "image": images, "text": uids})
+    file = tmp_path / "0.parquet"
+    settings = {"use_dictionary": False, "write_batch_size": 1}
+    pq.write_table(table, file, row_group_size=12, **settings)
+    size, fates = file.stat().st_size, []
+    fetched = Fetched(monkeypatch)
+    with s3_server("winnow-large") as files:
+        for key in (k for k in os.environ if k.startswith("AWS_")):
+            # As whoever starts a cluster's workers gives them.
+            monkeypatch.setitem(spark.sparkContext.environment, key, os.environ[key])
+        files.pipe_file("winnow-large/pool/0.parquet", file.read_bytes())
+        for name in ("here", "spark"):
+            fetched.gets.clear()
+            recipe = {
+                "input": {"path": "s3://winnow-large/pool"},
+                "output": {"path": str(tmp_path / name), "report": False},
+                "steps": ["exact", "apply"],
+                "exact": {"by": ["image_bytes"]},
+                "engine": {"name": "local" if name == "here" else "spark"},
+            }
+            run = api.run(recipe, spark=None if name == "here" else spark)
+            assert run.kept == 60
+            fates.append(run.run.fates().polars().sort("uid"))
+            gets = [get for get in fetched.gets if get[0].endswith("/0.parquet")]
+            # A column of a row group, 4.8 MB.
+            assert max(got for _, _, got in gets) < 5_000_000 < size / 4
+            assert all(span is not None for _, span, _ in gets)
+            # Read by `exact` and by `apply`; on Spark two tasks may share a row group.
+            assert (
+                sum(got for _, _, got in gets) < (2.1 if name == "here" else 4) * size
+            )
+    assert fates[0].equals(fates[1])

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from winnow.core.errors import InputError
 from winnow.core.parquet_columns import writer_settings
 from winnow.core.vectors import take_rows
+from winnow.formats.chunk_cache import ColumnChunkCache
 from winnow.formats.constants import (
     WithConstants,
     constant_columns,
@@ -40,6 +41,8 @@ _SMALL_ROWS, _SMALL_BYTES = 8192, 8 * 2**20
 _BATCH_BYTES = 64 * 2**20
 #: Of a column chunk, read at a time: pages are read as they come, not all at once.
 _READ_BYTES = 2**20
+#: Fetched at once of a column chunk behind a URL.
+_READ_AHEAD = 8 * 2**20
 #: Of a page that is written. Arrow looks at a page's size once in so many rows, which
 #: for images has to be sooner than after its usual 1,024.
 _PAGE_BYTES, _PAGE_ROWS = 2**20, 1024
@@ -139,10 +142,14 @@ class ParquetFormat(ShardFormat):
 
     def held_at_once(self, path: str, columns: Sequence[str]) -> tuple[int, str]:
         """Return the bytes of the largest page, packed and unpacked, and its column."""
+        if path.startswith("http"):
+            return 0, ""
         with open_shard(path) as file:
             meta = file.metadata
         fs, inner = filesystem(path)
-        with fs.open(inner, "rb") as source:
+        with fs.open(
+            inner, "rb", **({} if is_local(fs) else {"cache_type": "none"})
+        ) as source:
             return largest_page(source, meta, columns)
 
     def _group(
@@ -215,17 +222,26 @@ class ParquetSink:
 def open_shard(path: str) -> pq.ParquetFile:
     """Open a Parquet file for reading, without reading ahead of what is asked for.
 
-    Raises InputError if the file is missing or is not a whole Parquet file.
+    Of a file behind a URL, columns are fetched in ranges of some megabytes. Raises
+    InputError if the file is missing or is not a whole Parquet file.
     """
     fs, inner = filesystem(path)
     try:
-        source: Any = inner if is_local(fs) else fs.open(inner)
-        return pq.ParquetFile(
-            source,
-            memory_map=False,
-            pre_buffer=False,
-            buffer_size=_READ_BYTES,
-            page_checksum_verification=True,
+        if is_local(fs):
+            return _opened(inner)
+        if inner.startswith("http"):
+            # Whose small files are fetched whole, since not every server knows ranges.
+            return _opened(fs.open(inner))
+        meta = _opened(fs.open(inner, cache_type="none")).metadata
+        chunks = {"chunks": _column_chunks(meta)}
+        return _opened(
+            fs.open(
+                inner,
+                block_size=_READ_AHEAD,
+                cache_type=ColumnChunkCache.name,
+                cache_options=chunks,
+            ),
+            meta,
         )
     except FileNotFoundError as error:
         raise InputError(
@@ -237,6 +253,31 @@ def open_shard(path: str) -> pq.ParquetFile:
             f"{path}: not a whole Parquet file ({_first_line(error)}); it is probably "
             "truncated: copy it again, delete it, or set input.on_bad_shard=skip"
         ) from error
+
+
+def _opened(source: Any, meta: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        source,
+        metadata=meta,
+        memory_map=False,
+        pre_buffer=False,
+        buffer_size=_READ_BYTES,
+        page_checksum_verification=True,
+    )
+
+
+def _column_chunks(meta: pq.FileMetaData) -> list[tuple[int, int]]:
+    """Return where each column chunk begins and ends, sorted."""
+    groups = [meta.row_group(n) for n in range(meta.num_row_groups)]
+    spans = []
+    for chunk in (
+        group.column(n) for group in groups for n in range(group.num_columns)
+    ):
+        start = chunk.data_page_offset
+        if chunk.has_dictionary_page:
+            start = min(start, chunk.dictionary_page_offset)
+        spans.append((start, start + chunk.total_compressed_size))
+    return sorted(spans)
 
 
 def _first_line(error: BaseException) -> str:
