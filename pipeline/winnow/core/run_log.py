@@ -78,8 +78,8 @@ def logged(folder: Path) -> Iterator[None]:
     added = [handler] if root.handlers or not logging.lastResort else [handler, _Bare()]
     for one in added:
         root.addHandler(one)
-    for own in _OWN:
-        own.addHandler(handler)
+    for logger in _OWN:
+        logger.addHandler(handler)
     try:
         with warnings.catch_warnings():
             # Each of them, since each is about another row.
@@ -92,8 +92,8 @@ def logged(folder: Path) -> Iterator[None]:
             error.__dict__.setdefault(_NAMED, folder / LOG_FILE)
         raise
     finally:
-        for own in _OWN:
-            own.removeHandler(handler)
+        for logger in _OWN:
+            logger.removeHandler(handler)
         for one in added:
             root.removeHandler(one)
         handler.close()

@@ -14,7 +14,7 @@ import json
 import posixpath
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -165,7 +165,8 @@ class RunStore:
         in_parallel(send, missing)
         there = self._lengths(version)
         for name, (size, _) in version.files.items():
-            if there.get(name) != size:
+            # A listing may lag behind what is written; an object's own size does not.
+            if there.get(name) != size and self._size(version, name) != size:
                 raise RunError(
                     f"{self.url}: {name} did not arrive whole; give the same command "
                     "again"
@@ -193,13 +194,22 @@ class RunStore:
             name.rpartition(mark)[2]: int(info["size"]) for name, info in listed.items()
         }
 
+    def _size(self, version: RunVersion, name: str) -> int | None:
+        try:
+            return int(self._fs.info(self._file(version, name))["size"])
+        except FileNotFoundError:
+            return None
+
     def _clear(self, version: RunVersion) -> None:
         """Remove every version but this one."""
         self._fs.invalidate_cache()
         folder = self._path(_VERSIONS)
-        for name in self._fs.ls(folder, detail=False):
-            if posixpath.basename(name.rstrip("/")) != version.id:
-                self._fs.rm(name, recursive=True)
+        # What is gone may be listed for a while.
+        with suppress(FileNotFoundError):
+            for name in self._fs.ls(folder, detail=False):
+                if posixpath.basename(name.rstrip("/")) != version.id:
+                    with suppress(FileNotFoundError):
+                        self._fs.rm(name, recursive=True)
 
     def _make_folder(self, file: str) -> None:
         """Make the folder of a file, where there are folders."""
