@@ -96,6 +96,17 @@ def test_balance_and_orders(
         order={"keep_fraction": 0.6},
     )
     on_both(recipe, spark, tmp_path)
+    held = planted_table(40, seed=1)
+    others = pa.array([f"other {row}".encode() for row in range(len(held))])
+    held = held.set_column(held.schema.get_field_index("image"), "image", others)
+    write_shards(tmp_path / "held", held)
+    how = winnow.Proving(seeds=2, epochs=2)
+    proofs = [
+        winnow.prove(tmp_path / name, tmp_path / "held", how)
+        for name in ("local", "spark")
+    ]
+    arms = [proof["runs"][0]["arms"] for proof in proofs]
+    assert arms[0] == arms[1]
 
 
 def test_over_pictures_with_masks(

@@ -32,18 +32,20 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 SEMANTICS = ["greedy", "reference", "components"]
 
 
-def pool(rows: int, clusters: int, seed: int) -> tuple[pa.Table, np.ndarray]:
+def pool(
+    rows: int, clusters: int, seed: int, dim: int = 5
+) -> tuple[pa.Table, np.ndarray]:
     """Return rows with their clusters, many of them near copies, and the centroids."""
     rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(rows, 5))
+    vectors = rng.normal(size=(rows, dim))
     for row in range(1, rows):
         kind = rng.integers(0, 4)
         if kind:
             source = rng.integers(0, row) if kind < 3 else row - 1
             noise = 0.0 if kind == 1 else 0.15
-            vectors[row] = vectors[source] + noise * rng.normal(size=5)
+            vectors[row] = vectors[source] + noise * rng.normal(size=dim)
     halves = vectors.astype(np.float16)
-    centroids = rng.normal(size=(clusters, 5)).astype(np.float32)
+    centroids = rng.normal(size=(clusters, dim)).astype(np.float32)
     cluster, distance = nearest_centroid(halves, centroids)
     table = pa.table(
         {
@@ -178,20 +180,25 @@ def test_groups_decide_as_brute_force_over_pairs_in_a_group(
     assert decided == expected
 
 
-def test_recall_is_that_of_all_pairs(tmp_path: Path):
-    table, centroids = pool(400, 8, 3)
+@pytest.mark.parametrize("dim", [5, 130])
+def test_recall_is_that_of_all_pairs(
+    dim: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    # Few rows form few pairs, and so more are searched: of 400, all.
+    monkeypatch.setattr(semantic_pool, "_SAMPLE_ROWS", 40)
+    monkeypatch.setattr(semantic_pool, "_SAMPLE_PAIRS", 10**6)
+    table, centroids = pool(400, 8, 3, dim)
     engine = StretchedEngine(tmp_path / "scratch", 2)
     config = SemanticConfig(epsilon=0.05)
     _, facts = in_groups(table, centroids, 50, config, engine, tmp_path / "r")
-    # Of 1,000 rows at most all are searched: the recall is exact, each pair twice.
+    # All are searched, so the recall is exact, each pair counted twice.
     vectors = np.array(table["vector"].to_pylist(), np.float16)
     margins = margins_of(vectors.astype(float), centroids)
     near = margins <= facts["probe_margin"]
-    pairs = met = 0
-    for i, j in itertools.permutations(range(400), 2):
-        if cosines(vectors[[i]], vectors[[j]])[0] >= 0.9:
-            pairs += 1
-            met += bool((near[i] & near[j]).any())
+    left, right = np.array(list(itertools.permutations(range(400), 2))).T
+    alike = cosines(vectors[left], vectors[right]) >= 0.9
+    left, right, pairs = left[alike], right[alike], alike.sum()
+    met = (near[left] & near[right]).any(axis=1).sum()
     assert (facts["probe_pairs"], facts["probe_rows"]) == (pairs, 400)
     assert facts["probe_recall"] == met / pairs
     assert facts["groups_per_row"] == near.sum() / 400

@@ -9,13 +9,20 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from winnow.algorithms.cosine import SLACK, VectorRows, prepare, products_into
+from winnow.algorithms.cosine import (
+    SLACK,
+    Singles,
+    VectorRows,
+    prepare,
+    products_into,
+)
 from winnow.algorithms.dedup.borders import (
     MARGINS,
-    count_pairs,
+    count_levels,
     margins,
     pairs_of_tile,
 )
+from winnow.algorithms.dedup.cosine_bounds import bounded
 from winnow.steps.semantic_tasks import block_of, candidates_of, tasks_of
 from winnow.steps.vector_blocks import VectorBlocks
 
@@ -26,15 +33,22 @@ LISTED = pa.schema([("group", pa.int32()), ("number", pa.int64())])
 PAIRS = pa.schema([("later", pa.int64()), ("earlier", pa.int64())])
 # Rows of one product with the sample.
 _ROWS = 2048
+# Where more of the bounds nominate a pair, products cost less than what follows.
+_DENSE = 0.02
 
 
 class Sample(NamedTuple):
-    """Rows that all others are compared with: their numbers, clusters and margins."""
+    """Rows that all others are compared with: their numbers, clusters and margins.
+
+    basis, short: the directions of `cosine_bounds`, and what its bounds need.
+    """
 
     rows: VectorRows
     numbers: npt.NDArray[np.int64]
     clusters: npt.NDArray[np.int32]
     margins: npt.NDArray[np.float64]
+    basis: Singles | None
+    short: Singles
 
 
 def one_cluster(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -56,29 +70,47 @@ def count_task(
 ) -> Iterator[pa.RecordBatch]:
     """Yield COUNTED: pairs of sampled rows with those of each task."""
     scratch = np.empty(_ROWS * len(sample.numbers), np.float32)
-    chosen = (sample.rows.exact, sample.rows.squares, *sample[1:])
+    columns = np.arange(len(sample.numbers))
+    # All of the sample counts as earlier than any row: pairs are met from both sides.
+    last = np.full(_ROWS, len(columns), np.int64)
+    least = float(np.nextafter(bar, 0))
     for _, start, stop, _, _ in tasks_of(batches):
         counts = np.zeros(len(MARGINS) + 1, np.int64)
         for begin in range(start, stop, _ROWS):
             numbers = np.arange(begin, min(stop, begin + _ROWS))
             rows = prepare(blocks.chosen(numbers))
-            products = products_into(scratch, rows.unit, sample.rows.unit)
-            near = np.flatnonzero(products.max(axis=1) >= bar - SLACK)
-            if not len(near):
-                continue
-            rows = VectorRows(rows.exact[near], rows.unit[near], rows.squares[near])
-            numbers = numbers[near]
-            beside = margins(rows, blocks.labels(numbers), known, MARGINS[-1])
-            count_pairs(
-                products[near],
-                (rows.exact, rows.squares, numbers, *beside),
-                chosen,
-                bar,
+            near, partner = pairs_of_tile(
+                (_nominating(rows, sample, bar, scratch), last, columns),
+                (rows.exact, rows.squares),
+                (sample.rows.exact, sample.rows.squares),
+                least,
+            )
+            other = numbers[near] != sample.numbers[partner]
+            near, partner = near[other], partner[other]
+            each, pair = np.unique(near, return_inverse=True)
+            of_row = VectorRows(rows.exact[each], rows.unit[each], rows.squares[each])
+            labels = blocks.labels(numbers[each])
+            clusters, distances = margins(of_row, labels, known, MARGINS[-1])
+            count_levels(
+                (clusters[pair], distances[pair]),
+                (sample.clusters[partner], sample.margins[partner]),
                 MARGINS,
                 counts,
             )
-        columns = [np.arange(len(counts)), counts]
-        yield pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=COUNTED)
+        told = [np.arange(len(counts)), counts]
+        yield pa.RecordBatch.from_arrays([pa.array(c) for c in told], schema=COUNTED)
+
+
+def _nominating(
+    rows: VectorRows, sample: Sample, bar: float, scratch: Singles
+) -> Singles:
+    """Return numbers that are at least `bar` where a cosine is: rows × sample."""
+    if sample.basis is not None:
+        left, _ = bounded(rows.unit, sample.basis)
+        bounds = products_into(scratch, left, sample.short)
+        if np.mean(bounds[::32] >= bar - SLACK) <= _DENSE:
+            return bounds
+    return products_into(scratch, rows.unit, sample.rows.unit)
 
 
 def list_task(
@@ -118,12 +150,13 @@ def pairs_task(
             for part in block.parts():
                 mine = block.rows[part]
                 products = products_into(block.scratch, mine.unit, rows.unit)
-                ends = pairs_of_tile(
+                later, earlier = pairs_of_tile(
                     (products, block.numbers[part], numbers),
                     (mine.exact, mine.squares),
                     (rows.exact, rows.squares),
                     least,
                 )
+                ends = (block.numbers[part][later], numbers[earlier])
                 yield pa.RecordBatch.from_arrays(
-                    [pa.array(numbers) for numbers in ends], schema=PAIRS
+                    [pa.array(end) for end in ends], schema=PAIRS
                 )

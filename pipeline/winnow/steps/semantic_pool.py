@@ -3,8 +3,8 @@
 A small pool is compared whole. In a large one a row is counted to its own cluster and
 to those whose border with it is near (`algorithms.dedup.borders`), and rows that are
 counted to one cluster are compared. How near is chosen once for a pool: 1,000 rows are
-searched exactly, and the least margin counts that brings nearly all of their pairs
-together.
+searched exactly, up to 8,000 where these form few pairs, and the least margin counts
+that brings nearly all of their pairs together.
 
 The driver holds, beside what `semantic_blocks` does, 16 bytes for each row and cluster
 it is counted to, and for each pair of rows that no row known to be kept decides.
@@ -30,6 +30,7 @@ from winnow.algorithms.dedup.borders import (
     first_come,
     margins,
 )
+from winnow.algorithms.dedup.cosine_bounds import bounded, directions
 from winnow.algorithms.dedup.semantic import (
     DROPPED,
     KEPT,
@@ -64,8 +65,9 @@ from winnow.steps.vector_blocks import GroupedBlocks
 
 #: Pools of so many rows at most are compared whole.
 WHOLE_ROWS = 20_000
-#: Rows that are searched exactly, and the part of their pairs that has to be met.
-_SAMPLE_ROWS = 1_000
+#: Rows that are searched exactly; more where their pairs are too few to tell .999 from
+#: .998, but not more than the last number. The part of the pairs that has to be met.
+_SAMPLE_ROWS, _SAMPLE_PAIRS, _MOST_SAMPLE_ROWS = 1_000, 3_000, 8_000
 _RECALL = 0.9995
 # Of fewer pairs the part says less: then the next margin is taken, of few this one.
 _PAIRS, _FEW_PAIRS, _FEW_PAIRS_MARGIN = 20_000, 200, 0.06
@@ -142,24 +144,44 @@ def _stored(context: Context) -> Probes | None:
 
 
 def _measured(large: Large, known: VectorRows, bar: float) -> Probes:
-    """Search rows that are evenly spaced in the order of visits among all rows."""
-    rows = min(_SAMPLE_ROWS, len(large.blocks))
-    numbers = np.unique(np.linspace(0, len(large.blocks) - 1, rows).astype(np.int64))
-    vectors = prepare(large.blocks.chosen(numbers))
-    labels = large.blocks.labels(numbers)
-    sample = Sample(vectors, numbers, *margins(vectors, labels, known, MARGINS[-1]))
-    counting = partial(count_task, known=known, sample=sample, bar=bar)
-    frame = large.mapped(whole_tasks(large), counting, COUNTED)
-    table = large.engine.collect(frame, 10**8)
-    counts = np.zeros(len(MARGINS) + 1, np.int64)
-    np.add.at(counts, table["level"].to_numpy(), table["pairs"].to_numpy())
+    """Search rows among all others, as many as form pairs enough."""
+    most = min(_MOST_SAMPLE_ROWS, len(large.blocks))
+    rows = min(_SAMPLE_ROWS, most)
+    counts = _searched(large, known, bar, rows)
+    if counts.sum() < _SAMPLE_PAIRS and rows < most:
+        # A fifth more than should do.
+        rows = min(most, int(1.2 * rows * _SAMPLE_PAIRS / max(counts.sum(), 1)))
+        counts = _searched(large, known, bar, rows)
     met, pairs = np.cumsum(counts)[:-1], int(counts.sum())
     level = int(np.searchsorted(met, _RECALL * pairs)) + (pairs < _PAIRS)
     level = min(level, len(MARGINS) - 1)
     if pairs < _FEW_PAIRS:
         level = max(level, int(np.searchsorted(MARGINS, _FEW_PAIRS_MARGIN)))
     recall = float(met[level] / pairs) if pairs else 1.0
-    return Probes(float(MARGINS[level]), recall, pairs, len(numbers), bar)
+    return Probes(float(MARGINS[level]), recall, pairs, rows, bar)
+
+
+def _searched(
+    large: Large, known: VectorRows, bar: float, rows: int
+) -> npt.NDArray[np.int64]:
+    """Return how many pairs some rows form, by the margin that brings them together.
+
+    rows: how many, evenly spaced in the order of visits.
+    """
+    spaced = np.linspace(0, len(large.blocks) - 1, rows)
+    numbers = np.unique(spaced.astype(np.int64))
+    vectors = prepare(large.blocks.chosen(numbers))
+    labels = large.blocks.labels(numbers)
+    basis = directions(vectors.unit)
+    short = vectors.unit if basis is None else bounded(vectors.unit, basis)[1]
+    beside = margins(vectors, labels, known, MARGINS[-1])
+    sample = Sample(vectors, numbers, *beside, basis, short)
+    counting = partial(count_task, known=known, sample=sample, bar=bar)
+    frame = large.mapped(whole_tasks(large), counting, COUNTED)
+    table = large.engine.collect(frame, 10**8)
+    counts = np.zeros(len(MARGINS) + 1, np.int64)
+    np.add.at(counts, table["level"].to_numpy(), table["pairs"].to_numpy())
+    return counts
 
 
 def select_in_groups(

@@ -12,9 +12,15 @@ import pyarrow as pa
 import pytest
 from winnow.cli.main import main
 from winnow.config.filter_train import parse
+from winnow.config.recipes import load
 from winnow.core.errors import ConfigError, InputError, RunError
+from winnow.engines import open_engine
 from winnow.filters.prove.prove import Proving
-from winnow.handles.proof import prove
+from winnow.filters.prove.tune import Tuning
+from winnow.flows.runner import run as run_recipe
+from winnow.flows.what_if import what_if
+from winnow.handles.engine import make_engine
+from winnow.handles.proof import prove, tune
 
 from tests.conftest import hex_uid
 from tests.trusted_pool import recipe, trusted_table, write_pool
@@ -136,6 +142,36 @@ def test_the_run_of_held_out_data_serves_as_well(
     result = prove(proven / "scored", tmp_path / "held", how)
     of_files = prove(proven / "scored", proven / "held", how)
     assert result["runs"] == of_files["runs"]
+
+
+def test_a_run_made_on_spark_is_proven_on_this_machine(
+    proven: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The run says `engine: {name: spark}`, as one made there does."""
+    lock = proven / "scored" / "config.lock.yaml"
+    there = load(lock, ["engine.name=spark"], str(tmp_path / "there"))
+
+    def local(config: Any, scratch: Path) -> Any:
+        return open_engine("local", scratch=scratch, group_bytes=2**28)
+
+    run_recipe(there, local)
+    monkeypatch.setattr("winnow.engines.spark.engine.SparkEngine", None)
+    run, held = tmp_path / "there", proven / "held"
+    how = Proving(seeds=2, epochs=2)
+    result, expected = (prove(of, held, how) for of in (run, proven / "scored"))
+    for proof in (*result["runs"], *expected["runs"]):
+        assert proof["verdict"].startswith(proof.pop("run"))
+        proof.pop("verdict")
+    assert result == expected
+    tuning = Tuning(0.2, {"score.method": ["neg_clip_loss"]}, how)
+    tuned = tune(run, held, tuning, out=tmp_path / "tuned")
+    assert len(tuned["candidates"]) == 2
+    # What is recommended runs where the run did.
+    assert "name: spark" in (tmp_path / "tuned" / "recipe.yaml").read_text()
+    with pytest.raises(TypeError, match="not callable"):
+        what_if(run, ["score.keep_fraction=.2"], make_engine)
+    other = what_if(run, ["score.keep_fraction=.2", "engine.name=local"], make_engine)
+    assert other["kept"]["b"] == 50
 
 
 @pytest.mark.parametrize(

@@ -142,39 +142,26 @@ def _put(clusters: Clusters, distances: Floats, other: int, margin: float) -> No
 
 
 @compiled
-def count_pairs(
-    products: Singles,
-    rows: tuple[Vectors, Floats, Ids, Clusters, Floats],
-    sample: tuple[Vectors, Floats, Ids, Clusters, Floats],
-    bar: float,
+def count_levels(
+    one: tuple[Clusters, Floats],
+    other: tuple[Clusters, Floats],
     levels: Floats,
     counts: Ids,
 ) -> None:
-    """Count pairs of at least `bar` by the least of `levels` that brings them together.
+    """Count pairs by the least of `levels` that brings them together.
 
-    products: rows × sample. rows, sample: exact vectors, squares, numbers, and their
-    clusters and margins. counts: (levels + 1,), the last of pairs that no level does.
+    one, other: of n pairs, the clusters and margins of both rows, each (n, 1 + MOST).
+    counts: (levels + 1,), the last of pairs that no level does.
     """
-    exact, squares, numbers, clusters, margin = rows
-    other_exact, other_squares, other_numbers, other_clusters, other_margin = sample
-    terms = np.zeros(exact.shape[1] + 1)
-    low, high = np.float32(bar - SLACK), np.float32(bar + SLACK)
-    for r in range(len(products)):
-        for s in range(products.shape[1]):
-            if products[r, s] < low or numbers[r] == other_numbers[s]:
-                continue
-            if products[r, s] <= high:
-                value = exact_cosine(
-                    exact[r], squares[r], other_exact[s], other_squares[s], terms
-                )
-                if value < bar:
-                    continue
-            least = np.inf
-            for i in range(clusters.shape[1]):
-                for j in range(other_clusters.shape[1]):
-                    if clusters[r, i] == other_clusters[s, j]:
-                        least = min(least, max(margin[r, i], other_margin[s, j]))
-            counts[np.searchsorted(levels, least)] += 1
+    clusters, margin = one
+    other_clusters, other_margin = other
+    for p in range(len(clusters)):
+        least = np.inf
+        for i in range(clusters.shape[1]):
+            for j in range(other_clusters.shape[1]):
+                if clusters[p, i] == other_clusters[p, j]:
+                    least = min(least, max(margin[p, i], other_margin[p, j]))
+        counts[np.searchsorted(levels, least)] += 1
 
 
 @compiled
@@ -184,9 +171,10 @@ def pairs_of_tile(
     earlier: tuple[Vectors, Floats],
     least: float,
 ) -> tuple[Ids, Ids]:
-    """Return the numbers of the later and the earlier row of pairs above `least`.
+    """Return the positions of the later and the earlier row of pairs above `least`.
 
-    tile: products of rows and candidates, and the numbers of both.
+    tile: products of rows and candidates, or upper bounds of their cosines, and the
+    numbers of both.
     """
     products, numbers, others = tile
     exact, squares = rows
@@ -198,14 +186,14 @@ def pairs_of_tile(
     before: Any = [np.int64(0)]
     for r in range(len(products)):
         for c in range(products.shape[1]):
-            if others[c] >= numbers[r] or products[r, c] < bar:
+            if products[r, c] < bar or others[c] >= numbers[r]:
                 continue
             value = exact_cosine(
                 exact[r], squares[r], earlier_exact[c], earlier_squares[c], terms
             )
             if value > least:
-                later.append(numbers[r])
-                before.append(others[c])
+                later.append(np.int64(r))
+                before.append(np.int64(c))
     return np.array(later)[1:], np.array(before)[1:]
 
 

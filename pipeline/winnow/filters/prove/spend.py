@@ -23,7 +23,7 @@ from winnow.core.run_folder import RunFolder
 from winnow.filters.prove.arms import one_thread
 from winnow.filters.prove.prove import Proving, Workshop, proof_data, proxy_of
 from winnow.filters.prove.proxies import SmallModel
-from winnow.filters.prove.stored_rows import ProofRows, kept_draws
+from winnow.filters.prove.stored_rows import HERE, ProofRows, kept_draws
 from winnow.filters.prove.tune import budget_step
 from winnow.flows.what_if import tried
 
@@ -164,7 +164,7 @@ def _ranked(
         count = round(number * reaching / buckets)
         workshop.tell(f"what if {step} kept {count:,} rows")
         asked = [f"{step}.keep_fraction=null", f"{step}.keep_count={count}"]
-        with tried(run, asked, workshop.make_engine) as other:
+        with tried(run, [*asked, HERE], workshop.make_engine) as other:
             kept = set(kept_draws(other.path))
         if len(seen & kept) < _NESTED * len(seen):
             raise ConfigError(

@@ -36,6 +36,9 @@ from winnow.reports.vector_files import vector_files
 
 Floats = npt.NDArray[np.float32]
 
+#: What a proof decides again is decided on this machine, also for a run made on Spark:
+#: the vectors that it trains on lie in memory here anyway.
+HERE = "engine.name=local"
 #: Held-out rows that are looked at; of more, those first by uid hash.
 MOST_HELD_OUT = 5_000
 
@@ -94,7 +97,7 @@ def embedding_recipe(run: Path, data: str | None, out: Path) -> RunConfig:
     markers = folder.markers()
     if not markers or not folder.finished:
         raise RunError(f"{run} is not finished; the same `winnow run` goes on")
-    config = load(folder.file(LOCK_FILE), (), str(out))
+    config = load(folder.file(LOCK_FILE), (HERE,), str(out))
     step = next((name for name in config.steps if kind_of(name) == "embed"), None)
     if step is None:
         raise RunError(

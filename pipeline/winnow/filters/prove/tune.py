@@ -40,7 +40,7 @@ from winnow.filters.prove.prove import (
     proxy_of,
 )
 from winnow.filters.prove.proxies import SmallModel
-from winnow.filters.prove.stored_rows import kept_draws
+from winnow.filters.prove.stored_rows import HERE, kept_draws
 from winnow.filters.prove.verdict import compared
 from winnow.flows.runner import run as run_recipe
 from winnow.flows.what_if import tried
@@ -230,7 +230,7 @@ def _tried(
         # What is wrong with a setting itself is an error, not a candidate left out.
         load(RunFolder(run).file(LOCK_FILE), asked, str(run))
         try:
-            with tried(run, asked, workshop.make_engine) as other:
+            with tried(run, [*asked, HERE], workshop.make_engine) as other:
                 kept_by[number] = sorted(kept_draws(other.path))
         except ConfigError as error:
             left_out.append({"set": settings, "why": str(error)})
