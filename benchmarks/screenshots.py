@@ -54,7 +54,7 @@ def main() -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path(), args=FLAGS)
-        files = {page.stem: page for page in given.page}
+        files = {f"{page.parent.name}-{page.stem}": page for page in given.page}
         for folder in filter(None, (given.run, given.lake)):
             files[f"{folder.name}-report"] = folder / "report.html"
             extra = ["--beside", str(given.beside)] if given.beside else []

@@ -59,7 +59,7 @@ class Numbers(HTMLParser):
 
 
 _VOID = {"meta", "link", "img", "br", "hr", "input", "wbr"}
-_UNITS = {"": 1.0, "%": 0.01, "×": 1.0, "s": 1.0, "B": 1.0}
+_UNITS = {"": 1.0, "%": 0.01, "×": 1.0, "s": 1.0, "ms": 1e-3, "B": 1.0}
 _UNITS |= {"kB": 1e3, "MB": 1e6, "GB": 1e9}
 
 

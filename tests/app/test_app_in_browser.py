@@ -45,26 +45,53 @@ def _keep(seen: Any, name: str) -> None:
         seen.page.screenshot(path=Path(folder) / f"app-{name}.png")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_the_pages_are_accessible(enter: Callable[..., Any], dark: bool):
-    seen = enter("/?sort=severity&dir=desc", dark=dark)
-    assert seen.serious() == []
-    _keep(seen, f"rows-{'dark' if dark else 'light'}")
-    seen.page.locator(".card a.uid").first.click()
-    seen.page.get_by_role("heading", name="What each step said").wait_for()
-    seen.page.wait_for_load_state("networkidle")
-    assert seen.serious() == []
-    _keep(seen, f"story-{'dark' if dark else 'light'}")
+#: Every page of a run that is not the error's.
+PAGES = {
+    "rows": "/?sort=severity&dir=desc",
+    "none": "/?q=no+such+caption",
+    "story": "/row/6",
+    "groups": "/groups",
+    "map": "/map?by=fate",
+    "cuts": "/cuts?step=score&by=input.quality",
+}
 
 
 @pytest.mark.slow
-def test_the_pages_fit_a_phone(enter: Callable[..., Any]):
-    for path, name in (("/", "rows"), ("/row/6", "story")):
-        seen = enter(path, width=360, height=740)
-        assert seen.too_wide() == []
-        assert seen.serious() == []
-        _keep(seen, f"{name}-phone")
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)]
+)
+def test_every_page_is_accessible_and_fits(
+    enter: Callable[..., Any], app_run: Any, width: int, dark: bool
+):
+    plant_map(Path(app_run.path))
+    seen = enter(width=width, dark=dark)
+    home = seen.page.url
+    for name, address in PAGES.items():
+        seen.page.goto(home + address[1:])
+        seen.page.wait_for_load_state("networkidle")
+        assert (name, seen.serious()) == (name, [])
+        assert (name, seen.too_wide()) == (name, [])
+        # What has the focus is shown, and marked.
+        stops = seen.tab(8)
+        assert (name, stops[0]) == (name, "a: Skip to the content")
+        assert len(set(stops)) > 5
+        _keep(seen, f"{name}-{width}-{'dark' if dark else 'light'}")
+
+
+@pytest.mark.slow
+def test_a_rows_page_is_turned_and_marked_by_letters(enter: Callable[..., Any]):
+    seen = enter("/row/5")
+    page = seen.page
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url("**/row/6?*")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url("**/row/5?*")
+    page.keyboard.press("d")
+    page.get_by_role("status").get_by_text("1 row marked to drop.").wait_for()
+    page.keyboard.press("c")
+    page.get_by_role("status").get_by_text("without a mark now").wait_for()
+    page.keyboard.press("u")
+    page.get_by_role("heading", name="161 rows").wait_for()
 
 
 @pytest.mark.slow

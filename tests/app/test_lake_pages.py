@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from winnow import api
 from winnow.config.recipes import load_lake
 
@@ -56,3 +57,37 @@ def test_a_lake_is_browsed_view_by_view(
         assert client.ask(f"/view/tables?q={attack}").text.count("<tr>") == 0
     assert client.ask("/row/1").status == 404
     assert client.ask("/", cookie="").status == 403
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_pages_of_a_lake_are_accessible_and_short(
+    tmp_path: Path,
+    serve_run: Callable[[Path], Any],
+    visit: Callable[..., Any],
+    width: int,
+    dark: bool,
+):
+    (tmp_path / "lake").mkdir()
+    name = "a_table_with_a_rather_long_name_of_many_parts"
+    columns = {f"{name}_{i}": range(60) for i in range(30)}
+    for number in range(16):
+        table = pa.table(columns).slice(0, 60 - number)
+        pq.write_table(table, tmp_path / "lake" / f"{name}_{number:03d}.parquet")
+    api.scan(load_lake("table_lake", [f"input.path={tmp_path}/lake"], f"{tmp_path}/r"))
+    api.open_lake(tmp_path / "r").plan()
+    app = serve_run(tmp_path / "r")
+    seen = visit(app.url, width=width, dark=dark)
+    seen.page.wait_for_url(f"http://{app.netloc}/")
+    for path in ("", "view/edges", "view/plan", "view/tables"):
+        seen.page.goto(f"http://{app.netloc}/{path}")
+        seen.page.wait_for_load_state("networkidle")
+        assert (path, seen.serious()) == (path, [])
+        assert (path, seen.too_wide()) == (path, [])
+        assert len(set(seen.tab(6))) == 6
+        tall = seen.page.evaluate("document.documentElement.scrollHeight")
+        assert tall < (1_700 if width == 1280 else 3_500)
+        # What is folded opens by key.
+        fold = seen.page.locator("td summary").last
+        fold.press("Enter")
+        assert seen.page.locator("td details[open]").count() == 1

@@ -40,6 +40,8 @@ from winnow.reports.run_view import RunView
 _SHOWN, _VALUES = 8, 10
 #: Columns whose values are held in the order of a step's scores: four bytes a row each.
 _HELD = 12
+#: Rows that are remembered, since the next answer shows most of them, too.
+_KNOWN = 2_000
 #: Columns of an answer's rows: no more is read, so that it comes at once.
 _CARD = "n, uid, source, row, fate, step, reason, score, threshold, kept_twin"
 
@@ -91,6 +93,7 @@ class CutsPage:
         self._rows, self._arrays = rows, arrays
         self._steps: dict[str, CutStep] = {}
         self._counted: OrderedDict[tuple[str, str], ShareCounts] = OrderedDict()
+        self._known: dict[int, Row] = {}
         self._lock = Lock()
 
     @cached_property
@@ -248,14 +251,17 @@ class CutsPage:
         return shares(now, told, coded.values, _VALUES)
 
     def _cards(self, numbers: Sequence[int]) -> dict[int, Row]:
-        if not numbers:
-            return {}
+        """Return rows by number; while a threshold moves on, they stay the same."""
+        with self._lock:
+            if len(self._known) > _KNOWN:
+                self._known.clear()
+            known = {n: self._known[n] for n in numbers if n in self._known}
         caption = ", caption" if self._rows.index.column("caption") else ""
-        marks = ", ".join("?" * len(numbers))
-        rows = self._rows.ask(
-            f"SELECT {_CARD}{caption} FROM rows WHERE n IN ({marks})", list(numbers)
-        )
-        return {row["n"]: row for row in rows}
+        unknown = [n for n in numbers if n not in known]
+        rows = self._rows.numbered(unknown, _CARD + caption)
+        with self._lock:
+            self._known.update(rows)
+        return known | rows
 
     def settings(self, step: CutStep, cut: float) -> list[str]:
         """Return the changes of the recipe that make a score the threshold."""

@@ -13,6 +13,7 @@ from winnow.core.errors import QueryError, did_you_mean
 from winnow.core.sql_text import identifier
 from winnow.lake.database import LakeDatabase
 from winnow.lake.plan_view import size
+from winnow.pages.answers import duration
 
 _ROWS = 40
 _CELL = 4_000
@@ -25,6 +26,12 @@ _ORDERS = {
     "child_rows DESC NULLS LAST, child, parent",
     "plan": "ORDER BY action = 'keep', bytes_saved DESC NULLS LAST, \"table\"",
     "tables": 'ORDER BY readable, bytes DESC NULLS LAST, "table"',
+}
+#: The columns that a view shows of each row; the others are folded.
+_LEADING = {
+    "edges": ("child", "parent", "relation", "containment", "child_rows"),
+    "plan": ("table", "action", "parent", "bytes_saved"),
+    "tables": ("table", "format", "rows", "bytes", "readable", "reason"),
 }
 #: Tables that the first page names.
 _NAMED = 25
@@ -122,6 +129,7 @@ class LakeSite:
         if not start.isascii() or not start.isdigit() or len(start) > 15:
             raise QueryError(f"after: '{start}' is no row's number")
         names = [name for name, _ in self._database.views[view]]
+        leading = [name for name in _LEADING.get(view, names) if name in names]
         words = single.get("q", "")[:1_000]
         joined = ", ".join(f"{identifier(name)}::VARCHAR" for name in names)
         table = self._database.query(
@@ -136,11 +144,11 @@ class LakeSite:
         return {
             "view": view,
             "q": words,
-            "names": names,
-            "rows": [[_cell(row[name]) for name in names] for row in shown],
+            "names": leading,
+            "rows": [_row(row, leading, names) for row in shown],
             "after": shown[-1]["__n"] if len(rows) > _ROWS else None,
             "started": int(start) > 0,
-            "numeric": [_is_number(table.schema.field(name).type) for name in names],
+            "numeric": [_is_number(table.schema.field(name).type) for name in leading],
         }
 
 
@@ -155,8 +163,28 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _goes(total: dict[str, Any], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the part of the first page that names tables."""
-    told = [{**row, "size": size(row["bytes"] or 0)} for row in rows]
+    told = [
+        {**row, "size": size(row["bytes"] or 0), "sure": _sure(row)} for row in rows
+    ]
     return {"total": {**total, "size": size(total["bytes"])}, "goes": told}
+
+
+def _sure(row: dict[str, Any]) -> str:
+    """Return in a few words how it is known that a table lies in another."""
+    if not row["seconds"]:
+        return row["reason"] or "proven"
+    return f"rebuilt and compared in {duration(row['seconds'])}"
+
+
+def _row(
+    row: dict[str, Any], leading: list[str], names: list[str]
+) -> dict[str, list[Any]]:
+    """Return a row's cells, and the names and texts of what is folded beside them."""
+    others = [(name, _cell(row[name]).text) for name in names if name not in leading]
+    return {
+        "cells": [_cell(row[name]) for name in leading],
+        "others": [(name, text) for name, text in others if text],
+    }
 
 
 def _cell(value: Any) -> FoldedCell:

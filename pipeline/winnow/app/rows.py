@@ -75,19 +75,20 @@ class IndexedRows:
     def by_uid(self, uids: Sequence[str]) -> dict[str, Row]:
         """Return rows by uid; of a uid that is there twice the one that entered."""
         rows = self.ask(
-            "SELECT * FROM rows WHERE list_contains(?, uid) "
+            "SELECT * FROM rows WHERE uid IN (SELECT unnest(?::VARCHAR[])) "
             "ORDER BY step IS NOT DISTINCT FROM 'index' DESC, n DESC",
             [list(uids)],
         )
         return {row["uid"]: row for row in rows}
 
-    def numbered(self, numbers: Sequence[int]) -> dict[int, Row]:
-        """Return rows by number."""
+    def numbered(self, numbers: Sequence[int], columns: str = "*") -> dict[int, Row]:
+        """Return rows by number; columns: in SQL, n among them."""
         if not numbers:
             return {}
+        # A join, whose keys the engine takes to the scan, is faster than a list.
         rows = self.ask(
-            "SELECT * FROM rows WHERE n BETWEEN ? AND ? AND list_contains(?, n)",
-            [min(numbers), max(numbers), list(numbers)],
+            f"SELECT {columns} FROM rows WHERE n IN (SELECT unnest(?::BIGINT[]))",
+            [list(numbers)],
         )
         return {row["n"]: row for row in rows}
 

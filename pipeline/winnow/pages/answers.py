@@ -122,6 +122,14 @@ def seconds(value: float) -> str:
     return f"{value:,.1f} s"
 
 
+def duration(value: float) -> str:
+    """Return seconds, or what is less as milliseconds."""
+    if value >= 1:
+        return f"{value:,.1f} s"
+    ms = value * 1000
+    return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.2f} ms"
+
+
 def size(value: float) -> str:
     """Return bytes with a unit."""
     amount, unit = float(value), "B"
@@ -146,6 +154,7 @@ STYLES: dict[str, Callable[[Any], str]] = {
     "ratio": ratio,
     "factor": factor,
     "seconds": seconds,
+    "duration": duration,
     "size": size,
     "plain": plain,
 }

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from winnow.core.saved_files import read_manifest
-from winnow.pages.answers import Section, size
+from winnow.core.words import number_of
+from winnow.pages.answers import Section, plain, size
 
 
 def provenance(folder: Path) -> Section:
@@ -28,7 +29,10 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         shards = pool.get("shards", [])
         total = sum(shard.get("bytes") or 0 for shard in shards)
         facts.append(
-            ("input", f"{pool.get('root')}, {len(shards):,} shards, {size(total)}")
+            (
+                "input",
+                f"{pool.get('root')}, {number_of(len(shards), 'shard')}, {size(total)}",
+            )
         )
         facts += [
             ("could not be read", f"{bad['path']}: {bad['reason']}")
@@ -50,8 +54,22 @@ def _facts(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _line(values: dict[str, Any]) -> str:
     return ", ".join(
-        f"{name} {value}" if not isinstance(value, dict) else f"{name} ({_line(value)})"
+        f"{name} {_text(value)}"
         for name, value in values.items()
         # It says nothing to people; the manifest has it.
         if name != "fingerprint"
     )
+
+
+def _text(value: Any) -> str:
+    """Return a recorded value as people write it."""
+    match value:
+        case dict():
+            return f"({_line(value)})"
+        case list() | tuple():
+            return f"[{', '.join(map(_text, value))}]"
+        case bool():
+            return "yes" if value else "no"
+        case None:
+            return "none"
+    return plain(value)
