@@ -52,8 +52,10 @@ def empty(file: Path, rng: random.Random) -> None:
 
 
 def lose(file: Path, rng: random.Random) -> None:
-    """Remove a file."""
+    """Remove a file; half of the time with a folder that held nothing else."""
     file.unlink()
+    if rng.random() < 0.5 and not any(file.parent.iterdir()):
+        file.parent.rmdir()
 
 
 DAMAGES: dict[str, Damage] = {"flip": flip, "cut": cut, "empty": empty, "lose": lose}

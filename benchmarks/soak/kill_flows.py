@@ -155,7 +155,7 @@ def make_pools(scratch: Path) -> None:
         return pa.table({"uid": uids, "text": edits})
 
     POOLS["held"] = scratch / "held"
-    POOLS["held"].mkdir()
+    POOLS["held"].mkdir(parents=True)
     pq.write_table(scenes(900, 24), POOLS["held"] / "0.parquet")
     for name, make, rows in (("scenes", scenes, 24), ("texts", texts, 120)):
         small, large = scratch / f"{name}_small", scratch / f"{name}_large"

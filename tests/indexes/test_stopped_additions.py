@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from winnow.flows.near_index import add, build, describe
+from winnow.indexes import state
 from winnow.indexes.near_index import NearIndex
 
 
@@ -72,4 +73,30 @@ def test_another_addition_does_not_go_on_with_one_that_was_killed(
     add(tmp_path / "i", [pool(tmp_path / "third", 18, 4)])
     add(tmp_path / "i", [new])
     rows = [addition["rows"] for addition in describe(tmp_path / "i")["additions"]]
-    assert rows == [9, 9, 4, 0]
+    # What brought nothing new the second time is no addition.
+    assert rows == [9, 9, 4]
+
+
+def test_an_addition_that_had_ended_is_not_noted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old, new = pool(tmp_path / "old", 0, 20), pool(tmp_path / "new", 15, 20)
+    build(old, tmp_path / "i")
+    shutil.copytree(tmp_path / "i", tmp_path / "whole")
+    add(tmp_path / "whole", [new])
+    wanted = files(tmp_path / "whole")
+    add(tmp_path / "whole", [new])
+    assert files(tmp_path / "whole") == wanted
+    original = state.write_text
+
+    def killed(file: Path, text: str) -> None:
+        if file.name == state.COPY and text.encode() == wanted[state.FILE]:
+            raise Killed
+        original(file, text)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "write_text", killed)
+        with pytest.raises(Killed):
+            add(tmp_path / "i", [new])
+    add(tmp_path / "i", [new])
+    assert files(tmp_path / "i") == wanted

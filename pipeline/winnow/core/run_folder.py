@@ -28,7 +28,7 @@ from winnow.core.inside import is_url
 from winnow.core.integrity import damage, take_check, with_check
 from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
-from winnow.core.other_kind import is_run, no_run
+from winnow.core.other_kind import is_run, is_scan, no_run
 from winnow.core.saved_files import DamagedError, read_manifest
 
 _MARKER = "done.json"
@@ -51,7 +51,7 @@ PARTS = (
 _NEXT, _STALE, _OLD, _READY = ".next", ".stale", ".old", "ready.json"
 _OWNED = (LOCK_FILE, "artifacts", ".lock", _NEXT, MEMORY_POOL)
 _RETRY_SECONDS, _PATIENCE_SECONDS = 0.05, 30.0
-
+_ORDER_AGAIN = "`winnow run` with the same recipe and --out makes it again"
 
 #: What `pathlib` makes of a URL's beginning.
 _LIKE_URL = re.compile(r"[a-z][a-z0-9+.-]+:/")
@@ -207,14 +207,13 @@ class RunFolder:
                     f"{self.path}: a URL where a folder is needed; give it as text, "
                     "not as a Path"
                 )
+            if self.finished and file.parent.is_dir() and not is_scan(self.path):
+                raise DamagedError(f"{file} is gone; {_ORDER_AGAIN}")
             raise no_run(self.path)
         try:
             return [str(step) for step in json.loads(file.read_text())]
         except (TypeError, ValueError) as error:
-            raise DamagedError(
-                f"{file} is damaged; `winnow run` with the same recipe and --out makes "
-                "it again"
-            ) from error
+            raise DamagedError(f"{file} is damaged; {_ORDER_AGAIN}") from error
 
     def markers(self) -> list[Marker]:
         """Return the markers of all finished steps, in the order of the run.

@@ -252,8 +252,15 @@ class SegmentedIndex(ABC, Generic[Part]):
         return len(self.additions) - 1
 
     def end_addition(self) -> None:
-        """Write down that an addition has come to its end, and merge what is due."""
-        del self.additions[-1][_OPEN]
+        """Write down that an addition has come to its end, and merge what is due.
+
+        Sources that went in before, and brought nothing new, are no addition.
+        """
+        last = self.additions[-1]
+        del last[_OPEN]
+        before = ({**one, "rows": 0} for one in self.additions[:-1])
+        if last in before:
+            self.additions.pop()
         write_state(self.path, self._state)
         self._merge_tail()
 

@@ -57,10 +57,15 @@ def require_whole_scan(root: Path) -> None:
 
 
 def require_whole_plan(root: Path) -> None:
-    """Raise DamagedError if a plan is there and is not what was written."""
+    """Raise DamagedError if a plan is there and is not what was written.
+
+    Plans of scans that kept no checksums are taken as they are.
+    """
     if not (root / _PLAN).is_file():
         return
     if not (root / _SEALS).is_file():
+        if not _is_sealed(root):
+            return
         raise DamagedError(
             f"{root / _PLAN} is of an earlier version of Winnow, or {root / _SEALS}, "
             f"which knows its checksum, is gone; {_PLAN_AGAIN}"
@@ -69,6 +74,11 @@ def require_whole_plan(root: Path) -> None:
     if all(damage(root, {_PLAN: seal}) for seal in known):
         told = f"{root / _PLAN} is damaged: {root / _SEALS} knows other contents"
         raise DamagedError(f"{told}; {_PLAN_AGAIN}")
+
+
+def _is_sealed(root: Path) -> bool:
+    manifest = root / MANIFEST
+    return manifest.is_file() and "check" in read_json(manifest, _SCAN_AGAIN)
 
 
 def write_plan(root: Path, rows: pa.Table) -> None:

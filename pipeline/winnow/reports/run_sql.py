@@ -28,6 +28,7 @@ from winnow.reports.run_columns import (
     union,
     values_of,
 )
+from winnow.reports.stored_tables import has_table, table_files
 
 
 class RunSql:
@@ -91,12 +92,10 @@ class RunSql:
     def scan(self, folder: Path) -> str:
         """Return a scan of a folder's Parquet files, which the engine may then open.
 
-        Raises RunError for a file that is a link to somewhere outside the run.
+        Raises RunError for a file that is a link to somewhere outside the run,
+        DamagedError for one that is lost.
         """
-        parts = sorted(file for file in folder.glob("*.parquet"))
-        if not parts:
-            raise RunError(f"{folder}: no table there; run the recipe again")
-        files = [self.file(file) for file in parts]
+        files = [self.file(file) for file in table_files(self._folder, folder)]
         return f"read_parquet([{', '.join(map(literal, files))}], {AS_STORED})"
 
     def file(self, file: Path) -> str:
@@ -113,7 +112,7 @@ class RunSql:
 
     def has(self, step: str, name: str) -> bool:
         """Whether a step has stored this table."""
-        return (self._folder.artifacts(step) / name).is_dir()
+        return has_table(self._folder, self._markers, step, name)
 
     @property
     def _deciding(self) -> list[tuple[int, Marker]]:

@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from winnow.config.lock_file import read_lock
-from winnow.core.errors import RunError
 from winnow.core.marker import Marker
 from winnow.core.run_folder import RunFolder
+from winnow.reports.stored_tables import has_table, table_files
 
 
 class RunView:
@@ -47,7 +47,7 @@ class RunView:
 
     def has_artifact(self, step: str, name: str) -> bool:
         """Whether a step has stored this table."""
-        return (self.folder.artifacts(step) / name).is_dir()
+        return has_table(self.folder, self.markers, step, name)
 
     def _table(self, step: str, folder: Path) -> pl.LazyFrame:
         """Return a table of a step; raises RunError if it is not as it was written."""
@@ -57,7 +57,4 @@ class RunView:
                 if marker.step == step:
                     self.folder.require_whole(marker, below)
             self._checked.add(below)
-        files = sorted(folder.glob("*.parquet"))
-        if not files:
-            raise RunError(f"{folder}: no table there; run the recipe again")
-        return pl.scan_parquet(files, glob=False)
+        return pl.scan_parquet(table_files(self.folder, folder), glob=False)
