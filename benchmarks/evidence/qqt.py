@@ -103,7 +103,8 @@ def main() -> None:
         *compared(told, proxy, order),
         "",
         "The law has no room for rows that harm: where captions are wrong, the error grows",
-        "with repetition, and their half-life is the least that a fit may choose.",
+        "with repetition, and their half-life is the least that a fit may choose. What else",
+        "it misses, and by how much: [measured](../measurements.md#the-share-to-keep-by-samples-seen).",
     ]
     write("qqt", "The share to keep, by samples seen", lines, began)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -93,6 +94,41 @@ def test_the_original_of_copies_stays(
     with tried(run.path, ["perceptual_hash.crops=false"], api.make_engine) as other:
         kept = read_run(other.path).kept("perceptual_hash")
         assert sum(uid.endswith("cropped") for uid in kept) > 0.3 * 120
+
+
+@pytest.mark.slow
+def test_the_original_stays_whatever_finds_its_copies(
+    winnow: Winnow, copies: Path, write_shards: Write, shared: Path, tmp_path: Path
+):
+    """By their one caption, or by a model's vectors; but for the cropped ones.
+
+    At this epsilon copies of pictures this small are one, different pictures are not.
+    """
+    pictures = pq.read_table(copies)
+    names = [uid for uid in pictures["uid"].to_pylist() if "cropped" not in uid]
+    table = pictures.filter(pa.compute.is_in(pictures["uid"], pa.array(names)))
+    table = table.append_column("text", pa.array([f"photo {n[:3]}" for n in names]))
+    pool = write_shards(tmp_path / "p", table, 100)
+    keeper = {"keeper": ["pixels desc", "bytes desc"]}
+    lite0 = f"local-dir:{shared / 'models' / 'lite0'}"
+    run = winnow(
+        pool,
+        tmp_path / "vectors",
+        ["embed", "cluster", "semantic"],
+        model={"name": lite0, "precision": "bfloat16"},
+        embed={"modalities": ["image"], "image_column": None, "text_column": None},
+        semantic={**keeper, "epsilon": 0.2},
+    )
+    by_caption = winnow(
+        pool, tmp_path / "captions", ["exact"], exact={**keeper, "by": ["caption"]}
+    )
+    originals = {name for name in names if name.endswith("original")}
+    assert by_caption.kept("exact") == originals
+    kept, ledger = run.kept("semantic"), run.ledger("semantic")
+    assert len(kept & originals) >= 0.99 * len(originals)
+    assert len(kept - originals) <= 0.02 * len(names)
+    for uid in set(names) - kept:
+        assert ledger[uid]["kept_twin"][:3] == uid[:3]
 
 
 @pytest.mark.slow
