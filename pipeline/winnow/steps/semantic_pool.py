@@ -149,8 +149,8 @@ def _measured(large: Large, known: VectorRows, bar: float) -> Probes:
     rows = min(_SAMPLE_ROWS, most)
     counts = _searched(large, known, bar, rows)
     if counts.sum() < _SAMPLE_PAIRS and rows < most:
-        # A fifth more than should do.
-        rows = min(most, int(1.2 * rows * _SAMPLE_PAIRS / max(counts.sum(), 1)))
+        # A tenth more than should do.
+        rows = min(most, int(1.1 * rows * _SAMPLE_PAIRS / max(counts.sum(), 1)))
         counts = _searched(large, known, bar, rows)
     met, pairs = np.cumsum(counts)[:-1], int(counts.sum())
     level = int(np.searchsorted(met, _RECALL * pairs)) + (pairs < _PAIRS)
