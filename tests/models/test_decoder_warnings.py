@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -121,3 +122,23 @@ def test_a_run_from_python_writes_them_to_its_log(
     for uid in pool["uid"]:
         assert log.count(f"WARNING {uid}: UserWarning: Invalid APNG") >= 2
     assert "APNG" not in "".join(capfd.readouterr())
+
+
+@pytest.mark.slow
+def test_sparks_workers_bring_them_to_the_drivers_log(tmp_path: Path, spark: Any):
+    uids = [f"r{n}" for n in range(4)]
+    images = [*map(grumbled_at, range(3)), cut_tiff()]
+    (tmp_path / "pool").mkdir()
+    table = pa.table({"uid": uids, "image": images, "text": uids})
+    pq.write_table(table, tmp_path / "pool" / "0.parquet")
+    recipe = {
+        "input": {"path": str(tmp_path / "pool")},
+        "output": {"path": str(tmp_path / "r"), "report": False},
+        "steps": ["exact", "apply"],
+        "exact": {"by": ["image_pixels"]},
+        "engine": {"name": "spark", "partitions": 2},
+    }
+    assert winnow.run(recipe, spark=spark).kept == 3
+    log = (tmp_path / "r" / "winnow.log").read_text()
+    assert all(f"{uid}: " in log for uid in uids)
+    assert "TIFFFillStrip" in log
