@@ -23,6 +23,9 @@ def s3_server(bucket: str) -> Iterator[Any]:
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         s3fs.S3FileSystem.clear_instance_cache()
         files = s3fs.S3FileSystem()
+        # The process keeps what an earlier server of it held.
+        if files.exists(bucket):
+            files.rm(bucket, recursive=True)
         files.mkdir(bucket)
         yield files
         s3fs.S3FileSystem.clear_instance_cache()

@@ -89,7 +89,7 @@ def test_rows_that_cannot_be_used_say_why_and_disturb_nobody(spec: ModelSpec) ->
         if reason
     }
     assert reasons == {
-        2: "image_undecodable: unknown format",
+        2: "image_undecodable: text, no picture",
         5: "image_missing",
         6: "image_empty",
         **dict.fromkeys(range(8, 12), "image_missing"),
