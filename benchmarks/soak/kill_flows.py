@@ -295,7 +295,7 @@ def table_lake(scratch: Path) -> list[Scenario]:
     planned = made(Scenario("planned", work, [scan, plan], old))
     # What a scan remembers lies in the order in which it was worked out, or is known
     # by fingerprints.
-    remembered = ("catalogue", "graph", "pairs", "sketches")
+    remembered = ("catalogue", "folders", "graph", "pairs", "sketches")
     apart = tuple(f"run/artifacts/{name}/part-" for name in remembered)
     common: dict[str, Any] = {"readers": readers, "apart": apart}
     whole = Scenario("all", work, commands, before, steady=False, **common)

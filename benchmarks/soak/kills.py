@@ -34,6 +34,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 os.environ["NUMBA_NUM_THREADS"] = "1"
+# GNU's OpenMP, which numba would take, ends a fork of a process that has used it.
+os.environ["NUMBA_THREADING_LAYER"] = "workqueue"
 os.environ["POLARS_MAX_THREADS"] = "1"
 
 import kill_flows

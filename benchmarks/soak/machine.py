@@ -29,6 +29,7 @@ os.environ.update(
     {f"{n}_NUM_THREADS": "1" for n in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
 )
 os.environ["POLARS_MAX_THREADS"] = "1"
+os.environ["NUMBA_THREADING_LAYER"] = "workqueue"
 
 import kill_flows
 from forks import FaultError, ended, import_everything
