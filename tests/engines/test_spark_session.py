@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -122,6 +123,24 @@ def test_workers_are_asked_first_whether_they_see_run_and_pool(tmp_path: Path) -
     with pytest.raises(RunError, match=f"{where} {pool} as"):
         require_seen(FarContext(), (run,), [str(pool)])
     assert [list(folder.iterdir()) for folder in (run, other)] == [[], []]
+
+
+def test_workers_are_asked_whether_they_can_read_a_pool_behind_a_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = fsspec.filesystem("memory")
+    store.pipe("/seen/pool/a.parquet", b"")
+    for url in ("memory://seen/pool", "memory://seen/pool/*.parquet"):
+        require_seen(FarContext(), (tmp_path,), [url])
+    with pytest.raises(RunError, match=r"cannot read memory://seen/none as .* there;"):
+        require_seen(FarContext(), (tmp_path,), ["memory://seen/none"])
+
+    def refuse(_: object, path: str) -> bool:
+        raise PermissionError("no credentials\nand a long trace")
+
+    monkeypatch.setattr(type(store), "exists", refuse)
+    with pytest.raises(RunError, match="PermissionError: no credentials; workers need"):
+        require_seen(FarContext(), (tmp_path,), ["memory://seen/pool"])
 
 
 def test_a_session_of_spark_connect_is_refused_in_one_sentence(

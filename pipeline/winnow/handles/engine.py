@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from winnow.config.lake import LakeConfig
 from winnow.config.recipes import spark_text
 from winnow.config.run import RunConfig
 from winnow.core.engine import Engine
+from winnow.core.inside import is_url
 from winnow.engines import open_engine
 from winnow.engines.spark.session import SparkOptions
 from winnow.models.local_model import LOCAL_DIR
@@ -43,17 +45,20 @@ def _spark_options(config: RunConfig | LakeConfig, session: Any) -> SparkOptions
         scratch=engine.scratch,
         conf={name: spark_text(value) for name, value in engine.spark.items()},
         ship=_model_files(config) if isinstance(config, RunConfig) else (),
-        seen=_pool(config),
+        seen=[*_pool(config), *filter(is_url, _paths(config))],
         small=_is_small(_pool(config)),
         packages=config.packages if isinstance(config, RunConfig) else (),
         session=session,
     )
 
 
+def _paths(config: RunConfig | LakeConfig) -> Sequence[str]:
+    return config.input.path if isinstance(config, RunConfig) else ()
+
+
 def _pool(config: RunConfig | LakeConfig) -> list[str]:
     """Return the folders and files of this machine that samples are in."""
-    paths = config.input.path if isinstance(config, RunConfig) else ()
-    full = (os.path.abspath(os.path.expanduser(path)) for path in paths)
+    full = (os.path.abspath(os.path.expanduser(path)) for path in _paths(config))
     return [path for path in full if os.path.exists(path)]
 
 

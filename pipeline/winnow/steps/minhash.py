@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from winnow.algorithms.dedup.verification import NO_BAND, Verification, decide
 from winnow.config.steps import MinhashConfig
+from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.progress import doing
 from winnow.formats.reader import single
@@ -86,13 +87,36 @@ def reuse(config: MinhashConfig) -> Reuse | None:
     return Reuse({"sketch": asdict(settings), **others}, same_rows=True)
 
 
+class _Judged(NamedTuple):
+    """Marks of the rows that go or are not read, and what the manifest says.
+
+    unread: a frame of UNREAD.
+    """
+
+    marks: pa.Table
+    unread: Frame
+    facts: dict[str, Any]
+
+
 def run(context: Context) -> Outcome:
     """Decide all rows at once, on the driver: uids and candidate pairs, no texts.
 
     Raises InputError if a cluster takes more of a source than the guard allows.
     """
+    # By another function, so that the candidates are let go of before all rows pass.
+    judged = _judged(context)
+    frame = judged_frame(context, judged.marks, judged.unread)
+    return Outcome(
+        decisions=decisions_of(context.engine, frame),
+        rejects=rejects_of(context.engine, frame),
+        artifacts={name: name for name in ("duplicates", "duplicate_clusters")},
+        facts=judged.facts,
+    )
+
+
+def _judged(context: Context) -> _Judged:
     # 1. Which rows share a band; 2. what an index holds already; 3. which pairs are
-    # duplicates, smallest row first; 4. the guard; 5. artifacts and decisions.
+    # duplicates, smallest row first; 4. the guard; 5. artifacts and marks.
     config: MinhashConfig = context.config
     column = _text_column(context)
     _require_order(context)
@@ -113,22 +137,16 @@ def run(context: Context) -> Outcome:
     refuse_large_clusters(verdict, candidates, sets, config)
     _store(context, candidates, verdict, sets)
     marks.append(marks_of(verdict, candidates, sets, config))
-    totals = candidates.totals
-    frame = judged_frame(context, pa.concat_tables(marks), totals.unread)
     removed = verdict.keeper != np.arange(len(verdict.keeper))
-    return Outcome(
-        decisions=decisions_of(context.engine, frame),
-        rejects=rejects_of(context.engine, frame),
-        artifacts={name: name for name in ("duplicates", "duplicate_clusters")},
-        facts={
-            "bands": settings.bands,
-            "rows_per_band": settings.rows,
-            "sketches_reused": candidates.reused,
-            "pairs_compared": sets.compared,
-            "near_duplicates": int(removed.sum()),
-            **_units_told(context.step, totals.units),
-        },
-    )
+    facts = {
+        "bands": settings.bands,
+        "rows_per_band": settings.rows,
+        "sketches_reused": candidates.reused,
+        "pairs_compared": sets.compared,
+        "near_duplicates": int(removed.sum()),
+        **_units_told(context.step, candidates.totals.units),
+    }
+    return _Judged(pa.concat_tables(marks), candidates.totals.unread, facts)
 
 
 def _units_told(step: str, units: pa.Table) -> dict[str, Any]:

@@ -29,6 +29,8 @@ from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import TextSketches, find_buckets
 from winnow.steps.sketching import Digested, Sketching, TextColumn
 
+# Members of buckets, 24 bytes each while they are.
+_SORTED = 1_000_000
 _SOURCE = pa.dictionary(pa.int32(), pa.string())
 #: Rows by preference as keeper. `state` is empty for rows that take part, `origin` what
 #: the guard counts by, `unit` what the text's shingles were made of.
@@ -141,11 +143,20 @@ def fresh_candidates(
 
 def _by_preference(buckets: Buckets, position: npt.NDArray[np.int64]) -> Buckets:
     """Return buckets of numbers as buckets of places."""
-    sizes = np.diff(buckets.bounds)
-    keys = np.repeat(np.arange(len(sizes), dtype=np.uint64) << np.uint64(32), sizes)
-    keys |= position[buckets.members].astype(np.uint64)
-    keys.sort()
-    return buckets._replace(members=keys.astype(np.uint32))
+    members = np.empty_like(buckets.members)
+    bounds, first = buckets.bounds, 0
+    while first < len(bounds) - 1:
+        # Whole buckets, as many as are sorted at a time.
+        end = int(np.searchsorted(bounds, bounds[first] + _SORTED, "right")) - 1
+        end = max(end, first + 1)
+        some = slice(bounds[first], bounds[end])
+        sizes = np.diff(bounds[first : end + 1])
+        keys = np.repeat(np.arange(len(sizes), dtype=np.uint64) << np.uint64(32), sizes)
+        keys |= position[buckets.members[some]].astype(np.uint64)
+        keys.sort()
+        members[some] = keys.astype(np.uint32)
+        first = end
+    return buckets._replace(members=members)
 
 
 def _totals(context: Context, sketches: Frame) -> Totals:

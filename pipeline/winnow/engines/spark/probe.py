@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import socket
 import uuid
@@ -10,7 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import fsspec
+
 from winnow.core.errors import RunError
+from winnow.core.inside import is_url
 
 
 def require_seen(context: Any, folders: Sequence[Path], files: Sequence[str]) -> None:
@@ -18,7 +22,7 @@ def require_seen(context: Any, folders: Sequence[Path], files: Sequence[str]) ->
 
     context: a SparkContext; one on this machine alone is not asked. folders: in which a
     file is written to be looked for, since another machine may have a folder of that
-    name. files: files and folders that are there already.
+    name. files: files, folders and URLs that are there already.
     """
     if str(context.master).startswith("local"):
         return
@@ -36,7 +40,13 @@ def require_seen(context: Any, folders: Sequence[Path], files: Sequence[str]) ->
         for file in written:
             file.unlink(missing_ok=True)
     if unseen:
-        host, path = min(unseen)
+        host, path, why = min(unseen)
+        if is_url(path):
+            raise RunError(
+                f"the worker on {host} cannot read {path} as the driver does: {why}; "
+                "workers need the store's package, address and credentials in their "
+                "own environment"
+            )
         shown = os.path.dirname(path) if os.path.basename(path) == name else path
         raise RunError(
             f"the worker on {host} does not see {shown} as the driver does; driver and "
@@ -47,9 +57,23 @@ def require_seen(context: Any, folders: Sequence[Path], files: Sequence[str]) ->
 
 def unseen_here(
     numbers: Iterator[int], *, paths: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """Yield (host, path) of what is not there on the machine of this task."""
+) -> Iterator[tuple[str, str, str]]:
+    """Yield (host, path, why) of what cannot be seen on the machine of this task."""
     for _ in numbers:
         for path in paths:
-            if not os.path.exists(path):
-                yield socket.gethostname(), path
+            why = _why_not(path)
+            if why:
+                yield socket.gethostname(), path, why
+
+
+def _why_not(path: str) -> str:
+    """Return why a path or URL cannot be seen here; '' if it can."""
+    missing = "it is not there"
+    if not is_url(path):
+        return "" if os.path.exists(path) else missing
+    try:
+        fs, inner = fsspec.url_to_fs(path)
+        there = fs.glob(inner) if glob.has_magic(inner) else fs.exists(inner)
+    except Exception as error:  # of whatever library the store is read by
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    return "" if there else missing
