@@ -1,4 +1,4 @@
-"""Functions stay short enough to be read at a glance."""
+"""Functions and files stay short enough to be read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "pipeline" / "winnow"
 LONGEST_BODY = 40
+#: A file is shorter than so many lines.
+FILE_LINES = 400
 
 
 def bodies() -> Iterator[tuple[str, int]]:
@@ -23,3 +25,11 @@ def bodies() -> Iterator[tuple[str, int]]:
 
 def test_bodies_are_short() -> None:
     assert {name: n for name, n in bodies() if n > LONGEST_BODY} == {}
+
+
+def test_files_are_short() -> None:
+    lines = {
+        str(module.relative_to(PACKAGE)): len(module.read_text().splitlines())
+        for module in PACKAGE.rglob("*.py")
+    }
+    assert {name: n for name, n in lines.items() if n >= FILE_LINES} == {}

@@ -22,7 +22,8 @@ from winnow.app.row_arrays import Coded, Mask, RowArrays, column_of
 from winnow.app.row_index import FOLDER, IndexedColumn
 from winnow.app.rows import IndexedRows
 from winnow.app.selections import SELECTIONS, MapSelections, Polygon, inside
-from winnow.core.run_folder import RunFolder, link
+from winnow.core.links import link
+from winnow.core.run_folder import RunFolder
 from winnow.core.sql_text import AS_STORED, literal
 from winnow.pages.answers import plain
 from winnow.reports.map_file import MapFacts, read_map

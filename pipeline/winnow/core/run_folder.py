@@ -26,6 +26,7 @@ from pathlib import Path
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.inside import is_url
 from winnow.core.integrity import damage, take_check, with_check
+from winnow.core.links import link
 from winnow.core.marker import Marker
 from winnow.core.operating_system import lock
 from winnow.core.other_kind import is_run, is_scan, no_run
@@ -360,17 +361,6 @@ def replace(new: Path, final: Path) -> None:
         (final / _MARKER).unlink(missing_ok=True)
         shutil.rmtree(final)
     os.replace(new, final)
-
-
-def link(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
-    """Give a file a second name, or copy it where the file system knows no links.
-
-    Files of a run are never written in place, so that links are as good as copies.
-    """
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def link_all(source: Path, target: Path) -> None:

@@ -21,8 +21,9 @@ from winnow.config.recipes import load
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import APPLY
 from winnow.core.errors import ConfigError, RunError
+from winnow.core.links import link
 from winnow.core.progress import Progress, Silent
-from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder, link
+from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder
 from winnow.flows.image_text import Planned
 from winnow.flows.runner import EngineFactory, Recipe, run_steps
 from winnow.flows.taking_over import Sources

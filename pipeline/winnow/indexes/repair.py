@@ -23,11 +23,11 @@ from winnow.indexes.segment import (
     write_description,
     write_segment,
 )
-from winnow.indexes.segmented_index import empty_state
 from winnow.indexes.state import (
     COPY,
     FILE,
     additions_of,
+    empty_state,
     read_state,
     write_state,
 )

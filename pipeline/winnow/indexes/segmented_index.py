@@ -43,9 +43,9 @@ from winnow.indexes.segment import (
 from winnow.indexes.state import (
     COPY,
     FILE,
-    FORMAT,
     addition_of,
     additions_of,
+    empty_state,
     read_state,
     write_state,
 )
@@ -368,22 +368,6 @@ class SegmentedIndex(ABC, Generic[Part]):
                 f"(--{self.part.ASKED_BY})"
             )
         return rows[0]
-
-
-def empty_state(
-    kind: str, settings: Mapping[str, Any], columns: Mapping[str, str | None]
-) -> dict[str, Any]:
-    """Return the state of an index without rows."""
-    return {
-        "format": FORMAT,
-        "kind": kind,
-        "settings": json.loads(json.dumps(dict(settings))),
-        "columns": dict(columns),
-        "additions": [],
-        "segments": [],
-        "next": 0,
-        "content": f"{0:016x}",
-    }
 
 
 def _require_empty(folder: Path) -> None:

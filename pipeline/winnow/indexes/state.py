@@ -26,6 +26,22 @@ _SEGMENT, _GONE = re.compile(r"segment-\d{5,}"), re.compile(r"gone-\d{4,}\.npy")
 FILE, COPY = "index.json", "index.copy.json"
 
 
+def empty_state(
+    kind: str, settings: Mapping[str, Any], columns: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return the state of an index without rows."""
+    return {
+        "format": FORMAT,
+        "kind": kind,
+        "settings": json.loads(json.dumps(dict(settings))),
+        "columns": dict(columns),
+        "additions": [],
+        "segments": [],
+        "next": 0,
+        "content": f"{0:016x}",
+    }
+
+
 def sealed(state: Mapping[str, Any]) -> str:
     """Return the checksum of all that a state holds but for its checksum."""
     plain = {name: value for name, value in state.items() if name != "checksum"}

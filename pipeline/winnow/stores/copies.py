@@ -21,8 +21,9 @@ from winnow.core.errors import ConfigError, RunError
 from winnow.core.hashing import fingerprint
 from winnow.core.inside import is_url
 from winnow.core.integrity import damage, is_unchanged
+from winnow.core.links import link
 from winnow.core.operating_system import lock
-from winnow.core.run_folder import link, remove, replace, write_text
+from winnow.core.run_folder import remove, replace, write_text
 from winnow.core.user_cache import user_cache
 from winnow.stores.run_store import RunStore, RunVersion, in_parallel
 

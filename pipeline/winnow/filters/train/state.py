@@ -13,8 +13,8 @@ from typing import Any
 
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.integrity import text_checksum
+from winnow.core.links import link
 from winnow.core.operating_system import lock
-from winnow.core.run_folder import link
 from winnow.core.saved_files import DamagedError, read_saved
 from winnow.core.sealed_folder import folder_fault, seal_folder
 from winnow.filters.train.recipe import TrainingProgress
