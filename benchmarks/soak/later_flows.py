@@ -31,7 +31,9 @@ def looks(scratch: Path) -> list[Scenario]:
     near = ["near", str(index), "--uid", uid_of(5), "--json"]
     proof = ["prove", str(run), "--held-out", str(held / "run"), "--seeds", "2"]
     search = ["search", str(run), "--like", uid_of(5), "--all", "--json"]
-    common: dict[str, Any] = {"before": old, "readers": [*readers_of(run), search]}
+    # A search keeps its lists beside the run.
+    common: dict[str, Any] = {"before": old, "apart": ("run/search/",)}
+    common["readers"] = [*readers_of(run), search]
     analyse = ["analyze", str(POOLS["scenes"]), "--out", str(work / "analysis"), "-q"]
     grown: dict[str, Any] = {
         "before": indexed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from winnow.core.errors import ConfigError, QueryError
 from winnow.core.run_folder import RunFolder
 from winnow.flows.embedding_map import make_map
 from winnow.models.map_layout import PlacedRows, laid_out
-from winnow.reports.map_file import LAYOUT, read_map
+from winnow.reports.map_file import LAYOUT, read_map, write_facts
 
 
 @pytest.fixture(scope="module")
@@ -82,11 +84,22 @@ def test_a_map_is_the_same_again_whole_and_of_its_vectors(
     with pytest.raises(QueryError, match=r"damaged.*winnow map"):
         read_map(folder)
     file.write_bytes(whole)
-    about = file.with_name("done.json")
-    about.write_text(about.read_text().replace(facts.of, "0" * len(facts.of)))
+    write_facts(file.parent, replace(facts, of="0" * len(facts.of)))
     with pytest.raises(QueryError, match="others than those of its map"):
         read_map(folder)
-    about.unlink()
+    file.with_name("done.json").unlink()
     assert file.name == LAYOUT
     with pytest.raises(QueryError, match="no map yet"):
         read_map(folder)
+
+
+def test_what_a_killed_map_has_left_goes_with_the_next(
+    run_of_vectors: Path, tmp_path: Path
+):
+    run = tmp_path / "run"
+    shutil.copytree(run_of_vectors, run)
+    (run / ".map").mkdir()
+    (run / ".map" / LAYOUT).write_bytes(b"half of a map")
+    make_map(run)
+    assert read_map(RunFolder(run))[1].rows == 103
+    assert not (run / ".map").exists()

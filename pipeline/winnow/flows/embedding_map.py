@@ -7,7 +7,6 @@ of their uids, and every other row lies between its nearest of these.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from dataclasses import replace as replace_fields
@@ -24,7 +23,7 @@ from winnow.core.errors import ConfigError, QueryError, RunError
 from winnow.core.extras import require
 from winnow.core.hashing import keys
 from winnow.core.integrity import seals
-from winnow.core.run_folder import RunFolder, replace
+from winnow.core.run_folder import RunFolder, remove, replace
 from winnow.models.map_layout import PlacedRows, Singles, laid_out, normed
 from winnow.reports.map_file import (
     LAYOUT,
@@ -39,6 +38,7 @@ from winnow.search.run_vectors import stored_vectors
 
 #: Rows that are laid out by the library; more of them take their place by neighbours.
 SAMPLE = 50_000
+_UNFINISHED = ".map"
 _SCHEMA = pa.schema(
     [
         ("uid", pa.string()),
@@ -185,17 +185,21 @@ class _Parts:
 def _written(
     folder: RunFolder, parts: _Parts, facts: MapFacts, say: Callable[[str], None]
 ) -> MapFacts:
-    """Write the map beside its place and give it its name; the last one wins."""
-    with tempfile.TemporaryDirectory(prefix=".map-", dir=folder.path) as scratch:
-        written = Path(scratch, MAP_FOLDER)
-        written.mkdir()
+    """Write the map beside its place and give it its name.
+
+    Raises RunError if another process writes the run.
+    """
+    beside = folder.file(_UNFINISHED)
+    with folder.locked():
+        remove(beside)  # of one that was killed
+        beside.mkdir()
         done = 0
-        with pq.ParquetWriter(written / LAYOUT, _SCHEMA) as writer:
+        with pq.ParquetWriter(beside / LAYOUT, _SCHEMA) as writer:
             for table in parts.tables():
                 writer.write_table(table)
                 done += len(table)
                 say(f"{done:,} of {facts.rows:,} rows have a place")
-        facts = replace_fields(facts, files=seals(written, [written / LAYOUT]))
-        write_facts(written, facts)
-        replace(written, folder.file(MAP_FOLDER))
+        facts = replace_fields(facts, files=seals(beside, [beside / LAYOUT]))
+        write_facts(beside, facts)
+        replace(beside, folder.file(MAP_FOLDER))
     return facts
