@@ -217,10 +217,16 @@ class LocalEngine:
 
     def collect(self, frame: LocalFrame, max_rows: int) -> pa.Table:
         """Bring a bounded frame to the driver."""
-        rows = frame.lazy.head(max_rows + 1).collect(engine="streaming")
-        if rows.height > max_rows:
+        schema = arrow_schema(frame.lazy)
+        some = frame.lazy.head(max_rows + 1)
+        if frame.size <= SPILL_BYTES:
+            table = some.collect(engine="streaming").to_arrow().cast(schema)
+        else:
+            # All at once they would be held three times: by polars, by Arrow, cast.
+            table = pa.Table.from_batches(batches_of(some), schema)
+        if len(table) > max_rows:
             raise RunError(f"more than the {max_rows} rows that fit one machine here")
-        return rows.to_arrow().cast(arrow_schema(frame.lazy))
+        return table
 
     def clear(self) -> None:
         """Remove the scratch files; frames made since the last call are void."""

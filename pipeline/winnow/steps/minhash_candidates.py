@@ -328,7 +328,10 @@ def _ordered(
     number = single(table["number"]).take(order).to_numpy()
     position = np.full(pool_rows, -1, dtype=np.int64)
     position[number] = np.arange(len(order))
-    arrays = [_taken(table[field.name], order, field.type) for field in ROWS]
+    arrays = []
+    for field in ROWS:
+        arrays.append(_taken(table[field.name], order, field.type))
+        table = table.drop_columns([field.name])
     return pa.table(arrays, schema=ROWS), position
 
 
