@@ -20,8 +20,8 @@ pytest.importorskip("hatchling")
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "pipeline" / "winnow"
-#: Folders of a checkout that a build leaves out wherever they stand.
-_MADE = {"__pycache__", ".ipynb_checkpoints"}
+#: What is made in a checkout, which a build leaves out wherever it stands.
+_MADE = {"__pycache__", ".ipynb_checkpoints", "changelog.md"}
 SDIST_FOLDERS = {".ci", ".github", "benchmarks", "conf", "docker", "docs", "jobs"}
 SDIST_FOLDERS |= {"notebooks", "pipeline", "tests"}
 SDIST_FILES = {"CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md"}
