@@ -88,8 +88,10 @@ def test_a_rows_page_is_turned_and_marked_by_letters(enter: Callable[..., Any]):
     page.wait_for_url("**/row/5?*")
     page.keyboard.press("d")
     page.get_by_role("status").get_by_text("1 row marked to drop.").wait_for()
+    page.wait_for_load_state()  # the script that hears keys is there
     page.keyboard.press("c")
     page.get_by_role("status").get_by_text("without a mark now").wait_for()
+    page.wait_for_load_state()
     page.keyboard.press("u")
     page.get_by_role("heading", name="161 rows").wait_for()
 
