@@ -246,3 +246,18 @@ def test_large_values_are_read_and_written_a_page_at_a_time(tmp_path: Path):
         assert len(part) == 1
     # The page, what it is unpacked to, and the row: not the 36 MB of the row group.
     assert held < 16 * 2**20
+
+
+def test_a_column_chunk_whose_name_is_no_utf_8_loses_no_row(tmp_path: Path):
+    shard = Path(write(tmp_path / "a.parquet", uid=list("abc"), text=["x", "y", "z"]))
+    data = shard.read_bytes()
+    end = data.rindex(b"\x04text", 0, data.rindex(b"ARROW:schema"))
+    shard.write_bytes(data[: end + 1] + b"\xa9" + data[end + 2 :])
+    with pytest.raises(UnicodeDecodeError):
+        str(pq.read_metadata(shard).row_group(0).column(1).path_in_schema)
+    rows = np.arange(3)
+    for columns in (["uid"], ["uid", "text"]):
+        parts = PARQUET.read_rows(str(shard), rows, columns)
+        came = [getattr(part, "rows", None) or len(part) for _, part in parts]
+        assert sum(came) == 3
+    assert PARQUET.held_at_once(str(shard), ["text"])[1] in ("", "text")

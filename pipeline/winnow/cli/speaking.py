@@ -27,7 +27,10 @@ def volume_arguments(parser: argparse.ArgumentParser) -> None:
         help="say what is done, and what libraries warn of",
     )
     volume.add_argument(
-        "-q", "--quiet", action="store_true", help="say nothing but errors"
+        "-q",
+        "--quiet",
+        action="store_true",
+        help="no progress, no warnings: the result, and errors",
     )
 
 

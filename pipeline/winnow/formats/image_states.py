@@ -91,7 +91,7 @@ def _some_bytes_missing(path: str, column: str) -> bool:
         for group in range(footer.num_row_groups):
             for number in range(footer.num_columns):
                 chunk = footer.row_group(group).column(number)
-                if chunk.path_in_schema != f"{column}.bytes":
+                if footer.schema.column(number).path != f"{column}.bytes":
                     continue
                 known = chunk.statistics
                 if known is None or not known.has_null_count or known.null_count:

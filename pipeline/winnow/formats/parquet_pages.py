@@ -29,8 +29,8 @@ def largest_page(
     sizes = [(0, "")]
     for number in range(min(_GROUPS, meta.num_row_groups)):
         group = meta.row_group(number)
-        for column in (group.column(n) for n in range(group.num_columns)):
-            name = column.path_in_schema.partition(".")[0]
+        for leaf, column in enumerate(map(group.column, range(group.num_columns))):
+            name = meta.schema.column(leaf).path.partition(".")[0]
             # No page is larger than its column chunk, which counts twice here.
             most = 2 * column.total_uncompressed_size
             if name not in columns or most < sizes[-1][0]:

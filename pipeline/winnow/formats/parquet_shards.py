@@ -321,11 +321,11 @@ def _batch_rows(
 ) -> int:
     """Return how many rows of a group to hold at once, by what one takes on average."""
     meta, wanted = file.metadata.row_group(group), set(columns)
-    parts = (meta.column(number) for number in range(meta.num_columns))
+    # By the names of the schema, since a chunk's own may be damaged.
     size = sum(
-        part.total_uncompressed_size
-        for part in parts
-        if part.path_in_schema.partition(".")[0] in wanted
+        meta.column(number).total_uncompressed_size
+        for number in range(meta.num_columns)
+        if file.schema.column(number).path.partition(".")[0] in wanted
     )
     average: int = max(1, size // max(1, meta.num_rows))
     rows: int = max(_BATCH_ROWS, min(_SMALL_ROWS, _SMALL_BYTES // average))

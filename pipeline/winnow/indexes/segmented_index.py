@@ -372,7 +372,10 @@ class SegmentedIndex(ABC, Generic[Part]):
 
 def _require_empty(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder} is not empty; choose another folder with --out")
+        told = f"{folder} is not empty; choose another folder with --out"
+        if (folder / FILE).is_file():
+            told += f", or keep the index that it holds (winnow index show {folder})"
+        raise ConfigError(told)
 
 
 @contextmanager
