@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from winnow.core.errors import ConfigError, QueryError, RunError
+from winnow.core.errors import ConfigError, QueryError
 from winnow.core.extras import require
 from winnow.core.hashing import keys
 from winnow.core.integrity import seals
@@ -66,7 +66,7 @@ def make_map(
 
     Returns what the map says of itself; its file is `RUN/map/layout.parquet`, one row
     for each uid with a vector. Raises QueryError for a run without vectors,
-    MissingExtraError without the extra `map`, RunError where nothing can be written.
+    MissingExtraError without the extra `map`, OSError where nothing can be written.
 
     >>> make_map("runs/first")["rows"]
     1000
@@ -92,12 +92,7 @@ def make_map(
         made_with=f"PaCMAP, pacmap {version('pacmap')}",
         files={},
     )
-    try:
-        facts = _written(folder, parts, facts, say)
-    except OSError as error:
-        raise RunError(
-            f"{folder.path}: the map cannot be written there ({error.strerror})"
-        ) from error
+    facts = _written(folder, parts, facts, say)
     return {"run": str(folder.path), "map": f"{MAP_FOLDER}/{LAYOUT}", **asdict(facts)}
 
 
