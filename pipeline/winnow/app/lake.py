@@ -15,7 +15,7 @@ from winnow.lake.database import LakeDatabase
 from winnow.lake.plan_view import size
 from winnow.pages.answers import duration
 
-_ROWS = 20
+_ROWS = 15
 _CELL = 4_000
 _SECONDS = 30.0
 #: Longer texts and lists are folded; so many letters of a text are shown.
