@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests import parquet_footers
+
 Winnow = Callable[..., Any]
 Write = Callable[..., Path]
 
@@ -314,6 +316,46 @@ def test_a_row_group_damaged_where_no_step_reads_on_spark(
     require_quarantined(
         winnow(pool, tmp_path / "r", ["rules", "apply"], engine=spark), table
     )
+
+
+@pytest.fixture(params=["definition levels", "another type", "a cut bound"])
+def damaged_footer(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a pool whose first shard's footer tells nonsense of rows 20 to 29."""
+    pool = tmp_path / "p"
+    pool.mkdir()
+    for shard in range(2):
+        numbers = range(shard * 40, shard * 40 + 40)
+        uids = [f"{i:032x}" for i in numbers]
+        texts = [f"caption number {i} " * 5 for i in numbers]
+        table = pa.table({"uid": uids, "text": texts, "more": list(numbers)})
+        pq.write_table(table, pool / f"{shard}.parquet", row_group_size=10)
+    parquet_footers.damage(pool / "0.parquet", 2, 2, request.param)
+    return pool
+
+
+def require_the_rest(run: Any) -> None:
+    assert (run.result.kept, run.result.quarantined) == (70, 10)
+    rows = run.quarantine()
+    assert [row["row"] for row in rows] == list(range(20, 30))
+    assert all(row["reason"].startswith("unreadable_row_group: 2") for row in rows)
+    kept = np.load(run.path / "subset.npy")["f1"].tolist()
+    assert kept == [i for i in range(80) if not 20 <= i < 30]
+
+
+def test_a_damaged_footer_costs_the_rows_of_its_row_group(
+    winnow: Winnow, damaged_footer: Path, tmp_path: Path
+):
+    """Asked for such a column chunk, pyarrow ends the process."""
+    require_the_rest(winnow(damaged_footer, tmp_path / "r", ["rules", "apply"]))
+
+
+@pytest.mark.slow
+def test_a_damaged_footer_on_spark(
+    winnow: Winnow, damaged_footer: Path, tmp_path: Path
+):
+    spark = {"name": "spark", "partitions": 3}
+    steps = ["rules", "apply"]
+    require_the_rest(winnow(damaged_footer, tmp_path / "r", steps, engine=spark))
 
 
 def test_a_damaged_row_group_costs_its_rows_only(

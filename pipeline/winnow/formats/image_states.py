@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from winnow.core.hashing import keys
 from winnow.core.inside import is_url, resolve_inside
 from winnow.core.integrity import content_digest
+from winnow.formats.parquet_shards import open_shard
 from winnow.formats.reader import SampleReader, is_binary, single, utf8
 from winnow.formats.shard_protocol import Unreadable
 
@@ -86,17 +86,14 @@ def _names_files(reader: SampleReader, path: str) -> bool:
 
 def _some_bytes_missing(path: str, column: str) -> bool:
     """Whether a footer leaves open that an image is not in the shard itself."""
-    with pq.ParquetFile(path) as file:
-        footer = file.metadata
-        for group in range(footer.num_row_groups):
-            for number in range(footer.num_columns):
-                chunk = footer.row_group(group).column(number)
-                if footer.schema.column(number).path != f"{column}.bytes":
-                    continue
-                known = chunk.statistics
-                if known is None or not known.has_null_count or known.null_count:
-                    return True
-    return False
+    with open_shard(path) as file:
+        leaves = [file.schema.column(number).path for number in range(len(file.schema))]
+        return any(
+            chunk.nulls != 0
+            for group in file.chunks
+            for leaf, chunk in zip(leaves, group, strict=False)
+            if leaf == f"{column}.bytes"
+        )
 
 
 def _names(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pyarrow.parquet as pq
+from winnow.core.parquet_footer import ColumnChunk
 
 # Row groups looked at; those of a file are written alike.
 _GROUPS = 8
@@ -20,25 +20,24 @@ _NEXT_I32 = 0x15
 
 
 def largest_page(
-    source: Any, meta: pq.FileMetaData, columns: Sequence[str]
+    source: Any,
+    groups: Sequence[Sequence[ColumnChunk]],
+    names: Sequence[str],
+    columns: Sequence[str],
 ) -> tuple[int, str]:
     """Return the bytes of the largest page seen, packed and unpacked, and its column.
 
-    source: the open file. columns: top-level names. (0, ""): no header was understood.
+    source: the open file. groups: the column chunks of its row groups. names: of the
+    column of each chunk. columns: those that are read. (0, ""): no header was
+    understood.
     """
     sizes = [(0, "")]
-    for number in range(min(_GROUPS, meta.num_row_groups)):
-        group = meta.row_group(number)
-        for leaf, column in enumerate(map(group.column, range(group.num_columns))):
-            name = meta.schema.column(leaf).path.partition(".")[0]
+    for group in groups[:_GROUPS]:
+        for name, chunk in zip(names, group, strict=False):
             # No page is larger than its column chunk, which counts twice here.
-            most = 2 * column.total_uncompressed_size
-            if name not in columns or most < sizes[-1][0]:
+            if name not in columns or 2 * chunk.unpacked < sizes[-1][0]:
                 continue
-            starts = [column.data_page_offset]
-            if column.has_dictionary_page:
-                starts.append(column.dictionary_page_offset)
-            for start in starts:
+            for start in chunk.pages:
                 source.seek(start)
                 sizes.append((sum(page_sizes(source.read(_HEADER))), name))
         sizes = [max(sizes)]

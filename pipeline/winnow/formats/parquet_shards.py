@@ -14,6 +14,13 @@ import pyarrow.parquet as pq
 
 from winnow.core.errors import InputError
 from winnow.core.parquet_columns import writer_settings
+from winnow.core.parquet_footer import (
+    ColumnChunk,
+    DamagedFooter,
+    column_chunks,
+    footer_bytes,
+    group_rows,
+)
 from winnow.core.vectors import take_rows
 from winnow.formats.chunk_cache import ColumnChunkCache
 from winnow.formats.constants import (
@@ -41,6 +48,8 @@ _SMALL_ROWS, _SMALL_BYTES = 8192, 8 * 2**20
 _BATCH_BYTES = 64 * 2**20
 #: Of a column chunk, read at a time: pages are read as they come, not all at once.
 _READ_BYTES = 2**20
+#: How the end of a file behind a URL is fetched: once, for all that reads it.
+_TAIL = {"block_size": 2**16, "cache_type": "readahead"}
 #: Fetched at once of a column chunk behind a URL.
 _READ_AHEAD = 8 * 2**20
 #: Of a page that is written. Arrow looks at a page's size once in so many rows, which
@@ -94,8 +103,7 @@ class ParquetFormat(ShardFormat):
         """Return a shard's footer; raises InputError if the file is not whole."""
         with open_shard(path) as file:
             schema, meta = without_views(file.schema_arrow), file.metadata
-            groups = (meta.row_group(n).num_rows for n in range(meta.num_row_groups))
-            if sum(groups) != meta.num_rows:
+            if sum(group_rows(meta)) != meta.num_rows:
                 raise InputError(
                     f"{path}: its row groups do not hold the {meta.num_rows:,} rows "
                     "that it names; it is damaged: copy it again, delete it, or set "
@@ -132,8 +140,7 @@ class ParquetFormat(ShardFormat):
         """
         with open_shard(path) as file:
             first, position = 0, 0
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
+            for group, size in enumerate(group_rows(file.metadata)):
                 end = int(np.searchsorted(rows, first + size))
                 inner = rows[position:end] - first
                 for start, part in self._group(file, group, inner, columns, schema):
@@ -145,16 +152,16 @@ class ParquetFormat(ShardFormat):
         if path.startswith("http"):
             return 0, ""
         with open_shard(path) as file:
-            meta = file.metadata
+            names, chunks = leaf_names(file), file.chunks
         fs, inner = filesystem(path)
         with fs.open(
             inner, "rb", **({} if is_local(fs) else {"cache_type": "none"})
         ) as source:
-            return largest_page(source, meta, columns)
+            return largest_page(source, chunks, names, columns)
 
     def _group(
         self,
-        file: pq.ParquetFile,
+        file: OpenShard,
         group: int,
         wanted: npt.NDArray[np.int64],
         columns: Sequence[str],
@@ -219,7 +226,22 @@ class ParquetSink:
         return self._writer
 
 
-def open_shard(path: str) -> pq.ParquetFile:
+class OpenShard(pq.ParquetFile):  # type: ignore[misc]
+    """A Parquet file that is open, with the column chunks of each of its row groups."""
+
+    chunks: Sequence[Sequence[ColumnChunk]]
+
+
+def leaf_names(file: pq.ParquetFile) -> list[str]:
+    """Return of which column of the schema each leaf of a file is a part.
+
+    By the schema, since a chunk's own name may be damaged.
+    """
+    leaves = file.schema
+    return [leaves.column(n).path.partition(".")[0] for n in range(len(leaves))]
+
+
+def open_shard(path: str) -> OpenShard:
     """Open a Parquet file for reading, without reading ahead of what is asked for.
 
     Of a file behind a URL, columns are fetched in ranges of some megabytes. Raises
@@ -228,21 +250,14 @@ def open_shard(path: str) -> pq.ParquetFile:
     fs, inner = filesystem(path)
     try:
         if is_local(fs):
-            return _opened(inner)
-        if inner.startswith("http"):
-            # Whose small files are fetched whole, since not every server knows ranges.
-            return _opened(fs.open(inner))
-        meta = _opened(fs.open(inner, cache_type="none")).metadata
-        chunks = {"chunks": _column_chunks(meta)}
-        return _opened(
-            fs.open(
-                inner,
-                block_size=_READ_AHEAD,
-                cache_type=ColumnChunkCache.name,
-                cache_options=chunks,
-            ),
-            meta,
-        )
+            shard = _opened(inner)
+            with open(inner, "rb") as local:
+                return _with_chunks(shard, local)
+        # Small files of HTTP are fetched whole, since not every server knows ranges.
+        tail = {} if inner.startswith("http") else _TAIL
+        source = fs.open(inner, **tail)
+        shard = _with_chunks(_opened(source), source)
+        return shard if not tail else _in_ranges(fs, inner, shard)
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: the file is gone; restore it or run again"
@@ -255,8 +270,28 @@ def open_shard(path: str) -> pq.ParquetFile:
         ) from error
 
 
-def _opened(source: Any, meta: pq.FileMetaData | None = None) -> pq.ParquetFile:
-    return pq.ParquetFile(
+def _with_chunks(shard: OpenShard, source: Any) -> OpenShard:
+    shard.chunks = column_chunks(footer_bytes(source))
+    if len(shard.chunks) != shard.num_row_groups:
+        raise DamagedFooter("its footer is damaged")
+    return shard
+
+
+def _in_ranges(fs: Any, inner: str, shard: OpenShard) -> OpenShard:
+    """Return a shard behind a URL opened for reading its column chunks."""
+    source = fs.open(
+        inner,
+        block_size=_READ_AHEAD,
+        cache_type=ColumnChunkCache.name,
+        cache_options={"chunks": _spans(shard.chunks)},
+    )
+    opened = _opened(source, shard.metadata)
+    opened.chunks = shard.chunks
+    return opened
+
+
+def _opened(source: Any, meta: pq.FileMetaData | None = None) -> OpenShard:
+    return OpenShard(
         source,
         metadata=meta,
         memory_map=False,
@@ -266,18 +301,11 @@ def _opened(source: Any, meta: pq.FileMetaData | None = None) -> pq.ParquetFile:
     )
 
 
-def _column_chunks(meta: pq.FileMetaData) -> list[tuple[int, int]]:
+def _spans(groups: Sequence[Sequence[ColumnChunk]]) -> list[tuple[int, int]]:
     """Return where each column chunk begins and ends, sorted."""
-    groups = [meta.row_group(n) for n in range(meta.num_row_groups)]
-    spans = []
-    for chunk in (
-        group.column(n) for group in groups for n in range(group.num_columns)
-    ):
-        start = chunk.data_page_offset
-        if chunk.has_dictionary_page:
-            start = min(start, chunk.dictionary_page_offset)
-        spans.append((start, start + chunk.total_compressed_size))
-    return sorted(spans)
+    chunks = (chunk for group in groups for chunk in group if chunk.pages)
+    starts = ((min(chunk.pages), chunk.packed) for chunk in chunks)
+    return sorted((start, start + packed) for start, packed in starts)
 
 
 def _first_line(error: BaseException) -> str:
@@ -317,17 +345,13 @@ def _read_group(
 
 
 def _batch_rows(
-    file: pq.ParquetFile, group: int, columns: Sequence[str], batch_bytes: int
+    file: OpenShard, group: int, columns: Sequence[str], batch_bytes: int
 ) -> int:
     """Return how many rows of a group to hold at once, by what one takes on average."""
-    meta, wanted = file.metadata.row_group(group), set(columns)
-    # By the names of the schema, since a chunk's own may be damaged.
-    size = sum(
-        meta.column(number).total_uncompressed_size
-        for number in range(meta.num_columns)
-        if file.schema.column(number).path.partition(".")[0] in wanted
-    )
-    average: int = max(1, size // max(1, meta.num_rows))
+    wanted, chunks = set(columns), file.chunks[group]
+    named = zip(leaf_names(file), chunks, strict=False)
+    size = sum(chunk.unpacked for name, chunk in named if name in wanted)
+    average: int = max(1, size // max(1, group_rows(file.metadata)[group]))
     rows: int = max(_BATCH_ROWS, min(_SMALL_ROWS, _SMALL_BYTES // average))
     return max(1, min(rows, batch_bytes // average))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.core.parquet_footer import group_bytes, group_rows
 from winnow.engines.parts import plain_schema
 
 if TYPE_CHECKING:
@@ -93,10 +94,9 @@ def read_footers(path: str) -> SparkFrame:
     for file in files:
         with pq.ParquetFile(file) as opened:
             schema = schema or plain_schema(opened.schema_arrow)
-            for number in range(opened.metadata.num_row_groups):
-                group = opened.metadata.row_group(number)
-                size = (str(file), number, group.num_rows, group.total_byte_size)
-                groups.append(size)
+            rows, sizes = group_rows(opened.metadata), group_bytes(opened.metadata)
+            for number, (length, size) in enumerate(zip(rows, sizes, strict=True)):
+                groups.append((str(file), number, length, size))
     assert schema is not None
     names = {name: name for name in schema.names}
     parts = Parts(tuple(groups))

@@ -28,8 +28,6 @@ _FOOTER_BYTES = 1 << 16
 _SMALL_FILE = 4 * 2**20
 #: What makes a URL, or several chained ones, of a path.
 _URL = re.compile("://|::")
-#: Nonce and tag of AES GCM.
-_SIGNATURE = 28
 _DISK = LocalFileSystem()
 
 
@@ -122,6 +120,12 @@ class Files:
 
         Raises OSError or an Arrow error if it is not a whole Parquet file.
         """
+        with self.parquet_source(path) as (_, file):
+            yield file
+
+    @contextmanager
+    def parquet_source(self, path: str) -> Iterator[tuple[Any, pq.ParquetFile]]:
+        """Open a Parquet file as `parquet` does; yield its bytes, too."""
         fs, inner = self.filesystem(path)
         if isinstance(fs, LocalFileSystem):
             # Opened here: a path costs Parquet's reader a search for its file system.
@@ -133,8 +137,7 @@ class Files:
                     page_checksum_verification=True,
                 ) as file,
             ):
-                _refuse_encrypted(source, file)
-                yield file
+                yield source, file
             return
         with (
             fs.open(inner, "rb", block_size=_FOOTER_BYTES) as source,
@@ -142,8 +145,7 @@ class Files:
                 source, pre_buffer=True, page_checksum_verification=True
             ) as file,
         ):
-            _refuse_encrypted(source, file)
-            yield file
+            yield source, file
 
     def expect(self, entry: Entry) -> None:
         """Have a local file's footer read from the disk meanwhile; others can wait."""
@@ -167,18 +169,6 @@ class Files:
                 f"{root}: there is no such file or folder; set input.path to the lake"
             )
         return sorted(entries)
-
-
-def _refuse_encrypted(source: Any, file: pq.ParquetFile) -> None:
-    """Raise ValueError for a signed footer, of a file with encrypted columns.
-
-    To ask for such a column's metadata would end the whole process. A signature of 28
-    bytes stands behind what the footer says.
-    """
-    source.seek(-8, os.SEEK_END)
-    length = int.from_bytes(source.read(4), "little")
-    if length - file.metadata.serialized_size == _SIGNATURE:
-        raise ValueError("its columns are encrypted; Winnow has no keys")
 
 
 def _local(root: str) -> list[Entry]:

@@ -13,7 +13,7 @@ import json
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache, partial, reduce
@@ -23,6 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from winnow.core.parquet_footer import footer_bytes, group_rows, sound_chunks
 from winnow.lake.files.files import Files
 from winnow.lake.files.geometry import with_geometry
 from winnow.lake.files.leaves import leaf_columns, physical_leaves
@@ -89,8 +90,9 @@ def read_footer(files: Files, path: str) -> Footer:
 
     Raises OSError, ValueError or an Arrow error if it cannot be read.
     """
-    with files.parquet(path) as file:
-        return _footer(file.metadata, file.schema_arrow)
+    with files.parquet_source(path) as (source, file):
+        chunks = sound_chunks(footer_bytes(source), file.metadata)
+        return _footer(file.metadata, chunks, file.schema_arrow)
 
 
 def vouches_for_text(writer: str | None) -> bool:
@@ -139,23 +141,24 @@ def _constant(value: pa.Scalar) -> Value | None:
     return plain if isinstance(plain, bool | int | float | Decimal | bytes) else None
 
 
-def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
+def _footer(
+    metadata: pq.FileMetaData,
+    groups: Sequence[Sequence[pq.ColumnChunkMetaData]],
+    schema: pa.Schema,
+) -> Footer:
     columns = leaf_columns(schema)
     places = _places(columns)
     if sum(width for _, width in places) != metadata.num_columns:
         raise ValueError("its Arrow schema does not fit its columns")
     columns = with_geometry(columns, [number for number, _ in places], metadata)
     writer, schema_columns = _writer(metadata.created_by), metadata.schema
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    if any(group.num_columns != metadata.num_columns for group in groups):
-        raise ValueError("a row group of it lacks columns")
+    rows = group_rows(metadata)
     column_bytes, statistics = {}, {}
     for column, (first, width) in zip(columns, places, strict=True):
-        chunks = [[g.column(first + i) for i in range(width)] for g in groups]
+        chunks = [group[first : first + width] for group in groups]
         column_bytes[column.name] = sum(
             chunk.total_compressed_size for group in chunks for chunk in group
         )
-        rows = [group.num_rows for group in groups]
         if width > 1 or column.family is Family.NESTED:
             statistics[column.name] = ColumnStatistics(sum(rows))
             continue
@@ -173,7 +176,7 @@ def _footer(metadata: pq.FileMetaData, schema: pa.Schema) -> Footer:
         )
     return Footer(
         columns,
-        tuple(group.num_rows for group in groups),
+        tuple(rows),
         column_bytes,
         statistics,
         metadata.created_by or None,

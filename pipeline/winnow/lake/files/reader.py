@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.core.errors import InputError
+from winnow.core.parquet_footer import group_rows
 from winnow.lake.files import (
     text_readers as text_tables,
 )
@@ -189,10 +190,7 @@ class TableReader:
         self, part: Part, groups: Sequence[int], columns: Sequence[str], presence: bool
     ) -> Iterator[pa.RecordBatch]:
         with self._files.parquet(part.path) as file:
-            sizes = (
-                file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)
-            )
-            if tuple(sizes) != part.row_groups:
+            if tuple(group_rows(file.metadata)) != part.row_groups:
                 raise OSError("it changed since the scan")
             read = file.iter_batches(
                 batch_size=_BATCH_ROWS,

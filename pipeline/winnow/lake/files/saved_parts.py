@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.core.integrity import checksum, is_unchanged
+from winnow.core.parquet_footer import DamagedFooter, footer_bytes, sound_chunks
 from winnow.core.run_folder import remove
 
 _KEY = b"winnow.key"
@@ -70,7 +71,7 @@ class SavedParts:
         for path in sorted(self._folder.glob("part-*.parquet")):
             try:
                 parts.append(self._looked_up(path, column, wanted))
-            except (OSError, pa.ArrowException) as error:
+            except (OSError, pa.ArrowException, DamagedFooter) as error:
                 raise DamagedPart(f"{path} is damaged") from error
         return parts
 
@@ -81,8 +82,8 @@ class SavedParts:
             number = file.schema_arrow.get_field_index(column)
             groups = [
                 i
-                for i in range(file.num_row_groups)
-                if _may_hold(file.metadata.row_group(i).column(number), wanted)
+                for i, chunks in enumerate(_chunks(path, file))
+                if _may_hold(chunks[number], wanted)
             ]
             table = file.read_row_groups(groups).replace_schema_metadata(None)
         return table.filter(pc.is_in(table[column], pa.array(wanted, pa.string())))
@@ -143,6 +144,11 @@ class SavedParts:
         )
         name = f"part-{self._next():06d}-{checksum(beside)}.parquet"
         os.replace(beside, self._folder / name)
+
+
+def _chunks(path: Path, file: pq.ParquetFile) -> list[list[pq.ColumnChunkMetaData]]:
+    with path.open("rb") as source:
+        return sound_chunks(footer_bytes(source), file.metadata)
 
 
 def _may_hold(chunk: pq.ColumnChunkMetaData, wanted: Sequence[str]) -> bool:
