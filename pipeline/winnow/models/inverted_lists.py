@@ -25,6 +25,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from winnow.models.faiss_library import faiss_library
+
 Halves = npt.NDArray[np.float16]
 Singles = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -66,7 +68,7 @@ def build_lists(vectors: Halves, file: Path, *, bits: Bits, seed: int = 0) -> No
     Beside it go FILE.lists.npy, the list of each row, and FILE.json, what was measured.
     Takes about 20 s of a core for a million vectors of 256 numbers.
     """
-    import faiss
+    faiss = faiss_library()
 
     rows, dim = vectors.shape
     count = max(1, round(rows**0.5))
@@ -92,7 +94,7 @@ def build_lists(vectors: Halves, file: Path, *, bits: Bits, seed: int = 0) -> No
 
 
 def _pointers(block: Singles, nearest: Ids) -> tuple[Any, Any, Any]:
-    import faiss
+    faiss = faiss_library()
 
     lists = np.ascontiguousarray(nearest[:, 0])
     return faiss.swig_ptr(block), None, faiss.swig_ptr(lists)
@@ -105,7 +107,7 @@ class InvertedLists:
     """
 
     def __init__(self, file: Path) -> None:
-        import faiss
+        faiss = faiss_library()
 
         about = json.loads(Path(f"{file}.json").read_bytes())
         self.bits: Bits = about["bits"]
@@ -148,7 +150,7 @@ class InvertedLists:
         wanted: int,
         passing: Passing | None,
     ) -> Ids:
-        import faiss
+        faiss = faiss_library()
 
         settings: dict[str, Any] = {"nprobe": len(chosen)}
         if passing is not None:
@@ -191,7 +193,7 @@ class InvertedLists:
 
 def _measured(vectors: Halves, index: Any, lists: npt.NDArray[np.int32]) -> list[int]:
     """Return for each of _RANKS the lists that hold a part of RECALL of the nearest."""
-    import faiss
+    faiss = faiss_library()
 
     asked = _spaced(len(vectors), _QUESTIONS)
     questions = vectors[asked].astype(np.float32)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from winnow.models.faiss_library import faiss_library
+
 Matrix = npt.NDArray[np.float32]
 
 MAX_DEFAULT_K = 50_000
@@ -47,7 +49,7 @@ def train_kmeans(
     distinct = _distinct(points, k)
     if distinct is not None:
         return _unit(distinct) if spherical else distinct
-    import faiss
+    faiss = faiss_library()
 
     clustering = faiss.Clustering(points.shape[1], k)
     clustering.niter = iterations

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.core.extras import require
+from winnow.models.faiss_library import faiss_library
 
 Singles = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -66,7 +67,7 @@ class PlacedRows:
     """
 
     def __init__(self, vectors: Singles, places: Singles) -> None:
-        import faiss
+        faiss = faiss_library()
 
         self._places = places
         rows, dim = vectors.shape
