@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import winnow
 from winnow.algorithms.filter.proxy_heads import unit
 from winnow.algorithms.filter.score_weights import learn_weights, normal_scores
-from winnow.filters.prove.arms import one_thread
+from winnow.numeric.threads import one_blas_thread
 
 METHODS = ("alignment", "alignment_mirrored", "neg_clip_loss")
 
@@ -88,7 +88,7 @@ def main() -> None:
         print(f"{method}: {right(scores[:, number]):.1%}")
     print(f"mean of all: {right(scores.mean(axis=1)):.1%}")
     before, learned = time.process_time(), []
-    with one_thread():
+    with one_blas_thread():
         for seed in range(5):
             weights = learn_weights(scores, pairs, targets, seed=seed)
             learned.append(right(scores @ weights))

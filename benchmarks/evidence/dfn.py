@@ -19,7 +19,7 @@ from evidence_common import (
 )
 from winnow.algorithms.filter.intervals import t_interval
 from winnow.algorithms.filter.proxy_heads import HeadSettings, train_heads, unit
-from winnow.filters.prove.arms import one_thread
+from winnow.numeric.threads import one_blas_thread
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     count, settings = len(pool) // 2, HeadSettings()
     levels = (1.0, 0.75, 0.5, 0.25)
     scores: dict[float, list[np.ndarray]] = {level: [] for level in levels}
-    with one_thread():
+    with one_blas_thread():
         for level in levels:
             for seed in range(SEEDS):
                 mixed, _ = with_wrong(trusted, 1 - level, seed + 10)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.cosine import prepare
+from winnow.algorithms.cosine import VectorRows, prepare
 from winnow.algorithms.prune.assignment import nearest_centroid
 from winnow.config.steps import ClusterConfig
 from winnow.core.engine import Frame
@@ -24,6 +24,7 @@ from winnow.core.schemas import CLUSTERS
 from winnow.core.vectors import to_matrix
 from winnow.core.words import number_of
 from winnow.models.kmeans import default_k, train_kmeans
+from winnow.numeric.threads import side_by_side
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome
 
@@ -115,13 +116,14 @@ def assign(
     batches: Iterator[pa.RecordBatch], *, centroids: npt.NDArray[np.float32]
 ) -> Iterator[pa.RecordBatch]:
     """Yield each row's nearest centroid and its distance."""
-    targets = prepare(centroids)
-    for batch in batches:
-        cluster, distance = nearest_centroid(to_matrix(batch.column("vector")), targets)
-        yield pa.RecordBatch.from_arrays(
-            [batch.column("uid"), pa.array(cluster), pa.array(distance)],
-            schema=CLUSTERS,
-        )
+    yield from side_by_side(partial(_assigned, targets=prepare(centroids)), batches)
+
+
+def _assigned(batch: pa.RecordBatch, *, targets: VectorRows) -> pa.RecordBatch:
+    cluster, distance = nearest_centroid(to_matrix(batch.column("vector")), targets)
+    return pa.RecordBatch.from_arrays(
+        [batch.column("uid"), pa.array(cluster), pa.array(distance)], schema=CLUSTERS
+    )
 
 
 def _write_sizes(context: Context, clusters: Frame) -> None:

@@ -23,7 +23,7 @@ from winnow.algorithms.dedup.borders import (
     pairs_of_tile,
 )
 from winnow.algorithms.dedup.cosine_bounds import bounded
-from winnow.steps.semantic_tasks import block_of, candidates_of, tasks_of
+from winnow.steps.semantic_tasks import Members, block_of, candidates_of, tasks_of
 from winnow.steps.vector_blocks import VectorBlocks
 
 #: Pairs of sampled rows, by the margin that brings them together.
@@ -32,7 +32,9 @@ COUNTED = pa.schema([("level", pa.int64()), ("pairs", pa.int64())])
 LISTED = pa.schema([("group", pa.int32()), ("number", pa.int64())])
 PAIRS = pa.schema([("later", pa.int64()), ("earlier", pa.int64())])
 # Rows of one product with the sample.
-_ROWS = 2048
+_ROWS = 1024
+# Rows whose borders are measured at a time.
+_LISTED_ROWS = 8192
 # Where more of the bounds nominate a pair, products cost less than what follows.
 _DENSE = 0.02
 
@@ -76,6 +78,7 @@ def count_task(
     least = float(np.nextafter(bar, 0))
     for _, start, stop, _, _ in tasks_of(batches):
         counts = np.zeros(len(MARGINS) + 1, np.int64)
+        assigned = blocks.labels(np.arange(start, stop))
         for begin in range(start, stop, _ROWS):
             numbers = np.arange(begin, min(stop, begin + _ROWS))
             rows = prepare(blocks.chosen(numbers))
@@ -89,7 +92,7 @@ def count_task(
             near, partner = near[other], partner[other]
             each, pair = np.unique(near, return_inverse=True)
             of_row = VectorRows(rows.exact[each], rows.unit[each], rows.squares[each])
-            labels = blocks.labels(numbers[each])
+            labels = assigned[numbers[each] - start]
             clusters, distances = margins(of_row, labels, known, MARGINS[-1])
             count_levels(
                 (clusters[pair], distances[pair]),
@@ -123,8 +126,8 @@ def list_task(
     """Yield LISTED: each row once for each cluster within `margin` of it."""
     for _, start, stop, _, _ in tasks_of(batches):
         labels = blocks.labels(np.arange(start, stop))
-        for begin in range(start, stop, 4 * _ROWS):
-            numbers = np.arange(begin, min(stop, begin + 4 * _ROWS))
+        for begin in range(start, stop, _LISTED_ROWS):
+            numbers = np.arange(begin, min(stop, begin + _LISTED_ROWS))
             rows = prepare(blocks.chosen(numbers))
             part = labels[begin - start : begin - start + len(numbers)]
             clusters, distance = margins(rows, part, known, margin)
@@ -143,7 +146,7 @@ def pairs_task(
     least: float,
 ) -> Iterator[pa.RecordBatch]:
     """Yield PAIRS: wanted rows of a task and earlier ones that are above `least`."""
-    flags = np.load(wanted, mmap_mode="r")
+    flags: Members = np.load(wanted, mmap_mode="r").__getitem__
     for _, start, stop, left, left_stop in tasks_of(batches):
         block = block_of(blocks, start, stop, flags)
         for rows, numbers in candidates_of(blocks, left, left_stop, flags):

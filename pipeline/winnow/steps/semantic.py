@@ -200,8 +200,9 @@ def _row_bytes(engine: Engine, vectors: Frame) -> int:
 
 
 def _block_rows(engine: Engine, members: Frame) -> int:
-    # A block is prepared for products: eight bytes for each two of the vectors.
-    return max(1, engine.group_bytes // (4 * _row_bytes(engine, members)))
+    # A block is prepared for products, eight bytes for each two of the vectors, and
+    # cores work on several of them at a time.
+    return max(1, engine.group_bytes // (16 * _row_bytes(engine, members)))
 
 
 def _by_blocks(

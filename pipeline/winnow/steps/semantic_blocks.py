@@ -51,6 +51,7 @@ from winnow.steps.semantic_tasks import (
     nearest_in_block,
     search_task,
     settle_block,
+    side_by_side_tasks,
     with_value,
 )
 from winnow.steps.vector_blocks import (
@@ -122,9 +123,17 @@ class Large:
         starts = numbers[:: self.size]
         return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
-    def mapped(self, tasks: pa.Table, kernel: Any, schema: pa.Schema) -> Frame:
-        """Return what a kernel yields for tasks, given `blocks` too."""
+    def mapped(
+        self, tasks: pa.Table, kernel: Any, schema: pa.Schema, *, wide: bool = False
+    ) -> Frame:
+        """Return what a kernel yields for tasks, given `blocks` too.
+
+        wide: whether what it yields is too much to be held for some tasks at a time;
+        where it is not, the cores of a process work side by side.
+        """
         bound = partial(kernel, blocks=self.blocks)
+        if not wide:
+            bound = partial(side_by_side_tasks, kernel=bound)
         return self.engine.map_batches(self.engine.from_table(tasks), bound, schema)
 
     @property
@@ -201,7 +210,7 @@ def neighbours_of(large: Large) -> Neighbours:
 def known_neighbours(large: Large, known: Frame) -> Neighbours:
     """Return the neighbours that an earlier run stored, by number."""
     engine = large.engine
-    named = large.mapped(whole_tasks(large), name_rows, NAMED)
+    named = large.mapped(whole_tasks(large), name_rows, NAMED, wide=True)
     stored = engine.join(named, known, "uid", "inner")
     twins = engine.select(named, {"twin": "uid", "twin_number": "number"})
     joined = engine.join(stored, twins, "twin", "left")
@@ -355,5 +364,8 @@ def decided_rows(
     known["chosen_similarity"] = selection.similarity
     path = large.saved("decided", known)
     return large.mapped(
-        whole_tasks(large), partial(decide_task, known=path, kernel=kernel), schema
+        whole_tasks(large),
+        partial(decide_task, known=path, kernel=kernel),
+        schema,
+        wide=True,
     )

@@ -61,7 +61,7 @@ from winnow.steps.semantic_blocks import (
     select_large,
     whole_tasks,
 )
-from winnow.steps.vector_blocks import GroupedBlocks
+from winnow.steps.vector_blocks import GroupedBlocks, Numbers
 
 #: Pools of so many rows at most are compared whole.
 WHOLE_ROWS = 20_000
@@ -145,13 +145,13 @@ def _stored(context: Context) -> Probes | None:
 
 def _measured(large: Large, known: VectorRows, bar: float) -> Probes:
     """Search rows among all others, as many as form pairs enough."""
-    most = min(_MOST_SAMPLE_ROWS, len(large.blocks))
-    rows = min(_SAMPLE_ROWS, most)
-    counts = _searched(large, known, bar, rows)
-    if counts.sum() < _SAMPLE_PAIRS and rows < most:
+    first, others = _sample(len(large.blocks))
+    counts, rows = _searched(large, known, bar, first), len(first)
+    if counts.sum() < _SAMPLE_PAIRS and len(others):
         # A tenth more than should do.
-        rows = min(most, int(1.1 * rows * _SAMPLE_PAIRS / max(counts.sum(), 1)))
-        counts = _searched(large, known, bar, rows)
+        wanted = int(1.1 * rows * _SAMPLE_PAIRS / max(counts.sum(), 1)) - rows
+        more = others[_spaced(len(others), wanted)]
+        counts, rows = counts + _searched(large, known, bar, more), rows + len(more)
     met, pairs = np.cumsum(counts)[:-1], int(counts.sum())
     level = int(np.searchsorted(met, _RECALL * pairs)) + (pairs < _PAIRS)
     level = min(level, len(MARGINS) - 1)
@@ -161,15 +161,28 @@ def _measured(large: Large, known: VectorRows, bar: float) -> Probes:
     return Probes(float(MARGINS[level]), recall, pairs, rows, bar)
 
 
+def _sample(rows: int) -> tuple[Numbers, Numbers]:
+    """Return the rows that are searched first, and those that may be after them.
+
+    Both evenly spaced in the order of visits.
+    """
+    numbers = _spaced(rows, _MOST_SAMPLE_ROWS)
+    first = _spaced(len(numbers), _SAMPLE_ROWS)
+    return numbers[first], np.delete(numbers, first)
+
+
+def _spaced(rows: int, count: int) -> Numbers:
+    """Return `count` numbers below `rows`, all where there are fewer."""
+    return np.unique(np.linspace(0, rows - 1, min(count, rows)).astype(np.int64))
+
+
 def _searched(
-    large: Large, known: VectorRows, bar: float, rows: int
+    large: Large, known: VectorRows, bar: float, numbers: Numbers
 ) -> npt.NDArray[np.int64]:
     """Return how many pairs some rows form, by the margin that brings them together.
 
-    rows: how many, evenly spaced in the order of visits.
+    numbers: (m,) the rows, ascending.
     """
-    spaced = np.linspace(0, len(large.blocks) - 1, rows)
-    numbers = np.unique(spaced.astype(np.int64))
     vectors = prepare(large.blocks.chosen(numbers))
     labels = large.blocks.labels(numbers)
     basis = directions(vectors.unit)

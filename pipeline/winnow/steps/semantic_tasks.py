@@ -5,7 +5,7 @@ A task names ranges of rows; their vectors are in files that every worker maps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,8 @@ from winnow.algorithms.dedup.blockwise import (
 )
 from winnow.algorithms.dedup.semantic import KEPT, OPEN, SPARED, Neighbours, Selection
 from winnow.core.hashing import keys
+from winnow.core.task import available_cores
+from winnow.numeric.threads import side_by_side
 from winnow.steps.components import EDGES
 from winnow.steps.vector_blocks import VectorBlocks
 
@@ -49,6 +51,8 @@ _READ_ROWS = 8192
 
 Numbers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+#: Says which of some rows, by their numbers, belong to those that count.
+Members = Callable[[Numbers], Flags]
 
 
 @dataclass(frozen=True)
@@ -90,22 +94,38 @@ def tasks_of(batches: Iterator[pa.RecordBatch]) -> Iterator[Sequence[int]]:
             yield [row[name] for name in TASKS.names]
 
 
+def side_by_side_tasks(
+    batches: Iterator[pa.RecordBatch],
+    *,
+    kernel: Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]],
+) -> Iterator[pa.RecordBatch]:
+    """Yield what a kernel yields for TASKS, those of each batch in a thread.
+
+    One core works on all of them in one call, which may merge more of what they find.
+    """
+    if available_cores() < 2:
+        yield from kernel(batches)
+        return
+    for done in side_by_side(lambda batch: list(kernel(iter([batch]))), batches):
+        yield from done
+
+
 def candidates_of(
-    blocks: VectorBlocks, left: int, stop: int, member: Flags | None
+    blocks: VectorBlocks, left: int, stop: int, member: Members | None
 ) -> Iterator[tuple[VectorRows, Numbers]]:
     """Yield tiles of the rows at positions from `left` on, or of members among them."""
     for start in range(left, stop, _READ_ROWS):
         end = min(stop, start + _READ_ROWS)
         numbers = blocks.numbers(start, end)
         if member is not None:
-            numbers = numbers[member[numbers]]
+            numbers = numbers[member(numbers)]
         yield from tiles(blocks.chosen(numbers), numbers)
 
 
-def _flags(path: str, *wanted: np.int8) -> Flags:
-    """Return which rows have one of the states, (n,), by the file of all states."""
+def _in_state(path: str, *wanted: np.int8) -> Members:
+    """Return what says which rows have one of the states, by the file of all states."""
     states: npt.NDArray[np.int8] = np.load(path, mmap_mode="r")
-    return np.asarray(np.isin(states, wanted))
+    return lambda numbers: np.isin(states[numbers], wanted)
 
 
 def search_task(
@@ -123,8 +143,8 @@ def search_task(
     each other count as the block that what they find is merged in.
     """
     held: tuple[int, int, Block] | None = None
-    kept = None if state is None else _flags(state, KEPT, SPARED)
-    still_open = None if state is None else _flags(state, OPEN, SPARED)
+    kept = None if state is None else _in_state(state, KEPT, SPARED)
+    still_open = None if state is None else _in_state(state, OPEN, SPARED)
     for number, start, stop, left, left_stop in tasks_of(batches):
         if held is None or held[:2] != (start, stop):
             held = None
@@ -140,12 +160,12 @@ def search_task(
 
 
 def block_of(
-    blocks: VectorBlocks, start: int, stop: int, wanted: Flags | None
+    blocks: VectorBlocks, start: int, stop: int, wanted: Members | None
 ) -> Block:
     """Return the rows of a task, or the wanted ones among them, prepared."""
     numbers = blocks.numbers(start, stop)
     if wanted is not None:
-        numbers = numbers[wanted[numbers]]
+        numbers = numbers[wanted(numbers)]
     return Block(blocks.chosen(numbers), numbers)
 
 
@@ -176,7 +196,7 @@ def link_task(
     least: float,
 ) -> Iterator[pa.RecordBatch]:
     """Yield EDGES that join the rows of a task which are linked."""
-    linkable: Flags = np.load(near, mmap_mode="r")
+    linkable: Members = np.load(near, mmap_mode="r").__getitem__
     for _, start, stop, left, left_stop in tasks_of(batches):
         block = block_of(blocks, start, stop, linkable)
         span = blocks.numbers(left, left_stop)

@@ -12,7 +12,7 @@ from winnow.algorithms.filter.score_weights import (
     normal_scores,
     softmax,
 )
-from winnow.filters.prove.arms import one_thread
+from winnow.numeric.threads import one_blas_thread
 
 
 def test_gains_are_products_of_each_pairs_gradient():
@@ -41,7 +41,7 @@ def test_the_score_that_knows_wrong_pairs_gets_the_weight():
     settings = WeightSettings(steps=120)
     held_out = images[500:], texts[500:]
     pool = images[:500], mixed
-    with one_thread():
+    with one_blas_thread():
         weights = learn_weights(scores, pool, held_out, settings, seed=1)
         again = learn_weights(scores, pool, held_out, settings, seed=1)
     assert weights.tolist() == again.tolist()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.algorithms.filter.intervals import Interval, crossed_interval
+from winnow.numeric.threads import one_blas_thread
 
 Floats = npt.NDArray[np.float64]
 Result = dict[str, Any]
@@ -56,17 +57,10 @@ class TrainedArm:
 
 def train_arm(name: str, rows: int, train: Training, seeds: int) -> TrainedArm:
     """Train once for each seed."""
-    with one_thread():
+    with one_blas_thread():
         each = [train(seed) for seed in range(seeds)]
     figures = {key: np.stack([run[key] for run in each]) for key in each[0]}
     return TrainedArm(name, rows, figures)
-
-
-def one_thread() -> Any:
-    """Have matrix products use one thread: faster for small ones, and always equal."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, user_api="blas")
 
 
 def difference(one: TrainedArm, other: TrainedArm, *, drawn: bool) -> Result:

@@ -20,12 +20,12 @@ from winnow.algorithms.filter.repetition import UtilityLaw, fit_law
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import keys
 from winnow.core.run_folder import RunFolder
-from winnow.filters.prove.arms import one_thread
 from winnow.filters.prove.prove import Proving, Workshop, proof_data, proxy_of
 from winnow.filters.prove.proxies import SmallModel
 from winnow.filters.prove.stored_rows import HERE, ProofRows, kept_draws
 from winnow.filters.prove.tune import budget_step
 from winnow.flows.what_if import tried
+from winnow.numeric.threads import one_blas_thread
 
 Ids = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -201,7 +201,7 @@ def _of_equal_size(
 
 def _measure(proxy: SmallModel, buckets: Sequence[Ids], seeds: int) -> Floats:
     """Return the main figure: (buckets, passes, seeds, held-out rows)."""
-    with one_thread():
+    with one_blas_thread():
         return np.array(
             [
                 [

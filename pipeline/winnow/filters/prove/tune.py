@@ -28,7 +28,6 @@ from winnow.filters.prove.arms import (
     METHOD,
     TrainedArm,
     difference,
-    one_thread,
     train_arm,
 )
 from winnow.filters.prove.prove import (
@@ -44,6 +43,7 @@ from winnow.filters.prove.stored_rows import HERE, kept_draws
 from winnow.filters.prove.verdict import compared
 from winnow.flows.runner import run as run_recipe
 from winnow.flows.what_if import tried
+from winnow.numeric.threads import one_blas_thread
 
 Ids = npt.NDArray[np.int64]
 Result = dict[str, Any]
@@ -272,7 +272,7 @@ def halve(
     rounds = [list(candidates)]
     trainings = 1
     while len(rounds[-1]) > 1:
-        with one_thread():
+        with one_blas_thread():
             for candidate in rounds[-1]:
                 for seed in range(len(candidate.figures), trainings):
                     figures = proxy.train(candidate.rows, steps, seed)
