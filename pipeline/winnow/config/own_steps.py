@@ -141,7 +141,7 @@ OWN_STEPS = (
         "semantic",
         "steps:SemanticConfig",
         100_000,
-        version=5,
+        version=6,
         shown=Shown(
             "similarity to the nearest earlier row",
             note="Where a row's nearest earlier row had gone itself, this is the "
