@@ -50,6 +50,12 @@ def test_what_rust_says_of_the_system_is_told_like_the_rest():
     assert "the disk is full" in told.text
 
 
+def test_what_numpy_says_of_a_full_disk_is_told_like_the_rest():
+    told = in_words(OSError("5376 requested and 4032 written"))
+    assert told is not None
+    assert "the disk is full" in told.text
+
+
 def test_a_folder_that_cannot_be_copied_is_told_like_its_first_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,14 @@ from winnow import Run
 from winnow import run as winnow_run
 from winnow.cli.main import main
 from winnow.core.errors import ConfigError, InputError, QueryError
-from winnow.flows.near_index import ask, check_index, compact, discard, repair_index
+from winnow.flows.near_index import (
+    ask,
+    check_index,
+    compact,
+    describe,
+    discard,
+    repair_index,
+)
 from winnow.flows.vector_index import add, build, near
 from winnow.indexes import vector_index
 from winnow.indexes.segment import DamagedIndex
@@ -49,6 +58,44 @@ def test_months_decide_as_one_run(months: dict[str, Any]):
     reasons = [d["reason"] for d in months["second"].ledger("semantic").values()]
     assert reasons.count("semantic_duplicate_in_index") > 3
     assert reasons.count("semantic_duplicate") > 1
+
+
+def test_an_index_is_built_once(months: dict[str, Any], tmp_path: Path):
+    run = str(months["first"].path)
+    first = build(run, tmp_path / "i")
+    again = build(run, tmp_path / "i")
+    assert (first["built_before"], again["built_before"]) == (False, True)
+    counts = again["added"], again["already_there"], again["rows"]
+    assert counts == (0, first["added"], first["rows"])
+    for other, modality in ((run, "text"), (str(months["second"].path), "image")):
+        with pytest.raises(ConfigError, match="is not empty"):
+            build(other, tmp_path / "i", modality=modality)
+    assert check_index(tmp_path / "i") == []
+
+
+def test_runs_are_added_all_or_none(
+    months: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The disk is full at the second one, or at the very end."""
+    run = str(months["first"].path)
+    build(run, tmp_path / "i")
+    before = describe(tmp_path / "i")
+    original = VectorIndex.end_addition
+    ended: list[int] = []
+
+    def full(index: VectorIndex) -> None:
+        original(index)
+        ended.append(1)
+        if len(ended) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(VectorIndex, "end_addition", full)
+        with pytest.raises(OSError, match="No space"):
+            add(tmp_path / "i", [str(months["second"].path), run])
+    assert describe(tmp_path / "i") == before
+    add(tmp_path / "i", [str(months["second"].path), run])
+    assert len(describe(tmp_path / "i")["additions"]) == 2
 
 
 def test_each_row_that_goes_is_near_the_indexed_row_that_is_named(

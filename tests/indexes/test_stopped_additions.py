@@ -1,15 +1,18 @@
-"""`index add`, killed and given again: the index is that of an undisturbed one."""
+"""`index add`, killed or on a full disk: nothing is in, or all; again, it is whole."""
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from winnow.flows.near_index import add, build, describe
-from winnow.indexes import state
 from winnow.indexes.near_index import NearIndex
 
 
@@ -33,18 +36,20 @@ def files(index: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("step", ["_commit", "_merge", "end_addition"])
-def test_an_addition_that_was_killed_is_gone_on_with(
-    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", ["_change", "_merge", "end_addition", "_commit"])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_addition_that_was_killed_is_in_or_not(
+    step: str, late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     old, new = pool(tmp_path / "old", 0, 20), pool(tmp_path / "new", 15, 20)
     build(old, tmp_path / "i")
+    before = describe(tmp_path / "i")
     shutil.copytree(tmp_path / "i", tmp_path / "whole")
     add(tmp_path / "whole", [new])
     original = getattr(NearIndex, step)
 
     def killed(self: NearIndex, *given: object, **named: object) -> None:
-        if step == "_commit":
+        if late:
             original(self, *given, **named)
         raise Killed
 
@@ -52,12 +57,13 @@ def test_an_addition_that_was_killed_is_gone_on_with(
         patch.setattr(NearIndex, step, killed)
         with pytest.raises(Killed):
             add(tmp_path / "i", [new])
-    assert files(tmp_path / "i") != files(tmp_path / "whole")
+    if step != "_commit" or not late:
+        assert describe(tmp_path / "i") == before
     add(tmp_path / "i", [new])
     assert files(tmp_path / "i") == files(tmp_path / "whole")
 
 
-def test_another_addition_does_not_go_on_with_one_that_was_killed(
+def test_an_addition_is_noted_once_it_is_in(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     old, new = pool(tmp_path / "old", 0, 9), pool(tmp_path / "new", 9, 9)
@@ -72,31 +78,68 @@ def test_another_addition_does_not_go_on_with_one_that_was_killed(
             add(tmp_path / "i", [new])
     add(tmp_path / "i", [pool(tmp_path / "third", 18, 4)])
     add(tmp_path / "i", [new])
+    add(tmp_path / "i", [new])
     rows = [addition["rows"] for addition in describe(tmp_path / "i")["additions"]]
     # What brought nothing new the second time is no addition.
-    assert rows == [9, 9, 4]
+    assert rows == [9, 4, 9]
 
 
-def test_an_addition_that_had_ended_is_not_noted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["index.json", "index.copy.json"])
+def test_a_writer_killed_between_state_and_copy_is_mended(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     old, new = pool(tmp_path / "old", 0, 20), pool(tmp_path / "new", 15, 20)
     build(old, tmp_path / "i")
     shutil.copytree(tmp_path / "i", tmp_path / "whole")
     add(tmp_path / "whole", [new])
     wanted = files(tmp_path / "whole")
-    add(tmp_path / "whole", [new])
-    assert files(tmp_path / "whole") == wanted
-    original = state.write_text
+    original = os.replace
 
-    def killed(file: Path, text: str) -> None:
-        if file.name == state.COPY and text.encode() == wanted[state.FILE]:
+    def killed(source: Path, target: Path) -> None:
+        if Path(target).name == name:
             raise Killed
-        original(file, text)
+        original(source, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(state, "write_text", killed)
+        patch.setattr(os, "replace", killed)
         with pytest.raises(Killed):
             add(tmp_path / "i", [new])
     add(tmp_path / "i", [new])
     assert files(tmp_path / "i") == wanted
+
+
+def fails(files_written: int, patch: pytest.MonkeyPatch) -> None:
+    """Let so many files of a segment or a state be written; then the disk is full."""
+    written = iter(range(99))
+    original = Path.write_text, np.save
+
+    def full(error: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object, **named: object) -> object:
+            if next(written) >= files_written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return error(*given, **named)
+
+        return call
+
+    patch.setattr(Path, "write_text", full(original[0]))
+    patch.setattr(np, "save", full(original[1]))
+
+
+@pytest.mark.parametrize("room", range(12))
+def test_a_disk_that_is_full_leaves_all_in_or_nothing(
+    room: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    old, new = pool(tmp_path / "old", 0, 20), pool(tmp_path / "new", 15, 20)
+    build(old, tmp_path / "i")
+    before, standing = describe(tmp_path / "i"), files(tmp_path / "i")
+    shutil.copytree(tmp_path / "i", tmp_path / "whole")
+    add(tmp_path / "whole", [new])
+    with monkeypatch.context() as patch:
+        fails(room, patch)
+        try:
+            add(tmp_path / "i", [new])
+        except OSError:
+            assert describe(tmp_path / "i") == before
+            assert files(tmp_path / "i") == standing
+    add(tmp_path / "i", [new])
+    assert files(tmp_path / "i") == files(tmp_path / "whole")

@@ -41,6 +41,8 @@ _DATA = {"duckdb", "_duckdb", "polars", "pyarrow"}
 _NUMBER = re.compile(r"\[Errno (\d+)\]")
 #: How Rust does.
 _RUST_NUMBER = re.compile(r"\(os error (\d+)\)")
+#: How numpy says that a file took less than it was given.
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 _AGAIN = "and give the same command again"
 _REMEDIES = {
     errno.ENOSPC: f"the disk is full, or out of inodes: free some of it, {_AGAIN}",
@@ -113,6 +115,8 @@ def _system_error(error: BaseException) -> OSError | None:
         return OSError(int(rust[1]), os.strerror(int(rust[1])))
     if not isinstance(error, OSError):
         return None
+    if _SHORT_WRITE.fullmatch(str(error)):
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     faults = error.args[0] if isinstance(error, shutil.Error) and error.args else ""
     if not (isinstance(faults, list) and faults):
         return error

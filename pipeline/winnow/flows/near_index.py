@@ -29,6 +29,7 @@ from winnow.formats.reader import SampleReader, single
 from winnow.indexes.near_index import NearIndex
 from winnow.indexes.opened import open_any
 from winnow.indexes.repair import check, repair
+from winnow.indexes.segmented_index import SegmentedIndex
 from winnow.steps.index import references, uid_strings
 from winnow.steps.near_index import (
     Addition,
@@ -70,15 +71,36 @@ def build(
     """Build an index over the kept rows of a run, or over all rows of a pool.
 
     `settings` are those of a `minhash` section; those of the run's recipe otherwise.
+    Given again for the same rows it changes nothing, and `built_before` says so.
     Returns counts. Raises ConfigError or InputError before anything is written if the
-    settings or the columns cannot be.
+    settings or the columns cannot be, ConfigError if `out` holds anything else.
     """
     opened = _opened([source], columns, settings or {})
     sketch = opened.sketching
     column = _text_column(opened, sketch.unit)
-    with NearIndex.built(out, asdict(sketch), asdict(opened.columns)) as index:
+    named = asdict(opened.columns)
+    with NearIndex.built(out, asdict(sketch), named, opened.sources) as index:
         counts = _added(index, opened, column, "add", advance)
-    return {**counts, "index": str(Path(out))}
+    return as_built(index, counts, out)
+
+
+def as_built(
+    index: SegmentedIndex[Any], counts: Mapping[str, Any], out: str | os.PathLike[str]
+) -> dict[str, Any]:
+    """Return the counts of an index that was built; rows that it had were there."""
+    told = {**counts, "index": str(Path(out)), "built_before": index.was_there}
+    if index.was_there:
+        told["already_there"] += told["added"]
+        told |= {n: 0 for n in told if n == "added" or n.startswith("same_name")}
+    return told
+
+
+def told_before(counts: Mapping[str, Any]) -> str:
+    """Return as text that an index was built before."""
+    return (
+        f"{counts['index']} was built of the same rows before and holds "
+        f"{counts['rows']:,}; nothing is changed"
+    )
 
 
 def add(

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from winnow.core.errors import ConfigError, QueryError, RunError
+from winnow.flows.near_index import as_built, told_before
 from winnow.indexes.vector_index import VectorIndex, named_rows
 from winnow.models.query_vectors import QueryModel
 from winnow.reports.database import RunDatabase
@@ -58,15 +59,18 @@ def build(
 ) -> dict[str, Any]:
     """Build an index over the vectors of the rows that a finished run keeps.
 
+    Given again for the same rows it changes nothing, and `built_before` says so.
     Returns counts. Raises RunError if the run is not finished, QueryError if it has no
-    vectors of the modality, ConfigError if `out` is not empty.
+    vectors of the modality, ConfigError if `out` holds anything else.
     """
     kept = _kept(run, modality)
     columns = {"uid": "uid", "vector": f"{modality}_vector"}
-    with VectorIndex.built(out, kept.settings, columns) as index:
-        counts = _added(index, kept)
-        rows = index.rows
-    return {**counts, "index": str(Path(out)), "rows": rows}
+    source = os.path.abspath(kept.run)
+    with VectorIndex.built(out, kept.settings, columns, [source]) as index:
+        with index.locked():
+            counts = _added(index, kept)
+        counts["rows"] = index.rows
+    return as_built(index, counts, out)
 
 
 def add(path: str | os.PathLike[str], runs: Sequence[str]) -> dict[str, Any]:
@@ -85,9 +89,10 @@ def add(path: str | os.PathLike[str], runs: Sequence[str]) -> dict[str, Any]:
                 "nothing"
             )
     total = dict.fromkeys(_COUNTS, 0)
-    for kept in several:
-        for name, count in _added(index, kept).items():
-            total[name] += count
+    with index.locked():
+        for kept in several:
+            for name, count in _added(index, kept).items():
+                total[name] += count
     return {**total, "index": str(index.path), "rows": index.rows}
 
 
@@ -96,23 +101,22 @@ _COUNTS = ("added", "already_there", "same_name_other_vector")
 
 def _added(index: VectorIndex, kept: _KeptVectors) -> dict[str, int]:
     counts = dict.fromkeys(_COUNTS, 0)
-    with index.locked():
-        source = os.path.abspath(kept.run)
-        number = index.begin_addition((source,), (), named=True)
-        for uids, vectors in kept.blocks():
-            rows = named_rows(uids, vectors, number)
-            known = index.known(rows.column("uid"))
-            fresh = np.ones(len(rows), np.bool_)
-            contents = rows.column("content").to_pylist()
-            for i, name in enumerate(uids.to_pylist()):
-                others = known.get(name, set())
-                fresh[i] = contents[i] not in others
-                counts["same_name_other_vector"] += bool(others) and bool(fresh[i])
-            counts["added"] += int(fresh.sum())
-            counts["already_there"] += int((~fresh).sum())
-            if fresh.any():
-                index.add(rows.filter(pa.array(fresh)), vectors[fresh])
-        index.end_addition()
+    source = os.path.abspath(kept.run)
+    number = index.begin_addition((source,), (), named=True)
+    for uids, vectors in kept.blocks():
+        rows = named_rows(uids, vectors, number)
+        known = index.known(rows.column("uid"))
+        fresh = np.ones(len(rows), np.bool_)
+        contents = rows.column("content").to_pylist()
+        for i, name in enumerate(uids.to_pylist()):
+            others = known.get(name, set())
+            fresh[i] = contents[i] not in others
+            counts["same_name_other_vector"] += bool(others) and bool(fresh[i])
+        counts["added"] += int(fresh.sum())
+        counts["already_there"] += int((~fresh).sum())
+        if fresh.any():
+            index.add(rows.filter(pa.array(fresh)), vectors[fresh])
+    index.end_addition()
     return counts
 
 
@@ -178,6 +182,8 @@ def near(
 
 def tell_added(counts: dict[str, Any]) -> str:
     """Return what was added to an index of vectors as text."""
+    if counts.get("built_before"):
+        return told_before(counts)
     told = (
         f"{counts['added']:,} rows added, {counts['already_there']:,} were there; "
         f"{counts['index']} holds {counts['rows']:,}"

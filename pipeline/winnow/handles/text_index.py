@@ -20,6 +20,7 @@ from winnow.flows.near_index import (
     check_index,
     compact,
     discard,
+    told_before,
 )
 from winnow.handles.facts import Facts
 from winnow.handles.rows import ArrowRows
@@ -199,6 +200,8 @@ class TextIndex:
 
 def tell_added(counts: dict[str, Any]) -> str:
     """Return what was added to an index as text."""
+    if counts.get("built_before"):
+        return told_before(counts)
     told = (
         f"{number_of(counts['added'], 'row')} added, "
         f"{counts['already_there']:,} were there, "

@@ -66,3 +66,8 @@ def groups_to_pack(sizes: Sequence[Size], limits: SegmentLimits) -> list[range]:
     if sizes:
         ranges.append(range(first, len(sizes)))
     return [r for r in ranges if len(r) > 1 or sizes[r.start].gone]
+
+
+def last_first(ranges: Sequence[range]) -> list[range]:
+    """Return those that hold something, so that one does not move the next."""
+    return sorted((r for r in ranges if len(r)), key=lambda r: -r.start)

@@ -6,8 +6,9 @@
 
 A row is known by its name and its content (a text, a vector): of one name there may be
 several, of the same name and content one row. Every addition is noted with what went
-in. A segment counts once index.json names it; segments are merged by size (see
-`merging`) beside those that readers have open.
+in. A segment counts once index.json names it, which a writer has it do at its end: all
+of what it does is in, or nothing. Segments are merged by size (see `merging`) beside
+those that readers have open.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar, cast
@@ -25,12 +26,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from winnow.core.errors import ConfigError, InputError, did_you_mean
+from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import fingerprint
-from winnow.core.operating_system import lock
 from winnow.core.run_folder import remove, write_text
+from winnow.indexes import index_folder
 from winnow.indexes.checked_files import require_sound
-from winnow.indexes.merging import SegmentLimits, Size, groups_to_pack, tail_to_merge
+from winnow.indexes.merging import (
+    SegmentLimits,
+    Size,
+    groups_to_pack,
+    last_first,
+    tail_to_merge,
+)
 from winnow.indexes.segment import (
     TEXT_KIND,
     DamagedIndex,
@@ -47,6 +54,7 @@ from winnow.indexes.state import (
     additions_of,
     empty_state,
     read_state,
+    require_settings,
     write_state,
 )
 
@@ -54,9 +62,6 @@ from winnow.indexes.state import (
 _ATTEMPTS = 5
 
 
-_LOCK = ".lock"
-#: Of an addition in a state: it has not come to its end.
-_OPEN = "open"
 #: The segments of an index.
 Part = TypeVar("Part", bound=Segment)
 
@@ -74,7 +79,10 @@ class SegmentedIndex(ABC, Generic[Part]):
         what was written.
         """
         self.path = Path(path)
+        #: Whether `built` came to the index that was there before.
+        self.was_there = False
         self._state = read_state(self.path)
+        self._stored = self._state
         holds = self._state.get("kind", TEXT_KIND)
         if holds != self.part.KIND:
             raise ConfigError(
@@ -94,7 +102,7 @@ class SegmentedIndex(ABC, Generic[Part]):
     ) -> Self:
         """Make an empty index; raises ConfigError if the folder is not empty."""
         folder = Path(path)
-        _require_empty(folder)
+        index_folder.require_empty(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_state(folder, empty_state(cls.part.KIND, settings, columns))
         return cls(folder)
@@ -106,21 +114,38 @@ class SegmentedIndex(ABC, Generic[Part]):
         path: str | os.PathLike[str],
         settings: Mapping[str, Any],
         columns: Mapping[str, str | None],
+        sources: Sequence[str],
     ) -> Iterator[Self]:
         """Yield an empty index beside `path`, which gets that name at the end.
 
-        Stopped before, it leaves nothing of that name, and the next call begins anew.
-        Raises ConfigError if the folder is not empty, or is being built already.
+        sources: the one addition that it is built of. Stopped before, it leaves nothing
+        of that name, and the next call begins anew. Where an index stands that was
+        built so, the new one has to come to the same rows and goes again: `was_there`.
+        Raises ConfigError if the folder holds anything else, or is being built already.
         """
         final = Path(os.path.abspath(path))
-        _require_empty(final)
+        begun = empty_state(cls.part.KIND, settings, columns)
+        before = index_folder.state_built_of(final, begun, sources)
+        if before is None:
+            index_folder.require_empty(final)
         beside = final.with_name(f".building-{final.name}")
         beside.mkdir(parents=True, exist_ok=True)
-        with _held(beside):
-            for leftover in [p for p in beside.iterdir() if p.name != _LOCK]:
+        with index_folder.held(beside):
+            for leftover in [
+                p for p in beside.iterdir() if p.name != index_folder.LOCK
+            ]:
                 remove(leftover)
-        (beside / _LOCK).unlink()
-        yield cls.create(beside, settings, columns)
+        (beside / index_folder.LOCK).unlink()
+        index = cls.create(beside, settings, columns)
+        yield index
+        if before is not None:
+            index.was_there = index_folder.holds(index._state) == index_folder.holds(
+                before
+            )
+            remove(beside)
+            if not index.was_there:
+                index_folder.require_empty(final)
+            return
         if final.exists():
             final.rmdir()
         os.replace(beside, final)
@@ -192,95 +217,95 @@ class SegmentedIndex(ABC, Generic[Part]):
 
     def require(self, settings: Mapping[str, Any]) -> None:
         """Raise ConfigError if sketches of these settings must not be compared."""
-        given = json.loads(json.dumps(dict(settings)))
-        for name in given:
-            if name not in self.settings:
-                hint = did_you_mean(name, self.settings)
-                raise ConfigError(f"{name}: no setting of a sketch; {hint}")
-        other = [n for n in given if given[n] != self.settings[n]]
-        if other:
-            name = other[0]
-            built = f"{name}={self.settings[name]!r}"
-            raise ConfigError(
-                f"{self.path}: the index was built with {built}, "
-                f"not {given[name]!r}; sketches of other settings cannot be compared. "
-                "Use the index's settings, or build another index"
-            )
+        require_settings(self.path, self.settings, settings)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the index for writing; the lock goes with the process."""
-        with _held(self.path):
-            self._state = read_state(self.path)
+        """Hold the index for writing; what was done is in when this ends, all of it.
+
+        Whatever stops it leaves the index as it was. The lock goes with the process.
+        """
+        with index_folder.held(self.path):
+            self._state = self._stored = read_state(self.path)
             # A writer may have been killed before the copy followed.
             write_text(self.path / COPY, (self.path / FILE).read_text())
             self._forget()
             self._sweep()
-            yield
+            try:
+                yield
+                self._commit()
+            except Exception:
+                self._go_back()
+                raise
+
+    def _go_back(self) -> None:
+        """Be what the disk says, without what this writer has left there."""
+        with suppress(OSError, InputError):
+            self._state = self._stored = read_state(self.path)
+            self._forget()
+            self._sweep()
 
     def _forget(self) -> None:
         self.__dict__.pop("segments", None)
 
     def _sweep(self) -> None:
-        """Remove what writers that were killed have left."""
-        named = {entry["name"] for entry in self._state["segments"]}
+        """Remove segments that neither readers nor this writer know."""
+        states = (self._state, self._stored)
+        named = {entry["name"] for state in states for entry in state["segments"]}
         for folder in self.path.glob("segment-*"):
             if folder.name not in named:
                 remove(folder)
         for unfinished in self.path.glob("*.tmp"):
             remove(unfinished)
 
-    def _commit(self, entries: Sequence[Mapping[str, Any]], **others: Any) -> None:
-        """Make these the segments; the folders of others go."""
+    def _change(self, entries: Sequence[Mapping[str, Any]], **others: Any) -> None:
+        """Make these the segments, of this writer as yet."""
         self._state = {**self._state, **others, "segments": list(entries)}
-        write_state(self.path, self._state)
         self._forget()
+        self._sweep()
+
+    def _commit(self) -> None:
+        """Write down what this writer did; the folders of other segments go."""
+        write_state(self.path, self._state)
+        self._stored = self._state
         self._sweep()
 
     def begin_addition(
         self, sources: Sequence[str], shards: Sequence[str], *, named: bool
     ) -> int:
-        """Note that rows of these sources come now; return the addition's number.
-
-        One of the same sources that was stopped before its end is gone on with.
-        """
+        """Note that rows of these sources come now; return the addition's number."""
         begun = {"sources": list(sources), "shards": list(shards), "named": named}
-        last = self.additions[-1] if self.additions else {}
-        if not (_OPEN in last and begun.items() <= last.items()):
-            last.pop(_OPEN, None)
-            self.additions.append({**begun, "rows": 0, _OPEN: True})
+        self._state = {
+            **self._state,
+            "additions": [*self.additions, {**begun, "rows": 0}],
+        }
         return len(self.additions) - 1
 
     def end_addition(self) -> None:
-        """Write down that an addition has come to its end, and merge what is due.
+        """Note that an addition has come to its end, and merge what is due.
 
         Sources that went in before, and brought nothing new, are no addition.
         """
-        last = self.additions[-1]
-        del last[_OPEN]
-        before = ({**one, "rows": 0} for one in self.additions[:-1])
-        if last in before:
-            self.additions.pop()
-        write_state(self.path, self._state)
+        *before, last = self.additions
+        if last in ({**one, "rows": 0} for one in before):
+            self._state = {**self._state, "additions": before}
         self._merge_tail()
 
-    def add(
-        self,
-        rows: pa.RecordBatch,
-        *arrays: npt.NDArray[Any],
-    ) -> None:
-        """Append a segment of the last addition and merge what is due.
-
-        rows: of the segment's SCHEMA, sorted by uid. arrays: its ARRAYS.
-        """
+    def add(self, rows: pa.RecordBatch, *arrays: npt.NDArray[Any]) -> None:
+        """Append a segment: rows of its SCHEMA, sorted by uid, and its ARRAYS."""
         self.additions[-1]["rows"] += len(rows)
         entry = self._write(rows, *arrays)
-        self._commit([*self._state["segments"], entry], content=self._content(rows, 1))
+        self._change([*self._state["segments"], entry], content=self._content(rows, 1))
         self._merge_tail()
 
     def compact(self) -> None:
-        """Merge all that may be merged, and leave out what was removed."""
-        self._merge(groups_to_pack(self._sizes(), self.limits()))
+        """Merge all that may be merged, and leave out what was removed.
+
+        Each part that was merged is in at once, so that two of it take no room twice.
+        """
+        for chosen in last_first(groups_to_pack(self._sizes(), self.limits())):
+            self._merge(chosen)
+            self._commit()
 
     def discard(self, uids: pa.Array) -> int:
         """Remove all rows of these names; return how many there were."""
@@ -292,8 +317,8 @@ class SegmentedIndex(ABC, Generic[Part]):
             entries.append(self._without(segment, rows) if len(rows) else segment.state)
             content = self._content(segment.table.take(pa.array(rows)), -1, content)
         if count:
-            self._commit(entries, content=content)
-        self._merge_tail()  # also what one that was stopped has left
+            self._change(entries, content=content)
+        self._merge_tail()
         return count
 
     def _without(self, segment: Part, rows: npt.NDArray[np.int64]) -> dict[str, Any]:
@@ -306,17 +331,17 @@ class SegmentedIndex(ABC, Generic[Part]):
 
     def _merge_tail(self) -> None:
         first = tail_to_merge(self._sizes(), self.limits())
-        self._merge([range(first, len(self.listed()))])
+        for chosen in last_first([range(first, len(self.listed()))]):
+            self._merge(chosen)
 
-    def _merge(self, ranges: Sequence[range]) -> None:
-        """Write each range of segments as one, last ranges first."""
-        for chosen in sorted((r for r in ranges if len(r)), key=lambda r: -r.start):
-            parts = self.segments[chosen.start : chosen.stop]
-            rows, *arrays = merged(parts)
-            entries = list(self._state["segments"])
-            new = [self._write(rows, *arrays)] if len(rows) else []
-            entries[chosen.start : chosen.stop] = new
-            self._commit(entries)
+    def _merge(self, chosen: range) -> None:
+        """Write a range of segments as one."""
+        parts = self.segments[chosen.start : chosen.stop]
+        rows, *arrays = merged(parts)
+        entries = list(self._state["segments"])
+        new = [self._write(rows, *arrays)] if len(rows) else []
+        entries[chosen.start : chosen.stop] = new
+        self._change(entries)
 
     def _write(self, rows: pa.RecordBatch, *arrays: npt.NDArray[Any]) -> dict[str, Any]:
         about = {"settings": self.settings, "columns": self.columns}
@@ -325,8 +350,9 @@ class SegmentedIndex(ABC, Generic[Part]):
 
     def _number(self) -> int:
         """Return a number that no folder has had."""
-        self._state["next"] += 1
-        return int(self._state["next"]) - 1
+        number = int(self._state["next"])
+        self._state = {**self._state, "next": number + 1}
+        return number
 
     def _sizes(self) -> list[Size]:
         return [Size(s.live, s.bytes, s.size - s.live) for s in self.listed()]
@@ -368,24 +394,3 @@ class SegmentedIndex(ABC, Generic[Part]):
                 f"(--{self.part.ASKED_BY})"
             )
         return rows[0]
-
-
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        told = f"{folder} is not empty; choose another folder with --out"
-        if (folder / FILE).is_file():
-            told += f", or keep the index that it holds (winnow index show {folder})"
-        raise ConfigError(told)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """Hold an index's folder for writing."""
-    with open(folder / _LOCK, "w") as handle:
-        try:
-            lock(handle)
-        except OSError as error:
-            raise ConfigError(
-                f"{folder}: another process is writing; try again later"
-            ) from error
-        yield

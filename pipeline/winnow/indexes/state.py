@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from winnow.core.errors import ConfigError
+from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.hashing import fingerprint
-from winnow.core.run_folder import write_text
 from winnow.indexes.segment import damaged
 
 #: Raised when older indexes cannot be read any more.
@@ -49,11 +49,28 @@ def sealed(state: Mapping[str, Any]) -> str:
 
 
 def write_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Replace an index's state; the copy follows."""
+    """Replace an index's state; the copy follows.
+
+    Both are on the disk before one has its name: a disk that is full leaves the old.
+    """
     packed = {**state, "additions": _packed(additions_of(state))}
     text = json.dumps({**packed, "checksum": sealed(packed)}) + "\n"
-    write_text(folder / FILE, text)
-    write_text(folder / COPY, text)
+    if all(_holds(folder / name, text) for name in (FILE, COPY)):
+        return
+    beside = [folder / f"{name}.tmp" for name in (FILE, COPY)]
+    try:
+        for unfinished in beside:
+            unfinished.write_text(text)
+    except OSError:
+        for unfinished in beside:
+            unfinished.unlink(missing_ok=True)
+        raise
+    for unfinished in beside:
+        os.replace(unfinished, unfinished.with_suffix(""))
+
+
+def _holds(file: Path, text: str) -> bool:
+    return file.is_file() and file.read_bytes() == text.encode()
 
 
 def additions_of(state: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -118,3 +135,26 @@ def read_state(folder: Path, name: str = FILE) -> dict[str, Any]:
         if not (_SEGMENT.fullmatch(entry["name"]) and _GONE.fullmatch(gone)):
             raise damaged(file, f"{entry['name']!r} is no segment of an index")
     return dict(state)
+
+
+def require_settings(
+    folder: Path, built: Mapping[str, Any], settings: Mapping[str, Any]
+) -> None:
+    """Raise ConfigError if sketches of `settings` are not those of an index.
+
+    folder, built: the index's, and its settings.
+    """
+    given = json.loads(json.dumps(dict(settings)))
+    for name in given:
+        if name not in built:
+            hint = did_you_mean(name, built)
+            raise ConfigError(f"{name}: no setting of a sketch; {hint}")
+    other = [n for n in given if given[n] != built[n]]
+    if other:
+        name = other[0]
+        was = f"{name}={built[name]!r}"
+        raise ConfigError(
+            f"{folder}: the index was built with {was}, "
+            f"not {given[name]!r}; sketches of other settings cannot be compared. "
+            "Use the index's settings, or build another index"
+        )

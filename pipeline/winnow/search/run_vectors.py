@@ -71,7 +71,7 @@ def _state(marker: Marker, files: Sequence[Path]) -> str:
 
 def _built(path: Path, state: str, files: Sequence[Path], modality: str) -> VectorIndex:
     columns = {"uid": "uid", "vector": f"{modality}_vector"}
-    with VectorIndex.built(path, {"of": state}, columns) as index:
+    with VectorIndex.built(path, {"of": state}, columns, ()) as index:
         add_vectors(index, stored_vectors(files, modality))
     return VectorIndex(path)
 

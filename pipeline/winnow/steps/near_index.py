@@ -96,7 +96,7 @@ def add_rows(
 
     added; already_there: same name and same text; same_name_other_text: of the added
     ones, those whose name another text has; without_text. Raises InputError for one of
-    the latter kind where `addition.same_name` says so; blocks before it are in.
+    the latter kind where `addition.same_name` says so.
     """
     settings = settings_of(index)
     number = index.begin_addition(
