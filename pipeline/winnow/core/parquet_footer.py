@@ -76,6 +76,12 @@ class ColumnChunk(NamedTuple):
         return [int(self.fields[n]) for n in (9, 11) if self.fields.get(n)]
 
     @property
+    def dictionary(self) -> int:
+        """The stored bytes of its dictionary; 0 if it begins with none."""
+        data, start = int(self.fields.get(9, 0)), int(self.fields.get(11, 0))
+        return data - start if 0 < start < data else 0
+
+    @property
     def nulls(self) -> int | None:
         """How many values are null, if that is known."""
         count = self.fields.get(12, {}).get(3)

@@ -70,7 +70,10 @@ class SketchMemory:
         part = named.append_column("version", pa.array(versions, pa.string()))
         # Rows are taken from it later, which costs time for each chunk, and looked up
         # by the table's name.
-        part = part.combine_chunks().sort_by("table")
+        part = part.combine_chunks()
+        names = part["table"].to_pylist()
+        if names != sorted(names):
+            part = part.sort_by("table")
         self._saved.append(part)
         self._parts.append(part)
         self._grew = True

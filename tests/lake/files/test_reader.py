@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from winnow.lake.files.catalogue import LakeSource, discover
+from winnow.lake.files.leaves import decodable
 from winnow.lake.files.reader import TableReader, UnreadableTable
 from winnow.lake.kernels.tables import Family
 
@@ -178,3 +180,37 @@ def test_rows_that_cannot_be_read_name_table_and_reason(tmp_path: Path):
     path.unlink()
     with pytest.raises(UnreadableTable):
         reader.rows(0, [0], ["x"])
+
+
+@pytest.mark.parametrize("writer", ["pyarrow", "large", "polars", "duckdb"])
+def test_texts_that_come_as_codes_are_the_same(tmp_path: Path, writer: str) -> None:
+    path = tmp_path / "t.parquet"
+    texts = [None if i % 7 == 0 else f"text {i % 50} ü" for i in range(5_000)]
+    each = [f"{i} other" for i in range(5_000)]
+    table = pa.table({"a.b": texts, "each": each, "n": range(5_000)})
+    if writer == "polars":
+        pl.from_arrow(table).write_parquet(path)
+    elif writer == "duckdb":
+        duckdb.from_arrow(table).write_parquet(str(path))
+    else:
+        kind = pa.large_string() if writer == "large" else pa.string()
+        schema = pa.schema([("a.b", kind), ("each", kind), ("n", pa.int64())])
+        pq.write_table(table.cast(schema), path, row_group_size=1_500)
+    reader = TableReader(discover(LakeSource(str(tmp_path))))
+    names = ["n", "a.b", "each"]
+    plain, coded = (
+        [b for _, b in reader.batches(0, 0, None, names, coded=c)]
+        for c in (False, True)
+    )
+    assert any(pa.types.is_dictionary(b["a.b"].type) for b in coded)
+    for name, values in (("a.b", texts), ("each", each), ("n", [*range(5_000)])):
+        for batches in (plain, coded):
+            assert [v for b in batches for v in b[name].to_pylist()] == values
+
+
+def test_bytes_that_no_row_has_do_not_make_a_text_bytes() -> None:
+    values = pa.array([b"a", b"\xff", b"b"]).view(pa.string())
+    sound = pa.DictionaryArray.from_arrays(pa.array([0, 2, None, 0]), values)
+    broken = pa.DictionaryArray.from_arrays(pa.array([0, 1]), values)
+    assert decodable(sound).cast(pa.string()).to_pylist() == ["a", "b", None, "a"]
+    assert decodable(broken).to_pylist() == [b"a", b"\xff"]

@@ -32,8 +32,8 @@ from winnow.lake.compare.verdicts import (
     nothing_looked_up,
 )
 from winnow.lake.kernels.containment import RowSet, compare, no_rows, row_set
+from winnow.lake.kernels.hashed_columns import rows_of_columns
 from winnow.lake.kernels.murmur3 import Hashes
-from winnow.lake.kernels.row_hash import hash_rows
 
 # Small enough to be sorted within a processor's cache.
 _GROUP_ROWS = 200_000
@@ -127,10 +127,10 @@ def hash_tables(
         columns = sorted({name for item in wanted[table] for name in item.names})
         for task in tasks:
             for block in tables.blocks(task, columns):
-                hashes = dict(zip(columns, block.hashes(), strict=True))
+                hashed = dict(zip(columns, block.columns(), strict=True))
                 position = np.arange(block.first, block.first + len(block.batch))
                 for item in wanted[table]:
-                    rows = hash_rows([hashes[name] for name in item.names])
+                    rows = rows_of_columns([hashed[name] for name in item.names])
                     yield _addressed(row_set(rows, position), table, item)
 
 

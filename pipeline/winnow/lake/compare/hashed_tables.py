@@ -13,11 +13,15 @@ import pyarrow as pa
 from winnow.lake.files.compared_as_text import Forms, as_text, forms
 from winnow.lake.files.reader import TableReader
 from winnow.lake.kernels.canonical import hash_values
+from winnow.lake.kernels.hashed_columns import HashedColumn, hashed_column
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.tables import Family
 
 #: A part above this size is read row group by row group.
 _TASK_BYTES = 64 * 2**20
+
+#: Of the time that a small table takes, about half is Python's, one thread at a time.
+THREADS = 3
 
 #: What is read at a time; `row_group` −1 is the whole part.
 TASKS = pa.schema(
@@ -51,8 +55,13 @@ class RowBlock(NamedTuple):
     batch: pa.RecordBatch
     families: Sequence[Family]
 
+    def columns(self) -> list[HashedColumn]:
+        """Return the hashes of each column, distinct ones where it comes coded."""
+        pairs = zip(self.batch.columns, self.families, strict=True)
+        return [hashed_column(column, family) for column, family in pairs]
+
     def hashes(self) -> list[Hashes]:
-        """Return the hashes of each column."""
+        """Return the hashes of each column's values."""
         pairs = zip(self.batch.columns, self.families, strict=True)
         return [hash_values(column, family) for column, family in pairs]
 
@@ -132,8 +141,9 @@ class HashedTables:
         table, part, group = task
         columns = [self.names[table][name] for name in compared]
         families = [c.family for c in self.reader.tables[table].chosen(columns)]
+        row_group = None if group < 0 else group
         read = self.reader.batches(
-            table, part, None if group < 0 else group, columns, presence=True
+            table, part, row_group, columns, presence=True, coded=True
         )
         for first, batch in read:
             yield RowBlock(first, batch, families)

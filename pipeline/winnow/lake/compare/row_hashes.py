@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from winnow.lake.compare.hashed_tables import HashedTables, Names
+from winnow.lake.kernels.hashed_columns import rows_of_columns
 from winnow.lake.kernels.murmur3 import Hashes
-from winnow.lake.kernels.row_hash import hash_rows
 
 #: Rows of a small table, and how many of them are kept: 64 MB at most.
 _SMALL, _KEPT = 1 << 15, 128
@@ -38,4 +38,4 @@ class RowHashes:
     def _read(self, table: int, compared: Names) -> Iterator[tuple[int, Hashes]]:
         for task in self.tables.reads(table):
             for block in self.tables.blocks(task, compared):
-                yield block.first, hash_rows(block.hashes())
+                yield block.first, rows_of_columns(block.columns())

@@ -17,10 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from winnow.core.engine import Engine
+from winnow.core.task import available_cores, in_threads
 from winnow.lake.compare.hashed_tables import (
     ORDER,
+    THREADS,
     HashedTables,
     Names,
+    ReadTask,
     TablePairs,
     by_table,
 )
@@ -40,8 +43,8 @@ from winnow.lake.kernels.containment import (
     of_sketch,
     row_set,
 )
+from winnow.lake.kernels.hashed_columns import HashedColumn, rows_of_columns
 from winnow.lake.kernels.murmur3 import Hashes
-from winnow.lake.kernels.row_hash import hash_rows
 
 _FOUND = pa.schema(
     [
@@ -158,16 +161,21 @@ def look_up(
     samples: Mapping[int, RowSet],
 ) -> Iterator[pa.RecordBatch]:
     """Yield which sampled rows occur in the parents whose read tasks arrive, _FOUND."""
-    for parent, tasks in by_table(batches):
+
+    def work(read: tuple[int, list[ReadTask]]) -> list[pa.RecordBatch]:
+        parent, tasks = read
         sought = [_Sought(p, samples) for p in projections[parent]]
         columns = sorted({name for item in sought for name in item.names})
         for task in tasks:
             for block in tables.blocks(task, columns):
-                hashes = dict(zip(columns, block.hashes(), strict=True))
+                hashed = dict(zip(columns, block.columns(), strict=True))
                 for item in sought:
-                    item.count([hashes[name] for name in item.names])
-        for item in sought:
-            yield item.found()
+                    item.count([hashed[name] for name in item.names])
+        return [item.found() for item in sought]
+
+    threads = min(THREADS, available_cores())
+    for held in in_threads(work, by_table(batches), threads):
+        yield from held
 
 
 class _Sought:
@@ -181,8 +189,8 @@ class _Sought:
         self._index = Index(self._rows)
         self._counts = np.zeros(len(self._rows.hi), np.int64)
 
-    def count(self, columns: Sequence[Hashes]) -> None:
-        self._index.count(hash_rows(columns), self._counts)
+    def count(self, columns: Sequence[HashedColumn]) -> None:
+        self._index.count(rows_of_columns(columns), self._counts)
 
     def found(self) -> pa.RecordBatch:
         # All of them, so that a projection without a match is judged, too.

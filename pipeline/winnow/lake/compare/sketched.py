@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.kernels import kmv
 from winnow.lake.kernels.kmv import Kmv, Stack
-from winnow.lake.kernels.table_sketch import Sizes, Sketch, merge
+from winnow.lake.kernels.table_sketch import Sizes, Sketch, SketchesOfTable, merge
 from winnow.lake.kernels.tables import ColumnStatistics
 
 _HASHES = pa.list_(pa.uint64())
@@ -43,7 +44,6 @@ SKETCHES = pa.schema(
     ]
 )
 _LISTS = ("hi", "lo", "position", "repeats")
-_PLAIN = ("column", "rows", "nulls", "raw")
 
 
 class Refuted(NamedTuple):
@@ -253,33 +253,56 @@ def _plain(numbers: npt.NDArray[np.int64]) -> list[int]:
     return plain
 
 
-def as_table(sketches: Iterable[tuple[int, Sketch]]) -> pa.Table:
+def as_table(sketches: Iterable[tuple[int, SketchesOfTable]]) -> pa.Table:
     """Return the sketches of tables as SKETCHES."""
     numbered = list(sketches)
-    kept = [sketch for _, sketch in numbered]
+    kept = [one for _, one in numbered]
+    sizes = np.array([len(one.columns) for one in kept], np.int64)
+    stacks = [one.stack for one in kept]
+    lengths = _joined([np.diff(stack.bounds) for stack in stacks], np.int64)
+    minhash = _joined([one.minhash.reshape(-1) for one in kept], np.uint32)
+    each = len(minhash) // max(int(sizes.sum()), 1)
     columns: dict[str, Any] = {
-        "table": [table for table, _ in numbered],
-        **{name: [getattr(s, name) for s in kept] for name in _PLAIN},
-        **{name: [getattr(s.kmv, name) for s in kept] for name in _LISTS},
-        "complete": [s.kmv.complete for s in kept],
-        "minhash": [s.minhash for s in kept],
-        "statistics": [_as_json(s.statistics) for s in kept],
-        "reason": [None] * len(kept),
+        "table": np.repeat(np.array([n for n, _ in numbered], np.int32), sizes),
+        "column": _of_all(one.columns for one in kept),
+        "rows": np.repeat(np.array([one.rows for one in kept], np.int64), sizes),
+        "nulls": _of_all(one.nulls for one in kept),
+        "raw": _of_all(one.raw for one in kept),
+        "complete": _joined([stack.complete for stack in stacks], np.bool_),
+        "statistics": [_as_json(s) for s in _of_all(one.statistics for one in kept)],
+        "reason": [None] * int(sizes.sum()),
     }
-    return pa.table(
-        [_filled(columns[field.name], field.type) for field in SKETCHES],
-        schema=SKETCHES,
-    )
+    lists = {name: _lists(stacks, name, lengths) for name in _LISTS}
+    lists["minhash"] = _list_array(minhash, np.full(int(sizes.sum()), each))
+    arrays = [
+        lists[field.name]
+        if field.name in lists
+        else pa.array(columns[field.name], field.type)
+        for field in SKETCHES
+    ]
+    return pa.table(arrays, schema=SKETCHES)
 
 
-def _filled(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
-    """Return a column of plain values or, of lists, of numpy arrays taken whole."""
-    if not pa.types.is_list(kind):
-        return pa.array(values, kind)
-    dtype = kind.value_type.to_pandas_dtype()
-    ends = np.cumsum([0, *map(len, values)], dtype=np.int32)
-    joined = np.concatenate([np.empty(0, dtype), *values])
-    return pa.ListArray.from_arrays(pa.array(ends), pa.array(joined), kind)
+def _of_all(values: Iterable[Iterable[Any]]) -> list[Any]:
+    return list(chain.from_iterable(values))
+
+
+def _joined(arrays: Sequence[npt.NDArray[Any]], dtype: Any) -> npt.NDArray[Any]:
+    return np.concatenate([np.empty(0, dtype), *arrays])
+
+
+def _lists(
+    stacks: Sequence[Stack], name: str, lengths: npt.NDArray[np.int64]
+) -> pa.Array:
+    dtype = SKETCHES.field(name).type.value_type.to_pandas_dtype()
+    return _list_array(_joined([getattr(s, name) for s in stacks], dtype), lengths)
+
+
+def _list_array(
+    values: npt.NDArray[Any], lengths: npt.NDArray[np.int64]
+) -> pa.ListArray:
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(ends), pa.array(values))
 
 
 def _as_json(statistics: ColumnStatistics | None) -> str | None:
@@ -311,17 +334,19 @@ def _whole(table: pa.Table, sizes: Sizes) -> pa.Table:
     tables, columns = table["table"].to_pylist(), table["column"].to_pylist()
     reasons = table["reason"].to_pylist()
     unreadable = {t for t, reason in zip(tables, reasons, strict=True) if reason}
+    if not unreadable and len({*zip(tables, columns, strict=True)}) == len(table):
+        return table  # as nearly always
     places: dict[tuple[int, str | None], list[int]] = {}
     for i, key in enumerate(zip(tables, columns, strict=True)):
         if reasons[i] or key[0] not in unreadable:
             places.setdefault(key, []).append(i)
-    if len(places) == len(table):
-        return table
     split = [rows for rows in places.values() if len(rows) > 1 and not reasons[rows[0]]]
     merged = [
         (
             tables[rows[0]],
-            merge([_sketch(r) for r in table.take(rows).to_pylist()], sizes),
+            SketchesOfTable.of_one(
+                merge([_sketch(r) for r in table.take(rows).to_pylist()], sizes)
+            ),
         )
         for rows in split
     ]

@@ -16,6 +16,7 @@ from winnow.core.engine import Engine
 from winnow.core.task import available_cores, in_threads
 from winnow.lake.compare.hashed_tables import (
     ORDER,
+    THREADS,
     HashedTables,
     Names,
     ReadTask,
@@ -25,14 +26,14 @@ from winnow.lake.compare.hashed_tables import (
 from winnow.lake.compare.sketched import SKETCHES, Sketches, as_table, as_unreadable
 from winnow.lake.files.footers import vouches_for_text
 from winnow.lake.files.words import in_words
-from winnow.lake.kernels.table_sketch import Sizes, Sketch, TableSketcher
+from winnow.lake.kernels.table_sketch import Sizes, SketchesOfTable, TableSketcher
 from winnow.lake.kernels.tables import ColumnStatistics, Family
 
 _MAX_SKETCHES = 10_000_000
-#: Sketches, of some kilobytes each, that become a batch together.
-_TOGETHER = 1_000
-#: Of the time that a small table takes, about half is Python's, one thread at a time.
-_THREADS = 3
+#: Small tables, and rows of them, that a thread takes at once.
+_TOGETHER, _ROWS_TOGETHER = 32, 1 << 16
+#: A table and what is to be read of it.
+_Read = tuple[int, list[ReadTask]]
 #: Text files are read as a whole when they are found, and must be UTF-8.
 _CHECKED = ("parquet", "parquet_folder", "delta", "iceberg")
 
@@ -222,26 +223,52 @@ def sketch_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
 
-    def work(read: tuple[int, list[ReadTask]]) -> tuple[int, list[Sketch] | str]:
-        table, tasks = read
-        return table, _sketched(tables, tasks, wanted[table], sizes)
+    def work(reads: list[_Read]) -> list[pa.RecordBatch]:
+        return [
+            batch
+            for part in _sketches_of(tables, reads, wanted, sizes)
+            for batch in part.to_batches()
+        ]
 
-    sketches: list[tuple[int, Sketch]] = []
-    threads = min(_THREADS, available_cores())
-    for table, told in in_threads(work, by_table(batches), threads):
+    threads = min(THREADS, available_cores())
+    for done in in_threads(work, _together(tables, by_table(batches)), threads):
+        yield from done
+
+
+def _together(tables: HashedTables, reads: Iterator[_Read]) -> Iterator[list[_Read]]:
+    """Yield reads of small tables together: to wake a thread takes as long as one."""
+    some: list[_Read] = []
+    rows = 0
+    for read in reads:
+        some.append(read)
+        rows += tables.reader.tables[read[0]].rows
+        if rows >= _ROWS_TOGETHER or len(some) == _TOGETHER:
+            yield some
+            some, rows = [], 0
+    if some:
+        yield some
+
+
+def _sketches_of(
+    tables: HashedTables,
+    reads: Sequence[_Read],
+    wanted: Mapping[int, Wanted],
+    sizes: Sizes,
+) -> Iterator[pa.Table]:
+    """Yield SKETCHES of some tables."""
+    sketches: list[tuple[int, SketchesOfTable]] = []
+    for table, tasks in reads:
+        told = _sketched(tables, tasks, wanted[table], sizes)
         if isinstance(told, str):
-            yield from as_unreadable(table, told).to_batches()
+            yield as_unreadable(table, told)
         else:
             sketches += ((table, sketch) for sketch in told)
-        if len(sketches) >= _TOGETHER:
-            yield from as_table(sketches).to_batches()
-            sketches = []
-    yield from as_table(sketches).to_batches()
+    yield as_table(sketches)
 
 
 def _sketched(
     tables: HashedTables, tasks: Sequence[ReadTask], item: Wanted, sizes: Sizes
-) -> list[Sketch] | str:
+) -> list[SketchesOfTable] | str:
     """Return the sketches of a table, or why its rows cannot be read."""
     try:
         sketcher = _sketcher(item, sizes)

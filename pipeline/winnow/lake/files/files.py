@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,12 +20,15 @@ from fsspec.implementations.local import LocalFileSystem
 
 from winnow.core.errors import InputError
 from winnow.core.operating_system import read_ahead
+from winnow.core.parquet_footer import column_chunks, footer_bytes
 
 #: Read from a remote file's end at once: a footer seldom is longer.
 _FOOTER_BYTES = 1 << 16
 #: Local files up to this size are read by the thread that asks: to wake another, as
 #: reading ahead does, takes longer (1 ms against .1, and 10 on a busy machine).
 _SMALL_FILE = 4 * 2**20
+#: The stored bytes of a dictionary up to which texts are read by it.
+_DICTIONARY_BYTES = 2**20
 #: What makes a URL, or several chained ones, of a path.
 _URL = re.compile("://|::")
 _DISK = LocalFileSystem()
@@ -115,36 +118,36 @@ class Files:
         return isinstance(self.filesystem(path)[0], LocalFileSystem)
 
     @contextmanager
-    def parquet(self, path: str) -> Iterator[pq.ParquetFile]:
+    def parquet(
+        self, path: str, coded: Collection[str] = ()
+    ) -> Iterator[pq.ParquetFile]:
         """Open a Parquet file; a remote one is read in ranges.
+
+        coded: columns that come as dictionaries where their texts are stored so.
 
         Raises OSError or an Arrow error if it is not a whole Parquet file.
         """
-        with self.parquet_source(path) as (_, file):
-            yield file
+        with self.parquet_source(path) as (source, file):
+            texts = _stored_coded(source, file, coded)
+            if not texts:
+                yield file
+                return
+            ahead = _reads_ahead(source)
+            known = {"metadata": file.metadata, "read_dictionary": texts}
+            with _parquet(source, ahead, **known) as again:
+                yield again
 
     @contextmanager
     def parquet_source(self, path: str) -> Iterator[tuple[Any, pq.ParquetFile]]:
         """Open a Parquet file as `parquet` does; yield its bytes, too."""
         fs, inner = self.filesystem(path)
-        if isinstance(fs, LocalFileSystem):
-            # Opened here: a path costs Parquet's reader a search for its file system.
-            with (
-                pa.OSFile(inner) as source,
-                pq.ParquetFile(
-                    source,
-                    pre_buffer=source.size() > _SMALL_FILE,
-                    page_checksum_verification=True,
-                ) as file,
-            ):
-                yield source, file
-            return
-        with (
-            fs.open(inner, "rb", block_size=_FOOTER_BYTES) as source,
-            pq.ParquetFile(
-                source, pre_buffer=True, page_checksum_verification=True
-            ) as file,
-        ):
+        # Opened here: a path costs Parquet's reader a search for its file system.
+        opened = (
+            pa.OSFile(inner)
+            if isinstance(fs, LocalFileSystem)
+            else fs.open(inner, "rb", block_size=_FOOTER_BYTES)
+        )
+        with opened as source, _parquet(source, _reads_ahead(source)) as file:
             yield source, file
 
     def expect(self, entry: Entry) -> None:
@@ -169,6 +172,69 @@ class Files:
                 f"{root}: there is no such file or folder; set input.path to the lake"
             )
         return sorted(entries)
+
+
+class _ParquetFile(pq.ParquetFile):  # type: ignore[misc]
+    """A Parquet file whose columns' paths are gone through once rows are read.
+
+    Of most files that are opened only the footer is asked.
+    """
+
+    def _build_nested_paths(self) -> Mapping[str, list[int]]:
+        return _Paths(super()._build_nested_paths)
+
+
+class _Paths(Mapping[str, list[int]]):
+    """The columns below each path, worked out when one is asked for."""
+
+    def __init__(self, build: Callable[[], Mapping[str, list[int]]]) -> None:
+        self._build = build
+
+    @cached_property
+    def _columns(self) -> Mapping[str, list[int]]:
+        return self._build()
+
+    def __getitem__(self, path: str) -> list[int]:
+        return self._columns[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+
+def _reads_ahead(source: Any) -> bool:
+    """Whether what is asked of a file is read by other threads meanwhile."""
+    return not isinstance(source, pa.OSFile) or source.size() > _SMALL_FILE
+
+
+def _parquet(source: Any, ahead: bool, **options: Any) -> pq.ParquetFile:
+    return _ParquetFile(
+        source, pre_buffer=ahead, page_checksum_verification=True, **options
+    )
+
+
+def _stored_coded(
+    source: Any, file: pq.ParquetFile, columns: Collection[str]
+) -> list[str]:
+    """Return which columns of texts begin, in every row group, with a dictionary.
+
+    One that is larger than others' writers make them is left out: it would come anew
+    with each batch of rows.
+    """
+    if not columns:
+        return []
+    schema, wanted = file.metadata.schema, set(columns)
+    groups = column_chunks(footer_bytes(source))
+    leaves = (schema.column(number) for number in range(len(schema)))
+    return [
+        leaf.path
+        for number, leaf in enumerate(leaves)
+        if leaf.physical_type == "BYTE_ARRAY"
+        and leaf.path in wanted
+        and all(0 < group[number].dictionary <= _DICTIONARY_BYTES for group in groups)
+    ]
 
 
 def _local(root: str) -> list[Entry]:

@@ -165,15 +165,9 @@ def _footer(
         if column.family is Family.NULL:
             statistics[column.name] = ColumnStatistics(sum(rows), nulls=sum(rows))
             continue
-        reading = _reading(column, schema_columns.column(first), writer)
-        each = [
-            reading.statistics(chunk, size)
-            for (chunk,), size in zip(chunks, rows, strict=True)
-        ]
-        nothing = ColumnStatistics(0, nulls=0)
-        statistics[column.name] = (
-            reduce(ColumnStatistics.merged, each) if each else nothing
-        )
+        leaf = schema_columns.column(first)
+        stated = [chunk.statistics for (chunk,) in chunks]
+        statistics[column.name] = _stated(column, leaf, writer, stated, rows)
     return Footer(
         columns,
         tuple(rows),
@@ -182,6 +176,22 @@ def _footer(
         metadata.created_by or None,
         metadata.serialized_size,
     )
+
+
+def _stated(
+    column: Column,
+    leaf: Any,
+    writer: _BoundsOfWriter,
+    stated: Sequence[Any],
+    rows: Sequence[int],
+) -> ColumnStatistics:
+    """Return what the row groups, of so many rows, state about a column."""
+    if any(one is not None and one.has_min_max for one in stated):
+        reading = _reading(column, leaf, writer)
+    else:
+        reading = _Reading(_unknown, writer, _required(leaf))
+    each = [reading.statistics(*one) for one in zip(stated, rows, strict=True)]
+    return reduce(ColumnStatistics.merged, each) if each else ColumnStatistics(0, 0)
 
 
 def _places(columns: tuple[Column, ...]) -> list[tuple[int, int]]:
@@ -214,9 +224,8 @@ class _Reading:
     #: The column's definition leaves no room for nulls.
     required: bool
 
-    def statistics(self, chunk: Any, rows: int) -> ColumnStatistics:
+    def statistics(self, stated: Any, rows: int) -> ColumnStatistics:
         """Return what a row group states about the column."""
-        stated = chunk.statistics
         nulls = 0 if self.required else None
         if stated is None:
             return ColumnStatistics(rows, nulls)
@@ -244,11 +253,15 @@ class _Reading:
         return self.writer.fixed_width
 
 
+def _required(leaf: Any) -> bool:
+    """Whether a column's definition leaves no room for nulls."""
+    return bool(leaf.max_definition_level == 0)
+
+
 def _reading(column: Column, leaf: Any, writer: _BoundsOfWriter) -> _Reading:
-    required = leaf.max_definition_level == 0
     kind, logical = value_type(column.type), leaf.logical_type.to_json()
     value = _value_of(kind, column.family, leaf.physical_type, logical, writer)
-    return _Reading(value, writer, required)
+    return _Reading(value, writer, _required(leaf))
 
 
 @lru_cache(maxsize=1024)

@@ -99,7 +99,8 @@ def decodable(array: pa.Array) -> pa.Array:
         array.validate(full=True)
     except pa.ArrowInvalid:
         if pa.types.is_dictionary(array.type):
-            array = array.dictionary_decode()
+            # What a dictionary holds need not occur.
+            return decodable(array.dictionary_decode())
         return _cast(array, _TEXTS)
     return array
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,17 @@ from winnow.lake.kernels.tables import Family, Part, Table
 _BATCH_ROWS = 1 << 16
 #: A part below this size is decoded by one thread: waking others takes longer.
 _SMALL_PART = 4 * 2**20
+
+
+#: From so many rows on, to tell texts apart by their codes takes less time.
+_MANY_ROWS = 4096
+
+
+class _ColumnForms(NamedTuple):
+    """In which form columns are read, see `TableReader.batches`."""
+
+    presence: bool
+    coded: bool
 
 
 class UnreadableTable(InputError):
@@ -59,11 +70,13 @@ class TableReader:
         columns: Sequence[str],
         *,
         presence: bool = False,
+        coded: bool = False,
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """Yield (position of the first row in the table, leaf columns as asked for).
 
         `row_group` None reads the whole part; with `presence` null structs are told
-        from structs of nulls, see `leaves.flattened`. A text column whose bytes are no
+        from structs of nulls, see `leaves.flattened`; `coded`, texts may come as
+        dictionaries where they are stored so. A text column whose bytes are no
         UTF-8 comes as bytes; a column that a part lacks as nulls; parts that differ in
         width or unit each as they are. Raises UnreadableTable if the rows cannot be
         read and KeyError if the table has no such column.
@@ -74,8 +87,9 @@ class TableReader:
         first = sum(p.rows for p in whole.parts[:part])
         groups = range(len(source.row_groups)) if row_group is None else [row_group]
         first += sum(source.row_groups[: groups[0]]) if len(groups) else 0
+        how = _ColumnForms(presence, coded)
         with _naming(whole.name):
-            for batch in self._stored(whole, source, groups, columns, presence):
+            for batch in self._stored(whole, source, groups, columns, how):
                 yield first, batch
                 first += len(batch)
 
@@ -140,14 +154,14 @@ class TableReader:
         part: Part,
         groups: Sequence[int],
         columns: Sequence[str],
-        presence: bool,
+        how: _ColumnForms,
     ) -> Iterator[pa.RecordBatch]:
         held = [name for name in columns if _holds(table, part, name)]
         if held and len(held) == len(columns):
-            yield from self._read(table, part, groups, columns, presence)
+            yield from self._read(table, part, groups, columns, how)
             return
         constants = dict(part.constants)
-        for rows, stored in self._held(table, part, groups, held, presence):
+        for rows, stored in self._held(table, part, groups, held, how):
             arrays = [
                 stored[name]
                 if name in stored
@@ -162,14 +176,14 @@ class TableReader:
         part: Part,
         groups: Sequence[int],
         columns: Sequence[str],
-        presence: bool,
+        how: _ColumnForms,
     ) -> Iterator[tuple[int, dict[str, pa.Array]]]:
         """Yield (rows, columns that the file itself holds)."""
         if not columns:
             for group in groups:
                 yield part.row_groups[group], {}
             return
-        for batch in self._read(table, part, groups, columns, presence):
+        for batch in self._read(table, part, groups, columns, how):
             yield len(batch), dict(zip(columns, batch.columns, strict=True))
 
     def _read(
@@ -178,18 +192,23 @@ class TableReader:
         part: Part,
         groups: Sequence[int],
         columns: Sequence[str],
-        presence: bool,
+        how: _ColumnForms,
     ) -> Iterator[pa.RecordBatch]:
         if part.dialect:
             return text_tables.batches(
-                self._files, table, part, columns, presence=presence
+                self._files, table, part, columns, presence=how.presence
             )
-        return self._of_parquet(part, groups, columns, presence)
+        return self._of_parquet(part, groups, columns, how)
 
     def _of_parquet(
-        self, part: Part, groups: Sequence[int], columns: Sequence[str], presence: bool
+        self,
+        part: Part,
+        groups: Sequence[int],
+        columns: Sequence[str],
+        how: _ColumnForms,
     ) -> Iterator[pa.RecordBatch]:
-        with self._files.parquet(part.path) as file:
+        coded = columns if how.coded and part.rows >= _MANY_ROWS else ()
+        with self._files.parquet(part.path, coded) as file:
             if tuple(group_rows(file.metadata)) != part.row_groups:
                 raise OSError("it changed since the scan")
             read = file.iter_batches(
@@ -199,7 +218,7 @@ class TableReader:
                 use_threads=part.bytes > _SMALL_PART,
             )
             for batch in read:
-                yield flattened(batch, columns, presence=presence)
+                yield flattened(batch, columns, presence=how.presence)
 
     @property
     def _files(self) -> Files:

@@ -16,6 +16,7 @@ from winnow.core.parquet_footer import DamagedFooter, footer_bytes, sound_chunks
 from winnow.core.run_folder import remove
 
 _KEY = b"winnow.key"
+_HASHES = (pa.list_(pa.uint64()), pa.list_(pa.uint32()))
 #: Rows that are read together where some are looked up.
 _GROUP_ROWS = 4096
 #: Parts beyond which the small ones become one.
@@ -132,12 +133,13 @@ class SavedParts:
         self._folder.mkdir(parents=True, exist_ok=True)
         beside = self._unfinished
         keyed = table.replace_schema_metadata({_KEY: self._key})
-        # Hashes hardly repeat: only texts gain by a dictionary.
+        # Hashes hardly repeat: only texts gain by a dictionary, and all else is smaller
+        # when it is packed.
         texts = [field.name for field in keyed.schema if pa.types.is_string(field.type)]
         pq.write_table(
             keyed,
             beside,
-            compression="zstd",
+            compression=_packed(keyed.schema),
             use_dictionary=texts,
             row_group_size=_GROUP_ROWS,
             write_page_checksum=True,
@@ -149,6 +151,15 @@ class SavedParts:
 def _chunks(path: Path, file: pq.ParquetFile) -> list[list[pq.ColumnChunkMetaData]]:
     with path.open("rb") as source:
         return sound_chunks(footer_bytes(source), file.metadata)
+
+
+def _packed(schema: pa.Schema) -> dict[str, str]:
+    """Return how each column is packed: hashes not, since they are random numbers."""
+    return {
+        name: "none" if field.type in _HASHES else "zstd"
+        for field in schema
+        for name in (field.name, f"{field.name}.list.element")
+    }
 
 
 def _may_hold(chunk: pq.ColumnChunkMetaData, wanted: Sequence[str]) -> bool:

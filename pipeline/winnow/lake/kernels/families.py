@@ -30,8 +30,10 @@ def family(kind: pa.DataType) -> Family:
     extension types to that of their storage. A struct is no leaf; one that is asked for
     nevertheless is nested.
     """
+    # By its number, since to hash a type means to write it out.
+    known = _BY_NUMBER.get(kind.id)
     # A user's own extension type may have no hash; what it stores has one.
-    return _family(value_type(kind))
+    return known or _family(value_type(kind))
 
 
 @lru_cache(maxsize=1024)
@@ -121,3 +123,11 @@ _TESTS = (
     (pa.types.is_duration, Family.DURATION),
     (pa.types.is_null, Family.NULL),
 )
+_BY_NUMBER = {
+    kind.id: _family(kind)
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+        *(pa.float32(), pa.float64(), pa.bool_(), pa.string(), pa.date32()),
+    )
+}

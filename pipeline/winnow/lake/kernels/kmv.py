@@ -45,6 +45,27 @@ class Kmv(NamedTuple):
         return max(round((len(self.hi) - 1) / kth), len(self.hi) + 1)
 
 
+_NONE = np.empty(0, np.int64)
+
+
+class Runs(NamedTuple):
+    """Hashes of several columns of a block, one column after another.
+
+    A column's are those of all its values in their order, or of the distinct ones with
+    the row where each stands first and how many rows have it.
+    """
+
+    hashes: Hashes
+    #: The c-th of them has the hashes from `ends[c]` to `ends[c + 1]`.
+    ends: npt.NDArray[np.int64]
+    #: The first one's number among the columns of the table.
+    number: int
+    #: Where its rows and counts begin in `rows` and `repeats`; -1 for all values.
+    counted: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64] = _NONE
+    repeats: npt.NDArray[np.int64] = _NONE
+
+
 class Builders:
     """Takes hashes of several columns block by block and gives sketches of size `k`.
 
@@ -64,8 +85,15 @@ class Builders:
 
     def add(self, hashes: Hashes, first: int) -> None:
         """Take the hashes `(columns, n)` of values at positions `first` and on."""
+        columns, count = hashes.hi.shape
+        flat = Hashes(hashes.hi.reshape(-1), hashes.lo.reshape(-1))
+        each = np.full(columns, -1)
+        self.add_runs(Runs(flat, np.arange(columns + 1) * count, 0, each), first)
+
+    def add_runs(self, runs: Runs, first: int) -> None:
+        """Take hashes of values, and of distinct ones, at positions `first` and on."""
         state = self._limit, self._held, self._complete
-        _insert(hashes, first, self._k, self._table, self._values, state)
+        _insert(runs, first, self._k, self._table, self._values, state)
 
     def sketches(self) -> Stack:
         """Return the sketches, one a column, of everything taken so far."""
@@ -176,25 +204,29 @@ def _slot(table: Any, hi: Any, lo: Any, count: Any) -> Any:
 
 
 @compiled
-def _insert(
-    hashes: Any, first: Any, k: Any, table: Any, values: Any, state: Any
-) -> None:
+def _insert(runs: Any, first: Any, k: Any, table: Any, values: Any, state: Any) -> None:
     """Take the hashes of each column; a table that is full is cut to the least k."""
+    hashes, ends, number, counted, rows, repeats = runs
     limit, held, complete = state
-    for c in range(hashes[0].shape[0]):
+    for run in range(len(counted)):
+        c, start = number + run, ends[run]
         slots = table[0][c], table[1][c]
         position, count = values[0][c], values[1][c]
-        for i in range(hashes[0].shape[1]):
-            hi, lo = hashes[0][c, i], hashes[1][c, i]
+        for i in range(ends[run + 1] - start):
+            hi, lo = hashes[0][start + i], hashes[1][start + i]
             if hi > limit[c]:
                 continue
+            row, times = first + i, 1
+            if counted[run] >= 0:
+                row = first + rows[counted[run] + i]
+                times = repeats[counted[run] + i]
             slot = _slot(slots, hi, lo, count)
             if count[slot] == 0:
-                slots[0][slot], slots[1][slot], position[slot] = hi, lo, first + i
+                slots[0][slot], slots[1][slot], position[slot] = hi, lo, row
                 held[c] += 1
-            elif first + i < position[slot]:
-                position[slot] = first + i
-            count[slot] += 1
+            elif row < position[slot]:
+                position[slot] = row
+            count[slot] += times
             if held[c] >= 2 * k:
                 limit[c] = _cut(slots, position, count, k)
                 held[c], complete[c] = k, False
@@ -218,7 +250,12 @@ def _cut(slots: Any, position: Any, count: Any, k: Any) -> Any:
 def _ordered(slots: Any, count: Any) -> Any:
     """Return where hashes stand in a table, the least first."""
     hi, lo = slots
-    used = np.flatnonzero(count)
+    # Counted here: NumPy's function has Numba load SciPy's linear algebra.
+    used, size = np.empty(len(count), np.int64), 0
+    for slot in range(len(count)):
+        used[size] = slot
+        size += count[slot] > 0
+    used = used[:size]
     order = used[np.argsort(hi[used])]
     # First halves are seldom equal.
     for i in range(1, len(order)):

@@ -149,6 +149,20 @@ def absorb(
 
 
 @compiled
+def absorb_coded(
+    state_hi: npt.NDArray[np.uint64],
+    state_lo: npt.NDArray[np.uint64],
+    hi: npt.NDArray[np.uint64],
+    lo: npt.NDArray[np.uint64],
+    codes: npt.NDArray[np.int32],
+) -> None:
+    """As `absorb`, of the hash `hi[codes[i]], lo[codes[i]]` for each state."""
+    for i in range(len(state_hi)):
+        h1, h2 = hi[codes[i]], lo[codes[i]]
+        state_hi[i], state_lo[i] = _block(state_hi[i], state_lo[i], h1, h2)
+
+
+@compiled
 def finish(
     state_hi: npt.NDArray[np.uint64],
     state_lo: npt.NDArray[np.uint64],

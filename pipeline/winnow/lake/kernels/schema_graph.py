@@ -111,9 +111,11 @@ def _contained(
             postings[name].add(i)
     contained = []
     for names in schemas:
-        rarest, *others = sorted((postings[name] for name in names), key=len)
-        holders = rarest.intersection(*others)
-        contained += [(names, schemas[i]) for i in holders]
+        each = [postings[name] for name in names]
+        rarest = min(each, key=len)
+        if len(rarest) > 1:
+            rarest = rarest.intersection(*sorted(each, key=len))
+        contained += [(names, schemas[i]) for i in rarest]
     return contained
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,14 +14,20 @@ import pyarrow as pa
 from winnow.core.arrow_types import is_text
 from winnow.lake.kernels import bounds
 from winnow.lake.kernels.canonical import hash_values
-from winnow.lake.kernels.families import unwrapped, value_type
-from winnow.lake.kernels.kmv import Builders, Kmv, merged, one_of
-from winnow.lake.kernels.murmur3 import Hashes
-from winnow.lake.kernels.row_hash import hash_rows
+from winnow.lake.kernels.families import value_type
+from winnow.lake.kernels.hashed_columns import (
+    HashedColumn,
+    RowHasher,
+    hashed_column,
+    runs_of,
+)
+from winnow.lake.kernels.kmv import Builders, Kmv, Stack, merged, stacked
 from winnow.lake.kernels.tables import ColumnStatistics, Family
 from winnow.numeric import permutations
 
 _SCHEME: permutations.Scheme = "affine32"
+#: Values whose hashes, 16 bytes each, are kept until sketches take them.
+_AT_HAND = 1 << 14
 _EMPTY = permutations.STORED[_SCHEME][1]
 
 
@@ -47,6 +54,34 @@ class Sketch(NamedTuple):
     statistics: ColumnStatistics | None
     #: Whether the column is text of which not all is UTF-8, so that it came as bytes.
     raw: bool = False
+
+
+class SketchesOfTable(NamedTuple):
+    """What is kept of several columns of a table, or without a name of its rows.
+
+    Each as in `Sketch`; a list, or an array, has one entry a column.
+    """
+
+    columns: Sequence[str | None]
+    rows: int
+    nulls: Sequence[int | None]
+    stack: Stack
+    minhash: npt.NDArray[np.uint32]
+    statistics: Sequence[ColumnStatistics | None]
+    raw: Sequence[bool]
+
+    @classmethod
+    def of_one(cls, sketch: Sketch) -> SketchesOfTable:
+        """Return one sketch by itself."""
+        return cls(
+            [sketch.column],
+            sketch.rows,
+            [sketch.nulls],
+            stacked([sketch.kmv]),
+            sketch.minhash[np.newaxis],
+            [sketch.statistics],
+            [sketch.raw],
+        )
 
 
 def merge(parts: Sequence[Sketch], sizes: Sizes) -> Sketch:
@@ -83,9 +118,13 @@ class TableSketcher:
         bounded: Collection[str],
         sizes: Sizes,
     ) -> None:
-        self._columns, self._bounded = columns, bounded
-        self._row_columns = [columns.index(name) for name in rows]
-        names = [(name,) for name in columns]
+        self._bounded, self._of_row = bounded, len(rows)
+        places = {name: i for i, name in enumerate(columns)}
+        ordered = dict.fromkeys([*rows, *columns])
+        #: The columns that rows consist of come first, in the order of rows' hashes.
+        self._order = [places[name] for name in ordered]
+        self._columns = [*ordered]
+        names = [(name,) for name in self._columns]
         self._of_columns = _Running(names, sizes.column, sizes.num_perm)
         self._of_rows = _Running([rows], sizes.row, sizes.num_perm) if rows else None
         self._rows = 0
@@ -98,37 +137,48 @@ class TableSketcher:
     ) -> None:
         """Take a block: the position of its first row, its columns and families."""
         self._rows += len(batch)
-        shape = len(self._columns), len(batch)
-        hashes = Hashes(np.empty(shape, np.uint64), np.empty(shape, np.uint64))
-        columns = zip(self._columns, batch.columns, families, strict=True)
-        for i, (name, array, family) in enumerate(columns):
-            hashes.hi[i], hashes.lo[i] = hash_values(array, family)
-            values = unwrapped(array)
-            self._nulls[i] += values.null_count
-            if family is Family.TEXT:
-                self._raw[i] |= not is_text(value_type(values.type))
-            if name in self._bounded:
-                block_statistics = bounds.statistics(values, family)
-                before = self._statistics.get(name)
-                self._statistics[name] = (
-                    before.merged(block_statistics) if before else block_statistics
-                )
-        if self._of_rows is not None:
-            pairs = (Hashes(*(half[i] for half in hashes)) for i in self._row_columns)
-            rows = hash_rows(list(pairs))
-            self._of_rows.add(Hashes(*(half[np.newaxis] for half in rows)), first)
-        self._of_columns.add(hashes, first)
+        row_hashes = RowHasher(len(batch)) if self._of_row else None
+        waiting: list[HashedColumn] = []
+        for i, number in enumerate(self._order):
+            array, family = batch.column(number), families[number]
+            column = hashed_column(array, family)
+            self._see(i, column, array, family)
+            if row_hashes is not None and i < self._of_row:
+                row_hashes.absorb(column)
+            waiting.append(column)
+            # Hashes of many rows are used while they are at hand.
+            if len(waiting) * len(batch) >= _AT_HAND:
+                self._of_columns.add(waiting, i + 1 - len(waiting), first)
+                waiting = []
+        self._of_columns.add(waiting, len(self._order) - len(waiting), first)
+        if self._of_rows is not None and row_hashes is not None:
+            self._of_rows.add([HashedColumn(row_hashes.finished())], 0, first)
 
-    def sketches(self) -> Iterator[Sketch]:
-        """Yield what is known of each column, then of the rows."""
-        kept = self._of_columns.sketches()
-        told = zip(self._columns, self._nulls, self._raw, kept, strict=True)
-        for name, nulls, raw, sketched in told:
-            statistics = self._statistics.get(name)
-            yield Sketch(name, self._rows, nulls, *sketched, statistics, raw)
+    def _see(
+        self, i: int, column: HashedColumn, array: pa.Array, family: Family
+    ) -> None:
+        """Take in what is told of a column's values besides their hashes."""
+        name, values = self._columns[i], column.values
+        nulls = array.null_count if column.coded else values.null_count
+        self._nulls[i] += nulls
+        if family is Family.TEXT:
+            self._raw[i] |= not is_text(value_type(values.type))
+        if name in self._bounded:
+            told = bounds.statistics(values, family)
+            if column.coded:
+                told = replace(told, rows=len(array), nulls=nulls)
+            before = self._statistics.get(name)
+            self._statistics[name] = before.merged(told) if before else told
+
+    def sketches(self) -> Iterator[SketchesOfTable]:
+        """Yield what is known of the columns together, then of the rows."""
+        told = self._of_columns.sketches()
+        statistics = [self._statistics.get(name) for name in self._columns]
+        columns, nulls = self._columns, self._nulls
+        yield SketchesOfTable(columns, self._rows, nulls, *told, statistics, self._raw)
         if self._of_rows is not None:
-            for sketched in self._of_rows.sketches():
-                yield Sketch(None, self._rows, None, *sketched, None)
+            told = self._of_rows.sketches()
+            yield SketchesOfTable([None], self._rows, [None], *told, [None], [False])
 
 
 class _Running:
@@ -140,31 +190,27 @@ class _Running:
     def __init__(self, names: Sequence[Sequence[str]], k: int, num_perm: int) -> None:
         self._builders = Builders(len(names), k)
         self._minhash = np.full((len(names), num_perm), _EMPTY, np.uint32)
-        self._salts = np.array([[_salt(tuple(one))] for one in names], np.uint64)
+        joined_names = pa.array(["\0".join(one) for one in names], pa.string())
+        self._salts = hash_values(joined_names, Family.TEXT).lo
         self._factors: Any = _factors(num_perm)
 
-    def add(self, hashes: Hashes, first: int) -> None:
-        """Take the hashes `(sets, n)` of a block; their second halves are used up."""
-        self._builders.add(hashes, first)
-        sets, count = hashes.lo.shape
-        if self._minhash.size and count:
-            ends = np.arange(sets + 1) * count
-            salted = hashes.lo
-            salted ^= self._salts
+    def add(self, columns: Sequence[HashedColumn], number: int, first: int) -> None:
+        """Take a block of some sets, the first of them the one of this number."""
+        if not columns:
+            return
+        runs = runs_of(columns, number)
+        self._builders.add_runs(runs, first)
+        salted, last = runs.hashes.lo, number + len(columns)
+        if self._minhash.size and len(salted):
+            # The second halves are used up.
+            salted ^= np.repeat(self._salts[number:last], np.diff(runs.ends))
             permutations.affine32(
-                salted.reshape(-1), ends, self._factors, self._minhash, 0, sets
+                salted, runs.ends, self._factors, self._minhash, number, last
             )
 
-    def sketches(self) -> Iterator[tuple[Kmv, npt.NDArray[np.uint32]]]:
-        stack = self._builders.sketches()
-        for i, minhash in enumerate(self._minhash):
-            yield one_of(stack, i), minhash
-
-
-@cache
-def _salt(names: tuple[str, ...]) -> int:
-    joined = pa.array(["\0".join(names)])
-    return int(hash_values(joined, Family.TEXT).lo[0])
+    def sketches(self) -> tuple[Stack, npt.NDArray[np.uint32]]:
+        """Return them in the order of the names."""
+        return self._builders.sketches(), self._minhash
 
 
 @cache

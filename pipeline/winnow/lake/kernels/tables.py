@@ -187,7 +187,10 @@ class ColumnStatistics:
         plain: dict[str, Any] = {"rows": self.rows, "has_value": self.has_value}
         if self.nulls is not None:
             plain["nulls"] = self.nulls
-        for name in _VALUES:
+        exact = self.low is self.low_certain and self.high is self.high_certain
+        if exact and self.low is not None:
+            plain["exact"] = True
+        for name in ("low", "high") if "exact" in plain else _VALUES:
             value = getattr(self, name)
             if value is not None:
                 plain[name] = _plain(value)
@@ -196,7 +199,12 @@ class ColumnStatistics:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ColumnStatistics:
         """Return the statistics that `to_json` made plain."""
-        values = {n: _value(*plain[n]) for n in _VALUES if n in plain}
+        values: dict[str, Value | None] = {
+            n: _value(*plain[n]) for n in _VALUES if n in plain
+        }
+        if plain.get("exact"):
+            for name in ("low", "high"):
+                values[f"{name}_certain"] = values.get(name)
         return cls(
             rows=plain["rows"],
             nulls=plain.get("nulls"),
@@ -222,15 +230,17 @@ def _plain(value: Value) -> tuple[str, str]:
     return type(value).__name__, repr(value) if isinstance(value, float) else str(value)
 
 
+_READ: dict[str, Callable[[str], Value]] = {
+    "bytes": base64.b64decode,
+    "bool": lambda t: t == "True",
+    "int": int,
+    "float": float,
+    "Decimal": Decimal,
+}
+
+
 def _value(kind: str, text: str) -> Value:
-    read: dict[str, Callable[[str], Value]] = {
-        "bytes": base64.b64decode,
-        "bool": lambda t: t == "True",
-        "int": int,
-        "float": float,
-        "Decimal": Decimal,
-    }
-    return read[kind](text)
+    return _READ[kind](text)
 
 
 #: `RUN/tables.parquet`: one row per table that was found.
