@@ -237,7 +237,8 @@ def _header(
 
 
 def _first_line(text: Any, comment: str | None) -> tuple[str, Iterator[str]]:
-    rest = iter(text)
+    # A mark before it is no part of the text, whatever encoding is told.
+    rest = chain([text.readline().removeprefix("\ufeff")], text)
     for line in rest:
         if comment and line.startswith(comment):
             continue

@@ -3,14 +3,20 @@
 JSON has types of its own: strings stay text, a field of mixed types becomes text that
 holds JSON, and numbers of one field with fractions are doubles. A field that holds a
 number which its type would change (an integer of 2^64 or more, one above 2^53 beside a
-fraction) is text: its digits.
+fraction, a fraction that is not the shortest one of its double) is text: its digits.
+DuckDB turns fractions into doubles before it writes them as text, so that it is given
+such fields with quotes around their numbers.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+import os
+import tempfile
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
 
 import duckdb
@@ -20,8 +26,11 @@ from winnow.core.sql_text import literal
 from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import leaf_columns
 from winnow.lake.files.text_encoding import (
+    MARKED_UTF8,
+    UTF8,
     as_duckdb_reads,
     encoding_of,
+    is_marked,
     is_native,
     opened,
     sql_path,
@@ -38,6 +47,9 @@ _BLOCK = 1 << 16
 _LINES, _AFTER_EACH_OTHER = "newline_delimited", "unstructured"
 #: Keys from the outside in; an element of a list has the key None.
 _Path = tuple[str | None, ...]
+_Dialect = Sequence[tuple[str, str]]
+#: The paths of leaves whose numbers are read as texts.
+_QUOTED = "quoted"
 
 
 def inferred(
@@ -50,6 +62,8 @@ def inferred(
     """
     encoding = encoding_of(files, path, None)
     layout = _LINES if in_lines else _layout(files, path, encoding)
+    if in_lines and encoding == UTF8 and is_marked(files, path):
+        encoding = MARKED_UTF8  # DuckDB reads no lines behind a mark
     with as_duckdb_reads(files, path, encoding) as (connection, readable):
         source = _source(readable, layout)
         query = f"SELECT count(*), json_group_structure(json)::VARCHAR FROM {source}"
@@ -60,13 +74,16 @@ def inferred(
         if layout == _AFTER_EACH_OTHER and rows == 1:
             raise ValueError("it holds one JSON object, and no rows")
         _require_keys_once(connection, source, structure)
-        for inexact in _inexact(connection, source, structure):
-            structure = with_leaf(structure, inexact, "VARCHAR")
-        dialect = (
+        inexact = _inexact(connection, source, structure)
+        for path_of_leaf in inexact:
+            structure = with_leaf(structure, path_of_leaf, "VARCHAR")
+        dialect: tuple[tuple[str, str], ...] = (
             ("structure", json.dumps(structure, ensure_ascii=False)),
             ("encoding", encoding),
             ("layout", layout),
         )
+        if _with_fractions(connection, source, inexact):
+            dialect += ((_QUOTED, json.dumps(inexact)),)
         if not structure:
             return (), rows, dialect
         query = f"{_objects(readable, dialect)} LIMIT 0"
@@ -76,9 +93,8 @@ def inferred(
 
 def batches(files: Files, part: Part) -> Iterator[pa.RecordBatch]:
     """Yield the objects' fields, structs as such, in the file's order."""
-    encoding = dict(part.dialect)["encoding"]
-    with as_duckdb_reads(files, part.path, encoding) as (connection, readable):
-        query = f"SELECT t FROM ({_objects(readable, part.dialect)})"
+    with _readable(files, part) as (connection, readable, dialect):
+        query = f"SELECT t FROM ({_objects(readable, dialect)})"
         for batch in connection.sql(query).to_arrow_reader(_BATCH_ROWS):
             inner = batch.column(0)
             yield pa.RecordBatch.from_arrays(
@@ -91,11 +107,65 @@ def sql_source(files: Files, part: Part) -> str:
 
     Raises ValueError if DuckDB cannot open the file as it is.
     """
-    if not is_native(part.path, dict(part.dialect)["encoding"]):
+    dialect = dict(part.dialect)
+    if _QUOTED in dialect:
+        raise ValueError("no query reads numbers that no type holds as they are")
+    if not is_native(part.path, dialect["encoding"]):
         raise ValueError("no query reads a text file that is encoded or packed so")
     return (
         "(SELECT unnest(t) FROM"
         f" ({_objects(sql_path(files, part.path), part.dialect)}))"
+    )
+
+
+@contextmanager
+def _readable(
+    files: Files, part: Part
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, str, _Dialect]]:
+    """Open a connection, a path of the objects for it, and how they stand there."""
+    dialect = dict(part.dialect)
+    quoted = {tuple(path) for path in json.loads(dialect.get(_QUOTED, "[]"))}
+    with as_duckdb_reads(files, part.path, dialect["encoding"]) as (sql, readable):
+        if not quoted:
+            yield sql, readable, part.dialect
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            copy = os.path.join(folder, "objects")
+            source = _source(readable, dialect.get("layout", _LINES))
+            with open(copy, "w", encoding=UTF8) as out:
+                for value in _values(sql, source):
+                    out.write(f"{json.dumps(_with_quotes(value, (), quoted))}\n")
+            dialect["layout"] = _LINES
+            yield sql, copy, tuple(dialect.items())
+
+
+def _values(sql: duckdb.DuckDBPyConnection, source: str) -> Iterator[Any]:
+    """Yield the objects, numbers as they are written."""
+    lines = sql.sql(f"SELECT json::VARCHAR FROM {source}")
+    for batch in lines.to_arrow_reader(_BATCH_ROWS):
+        for line in batch.column(0).to_pylist():
+            yield json.loads(line, parse_float=_WrittenNumber, parse_int=_WrittenNumber)
+
+
+def _with_quotes(value: Any, path: _Path, quoted: Collection[_Path]) -> Any:
+    """Return a value whose numbers at some paths are texts, others plain numbers."""
+    if isinstance(value, dict):
+        return {k: _with_quotes(v, (*path, k), quoted) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_with_quotes(v, (*path, None), quoted) for v in value]
+    if not isinstance(value, _WrittenNumber) or path in quoted:
+        return value
+    return int(value) if value.lstrip("-").isdecimal() else float(value)
+
+
+def _with_fractions(
+    sql: duckdb.DuckDBPyConnection, source: str, leaves: Collection[_Path]
+) -> bool:
+    """Whether some leaves hold a fraction; integers keep their digits as texts."""
+    return bool(leaves) and any(
+        path in leaves and not str(number).lstrip("-").isdecimal()
+        for value in _values(sql, source)
+        for path, number in _numbers(value, ())
     )
 
 
@@ -106,14 +176,10 @@ def written_numbers(files: Files, part: Part) -> Iterator[tuple[str, str]]:
     """
     dialect = dict(part.dialect)
     with as_duckdb_reads(files, part.path, dialect["encoding"]) as (sql, readable):
-        source = _source(readable, dialect.get("layout", _LINES))
-        lines = sql.sql(f"SELECT json::VARCHAR FROM {source}")
-        for batch in lines.to_arrow_reader(_BATCH_ROWS):
-            for line in batch.column(0).to_pylist():
-                value = json.loads(line, parse_float=_Fraction, parse_int=_Fraction)
-                for path, number in _numbers(value, ()):
-                    keys = path[: path.index(None)] if None in path else path
-                    yield ".".join(map(str, keys)), str(number)
+        for value in _values(sql, _source(readable, dialect.get("layout", _LINES))):
+            for path, number in _numbers(value, ()):
+                keys = path[: path.index(None)] if None in path else path
+                yield ".".join(map(str, keys)), str(number)
 
 
 def paths(structure: Any) -> list[tuple[str, ...]]:
@@ -167,8 +233,8 @@ def _layout(files: Files, path: str, encoding: str) -> str:
     raise ValueError("it holds neither an array of JSON objects nor objects")
 
 
-class _Fraction(str):
-    """A number with a point or an exponent, as it is written."""
+class _WrittenNumber(str):
+    """A number as it is written."""
 
 
 def _require_keys_once(
@@ -212,8 +278,8 @@ def _inexact(
 ) -> list[_Path]:
     """Return the leaves that hold a number which their type would change.
 
-    Raises ValueError for a fraction of more digits than a double has: DuckDB, like
-    most readers, would change it before anybody can look.
+    Raises ValueError for a fraction of more digits than a double has in a field of
+    mixed types: DuckDB, like most readers, would change it before anybody can look.
     """
     suspect = literal(_SUSPECT)
     query = (
@@ -224,7 +290,7 @@ def _inexact(
     for batch in connection.sql(query).to_arrow_reader(_BATCH_ROWS):
         for line in batch.column(0).to_pylist():
             try:
-                value = json.loads(line, parse_float=_Fraction)
+                value = json.loads(line, parse_float=_WrittenNumber)
             except (ValueError, RecursionError):
                 continue
             changed.update(
@@ -233,20 +299,20 @@ def _inexact(
     return sorted(changed, key=repr)
 
 
-def _numbers(value: Any, path: _Path) -> Iterator[tuple[_Path, int | _Fraction]]:
+def _numbers(value: Any, path: _Path) -> Iterator[tuple[_Path, int | _WrittenNumber]]:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _numbers(inner, (*path, key))
     elif isinstance(value, list):
         for inner in value:
             yield from _numbers(inner, (*path, None))
-    elif isinstance(value, _Fraction) or (
+    elif isinstance(value, _WrittenNumber) or (
         isinstance(value, int) and not isinstance(value, bool)
     ):
         yield path, value
 
 
-def _changes(number: int | _Fraction, path: _Path, structure: Any) -> bool:
+def _changes(number: int | _WrittenNumber, path: _Path, structure: Any) -> bool:
     kind = structure
     for key in path:
         if isinstance(kind, dict) and key is not None:
@@ -255,12 +321,13 @@ def _changes(number: int | _Fraction, path: _Path, structure: Any) -> bool:
             kind = kind[0]
     if isinstance(number, int):
         return bool(kind == "DOUBLE") and not _is_double(number)
+    double = float(number)
+    if kind == "DOUBLE":
+        return Decimal(repr(double)) != Decimal(number)
     mantissa = number.lower().partition("e")[0]
     digits = mantissa.replace(".", "").lstrip("-").lstrip("0")
-    double = float(number)
-    if double in (float("inf"), float("-inf")):
-        return bool(kind == "DOUBLE")
-    if len(digits.rstrip("0")) > _MOST_DIGITS or (double == 0) != (not digits):
+    beyond = len(digits.rstrip("0")) > _MOST_DIGITS or (double == 0) != (not digits)
+    if beyond and abs(double) != float("inf"):
         raise ValueError(
             f"its number {number[:60]} has more digits than readers of JSON keep; write"
             " such numbers as strings"

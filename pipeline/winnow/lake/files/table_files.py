@@ -38,7 +38,7 @@ Surveyed = tuple[Table, Mapping[str, ColumnStatistics]]
 _Item = TypeVar("_Item")
 
 #: Part of every fingerprint: what an older catalogue found is not believed.
-_VERSION = 4
+_VERSION = 5
 #: Files that are opened at once. Local footers take turns: threads would only wait for
 #: each other's Python, while the disk reads some files ahead without any.
 _LOCAL_THREADS, _REMOTE_THREADS, _AHEAD = 2, 16, 16

@@ -28,7 +28,15 @@ from winnow.lake.files.files import Files
 
 #: Endings of compressed files that DuckDB opens, and of those that it does not.
 NATIVE, FOREIGN = (".gz", ".zst"), (".bz2", ".xz", ".zip")
-_UTF8 = "utf-8"
+#: UTF-8, and with a mark before it; Python leaves the mark out.
+UTF8, MARKED_UTF8 = "utf-8", "utf-8-sig"
+#: Of two marks that begin alike the longer one comes first.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _BLOCK = 1 << 20
 
 
@@ -75,7 +83,7 @@ def _decompressed(raw: IO[bytes], ending: str) -> Any:
 
 
 def encoding_of(files: Files, path: str, told: str | None) -> str:
-    """Return a text file's encoding: as told, or UTF-16 by its mark, else UTF-8.
+    """Return a text file's encoding: as told, or UTF-16 or 32 by its mark, else UTF-8.
 
     Raises ValueError for an encoding that does not exist.
     """
@@ -85,14 +93,19 @@ def encoding_of(files: Files, path: str, told: str | None) -> str:
         except LookupError as error:
             raise ValueError(f"there is no encoding {told!r}") from error
     with opened(files, path) as source:
-        mark = source.read(2)
-    marked = mark in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-    return "utf-16" if marked else _UTF8
+        start = source.read(4)
+    return next((name for mark, name in _MARKS if start.startswith(mark)), UTF8)
+
+
+def is_marked(files: Files, path: str) -> bool:
+    """Whether a file begins with the mark of UTF-8."""
+    with opened(files, path) as source:
+        return source.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8
 
 
 def is_native(path: str, encoding: str) -> bool:
     """Whether DuckDB opens such a file as it is."""
-    return encoding == _UTF8 and not path.lower().endswith(FOREIGN)
+    return encoding == UTF8 and not path.lower().endswith(FOREIGN)
 
 
 @contextmanager
@@ -115,11 +128,13 @@ def as_duckdb_reads(
 
 def _transcode(files: Files, path: str, encoding: str, target: str) -> None:
     with opened(files, path) as source, open(target, "wb") as out:
-        if encoding == _UTF8:
+        if encoding == UTF8:
             shutil.copyfileobj(source, out, _BLOCK)
             return
         text = io.TextIOWrapper(source, encoding=encoding, newline="")
         try:
+            # A mark before it is no part of the text, whatever encoding is told.
+            out.write(text.read(1).removeprefix("\ufeff").encode())
             while block := text.read(_BLOCK):
                 out.write(block.encode())
         except UnicodeError as error:
