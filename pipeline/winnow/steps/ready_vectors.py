@@ -22,6 +22,7 @@ from winnow.core.vectors import unit_vectors
 from winnow.formats.clip_retrieval import ClipRetrieval, native
 from winnow.formats.npz_features import NpzFeatures
 from winnow.formats.reader import SampleReader, by_source, first_vector_length
+from winnow.numeric.threads import side_by_side
 from winnow.steps.contract import Context
 from winnow.steps.index import repeated_uids
 
@@ -68,22 +69,20 @@ def normalise_columns(
     dim: int,
 ) -> Iterator[pa.RecordBatch]:
     """Turn list columns into unit float16 vectors; faulty ones get a reason."""
-    for part in reader.read(batches, (), columns):
+
+    def normalised(part: pa.RecordBatch) -> pa.RecordBatch:
         reason = part.column("reason")
         arrays = []
         for column in columns:
             unit, fault = unit_vectors(part.column(f"extra.{column}"), dim)
             arrays.append(unit)
             reason = pc.coalesce(reason, fault)
-        yield pa.RecordBatch.from_arrays(
+        return pa.RecordBatch.from_arrays(
             [part.column("uid"), *arrays, reason, pc.is_null(reason)],
-            names=[
-                "uid",
-                *(f"{m}_vector" for m in modalities),
-                "reason",
-                "valid",
-            ],
+            names=["uid", *(f"{m}_vector" for m in modalities), "reason", "valid"],
         )
+
+    yield from side_by_side(normalised, reader.read(batches, (), columns))
 
 
 def _dimension(context: Context, column: str) -> int:
