@@ -51,6 +51,37 @@ def test_the_whole_sample_is_used() -> None:
     assert np.allclose(centroid, rows.mean(axis=0), atol=1e-4)
 
 
+def looseness(rows: np.ndarray, centroids: np.ndarray) -> float:
+    return float(1 - (rows @ centroids.T).max(axis=1).mean())
+
+
+def test_a_coarse_start_ends_as_tight_and_ends_on_all_rows() -> None:
+    rng = np.random.default_rng(4)
+    centres = unit(rng.normal(size=(300, 32)))
+    rows = unit(centres[rng.integers(300, size=5120)] + rng.normal(0, 0.15, (5120, 32)))
+    rows = rows.astype(np.float32)
+    whole, coarse = (
+        np.mean(
+            [
+                looseness(rows, train_kmeans(rows, 20, seed=s, coarse_rows=start))
+                for s in range(5)
+            ]
+        )
+        for start in (0, 1280)
+    )
+    some = train_kmeans(rows[:1280], 20, seed=0)
+    assert coarse < 1.01 * whole
+    assert looseness(rows, train_kmeans(rows, 20, seed=0, coarse_rows=1280)) < (
+        looseness(rows, some)
+    )
+
+
+def test_too_few_rows_for_a_coarse_start_are_all_used() -> None:
+    rows = sample(400, 16)
+    expected = train_kmeans(rows, 50, seed=0)
+    assert np.array_equal(train_kmeans(rows, 50, seed=0, coarse_rows=49), expected)
+
+
 def test_decisions_do_not_depend_on_the_number_of_threads(
     restore_threads: None,
 ) -> None:

@@ -135,6 +135,7 @@ OWN_STEPS = (
         "cluster",
         "steps:ClusterConfig",
         50_000,
+        version=2,
         gives=dict.fromkeys(("clusters", "centroids"), "cluster"),
     ),
     _own(

@@ -236,7 +236,8 @@ class ClusterConfig(StepConfig):
     k: Positive | Literal["auto"] = "auto"
     #: Whose vectors are clustered.
     modality: Modality = "image"
-    #: Rounds of k-means.
+    #: Rounds of k-means. The first three fifths use a quarter of the training rows
+    #: where these are at least 128 for each centroid.
     iterations: Positive = 20
     #: Rows to train on, drawn by uid hash; 'auto' is 256 for each cluster.
     train_rows: Positive | Literal["auto"] = "auto"

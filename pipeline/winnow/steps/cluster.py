@@ -31,6 +31,8 @@ from winnow.steps.contract import Context, Contract, Outcome
 #: Training rows for each centroid where the recipe states none; FAISS's own bound,
 #: but drawn by uid hash and written into the manifest.
 _TRAIN_PER_CLUSTER = 256
+# Of so many for each centroid a quarter is enough for most of the iterations.
+_COARSE_FROM = 128
 
 
 def contract(config: ClusterConfig) -> Contract:
@@ -56,11 +58,13 @@ def run(context: Context) -> Outcome:
     doing("a sample to train on")
     sample = _training_sample(context, vectors, wanted)
     doing(f"k-means over {number_of(len(sample), 'vector')}")
+    enough = len(sample) >= _COARSE_FROM * k
     centroids = train_kmeans(
         to_matrix(sample["vector"]),
         min(k, len(sample)),
         seed=context.seed,
         iterations=config.iterations,
+        coarse_rows=len(sample) // 4 if enough else 0,
     )
     np.save(context.folder / "centroids.npy", centroids)
     doing("nearest centroids")
