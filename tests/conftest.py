@@ -29,6 +29,9 @@ os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Draw all examples of property tests where soak tests run, too."""
+    # For a file that is named, pytest collects its folder anew, and for files named
+    # after it no longer finds the fixtures of folders below: these come first.
+    config.args.sort()
     chosen = config.option.markexpr
     if "not slow" not in chosen and "not soak" not in chosen:
         draw_all()
