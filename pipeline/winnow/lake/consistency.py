@@ -59,6 +59,12 @@ def contradictions(
     )
     small.data[:] = 1
     reached = (small @ small + small + sp.eye_array(count, dtype=np.int64)).tocoo()
+    # Few tables hold others, so that few pairs need a look at what is reached.
+    begins, ends = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+    begins[node[child]] = ends[node[parent]] = True
+    refuted = refuted[
+        begins[node[edges.child[refuted]]] & ends[node[edges.parent[refuted]]]
+    ]
     implied = np.isin(
         node[edges.child[refuted]].astype(np.int64) * count
         + node[edges.parent[refuted]],

@@ -96,8 +96,20 @@ class KeptPairs:
 
     def contained(self) -> Ints:
         """Return the pairs that are proven containments."""
-        held = [_RELATIONS.index(name) for name in ("contained", "duplicate")]
-        return np.flatnonzero(self._kept & np.isin(self._relation, held))
+        return np.flatnonzero(self._kept & self._held)
+
+    @property
+    def _held(self) -> _Mask:
+        """Which pairs are containments, whether or not they stand."""
+        return np.asarray(
+            (self._relation == _RELATIONS.index("contained"))
+            | (self._relation == _RELATIONS.index("duplicate")),
+            np.bool_,
+        )
+
+    def standing(self, pairs: Ints) -> Ints:
+        """Return those of some pairs that stand."""
+        return pairs[self._kept[pairs]]
 
     def left_after(self, stage: str) -> int:
         """Return how many pairs a stage left over; see `Findings.left_after`."""
@@ -114,7 +126,7 @@ class KeptPairs:
         both = TablePairs(
             *map(np.concatenate, zip(self.ends.take(kept), ends, strict=True))
         )
-        held = np.isin(kept, self.contained())
+        held = self._held[kept]
         contained = np.append(held, findings.contained)
         comparable = np.append(self._comparable[kept], ~findings.incomparable)
         share = self._edges["containment"].to_numpy()[kept]
@@ -133,8 +145,7 @@ class KeptPairs:
 
     def searched_before(self, most_mb: float) -> Ints:
         """Return the pairs whose shortest query the earlier scan looked for."""
-        held = [_RELATIONS.index(name) for name in ("contained", "duplicate")]
-        mask = np.isin(self._relation, held)
+        mask = self._held
         pairs = np.flatnonzero(mask)
         ends = [
             pc.index_in(self._edges[side].filter(pa.array(mask)), self._sorted_names)

@@ -231,7 +231,7 @@ class _Look:
         was = self.pairs.searched_before(most)
         now = kept[chosen[chosen < len(kept)]]
         return chosen[chosen >= len(kept)] - len(kept), np.setxor1d(
-            was[np.isin(was, kept)], now
+            self.pairs.standing(was), now
         )
 
     @cached_property
