@@ -41,9 +41,9 @@ os.environ["POLARS_MAX_THREADS"] = "1"
 import kill_flows
 from forks import FaultError, ended, import_everything
 from kill_flows import Scenario
-from later_flows import looks
+from later_flows import judgements, looks
 
-FLOWS = {**kill_flows.FLOWS, "looks": looks}
+FLOWS = {**kill_flows.FLOWS, "looks": looks, "judgements": judgements}
 
 
 @dataclass
