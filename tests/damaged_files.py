@@ -91,6 +91,19 @@ class Damaged:
             )
         ]
 
+    def others_changed(self, name: str) -> list[str]:
+        """Return the files but for `name` that are not, or no longer, as written."""
+        return [
+            other
+            for other in self.names()
+            if other != name
+            and not (
+                (self.copy / other).is_file()
+                and (self.copy / other).read_bytes()
+                == (self.whole / other).read_bytes()
+            )
+        ]
+
     def each(self, damage: Damage) -> Iterator[str]:
         """Yield each file's name, while it is damaged in the copy."""
         for name in self.names():
@@ -123,6 +136,8 @@ def believed(
 ) -> list[Any]:
     """Return the answers about damaged copies that neither name nor survive the damage.
 
+    A command that fails leaves every other file as it was, or is one of them.
+
     commands: given the copy and a folder for outputs, what is asked of it. One whose
     `--out` is the copy makes again what is damaged, and may end well. draw: commands
     for each file.
@@ -148,6 +163,8 @@ def believed(
             right = came == sound[number] or _named(name, damage, came)
             if not (renewed or right):
                 faulty.append((name, words, code, told[-400:]))
+            if code and (harmed := damaged.others_changed(name)):
+                faulty.append((name, words, "harmed", harmed[:5]))
     return faulty
 
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from winnow.app.row_arrays import Mask, RowArrays, column_of
 from winnow.app.rows import IndexedRows, Row
-from winnow.config.recipes import dump, load
+from winnow.config.lock_file import load_lock
+from winnow.config.recipes import dump
 from winnow.config.step_kinds import APPLY, INDEX, OVERRIDES, shown
 from winnow.core.errors import QueryError, did_you_mean
 from winnow.core.extensions import load_part
 from winnow.core.marker import Marker
-from winnow.core.run_folder import LOCK_FILE
 from winnow.reports.cut_settings import Moved
 from winnow.reports.cuts import (
     CutAnswer,
@@ -279,5 +279,5 @@ class CutsPage:
         Raises ConfigError for a threshold that the step does not take.
         """
         step = self.step(name)
-        lock = self._view.folder.file(LOCK_FILE)
-        return dump(load(lock, self.settings(step, cut)))
+        folder = self._view.folder
+        return dump(load_lock(folder, self.settings(step, cut), None))

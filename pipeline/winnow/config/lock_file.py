@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from winnow.config.file_names import from_anywhere
-from winnow.config.recipes import ValidRecipe, dump_values, parse_any
+from winnow.config.recipes import ValidRecipe, dump_values, load, parse_any
+from winnow.config.run import RunConfig
 from winnow.config.yaml_text import parse_yaml
 from winnow.core.errors import ConfigError
 from winnow.core.integrity import text_checksum
+from winnow.core.run_folder import RunFolder
 from winnow.core.saved_files import DamagedError, read_saved
 
 LOCK_FILE = "config.lock.yaml"
@@ -26,6 +29,19 @@ def lock_text(config: ValidRecipe) -> str:
     """
     text = dump_values(from_anywhere(config).as_recipe())
     return f"{_CHECK}{text_checksum(text)}\n{text}"
+
+
+def load_lock(
+    folder: RunFolder, overrides: Sequence[str], out: str | Path | None
+) -> RunConfig:
+    """Return the recipe of a run of samples under other settings.
+
+    out: another place for it; None: its own.
+    Raises DamagedError if it is gone or is not what was written, ConfigError for a
+    setting that cannot be.
+    """
+    read_lock(folder.path)
+    return load(folder.file(LOCK_FILE), overrides, None if out is None else str(out))
 
 
 def read_lock(folder: Path) -> dict[str, Any]:

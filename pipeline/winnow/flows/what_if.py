@@ -9,21 +9,20 @@ result is that of a full run, without its outputs; the run itself is not touched
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from winnow.config.lock_file import read_lock
-from winnow.config.recipes import load
+from winnow.config.lock_file import load_lock
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import APPLY
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.links import link
 from winnow.core.progress import Progress, Silent
-from winnow.core.run_folder import LOCK_FILE, MANIFEST, RunFolder
+from winnow.core.run_folder import MANIFEST, RunFolder
+from winnow.core.scratch import scratch_folder
 from winnow.flows.image_text import Planned
 from winnow.flows.runner import EngineFactory, Recipe, run_steps
 from winnow.flows.taking_over import Sources
@@ -123,8 +122,7 @@ def tried(
 
 
 def _changed(folder: RunFolder, overrides: Sequence[str], copy: Path) -> RunConfig:
-    read_lock(folder.path)  # whether it is what was written
-    config = load(folder.file(LOCK_FILE), overrides, str(copy))
+    config = load_lock(folder, overrides, copy)
     kept = tuple(step for step in config.steps if kind_of(step) != APPLY)
     sections = {name: config.sections[name] for name in kept}
     return config.model_copy(update={"steps": kept, "sections": sections})
@@ -135,8 +133,8 @@ def _beside(run: Path) -> Iterator[Path]:
     """Yield a folder that goes afterwards; beside the run, if one may write there."""
     parent = run.resolve().parent
     beside = parent if os.access(parent, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix=".winnow-what-if-", dir=beside) as folder:
-        yield Path(folder) / "run"
+    with scratch_folder(beside, ".winnow-what-if-") as folder:
+        yield folder / "run"
 
 
 def _allow_all(step: Planned, context: Context) -> None:

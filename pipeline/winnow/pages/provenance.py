@@ -5,18 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from winnow.config.lock_file import LOCK_FILE, read_lock
 from winnow.core.saved_files import read_manifest
 from winnow.core.words import number_of
 from winnow.pages.answers import Section, plain, size
 
 
 def provenance(folder: Path) -> Section:
-    """Return the settings as text, and the manifest's facts as (name, value) rows."""
-    lock, manifest = folder / "config.lock.yaml", folder / "manifest.json"
-    settings = lock.read_text(encoding="utf-8") if lock.is_file() else ""
+    """Return the settings as text, and the manifest's facts as (name, value) rows.
+
+    Raises DamagedError for either of the two that is not what was written.
+    """
+    lock, manifest = folder / LOCK_FILE, folder / "manifest.json"
     recorded = read_manifest(manifest) if manifest.is_file() else {}
+    there = bool(recorded) or lock.is_file()
+    if there:
+        read_lock(folder)
     return {
-        "settings": settings,
+        "settings": lock.read_text(encoding="utf-8") if there else "",
         "facts": _facts(recorded),
         "finished": bool(recorded),
     }

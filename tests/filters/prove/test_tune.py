@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,23 @@ def test_what_cannot_be_tried_is_refused(
 ):
     with pytest.raises(ConfigError, match=says):
         tune(pool / "run", pool / "held", tuning, out=tmp_path)
+
+
+@pytest.mark.parametrize("words", ["tune", "budget", "prove"])
+def test_a_recipe_that_is_cut_is_named(
+    pool: Path, tmp_path: Path, words: str, capsys: pytest.CaptureFixture[str]
+):
+    run = tmp_path / "run"
+    shutil.copytree(pool / "run", run)
+    lock = run / "config.lock.yaml"
+    lock.write_bytes(lock.read_bytes()[:90])
+    given = {
+        "tune": ["--budget", ".3", "--over", "seed=1,2", "--out", str(tmp_path / "t")],
+        "budget": ["--samples-seen", "100"],
+        "prove": [],
+    }[words]
+    assert main([words, str(run), "--held-out", str(pool / "held"), *given]) == 3
+    assert "config.lock.yaml is damaged" in capsys.readouterr().err
 
 
 def test_halving_trains_the_better_half_ever_more_often():

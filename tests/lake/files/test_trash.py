@@ -181,6 +181,22 @@ def test_a_move_that_is_killed_is_completed(places, files, tmp_path):
 
 
 @pytest.mark.parametrize("files", [FILES, FOLDER], ids=["file", "folder"])
+def test_what_was_cut_in_the_trash_is_named_and_stays_there(places, files, tmp_path):
+    lake, root = places
+    write(f"{lake}/d/t", files)
+    opened(tmp_path).move(table(lake), root)
+    name = next(iter(files))
+    write(f"{root}/d/t", {name: files[name][:2]})
+    (move,) = opened(tmp_path).moves().values()
+    with pytest.raises(RunError, match="is not what was moved there"):
+        opened(tmp_path).restore(move)
+    assert read(f"{lake}/d/t") == {}
+    write(f"{root}/d/t", {name: files[name]})
+    opened(tmp_path).restore(move)
+    assert read(f"{lake}/d/t") == files
+
+
+@pytest.mark.parametrize("files", [FILES, FOLDER], ids=["file", "folder"])
 def test_a_restoration_that_is_killed_goes_on(places, files, tmp_path):
     lake, root = places
     write(f"{lake}/d/t", files)

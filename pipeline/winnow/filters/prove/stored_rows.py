@@ -16,14 +16,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.config.recipes import load
+from winnow.config.lock_file import load_lock
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import INDEX
 from winnow.core.errors import ConfigError, InputError, QueryError, RunError
 from winnow.core.hashing import digest, keys
 from winnow.core.other_kind import is_run
 from winnow.core.progress import Progress
-from winnow.core.run_folder import LOCK_FILE, RunFolder
+from winnow.core.run_folder import RunFolder
 from winnow.core.sql_text import identifier
 from winnow.core.vectors import to_matrix
 from winnow.flows.runner import EngineFactory
@@ -97,7 +97,7 @@ def embedding_recipe(run: Path, data: str | None, out: Path) -> RunConfig:
     markers = folder.markers()
     if not markers or not folder.finished:
         raise RunError(f"{run} is not finished; the same `winnow run` goes on")
-    config = load(folder.file(LOCK_FILE), (HERE,), str(out))
+    config = load_lock(folder, (HERE,), out)
     step = next((name for name in config.steps if kind_of(name) == "embed"), None)
     if step is None:
         raise RunError(

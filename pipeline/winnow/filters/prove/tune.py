@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.algorithms.prune.budget import exact_multiple
+from winnow.config.lock_file import load_lock
 from winnow.config.recipes import dump, load
 from winnow.config.run import RunConfig
 from winnow.config.section import Budget
 from winnow.core.errors import ConfigError, InputError
 from winnow.core.hashing import keys
 from winnow.core.other_kind import is_run
-from winnow.core.run_folder import LOCK_FILE, RunFolder
+from winnow.core.run_folder import RunFolder
 from winnow.filters.prove.arms import (
     METHOD,
     TrainedArm,
@@ -164,7 +165,7 @@ def _require(how: Proving, workshop: Workshop) -> Path:
 
 def _recommend(run: Path, settings: list[str], out: Path) -> None:
     """Write a run's recipe under other settings as OUT/recipe.yaml."""
-    recommended = load(RunFolder(run).file(LOCK_FILE), settings, str(out / "run"))
+    recommended = load_lock(RunFolder(run), settings, out / "run")
     (out / "recipe.yaml").write_text(dump(recommended), encoding="utf-8")
 
 
@@ -185,7 +186,7 @@ def _base(recipe: str | Path, tuning: Tuning, workshop: Workshop, out: Path) -> 
 
 def budget_step(run: Path) -> str:
     """Return the last step with a budget; raises ConfigError if there is none."""
-    config: RunConfig = load(RunFolder(run).file(LOCK_FILE), (), str(run))
+    config: RunConfig = load_lock(RunFolder(run), (), run)
     steps = [s for s in config.steps if isinstance(config.sections[s], Budget)]
     if not steps:
         raise ConfigError(
@@ -228,7 +229,7 @@ def _tried(
         workshop.tell(f"what if {' '.join(settings) or 'the recipe as it is'}")
         asked = [*settings, *_at_budget(step, count)]
         # What is wrong with a setting itself is an error, not a candidate left out.
-        load(RunFolder(run).file(LOCK_FILE), asked, str(run))
+        load_lock(RunFolder(run), asked, run)
         try:
             with tried(run, [*asked, HERE], workshop.make_engine) as other:
                 kept_by[number] = sorted(kept_draws(other.path))

@@ -100,7 +100,7 @@ class Trash:
         """Move a table back to where it was.
 
         Raises RunError if something else is there by now, or if it is gone from the
-        trash. A restoration that was cut off goes on.
+        trash or lies there in other sizes. A restoration that was cut off goes on.
         """
         if move.state == "moving" and self._exists(move.source):
             # It never left; what there is of a copy was not finished.
@@ -114,16 +114,25 @@ class Trash:
                 self._record(move, "restored")
                 return
             raise RunError(f"{move.target} is gone; {move.table} cannot be restored")
-        if move.state == "moved" and self._exists(move.source):
-            raise RunError(
-                f"{move.source} exists; move it away, {move.table} would overwrite it"
-            )
+        if move.state == "moved":
+            self._require_restorable(move)
         self._record(move, "restoring")
         if not self._renamed(move.target, move.source):
             self._refuse_other_files(move)
             self._copy(move.target, move.source, move)
             self._remove(move.target, move.files)
         self._record(move, "restored")
+
+    def _require_restorable(self, move: Move) -> None:
+        if self._exists(move.source):
+            raise RunError(
+                f"{move.source} exists; move it away, {move.table} would overwrite it"
+            )
+        if not self._is_whole(move.target, move):
+            raise RunError(
+                f"{move.target} is not what was moved there; {move.table} stays there: "
+                "take it from a copy, or rebuild it by its query in applied.jsonl"
+            )
 
     def _left(self, move: Move) -> bool:
         return self._exists(move.target) and not self._exists(move.source)
