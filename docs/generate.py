@@ -29,7 +29,10 @@ _SECTIONS = {
     ),
     "Lakes of tables": ("scan", "open_lake"),
     "Indexes of texts": ("index", "open_index"),
-    "Proof": ("prove", "tune", "budget", "Proving", "Tuning", "Spending"),
+    "Proof": (
+        *("prove", "tune", "budget", "weigh"),
+        *("Proving", "Tuning", "Spending", "Weighing"),
+    ),
     "Filters": ("train_filter", "evaluate_filter", "compare_filters"),
     "Theory": ("teacher_student",),
     "What they return": (

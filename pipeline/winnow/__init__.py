@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from winnow.filters.prove.prove import Proving
     from winnow.filters.prove.spend import Spending
     from winnow.filters.prove.tune import Tuning
+    from winnow.filters.prove.weigh import Weighing
     from winnow.filters.train.classifier import ClassifierResult
     from winnow.filters.train.record import FilterResult
     from winnow.handles.analysing import analyze
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from winnow.handles.finished_run import FinishedRun
     from winnow.handles.finished_scan import FinishedScan
     from winnow.handles.lake import Lake
-    from winnow.handles.proof import budget, prove, tune
+    from winnow.handles.proof import budget, prove, tune, weigh
     from winnow.handles.rows import ArrowRows
     from winnow.handles.run import Run
     from winnow.handles.submitting import submit
@@ -62,6 +63,7 @@ _HOMES = {
     "prove": "handles.proof",
     "tune": "handles.proof",
     "budget": "handles.proof",
+    "weigh": "handles.proof",
     "submit": "handles.submitting",
     "demo_run": "demo.run",
     "teacher_student": "handles.teaching",
@@ -83,6 +85,7 @@ _HOMES = {
     "Proving": "filters.prove.prove",
     "Tuning": "filters.prove.tune",
     "Spending": "filters.prove.spend",
+    "Weighing": "filters.prove.weigh",
     "Proxy": "filters.judge.downstream",
     "WinnowError": "core.errors",
     "ConfigError": "core.errors",
@@ -118,6 +121,7 @@ __all__ = [
     "Spending",
     "TextIndex",
     "Tuning",
+    "Weighing",
     "WinnowError",
     "__version__",
     "analyze",
@@ -138,6 +142,7 @@ __all__ = [
     "teacher_student",
     "train_filter",
     "tune",
+    "weigh",
 ]
 
 

@@ -57,6 +57,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "budget": (
         "budget runs/scored --held-out clean_pairs --samples-seen 100000 1000000",
     ),
+    "weigh": (
+        "weigh runs/mixed --held-out clean_pairs --out weighed",
+        "weigh runs/scored --held-out runs/held_out --step score --seeds 5 --json",
+    ),
     "export": (
         "export runs/first --to webdataset --out /data/train",
         "export runs/first --to uids --out kept.txt",

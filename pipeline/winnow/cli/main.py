@@ -40,6 +40,7 @@ from winnow.cli import (
     submit,
     tune,
     ui,
+    weigh,
     what_if,
 )
 from winnow.cli.examples import epilog
@@ -67,6 +68,7 @@ _GROUPS = (
     prove,
     tune,
     budget,
+    weigh,
     export,
     index,
     near,

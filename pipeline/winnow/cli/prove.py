@@ -51,17 +51,22 @@ def proof_arguments(parser: argparse.ArgumentParser) -> None:
 
 def judging_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what is trained and judged."""
-    parser.add_argument(
-        "--held-out",
-        required=True,
-        metavar="DATA",
-        help="data that no run saw, with the pool's columns; or a run of it",
-    )
+    held_out_arguments(parser)
     parser.add_argument(
         "--label", metavar="COLUMN", help="of classes: recognised by name, or learned"
     )
     parser.add_argument(
         "--probe", action="store_true", help="learn --label, though there are captions"
+    )
+
+
+def held_out_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is judged on, and how often."""
+    parser.add_argument(
+        "--held-out",
+        required=True,
+        metavar="DATA",
+        help="data that no run saw, with the pool's columns; or a run of it",
     )
     parser.add_argument(
         "--seeds", type=positive, default=5, help="trainings of each selection (5)"

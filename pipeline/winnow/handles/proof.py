@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from winnow.filters.prove.prove import Proving
     from winnow.filters.prove.spend import Spending
     from winnow.filters.prove.tune import Tuning
+    from winnow.filters.prove.weigh import Weighing
 
 PathLike = str | os.PathLike[str]
 
@@ -162,3 +163,53 @@ def budget(
     if folder is not None:
         write_json(folder / "budget.json", result)
     return Facts(result, tell_spending)
+
+
+def weigh(
+    run: PathLike,
+    held_out: PathLike,
+    weighing: Weighing | None = None,
+    *,
+    out: PathLike | None = None,
+    progress: Progress | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> Facts:
+    """Return weights of a run's scores, learned by what their mixture trains.
+
+    run: folder or URL of a finished run with vectors of images and captions whose step
+        `score` mixes two terms or more, or with several `score` steps of the same rows.
+    held_out: as for `prove`; its pairs are trusted. One half of them, by uid hash,
+        teaches the weights; the other judges.
+    weighing: the step, and how often weights are learned. None: Weighing().
+    out: a folder for `weigh.json` and the vectors that were made. None: nothing is
+        kept.
+    progress: as for `prove`.
+    tell: as for `prove`.
+
+    Rows are weighed by the softmax of a mixture of their scores, which follows the
+    gradient of the held-out loss through the training of two heads (Shechter & Carmon
+    2025, arXiv 2503.08805, in small). `terms` has each score's mean `weight` and its
+    `spread`, the standard deviation over seeds; they are of scores scaled by
+    `normalise: standard`, as `recipe`, ready to paste, says. `against` compares what
+    the mixture keeps, at the budget of the run, with what each score alone keeps, and
+    the given weights; `verdict` is about the best score alone. Raises ConfigError for
+    fewer than two scores, InputError for fewer than 100 rows or a score that no row
+    has, and what `prove` raises.
+
+    >>> winnow.weigh("runs/first", "held_out")
+    Traceback (most recent call last):
+    winnow.core.errors.ConfigError: runs/first: `score` has one score, alignment; ...
+    """
+    from winnow.filters.page.record import write_json
+    from winnow.filters.prove.prove import Workshop
+    from winnow.filters.prove.telling import tell_weighing
+    from winnow.filters.prove.weigh import Weighing
+    from winnow.filters.prove.weigh import weigh as weigh_scores
+
+    folder = None if out is None else Path(out)
+    workshop = Workshop(make_engine, folder, progress, tell or _log.info)
+    asked = weighing or Weighing()
+    result = weigh_scores(local_run(run), os.fspath(held_out), asked, workshop)
+    if folder is not None:
+        write_json(folder / "weigh.json", result)
+    return Facts(result, tell_weighing)

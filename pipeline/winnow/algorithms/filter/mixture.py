@@ -68,6 +68,16 @@ def standard_scaling(count: int, first: int, second: int, to_unit: Scaling) -> S
     return Scaling(mean, factor)
 
 
+def standard_scaling_of(values: Floats) -> Scaling:
+    """Return x → (x − mean) / standard deviation of (n,) values without NaN, n > 0."""
+    to_unit = range_scaling(float(values.min()), float(values.max()))
+    first = second = 0
+    for start in range(0, len(values), MOST_ROWS):
+        part = integer_moments(values[start : start + MOST_ROWS], to_unit)
+        first, second = first + part[0], second + part[1]
+    return standard_scaling(len(values), first, second, to_unit)
+
+
 def mix(
     terms: Sequence[Floats], weights: Sequence[float], scalings: Sequence[Scaling]
 ) -> Floats:

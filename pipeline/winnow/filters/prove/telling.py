@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from winnow.filters.judge.telling import align
@@ -123,3 +124,48 @@ def _share_line(row: dict[str, Any]) -> str:
         f"{row['samples_seen']:,} samples seen: keep_fraction {share}, "
         f"{row['passes']:.3g} passes{beyond}"
     )
+
+
+def tell_weighing(result: dict[str, Any]) -> str:
+    """Return learned weights, what their mixture trains, and a recipe's piece."""
+    metric = result["metric"]
+    weights: list[tuple[str, ...]] = [("score", "weight", "± over seeds", "given")]
+    for term in result["terms"]:
+        given = "" if term["given"] is None else f"{term['given']:g}"
+        weights.append(
+            (term["name"], f"{term['weight']:.3f}", f"{term['spread']:.3f}", given)
+        )
+    means = {arm["trained_on"]: arm[metric] for arm in result["arms"]}
+    kept: list[tuple[str, ...]] = [
+        ("kept by", words_of(metric), "other rows", "learned less this"),
+        (result["arms"][0]["trained_on"], _value(result["arms"][0][metric]), "", ""),
+    ]
+    for other in result["against"]:
+        value = _value(means[other["selection"]])
+        share = f"{other['rows_differ']:.1%}"
+        kept.append((other["selection"], value, share, _gap(other[metric])))
+    return "\n".join(
+        [
+            f"weights learned on {result['learned_on']:,} held-out pairs, "
+            f"{result['seeds']} seeds; scores scaled by normalise: standard",
+            *leak_lines(result),
+            *align(weights),
+            "",
+            f"{result['budget']:,} of {result['rows']:,} rows kept; {result['proxy']}; "
+            f"judged on {result['judged_on']:,} other pairs",
+            *align(kept),
+            "",
+            *_piece(result["recipe"]),
+            "",
+            result["verdict"],
+        ]
+    )
+
+
+def _piece(recipe: dict[str, Any]) -> list[str]:
+    """Return a part of a recipe as YAML, a term on each line."""
+    ((name, section),) = recipe.items()
+    lines = [f"{name}:", "  terms:"]
+    lines += [f"    - {json.dumps(term)}" for term in section["terms"]]
+    others = {key: value for key, value in section.items() if key != "terms"}
+    return [*lines, *(f"  {key}: {json.dumps(v)}" for key, v in others.items())]

@@ -118,7 +118,7 @@ def tune(
     out = _require(how, workshop)
     run = _base(recipe, tuning, workshop, out)
     data = proof_data(run, held_out, how.label, workshop)
-    chooses, judges = _halves(data)
+    chooses, judges = halves(data)
     proxy = proxy_of(run, chooses, how)
     count = exact_multiple(len(data.pool), tuning.budget)
     step = budget_step(run)
@@ -196,7 +196,7 @@ def budget_step(run: Path) -> str:
     return steps[-1]
 
 
-def _halves(data: ProofData) -> tuple[ProofData, ProofData]:
+def halves(data: ProofData) -> tuple[ProofData, ProofData]:
     """Return the data with one half of the held-out rows, and with the other."""
     order = np.argsort(keys(data.held_out.uids, "tuning half"), kind="stable")
     middle = len(order) // 2
