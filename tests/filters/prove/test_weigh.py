@@ -221,6 +221,12 @@ def test_what_cannot_be_weighed_is_refused(
            score={**terms, "keep_fraction": 1.0}, **COLUMNS)  # fmt: skip
     with pytest.raises(ConfigError, match="keeps 300 of 300 rows"):
         weigh(tmp_path / "all", held)
+    texts = {"terms": [head(tmp_path, n, {i: -1}) for i, n in enumerate("ab")]}
+    winnow(mixed / "pool", tmp_path / "texts", ["embed", "score", "apply"],
+           score={**texts, "keep_fraction": 0.5}, **COLUMNS,
+           embed={"modalities": ["text"], "image_column": None})  # fmt: skip
+    with pytest.raises(ConfigError, match="has vectors of one kind"):
+        weigh(tmp_path / "texts", held)
     write_shards(tmp_path / "few", marked(60, 3))
     winnow(tmp_path / "few", tmp_path / "small", ["embed", "score", "apply"],
            score={**terms, "keep_fraction": 0.5}, **COLUMNS)  # fmt: skip
