@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.cosine import VectorRows, prepare
+from winnow.algorithms.cosine_bounds import Targets, as_targets
 from winnow.algorithms.prune.assignment import nearest_centroid
 from winnow.config.steps import ClusterConfig
 from winnow.core.engine import Frame
@@ -120,10 +120,10 @@ def assign(
     batches: Iterator[pa.RecordBatch], *, centroids: npt.NDArray[np.float32]
 ) -> Iterator[pa.RecordBatch]:
     """Yield each row's nearest centroid and its distance."""
-    yield from side_by_side(partial(_assigned, targets=prepare(centroids)), batches)
+    yield from side_by_side(partial(_assigned, targets=as_targets(centroids)), batches)
 
 
-def _assigned(batch: pa.RecordBatch, *, targets: VectorRows) -> pa.RecordBatch:
+def _assigned(batch: pa.RecordBatch, *, targets: Targets) -> pa.RecordBatch:
     cluster, distance = nearest_centroid(to_matrix(batch.column("vector")), targets)
     return pa.RecordBatch.from_arrays(
         [batch.column("uid"), pa.array(cluster), pa.array(distance)], schema=CLUSTERS

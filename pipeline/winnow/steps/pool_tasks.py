@@ -10,19 +10,17 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.algorithms.cosine import (
-    SLACK,
-    Singles,
     VectorRows,
     prepare,
     products_into,
 )
+from winnow.algorithms.cosine_bounds import Targets, nominating
 from winnow.algorithms.dedup.borders import (
     MARGINS,
     count_levels,
     margins,
     pairs_of_tile,
 )
-from winnow.algorithms.dedup.cosine_bounds import bounded
 from winnow.steps.semantic_tasks import Members, block_of, candidates_of, tasks_of
 from winnow.steps.vector_blocks import VectorBlocks
 
@@ -35,22 +33,15 @@ PAIRS = pa.schema([("later", pa.int64()), ("earlier", pa.int64())])
 _ROWS = 1024
 # Rows whose borders are measured at a time.
 _LISTED_ROWS = 8192
-# Where more of the bounds nominate a pair, products cost less than what follows.
-_DENSE = 0.02
 
 
 class Sample(NamedTuple):
-    """Rows that all others are compared with: their numbers, clusters and margins.
+    """Rows that all others are compared with: their numbers, clusters and margins."""
 
-    basis, short: the directions of `cosine_bounds`, and what its bounds need.
-    """
-
-    rows: VectorRows
+    targets: Targets
     numbers: npt.NDArray[np.int64]
     clusters: npt.NDArray[np.int32]
     margins: npt.NDArray[np.float64]
-    basis: Singles | None
-    short: Singles
 
 
 def one_cluster(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -66,7 +57,7 @@ def count_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    known: VectorRows,
+    known: Targets,
     sample: Sample,
     bar: float,
 ) -> Iterator[pa.RecordBatch]:
@@ -83,9 +74,9 @@ def count_task(
             numbers = np.arange(begin, min(stop, begin + _ROWS))
             rows = prepare(blocks.chosen(numbers))
             near, partner = pairs_of_tile(
-                (_nominating(rows, sample, bar, scratch), last, columns),
+                (nominating(rows, sample.targets, bar, scratch), last, columns),
                 (rows.exact, rows.squares),
-                (sample.rows.exact, sample.rows.squares),
+                (sample.targets.rows.exact, sample.targets.rows.squares),
                 least,
             )
             other = numbers[near] != sample.numbers[partner]
@@ -104,23 +95,11 @@ def count_task(
         yield pa.RecordBatch.from_arrays([pa.array(c) for c in told], schema=COUNTED)
 
 
-def _nominating(
-    rows: VectorRows, sample: Sample, bar: float, scratch: Singles
-) -> Singles:
-    """Return numbers that are at least `bar` where a cosine is: rows × sample."""
-    if sample.basis is not None:
-        left, _ = bounded(rows.unit, sample.basis)
-        bounds = products_into(scratch, left, sample.short)
-        if np.mean(bounds[::32] >= bar - SLACK) <= _DENSE:
-            return bounds
-    return products_into(scratch, rows.unit, sample.rows.unit)
-
-
 def list_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    known: VectorRows,
+    known: Targets,
     margin: float,
 ) -> Iterator[pa.RecordBatch]:
     """Yield LISTED: each row once for each cluster within `margin` of it."""

@@ -23,14 +23,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from winnow.algorithms.cosine import VectorRows, prepare
+from winnow.algorithms.cosine_bounds import Targets, as_targets
 from winnow.algorithms.dedup.borders import (
     MARGINS,
     MOST,
     first_come,
     margins,
 )
-from winnow.algorithms.dedup.cosine_bounds import bounded, directions
 from winnow.algorithms.dedup.semantic import (
     DROPPED,
     KEPT,
@@ -109,7 +108,7 @@ def group_pool(
     Returns it, and what the manifest says of the groups.
     """
     plain = divide(context, members, context.rows, size, together=True)
-    known = prepare(np.load(context.artifacts["centroids"]))
+    known = as_targets(np.load(context.artifacts["centroids"]))
     probes = _stored(context) or _measured(plain, known, recall_bar(context.config))
     (context.folder / PROBES).write_text(json.dumps(probes._asdict()))
     listing = partial(list_task, known=known, margin=probes.margin)
@@ -143,7 +142,7 @@ def _stored(context: Context) -> Probes | None:
     return Probes(**json.loads(path.read_text())) if path.is_file() else None
 
 
-def _measured(large: Large, known: VectorRows, bar: float) -> Probes:
+def _measured(large: Large, known: Targets, bar: float) -> Probes:
     """Search rows among all others, as many as form pairs enough."""
     first, others = _sample(len(large.blocks))
     counts, rows = _searched(large, known, bar, first), len(first)
@@ -177,18 +176,16 @@ def _spaced(rows: int, count: int) -> Numbers:
 
 
 def _searched(
-    large: Large, known: VectorRows, bar: float, numbers: Numbers
+    large: Large, known: Targets, bar: float, numbers: Numbers
 ) -> npt.NDArray[np.int64]:
     """Return how many pairs some rows form, by the margin that brings them together.
 
     numbers: (m,) the rows, ascending.
     """
-    vectors = prepare(large.blocks.chosen(numbers))
+    searched = as_targets(large.blocks.chosen(numbers))
     labels = large.blocks.labels(numbers)
-    basis = directions(vectors.unit)
-    short = vectors.unit if basis is None else bounded(vectors.unit, basis)[1]
-    beside = margins(vectors, labels, known, MARGINS[-1])
-    sample = Sample(vectors, numbers, *beside, basis, short)
+    beside = margins(searched.rows, labels, known, MARGINS[-1])
+    sample = Sample(searched, numbers, *beside)
     counting = partial(count_task, known=known, sample=sample, bar=bar)
     frame = large.mapped(whole_tasks(large), counting, COUNTED)
     table = large.engine.collect(frame, 10**8)

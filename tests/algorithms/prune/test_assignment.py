@@ -1,7 +1,10 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from winnow.algorithms.prune import assignment
 from winnow.algorithms.prune.assignment import nearest_by_product, nearest_centroid
 
 from tests.examples import examples
@@ -44,6 +47,42 @@ def test_equal_centroids_tie_to_the_lower_id():
     clusters, distances = nearest_centroid(vectors, centroids.astype(np.float32))
     assert clusters.tolist() == [1, 1, 1]
     assert distances.tolist() == [0, 0, 0]
+
+
+@pytest.fixture
+def by_bounds(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether bounds were enough, for each block of rows."""
+    enough: list[bool] = []
+    original = assignment._by_bounds
+
+    def watched(*given):
+        near = original(*given)
+        enough.append(near is not None)
+        return near
+
+    monkeypatch.setattr(assignment, "_by_bounds", watched)
+    return enough
+
+
+@pytest.mark.parametrize("dim", [128, 200])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 2.0])
+def test_bounds_from_fewer_numbers_change_no_assignment(dim, noise, by_bounds):
+    random = np.random.default_rng(dim)
+    centroids = random.standard_normal((300, dim)) + 0.5
+    # Every other of the first stands there twice, at another length.
+    centroids[200:] = 2 * centroids[:200:2]
+    strayed = noise * random.standard_normal((3_000, dim))
+    vectors = centroids[random.integers(300, size=3_000)] + strayed
+    vectors, centroids = vectors.astype(np.float16), centroids.astype(np.float32)
+    clusters, distances = nearest_centroid(vectors, centroids)
+    plain = assignment.as_targets(centroids)
+    plain = dataclasses.replace(plain, basis=None)
+    expected = nearest_centroid(vectors, plain)
+    assert np.array_equal(clusters, expected[0])
+    assert np.array_equal(distances, expected[1])
+    # Rows that lie between all centroids are compared by products in the end.
+    assert by_bounds == [True, True] if noise < 1 else by_bounds == [False]
+    assert clusters.max() < 200
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 1000])

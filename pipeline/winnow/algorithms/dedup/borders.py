@@ -24,7 +24,9 @@ from winnow.algorithms.cosine import (
     VectorRows,
     Vectors,
     exact_cosine,
+    pairwise,
 )
+from winnow.algorithms.cosine_bounds import Targets, nominating, nominees
 from winnow.numeric.compiled import compiled
 
 #: Clusters that a row's borders are measured with, of all those nearest to the row, and
@@ -35,13 +37,15 @@ MARGINS = np.array(
     [0, 0.003, 0.006, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.13, 0.16, 0.2]
 )
 #: Numbers of one product of rows and centroids.
-_PRODUCT = 1 << 22
+_PRODUCT = 1 << 20
+# Above the error of two cosines in float64.
+_ROUNDING = 1e-12
 
 Clusters = npt.NDArray[np.int32]
 
 
 def margins(
-    rows: VectorRows, assigned: Clusters, centroids: VectorRows, limit: float
+    rows: VectorRows, assigned: Clusters, centroids: Targets, limit: float
 ) -> tuple[Clusters, Floats]:
     """Return the clusters that rows have a border with, and the margins to them.
 
@@ -52,14 +56,22 @@ def margins(
     clusters = np.full((len(rows), 1 + MOST), -1, np.int32)
     distances = np.full((len(rows), 1 + MOST), np.inf)
     size = max(1, _PRODUCT // max(len(centroids), 1))
+    scratch = np.empty(min(size, len(rows)) * len(centroids), np.float32)
+    known = centroids.rows
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
-        mine = rows[part]
+        mine, home = rows[part], assigned[part]
+        of_own = VectorRows(known.exact[home], known.unit[home], known.squares[home])
+        to_own = pairwise(mine, of_own)
+        # Two centroids are at most 2 apart, so a margin up to the limit is a difference
+        # of cosines up to twice as much, but for rounding.
+        least = to_own - (2.0 * limit + _ROUNDING)
+        nominated = nominating(mine, centroids, least[:, None], scratch)
         _measure(
-            mine.unit @ centroids.unit.T,
+            nominees(nominated, least[:, None]),
             (mine.exact, mine.squares),
-            assigned[part],
-            (centroids.exact, centroids.squares),
+            (home, to_own, least),
+            (known.exact, known.squares),
             limit,
             (clusters[part], distances[part]),
         )
@@ -68,61 +80,68 @@ def margins(
 
 @compiled
 def _measure(
-    products: Singles,
+    nominated: Ids,
     rows: tuple[Vectors, Floats],
-    assigned: Clusters,
+    homes_of: tuple[Clusters, Floats, Floats],
     centroids: tuple[Vectors, Floats],
     limit: float,
     out: tuple[Clusters, Floats],
 ) -> None:
     exact, squares = rows
+    homes, to_own, least = homes_of
     centres, centre_squares = centroids
     clusters, distances = out
     terms = np.zeros(exact.shape[1] + 1)
-    near = np.empty(NEAREST, np.int64)
+    near, cosines = np.empty(NEAREST, np.int64), np.empty(NEAREST)
+    first = 0
     for r in range(len(exact)):
-        home = assigned[r]
-        count = _nearest(products[r], home, limit, near)
+        home, last = homes[r], first
+        while last < len(nominated) and nominated[last] < (r + 1) * len(centres):
+            last += 1
+        row = (exact[r], squares[r], home, least[r])
+        others = nominated[first:last] - r * len(centres)
+        count = _nearest(others, row, centroids, (near, cosines), terms)
+        first = last
         clusters[r, 0], distances[r, 0] = home, 0.0
-        if not count:
-            continue
         of_own = (centres[home], centre_squares[home])
-        to_own = exact_cosine(exact[r], squares[r], of_own[0], of_own[1], terms)
         for i in range(count):
             other = near[i]
             of_other = (centres[other], centre_squares[other])
-            cosine = exact_cosine(exact[r], squares[r], of_other[0], of_other[1], terms)
             between = exact_cosine(
                 of_own[0], of_own[1], of_other[0], of_other[1], terms
             )
             gap = max(np.sqrt(max(2.0 - 2.0 * between, 0.0)), 1e-9)
-            margin = max((to_own - cosine) / gap, 0.0)
+            margin = max((to_own[r] - cosines[i]) / gap, 0.0)
             if margin <= limit:
                 _put(clusters[r], distances[r], other, margin)
 
 
 @compiled
-def _nearest(products: Singles, home: int, limit: float, near: Ids) -> int:
-    """List the NEAREST others that may lie within the limit; return how many.
-
-    Two centroids are at most 2 apart, so a margin up to the limit is a difference of
-    cosines up to twice as much.
-    """
-    least = products[home] - np.float32(2.0 * (limit + SLACK))
+def _nearest(
+    nominated: Ids,
+    row: tuple[Vectors, float, int, float],
+    centroids: tuple[Vectors, Floats],
+    out: tuple[Ids, Floats],
+    terms: Floats,
+) -> int:
+    """List the NEAREST others whose cosine is at least that; return how many."""
+    exact, square, home, least = row
+    centres, centre_squares = centroids
+    near, cosines = out
     count = 0
-    for c in range(len(products)):
-        value = products[c]
-        if value < least or c == home:
+    for c in nominated:
+        if c == home:
             continue
+        value = exact_cosine(exact, square, centres[c], centre_squares[c], terms)
         position = count
-        while position and products[near[position - 1]] < value:
+        while position and cosines[position - 1] < value:
             position -= 1
-        if position == NEAREST:
+        if value < least or position == NEAREST:
             continue
         count = min(count + 1, NEAREST)
         for i in range(count - 1, position, -1):
-            near[i] = near[i - 1]
-        near[position] = c
+            near[i], cosines[i] = near[i - 1], cosines[i - 1]
+        near[position], cosines[position] = c, value
     return count
 
 
