@@ -14,6 +14,7 @@ import winnow
 import yaml
 from winnow.config.recipes import parse_any
 from winnow.demo.run import prepare_demo
+from winnow.steps import minhash_marks, minhash_rows
 
 from tests.parity.comparison import assert_same
 
@@ -159,6 +160,18 @@ def test_ready_made_vectors(
 ):
     recipe, local = planted(plan)
     assert_same(local, run_spark(recipe, partitions))
+
+
+@pytest.mark.slow
+def test_marks_of_minhash_that_go_through_files(
+    planted: Callable[[str], tuple[Recipe, Path]],
+    run_spark: Run,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    recipe, local = planted("filter")
+    for module in (minhash_marks, minhash_rows):
+        monkeypatch.setattr(module, "PIECE_ROWS", 3)
+    assert_same(local, run_spark(recipe, 3))
 
 
 def test_a_run_goes_on_with_the_other_engine(

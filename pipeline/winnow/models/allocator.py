@@ -6,9 +6,9 @@ page again at its first touch: on two cores up to half of a forward pass's time.
 
 from __future__ import annotations
 
-import ctypes
-import platform
 from functools import cache
+
+from winnow.core.free_memory import c_library
 
 # malloc.h's names for mallopt's parameters.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
     >>> keep_freed_memory() in (True, False)
     True
     """
-    library = _glibc()
+    library = c_library()
     if library is None:
         return False
     settings = (
@@ -42,14 +42,6 @@ def keep_freed_memory() -> bool:
 
 def release_freed_memory() -> None:
     """Give the kernel back what was kept: after a model's last pass of a step."""
-    library = _glibc()
+    library = c_library()
     if library is not None and keep_freed_memory():
         library.malloc_trim(0)
-
-
-@cache
-def _glibc() -> ctypes.CDLL | None:
-    if platform.libc_ver()[0] != "glibc":
-        return None
-    library = ctypes.CDLL(None)
-    return library if hasattr(library, "mallopt") else None

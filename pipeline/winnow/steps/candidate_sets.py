@@ -1,7 +1,7 @@
 """Exact similarity of candidate pairs, their texts read by reference when needed.
 
 Only texts of a candidate pair are read again, once each; their shingle hashes go to a
-scratch file that the comparison maps into memory.
+scratch file, of which the comparison reads as many as it holds at a time.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ import pyarrow as pa
 from winnow.algorithms.dedup.jaccard import jaccard
 from winnow.core.hashing import keys
 from winnow.formats.reader import single
+from winnow.steps.list_file import ListFile
 from winnow.steps.sketching import Sketching, TextColumn, jaccard_threads
 
 _PAIRS_AT_ONCE = 1 << 17
+# Of their sets, or those of one pair.
+_SETS_BYTES = 32 * 2**20
 _REFERENCES_AT_ONCE = 65_536
 
 
@@ -42,12 +45,9 @@ class CandidateSets:
         self.compared = 0
         self._places, self._texts, self._settings = places, texts, settings
         self._slot = np.full(len(places), -1, dtype=np.int32)
-        self._counts = [np.zeros(1, dtype=np.int64)]
         self._contents = [np.zeros(0, dtype=np.uint64)]
         self._slots = 0
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = folder / "shingles.u64"
-        self._file.write_bytes(b"")
+        self._sets = ListFile(folder / "shingles.u64", np.uint64)
 
     def similarity(
         self, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
@@ -55,23 +55,39 @@ class CandidateSets:
         """Return the exact Jaccard similarity of rows `left[i]` and `right[i]`."""
         self.compared += len(left)
         self._add(np.unique(np.concatenate([left, right])))
-        bounds, hashes = self._sets()
         # Runs of equal keepers share one table.
         order = np.lexsort((left, right))
-        a = self._slot[left[order]].astype(np.uint32)
-        b = self._slot[right[order]].astype(np.uint32)
-        cuts = [*range(0, len(order), _PAIRS_AT_ONCE), len(order)]
-        pieces = list(pairwise(cuts))
+        pieces = self._pieces(left[order], right[order])
         out = np.empty(len(order))
         with ThreadPoolExecutor(jaccard_threads()) as pool:
             similarities = pool.map(
-                lambda piece: jaccard(
-                    bounds, hashes, a[slice(*piece)], b[slice(*piece)]
-                ),
-                pieces,
+                lambda piece: self._similarity(left[piece], right[piece]),
+                (order[first:last] for first, last in pieces),
             )
             for (first, last), part in zip(pieces, similarities, strict=True):
                 out[order[first:last]] = part
+        return out
+
+    def _pieces(
+        self, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
+    ) -> list[tuple[int, int]]:
+        """Return from where to where the pairs are compared at a time."""
+        sizes = np.diff(self._sets.bounds)
+        both = sizes[self._slot[left]] + sizes[self._slot[right]]
+        values = np.cumsum(both) // (_SETS_BYTES // 8)
+        fresh = np.flatnonzero(np.diff(values)) + 1
+        cuts = np.union1d(fresh, np.arange(0, len(left), _PAIRS_AT_ONCE))
+        return list(pairwise([*cuts.tolist(), len(left)]))
+
+    def _similarity(
+        self, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
+    ) -> npt.NDArray[np.float64]:
+        both = np.concatenate([left, right])
+        rows, local = np.unique(both, return_inverse=True)
+        bounds, hashes = self._sets.take(self._slot[rows])
+        ends = local.astype(np.uint32)
+        out: npt.NDArray[np.float64]
+        out = jaccard(bounds, hashes, ends[: len(left)], ends[len(left) :])
         return out
 
     def same_text(
@@ -93,12 +109,7 @@ class CandidateSets:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Return (bounds, hashes) of a few distinct rows, in their order."""
         self._add(rows.astype(np.uint32))
-        bounds, hashes = self._sets()
-        slots = self._slot[rows.astype(np.int64)]
-        parts = [hashes[bounds[slot] : bounds[slot + 1]] for slot in slots]
-        ends = np.cumsum([0, *(len(part) for part in parts)])
-        none = np.zeros(0, dtype=np.uint64)
-        return ends.astype(np.int64), np.concatenate([none, *parts])
+        return self._sets.take(self._slot[rows.astype(np.int64)])
 
     def texts(self, rows: npt.NDArray[Any]) -> list[str]:
         """Return the texts of a few rows, in their order."""
@@ -111,13 +122,6 @@ class CandidateSets:
         reading_rank[order] = np.arange(len(order))
         return [read[reading_rank[i]] for i in inverse]
 
-    def _sets(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-        self._counts = [np.concatenate(self._counts)]
-        bounds = np.cumsum(self._counts[0])
-        if not self._file.stat().st_size:
-            return bounds, np.zeros(0, dtype=np.uint64)
-        return bounds, np.asarray(np.memmap(self._file, dtype=np.uint64, mode="r"))
-
     def _add(self, rows: npt.NDArray[np.uint32]) -> None:
         """Append the sets of the rows that have none yet."""
         fresh = rows[self._slot[rows] < 0]
@@ -126,12 +130,9 @@ class CandidateSets:
         fresh = fresh[self._reading_order(fresh)]
         self._slot[fresh] = np.arange(self._slots, self._slots + len(fresh))
         self._slots += len(fresh)
-        with open(self._file, "ab") as sink:
-            for _, text, _, _ in self._texts.blocks(self._references(fresh)):
-                bounds, hashes = self._settings.sets(text)
-                self._counts.append(np.diff(bounds))
-                self._contents.append(contents_of(text))
-                sink.write(hashes.tobytes())
+        for _, text, _, _ in self._texts.blocks(self._references(fresh)):
+            self._sets.append(*self._settings.sets(text))
+            self._contents.append(contents_of(text))
 
     def _reading_order(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         wanted = self._places.take(pa.array(rows.astype(np.int64)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -16,12 +17,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.algorithms.dedup.verification import NO_BAND, Verification, decide
+from winnow.algorithms.dedup.verification import Verification, decide
 from winnow.config.steps import MinhashConfig
 from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError, InputError
+from winnow.core.free_memory import give_back_memory
 from winnow.core.progress import doing
-from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
 from winnow.steps.components import component_labels
 from winnow.steps.contract import (
@@ -38,30 +39,22 @@ from winnow.steps.minhash_clusters import (
     refuse_large_clusters,
     refuse_large_hits,
 )
-from winnow.steps.minhash_marks import (
-    judged_frame,
-    marks_of,
-    marks_of_hits,
-    similarity_of,
-    uids_of,
-)
+from winnow.steps.minhash_marks import dropped_rows, judged_frame, marks_of_hits
 from winnow.steps.minhash_memory import store_candidates, stored_candidates
 from winnow.steps.near_index import hits_in_index, index_version
 from winnow.steps.sketching import TextColumn, require_text, sketching
 
 _log = logging.getLogger(__name__)
 
-#: Every row that was dropped: for whom, how similar, a band that both share, and what
-#: its shingles are made of (words, characters, or both mixed).
-DUPLICATES = pa.schema(
-    [
-        ("uid", pa.string()),
-        ("kept_twin", pa.string()),
-        ("similarity", pa.float64()),
-        ("band", pa.int16()),
-        ("unit", pa.string()),
-    ]
-)
+#: Of every row that was dropped: for whom, how similar, a band that both share, and
+#: what its shingles are made of (words, characters, or both mixed).
+_DUPLICATES = {
+    "uid": "uid",
+    "kept_twin": "kept_twin",
+    "similarity": "score",
+    "band": "band",
+    "unit": "unit",
+}
 
 
 def contract(config: MinhashConfig) -> Contract:
@@ -88,12 +81,12 @@ def reuse(config: MinhashConfig) -> Reuse | None:
 
 
 class _Judged(NamedTuple):
-    """Marks of the rows that go or are not read, and what the manifest says.
+    """What becomes of rows that go or are not read, and what the manifest says.
 
-    unread: a frame of UNREAD.
+    marked: frames with marks of rows that go. unread: a frame of UNREAD.
     """
 
-    marks: pa.Table
+    marked: Sequence[Frame]
     unread: Frame
     facts: dict[str, Any]
 
@@ -105,7 +98,8 @@ def run(context: Context) -> Outcome:
     """
     # By another function, so that the candidates are let go of before all rows pass.
     judged = _judged(context)
-    frame = judged_frame(context, judged.marks, judged.unread)
+    give_back_memory()
+    frame = judged_frame(context, judged.marked, judged.unread)
     return Outcome(
         decisions=decisions_of(context.engine, frame),
         rejects=rejects_of(context.engine, frame),
@@ -125,18 +119,18 @@ def _judged(context: Context) -> _Judged:
         context, column, settings
     )
     sets = CandidateSets(candidates.rows, column, settings, context.parts)
-    marks = []
+    marked = []
     if config.index:
         doing("what the index holds")
         hits = hits_in_index(context, settings, candidates, sets)
         refuse_large_hits(hits, candidates, sets, config)
-        marks.append(marks_of_hits(hits, candidates))
+        marked.append(context.engine.from_table(marks_of_hits(hits, candidates)))
         candidates = candidates.without(hits["row"].to_numpy())
     doing("comparing pairs")
     verdict = _decided(context, candidates, sets)
     refuse_large_clusters(verdict, candidates, sets, config)
-    _store(context, candidates, verdict, sets)
-    marks.append(marks_of(verdict, candidates, sets, config))
+    marked.append(dropped_rows(context, candidates, verdict, sets))
+    _store(context, candidates, verdict, sets, marked[-1])
     removed = verdict.keeper != np.arange(len(verdict.keeper))
     facts = {
         "bands": settings.bands,
@@ -146,7 +140,7 @@ def _judged(context: Context) -> _Judged:
         "near_duplicates": int(removed.sum()),
         **_units_told(context.step, candidates.totals.units),
     }
-    return _Judged(pa.concat_tables(marks), candidates.totals.unread, facts)
+    return _Judged(marked, candidates.totals.unread, facts)
 
 
 def _units_told(step: str, units: pa.Table) -> dict[str, Any]:
@@ -226,27 +220,18 @@ def _decided(
 
 
 def _store(
-    context: Context, candidates: Candidates, verdict: Verification, sets: CandidateSets
+    context: Context,
+    candidates: Candidates,
+    verdict: Verification,
+    sets: CandidateSets,
+    dropped: Frame,
 ) -> None:
     """Write what the report shows, and what a later threshold may use."""
     engine, config = context.engine, context.config
     store_candidates(context, candidates, verdict.pairs if config.verify else None)
-    dropped = np.flatnonzero(verdict.keeper != np.arange(len(verdict.keeper)))
-    band = verdict.band[dropped]
-    units = single(candidates.rows["unit"]).cast(pa.string())
-    table = pa.table(
-        {
-            "uid": uids_of(candidates, dropped),
-            "kept_twin": uids_of(candidates, verdict.keeper[dropped]),
-            "similarity": similarity_of(verdict, dropped, config),
-            "band": pa.array(band, mask=band == NO_BAND),
-            "unit": units.take(pa.array(dropped)),
-        },
-        schema=DUPLICATES,
-    )
-    frame = engine.from_table(table)
-    engine.write(frame, os.fspath(context.folder / "duplicates"), ["uid"])
-    clusters = largest_clusters(verdict, candidates.rows, sets, verified=config.verify)
+    duplicates = engine.select(dropped, _DUPLICATES)
+    engine.write(duplicates, os.fspath(context.folder / "duplicates"), ["uid"])
+    clusters = largest_clusters(verdict, candidates.uids, sets, verified=config.verify)
     engine.write(
         engine.from_table(clusters),
         os.fspath(context.folder / "duplicate_clusters"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,10 @@ import pyarrow.compute as pc
 
 from winnow.algorithms.dedup import banding
 from winnow.algorithms.dedup.banding import Buckets
+from winnow.algorithms.dedup.distinct_buckets import DistinctBuckets
 from winnow.core.engine import Engine, Frame
 from winnow.core.errors import RunError
+from winnow.core.free_memory import give_back_memory
 from winnow.steps.sketching import jaccard_threads
 
 #: Memberships of rows in buckets that one driver holds, 4 bytes each.
@@ -52,16 +55,16 @@ class TextSketches:
     frame: Frame
     bands: int
     rows: int
-    position: npt.NDArray[np.int64] | None = None
+    position: npt.NDArray[Any] | None = None
 
-    def ranks(self, table: pa.Table) -> npt.NDArray[np.int64]:
+    def ranks(self, table: pa.Table) -> npt.NDArray[Any]:
         """Return what buckets know the rows of a table with `number` by."""
         number: npt.NDArray[np.int64] = table["number"].to_numpy()
         return number if self.position is None else self.position[number]
 
 
 def find_buckets(engine: Engine, sketches: TextSketches) -> Buckets:
-    """Return the buckets of all bands.
+    """Return the buckets of all bands, those of the same rows once, by the first band.
 
     Raises RunError for more memberships than one driver holds.
     """
@@ -69,25 +72,16 @@ def find_buckets(engine: Engine, sketches: TextSketches) -> Buckets:
         parts_of_bands = _on_driver(engine, sketches)
     else:
         parts_of_bands = _on_workers(engine, sketches)
-    parts: list[Buckets] = []
+    distinct = DistinctBuckets()
     for part in parts_of_bands:
-        parts.append(part)
-        if sum(len(p.members) for p in parts) > MAX_MEMBERSHIPS:
+        distinct.add(part)
+        give_back_memory()
+        if distinct.memberships > MAX_MEMBERSHIPS:
             raise RunError(
                 f"minhash: more than {MAX_MEMBERSHIPS:,} memberships in buckets; set "
                 "minhash.rows higher or minhash.bands lower"
             )
-    return _joined(parts)
-
-
-def _joined(parts: Sequence[Buckets]) -> Buckets:
-    starts = np.cumsum([0, *(len(p.members) for p in parts)])
-    bounds = [p.bounds[1:] + start for p, start in zip(parts, starts, strict=False)]
-    return Buckets(
-        np.concatenate([np.zeros(1, np.int64), *bounds]),
-        np.concatenate([p.members for p in parts]),
-        np.concatenate([p.band for p in parts]).astype(np.int16),
-    )
+    return distinct.buckets()
 
 
 def _on_driver(engine: Engine, sketches: TextSketches) -> Iterator[Buckets]:

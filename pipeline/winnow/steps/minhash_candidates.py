@@ -27,24 +27,11 @@ from winnow.core.progress import doing
 from winnow.formats.reader import single
 from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import TextSketches, find_buckets
+from winnow.steps.minhash_rows import STORED, UidsByPreference, ordered_rows
 from winnow.steps.sketching import Digested, Sketching, TextColumn
 
 # Members of buckets, 24 bytes each while they are.
 _SORTED = 1_000_000
-_SOURCE = pa.dictionary(pa.int32(), pa.string())
-#: Rows by preference as keeper. `state` is empty for rows that take part, `origin` what
-#: the guard counts by, `unit` what the text's shingles were made of.
-ROWS = pa.schema(
-    [
-        ("uid", pa.string()),
-        ("source", _SOURCE),
-        ("row", pa.int64()),
-        ("origin", _SOURCE),
-        ("state", _SOURCE),
-        ("rejected", pa.bool_()),
-        ("unit", _SOURCE),
-    ]
-)
 #: Rows that take no part, and why.
 UNREAD = pa.schema(
     [("uid", pa.string()), ("state", pa.string()), ("rejected", pa.bool_())]
@@ -70,10 +57,11 @@ class Totals:
 class Candidates:
     """Rows, their buckets, similarities known from an earlier run; digests if asked.
 
-    rows: those that share a band; all, where an index is asked.
+    rows: ROWS of those that share a band; of all, where an index is asked.
     """
 
     rows: pa.Table
+    uids: UidsByPreference
     buckets: Buckets
     totals: Totals
     known: Pairs = NO_PAIRS
@@ -125,23 +113,45 @@ def fresh_candidates(
     doing("rows that share a band")
     given = TextSketches(sketches, settings.bands, context.rows)
     totals = _totals(context, sketches)
-    names = ["number", *ROWS.names]
+    names = ["number", *STORED.names]
     names += ["preference"] if config.keeper != "uid" else []
     details = engine.select(sketches, {name: name for name in names})
     if config.index:
-        rows, position = _ordered(details, context, ends[-1])
+        rows, uids, numbers = _ordered(context, details)
+        position = _positions(numbers, ends[-1])
         given = replace(given, position=position)
         buckets = find_buckets(engine, given)
-        return Candidates(rows, buckets, totals, sketches=given)
+        return Candidates(rows, uids, buckets, totals, sketches=given)
     buckets = find_buckets(engine, given)
-    numbers = np.unique(buckets.members)
-    chosen = engine.from_table(pa.table({"number": numbers.astype(np.int64)}))
-    sharing = engine.join(details, chosen, "number", "semi")
-    rows, position = _ordered(sharing, context, ends[-1])
-    return Candidates(rows, _by_preference(buckets, position), totals)
+    sharing = np.unique(buckets.members).astype(np.int64)
+    chosen = engine.from_table(pa.table({"number": sharing}))
+    rows, uids, numbers = _ordered(
+        context, engine.join(details, chosen, "number", "semi")
+    )
+    buckets = _by_preference(buckets, _positions(numbers, ends[-1]))
+    return Candidates(rows, uids, buckets, totals)
 
 
-def _by_preference(buckets: Buckets, position: npt.NDArray[np.int64]) -> Buckets:
+def _ordered(
+    context: Context, details: Frame
+) -> tuple[pa.Table, UidsByPreference, npt.NDArray[np.int64]]:
+    """Return rows by preference, their uids and their numbers."""
+    config: MinhashConfig = context.config
+    preferred = None
+    if config.keeper != "uid":
+        down = config.keeper == "length" or config.keeper_descending
+        preferred = "descending" if down else "ascending"
+    return ordered_rows(context.engine, details, context.parts / "rows", preferred)
+
+
+def _positions(numbers: npt.NDArray[np.int64], pool_rows: int) -> npt.NDArray[np.int64]:
+    """Return the position of each row of the pool by its number; -1 without one."""
+    positions = np.full(pool_rows, -1, dtype=np.int64)
+    positions[numbers] = np.arange(len(numbers))
+    return positions
+
+
+def _by_preference(buckets: Buckets, position: npt.NDArray[Any]) -> Buckets:
     """Return buckets of numbers as buckets of places."""
     members = np.empty_like(buckets.members)
     bounds, first = buckets.bounds, 0
@@ -162,13 +172,17 @@ def _by_preference(buckets: Buckets, position: npt.NDArray[np.int64]) -> Buckets
 def _totals(context: Context, sketches: Frame) -> Totals:
     """Count all rows; write those that take no part, to be read back."""
     engine, most = context.engine, max(context.rows, 1)
-    count: tuple[str, Measure] = ("number", "count")
-    origins = engine.aggregate(sketches, "origin", {"rows": count})
-    columns = {name: name for name in ("number", "unit", "state", "one_shingle")}
-    parts = engine.map_batches(engine.select(sketches, columns), taking_part, _PARTS)
-    units = engine.aggregate(
-        parts, "unit", {"rows": count, "one_shingle": ("one_shingle", "sum")}
-    )
+    # Counted where they are: few values, so that nothing is gained by moving rows.
+    chosen = engine.select(sketches, {"origin": "origin", "number": "number"})
+    origins = engine.map_batches(chosen, count_origins, ORIGINS)
+    origins = engine.aggregate(origins, "origin", {"rows": ("rows", "sum")})
+    names = ("unit", "state", "number", "one_shingle")
+    chosen = engine.select(sketches, {name: name for name in names})
+    units = engine.map_batches(chosen, count_units, UNITS)
+    sums: dict[str, tuple[str, Measure]] = {
+        name: (name, "sum") for name in ("rows", "one_shingle")
+    }
+    units = engine.aggregate(units, "unit", sums)
     columns = {name: name for name in UNREAD.names}
     unread = engine.map_batches(engine.select(sketches, columns), without_part, UNREAD)
     folder = os.fspath(context.folder / "unread")
@@ -180,17 +194,30 @@ def _totals(context: Context, sketches: Frame) -> Totals:
     )
 
 
-_PARTS = pa.schema(
-    [("number", pa.int64()), ("unit", pa.string()), ("one_shingle", pa.int64())]
-)
+def count_origins(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield how many rows of each batch have which origin."""
+    for batch in batches:
+        table = (
+            pa.Table.from_batches([batch])
+            .group_by("origin")
+            .aggregate([("number", "count")])
+        )
+        columns = [single(table["origin"]), single(table["number_count"])]
+        yield pa.RecordBatch.from_arrays(columns, schema=ORIGINS)
 
 
-def taking_part(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Yield the rows that take part, to be counted."""
+def count_units(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield how many rows of each batch take part by which unit."""
     for batch in batches:
         part = batch.filter(pc.equal(batch.column("state"), ""))
-        columns = [part.column(field.name).cast(field.type) for field in _PARTS]
-        yield pa.RecordBatch.from_arrays(columns, schema=_PARTS)
+        sums = [("number", "count"), ("one_shingle", "sum")]
+        table = pa.Table.from_batches([part]).group_by("unit").aggregate(sums)
+        names = ("unit", "number_count", "one_shingle_sum")
+        columns = [
+            single(table[name]).cast(field.type)
+            for name, field in zip(names, UNITS, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(columns, schema=UNITS)
 
 
 def without_part(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -310,33 +337,3 @@ def _popped(passed: deque[pa.RecordBatch], rows: int) -> pa.Table:
             passed.appendleft(batch.slice(rows))
         rows -= len(taken[-1])
     return pa.Table.from_batches(taken)
-
-
-def _ordered(
-    sketches: Frame, context: Context, pool_rows: int
-) -> tuple[pa.Table, npt.NDArray[np.int64]]:
-    """Return the rows by preference, and the position of each number among them."""
-    engine, config = context.engine, context.config
-    by_column = config.keeper != "uid"
-    table = engine.collect(sketches, context.rows)
-    keys = [("uid", "ascending")]
-    if by_column:
-        down = config.keeper == "length" or config.keeper_descending
-        keys.insert(0, ("preference", "descending" if down else "ascending"))
-    # Rows without a value come last by default.
-    order = pc.sort_indices(table, sort_keys=keys)
-    number = single(table["number"]).take(order).to_numpy()
-    position = np.full(pool_rows, -1, dtype=np.int64)
-    position[number] = np.arange(len(order))
-    arrays = []
-    for field in ROWS:
-        arrays.append(_taken(table[field.name], order, field.type))
-        table = table.drop_columns([field.name])
-    return pa.table(arrays, schema=ROWS), position
-
-
-def _taken(column: pa.ChunkedArray, order: pa.Array, kind: pa.DataType) -> pa.Array:
-    array = single(column)
-    if pa.types.is_dictionary(kind):
-        array = pc.coalesce(array, pa.scalar("", pa.string())).dictionary_encode()
-    return array.take(order).cast(kind)

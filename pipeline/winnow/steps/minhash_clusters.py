@@ -14,6 +14,7 @@ from winnow.core.errors import InputError
 from winnow.formats.reader import single
 from winnow.steps.candidate_sets import CandidateSets
 from winnow.steps.minhash_candidates import Candidates
+from winnow.steps.minhash_rows import UidsByPreference
 
 #: Clusters that are described with their texts.
 LARGEST = 20
@@ -43,7 +44,11 @@ def _least_similar(verdict: Verification, members: npt.NDArray[np.int64]) -> int
 
 
 def largest_clusters(
-    verdict: Verification, rows: pa.Table, sets: CandidateSets, *, verified: bool
+    verdict: Verification,
+    uids: UidsByPreference,
+    sets: CandidateSets,
+    *,
+    verified: bool,
 ) -> pa.Table:
     """Return the LARGEST clusters, largest first, as CLUSTERS."""
     dropped = _removed(verdict)
@@ -59,12 +64,11 @@ def largest_clusters(
     )
     texts = [text[:_TEXT_CHARS] for text in sets.texts(np.append(chosen, least))]
     similarity = verdict.jaccard[least]
-    uid = single(rows["uid"])
     return pa.table(
         {
-            "keeper": uid.take(pa.array(chosen)),
+            "keeper": uids.of(chosen),
             "size": counts[largest] + 1,
-            "least_similar": uid.take(pa.array(least)),
+            "least_similar": uids.of(least),
             "similarity": pa.array(
                 similarity, mask=np.isnan(similarity) | (not verified)
             ),
@@ -84,17 +88,16 @@ def refuse_large_clusters(
     """Raise InputError if a cluster removes more than `max_share` of one source."""
     if config.allow_large_clusters:
         return
-    dropped, rows = _removed(verdict), candidates.rows
+    dropped = _removed(verdict)
     large = _too_large(verdict.keeper[dropped], dropped, candidates, config)
     if large is None:
         return
     members = dropped[verdict.keeper[dropped] == large.cluster]
-    first = single(rows["uid"])[large.cluster].as_py()
     least = _least_similar(verdict, members)
     pair = np.array([large.cluster, least])
     similarity = sets.similarity(pair[1:].astype("u4"), pair[:1].astype("u4"))[0]
     kept, gone = (text[:_TEXT_CHARS] for text in sets.texts(pair))
-    uid = single(rows["uid"])[least].as_py()
+    first, uid = candidates.uids.of(pair).to_pylist()
     raise InputError(
         f"minhash: one cluster of {len(members) + 1:,} near-duplicates would remove "
         f"{large.words}; its keeper is '{first}'. Least similar to it is '{uid}' with "
@@ -110,16 +113,16 @@ def refuse_large_hits(
         return
     twins = single(hits["uid"]).dictionary_encode()
     cluster = twins.indices.to_numpy().astype(np.int64)
-    rows = candidates.rows
     large = _too_large(cluster, hits["row"].to_numpy(), candidates, config)
     if large is None:
         return
     its_hits = hits.filter(pa.array(cluster == large.cluster)).sort_by("similarity")
     least, similarity = its_hits["row"][0].as_py(), its_hits["similarity"][0].as_py()
     (gone,) = sets.texts(np.array([least]))
+    (uid,) = candidates.uids.of(np.array([least])).to_pylist()
     raise InputError(
         f"minhash: '{its_hits['uid'][0]}' of the index would remove {large.words}. "
-        f"Least similar to it is '{rows['uid'][least]}' with a Jaccard similarity of "
+        f"Least similar to it is '{uid}' with a Jaccard similarity of "
         f"{similarity:.3f}: {gone[:_TEXT_CHARS]!r}. {_WAYS}"
     )
 

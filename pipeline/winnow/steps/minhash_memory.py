@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from winnow.algorithms.dedup.banding import Buckets
 from winnow.algorithms.dedup.verification import Pairs
-from winnow.formats.reader import single
 from winnow.steps.contract import Context
 from winnow.steps.minhash_buckets import MAX_MEMBERSHIPS
-from winnow.steps.minhash_candidates import ROWS, Candidates, Totals
+from winnow.steps.minhash_candidates import Candidates, Totals
+from winnow.steps.minhash_rows import rows_again, store_rows
 
 
 def store_candidates(
@@ -24,13 +24,13 @@ def store_candidates(
     buckets, compared = candidates.buckets, _united(candidates.known, pairs)
     sizes = np.diff(buckets.bounds)
     tables = {
-        "rows": candidates.rows.cast(_undictionaried(ROWS)),
         "buckets": pa.table({"band": buckets.band, "size": sizes}),
         "members": pa.table({"row": buckets.members}),
         "pairs": pa.table(compared._asdict()),
         "origins": candidates.totals.origins,
         "units": candidates.totals.units,
     }
+    store_rows(candidates.rows, candidates.uids, context.folder / "rows")
     for name, table in tables.items():
         frame = context.engine.from_table(table)
         context.engine.write(frame, os.fspath(context.folder / name), [])
@@ -52,13 +52,6 @@ def _united(known: Pairs, pairs: Pairs | None) -> Pairs:
     )
 
 
-def _undictionaried(schema: pa.Schema) -> pa.Schema:
-    return pa.schema(
-        f.with_type(f.type.value_type) if pa.types.is_dictionary(f.type) else f
-        for f in schema
-    )
-
-
 def stored_candidates(context: Context) -> Candidates | None:
     """Return what an earlier run with the same sketches stored, or None."""
     folder, engine = context.reusable, context.engine
@@ -70,16 +63,12 @@ def stored_candidates(context: Context) -> Candidates | None:
         frame = engine.scan(os.fspath(folder / name))
         return engine.collect(frame, max(context.rows, MAX_MEMBERSHIPS))
 
-    rows, buckets, pairs = read("rows"), read("buckets"), read("pairs")
-    encoded = [
-        single(rows[f.name]).dictionary_encode()
-        if pa.types.is_dictionary(f.type)
-        else single(rows[f.name])
-        for f in ROWS
-    ]
+    rows, uids = rows_again(folder / "rows", context.parts / "rows")
+    buckets, pairs = read("buckets"), read("pairs")
     sizes = buckets["size"].to_numpy()
     return Candidates(
-        pa.table(encoded, schema=ROWS),
+        rows,
+        uids,
         Buckets(
             np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
             read("members")["row"].to_numpy(),

@@ -292,7 +292,6 @@ def _identity(
 ) -> Callable[[TextSegment, Rows, Rows], tuple[Booleans, Booleans]]:
     """Return the function (segment, rows, indexed rows) → (same text, same row)."""
     keys = _shard_keys(context.reader, context.shard_rows)
-    uids = single(candidates.rows["uid"])
     sources = single(candidates.rows["source"])
 
     def itself(
@@ -302,7 +301,7 @@ def _identity(
         contents = segment.table.column("content").take(wanted).to_numpy()
         same = sets.contents(rows) == contents
         names = segment.table.column("uid").take(wanted).cast(pa.string())
-        named_alike = pc.equal(names, uids.take(pa.array(rows))).to_numpy(
+        named_alike = pc.equal(names, candidates.uids.of(rows)).to_numpy(
             zero_copy_only=False
         )
         numbers = segment.table.column("addition").take(wanted).to_pylist()

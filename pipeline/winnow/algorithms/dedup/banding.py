@@ -156,8 +156,13 @@ def buckets(
         sizes, members = _runs(order, column, bits)
         return sizes, members
 
-    with ThreadPoolExecutor(threads) as pool:
-        bands = list(pool.map(of_band, range(digests.shape[1])))
+    columns = range(digests.shape[1])
+    if min(threads, len(columns)) < 2:
+        # What a thread of its own frees, the C library keeps for the next such thread.
+        bands = [of_band(band) for band in columns]
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            bands = list(pool.map(of_band, columns))
     sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for sizes, _ in bands)])
     band = np.repeat(np.arange(len(bands)), [len(sizes) for sizes, _ in bands])
     none = np.zeros(0, dtype=np.uint32)

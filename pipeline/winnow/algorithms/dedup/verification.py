@@ -51,7 +51,7 @@ NO_BAND = -1
 
 
 #: Keys in a hash table at a time, at most 80 bytes each.
-_KEYS_AT_ONCE = 2**22
+_KEYS_AT_ONCE = 2**20
 
 
 class Pairs(NamedTuple):

@@ -1,0 +1,49 @@
+"""Freed memory is the kernel's again, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_HELD = """
+import json, resource
+import winnow
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from winnow.core.free_memory import give_back_memory
+
+def resident():
+    with open("/proc/self/statm") as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+def freed(make, blocks):
+    held = [make(i) for i in range(blocks)]
+    most = resident()
+    # Every hundredth stays, so that no heap can be given back as a whole.
+    rest = held[::100]
+    del held
+    give_back_memory()
+    return most - resident()
+
+sizes = 64 * 2**10
+print(json.dumps([
+    freed(lambda i: pl.Series([i]).new_from_index(0, sizes // 8), 4000),
+    freed(lambda i: pa.array(np.full(sizes, i % 99, np.uint8)).take(
+        pa.array(np.arange(sizes))), 4000),
+    freed(lambda i: np.full(sizes, 1, np.uint8), 4000),
+]))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_freed_blocks_of_polars_arrow_and_numpy_are_given_back():
+    done = subprocess.run(
+        [sys.executable, "-c", _HELD], capture_output=True, text=True, check=True
+    )
+    for freed in json.loads(done.stdout):
+        assert freed > 0.9 * 250 * 2**20
