@@ -28,7 +28,7 @@ NO_PART = {
     ".checked.json",
 }
 #: Whether a file that is gone or cut was part of a run that ended cannot be told.
-_UNFINISHED = ("not finished", "was stopped at", "is under way")
+_UNFINISHED = ("not finished", "was stopped at", "is under way", " makes one")
 
 
 def flip(file: Path, rng: random.Random) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -13,6 +14,7 @@ import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from winnow.core.errors import RunError
+from winnow.core.saved_files import DamagedError
 from winnow.lake.files import trash as module
 from winnow.lake.files.files import Files
 from winnow.lake.files.journal import Journal
@@ -252,3 +254,25 @@ def test_the_journal_survives_a_line_that_was_cut_off(tmp_path):
     assert [e["a"] for e in journal.events()] == [1]
     journal.add({"a": 3})
     assert [e["a"] for e in journal.events()] == [1, 3]
+
+
+def test_a_line_of_the_journal_that_was_changed_is_named(tmp_path):
+    journal = Journal(tmp_path / "j.jsonl")
+    for number in range(3):
+        journal.add({"source": f"/lake/{number}", "state": "moved"})
+    whole = journal.path.read_bytes()
+    events, named = journal.events(), 0
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        journal.path.write_bytes(changed)
+        told = None
+        with contextlib.suppress(DamagedError):
+            told = [{n: e[n] for n in ("source", "state")} for e in journal.events()]
+        if told is None:
+            named += 1
+            continue
+        # The key of a checksum, or the end of the last line, which then does not count.
+        wanted = [{n: e[n] for n in ("source", "state")} for e in events]
+        assert told in (wanted, wanted[:2])
+    assert named > 0.8 * len(whole)
