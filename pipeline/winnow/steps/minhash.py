@@ -83,7 +83,8 @@ def reuse(config: MinhashConfig) -> Reuse | None:
 class _Judged(NamedTuple):
     """What becomes of rows that go or are not read, and what the manifest says.
 
-    marked: frames with marks of rows that go. unread: a frame of UNREAD.
+    marked: frames with marks of rows that go, last those that go for one of the pool.
+    unread: a frame of UNREAD.
     """
 
     marked: Sequence[Frame]
@@ -99,10 +100,13 @@ def run(context: Context) -> Outcome:
     # By another function, so that the candidates are let go of before all rows pass.
     judged = _judged(context)
     give_back_memory()
+    engine = context.engine
+    duplicates = engine.select(judged.marked[-1], _DUPLICATES)
+    engine.write(duplicates, os.fspath(context.folder / "duplicates"), ["uid"])
     frame = judged_frame(context, judged.marked, judged.unread)
     return Outcome(
-        decisions=decisions_of(context.engine, frame),
-        rejects=rejects_of(context.engine, frame),
+        decisions=decisions_of(engine, frame),
+        rejects=rejects_of(engine, frame),
         artifacts={name: name for name in ("duplicates", "duplicate_clusters")},
         facts=judged.facts,
     )
@@ -130,7 +134,7 @@ def _judged(context: Context) -> _Judged:
     verdict = _decided(context, candidates, sets)
     refuse_large_clusters(verdict, candidates, sets, config)
     marked.append(dropped_rows(context, candidates, verdict, sets))
-    _store(context, candidates, verdict, sets, marked[-1])
+    _store(context, candidates, verdict, sets)
     removed = verdict.keeper != np.arange(len(verdict.keeper))
     facts = {
         "bands": settings.bands,
@@ -224,13 +228,10 @@ def _store(
     candidates: Candidates,
     verdict: Verification,
     sets: CandidateSets,
-    dropped: Frame,
 ) -> None:
     """Write what the report shows, and what a later threshold may use."""
     engine, config = context.engine, context.config
     store_candidates(context, candidates, verdict.pairs if config.verify else None)
-    duplicates = engine.select(dropped, _DUPLICATES)
-    engine.write(duplicates, os.fspath(context.folder / "duplicates"), ["uid"])
     clusters = largest_clusters(verdict, candidates.uids, sets, verified=config.verify)
     engine.write(
         engine.from_table(clusters),
