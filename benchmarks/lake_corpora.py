@@ -29,6 +29,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _SMALL = 32 * 2**20
+#: Rows of a child that are looked up before all are.
+_FIRST = 20
 _JUDGED = ("duplicate", "contained", "partial", "refuted")
 
 
@@ -121,20 +123,38 @@ class Reader:
         self._sql.execute("SET TimeZone = 'UTC'")
         self._known: dict[str, str] = {}
         self._kinds: dict[tuple[str, str], tuple[str, bool]] = {}
+        self._leaves: dict[tuple[str, str], str] = {}
+        self._names: dict[str, list[str]] = {}
 
     def contained(self, edge: dict) -> bool:
         one, other = self._view(edge["child"]), self._view(edge["parent"])
         pairs = [self._columns(one, other, name) for name in edge["shared_columns"]]
+        if self._lacks_first(one, other, pairs):
+            return False
         child = ", ".join(pair[0] for pair in pairs)
         parent = ", ".join(pair[1] for pair in pairs)
         query = f"SELECT {child} FROM {one} EXCEPT SELECT {parent} FROM {other}"
         return self._count(f"({query})") == 0
 
+    def _lacks_first(self, one: str, other: str, pairs: list[tuple[str, str]]) -> bool:
+        """Whether the parent lacks one of the child's first rows: most often so."""
+        child = ", ".join(f"{pair[0]} AS c{i}" for i, pair in enumerate(pairs))
+        parent = ", ".join(f"{pair[1]} AS p{i}" for i, pair in enumerate(pairs))
+        same = " AND ".join(
+            f"c{i} IS NOT DISTINCT FROM p{i}" for i in range(len(pairs))
+        )
+        first = f"(SELECT {child} FROM {one} LIMIT {_FIRST})"
+        held = f"(SELECT {parent} FROM {other})"
+        return self._count(f"{first} ANTI JOIN {held} ON {same}") > 0
+
     def _count(self, source: str) -> int:
         return self._sql.execute(f"SELECT count(*) FROM {source}").fetchall()[0][0]
 
     def _columns(self, one: str, other: str, name: str) -> tuple[str, str]:
-        leaves = [self._leaf(view, name) for view in (one, other)]
+        for view in (one, other):
+            if (view, name) not in self._leaves:
+                self._leaves[view, name] = self._leaf(view, name)
+        leaves = [self._leaves[view, name] for view in (one, other)]
         known = [self._kind(*key) for key in zip((one, other), leaves, strict=True)]
         kinds = [kind for kind, _ in known]
         if kinds == ["VARCHAR", "VARCHAR"]:
@@ -150,15 +170,29 @@ class Reader:
     def _kind(self, view: str, leaf: str) -> tuple[str, bool]:
         """Return a column's type, and whether it is text all of which are numbers."""
         if (view, leaf) not in self._kinds:
-            kind = str(self._sql.sql(f"SELECT {leaf} FROM {view} LIMIT 0").types[0])
-            odd = f"{leaf} IS NOT NULL AND TRY_CAST({leaf} AS DOUBLE) IS NULL"
-            number = kind == "VARCHAR" and not self._count(f"{view} WHERE {odd}")
-            self._kinds[view, leaf] = kind, number
+            self._look_at(view, [leaf])
         return self._kinds[view, leaf]
+
+    def _look_at(self, view: str, leaves: list[str]) -> None:
+        """Find the kinds of several columns by two queries."""
+        if not leaves:
+            return
+        types = self._sql.sql(f"SELECT {', '.join(leaves)} FROM {view} LIMIT 0").types
+        kinds = dict(zip(leaves, map(str, types), strict=True))
+        texts = [leaf for leaf, kind in kinds.items() if kind == "VARCHAR"]
+        odd = [
+            f"bool_or(TRY_CAST({t} AS DOUBLE) IS NULL AND {t} IS NOT NULL)"
+            for t in texts
+        ]
+        query = f"SELECT {', '.join(odd or ['1'])} FROM {view}"
+        told = self._sql.execute(query).fetchall()[0]
+        numbers = {text for text, some in zip(texts, told, strict=False) if not some}
+        for leaf, kind in kinds.items():
+            self._kinds[view, leaf] = kind, leaf in numbers
 
     def _leaf(self, view: str, dotted: str) -> str:
         """Return the expression of a leaf column: a column, or a field of a struct."""
-        columns = self._sql.sql(f"SELECT * FROM {view} LIMIT 0").columns
+        columns = self._names[view]
         if dotted in columns:
             return _name(dotted)
         tops = [c for c in columns if dotted.startswith(f"{c}.")]
@@ -178,7 +212,9 @@ class Reader:
             # Small tables are read once for all their pairs.
             kept = "TABLE" if table["bytes"] < _SMALL else "VIEW"
             self._sql.execute(f"CREATE {kept} {view} AS SELECT * FROM {source}")
-            self._known[name] = view
+            columns = self._sql.sql(f"SELECT * FROM {view} LIMIT 0").columns
+            self._known[name], self._names[view] = view, columns
+            self._look_at(view, [_name(column) for column in columns])
         return self._known[name]
 
     def _source(self, table: dict) -> str:
