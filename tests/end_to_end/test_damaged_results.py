@@ -88,7 +88,6 @@ def test_what_a_run_is_handed_on_to(
             [*tune, "--out", str(out / "t")],
             ["diff", run, str(runs / "held"), "--json"],
             ["search", run, "--like", uid, "--json"],
-            ["plan", f"{run}/config.lock.yaml", "--from", run, "--json"],
         ]
 
     asked(Damaged(runs / "run", tmp_path / "copy"), commands, DAMAGES[damage], capsys)
@@ -181,8 +180,9 @@ def measured(
 
         came = believed(damaged, one, DAMAGES[damage], capsys, 1)
         again = commands("", Path())[number][1] in ("scan", "plan")
-        # A scan that has lost its plan, or its edges, is one that has none as yet.
-        none = ("run/plan.parquet", "run/edges.parquet") if damage == "lose" else ()
+        # A scan that has lost one of these is one that does not have it as yet.
+        later = ("plan.parquet", "edges.parquet", "manifest.json")
+        none = [f"run/{name}" for name in later if damage == "lose"]
         faulty += [f for f in came if not (again and f[2] == 0) and f[0] not in none]
     return faulty
 
