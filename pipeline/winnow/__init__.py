@@ -6,7 +6,6 @@ name is imported when it is used: `import winnow` loads nothing else.
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -46,10 +45,6 @@ if TYPE_CHECKING:
     from winnow.handles.teaching import teacher_student
     from winnow.handles.text_index import TextIndex, index, open_index
     from winnow.handles.torch_rows import KeptDataset
-
-# polars' allocator would keep a second's worth of freed memory, hundreds of MiB beside
-# what a step holds. It reads this when polars is imported; what is set already stays.
-os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0")
 
 #: Where each public name lies, below this package.
 _HOMES = {
