@@ -92,7 +92,11 @@ def test_an_answer_says_what_its_bands_miss(
         (["near", "INDEX", "--text", "x", "--set", "sed=7"], 2, "did you mean 'seed'"),
         (["near", "INDEX", "--uid", "nobody"], 3, "no uid 'nobody'"),
         (["near", "POOL", "--text", "x"], 2, "holds no index"),
-        (["index", "build", "POOL", "--out", "INDEX"], 2, "not empty"),
+        (
+            ["index", "build", "POOL", "--out", "INDEX", "--set", "seed=7"],
+            2,
+            "not empty",
+        ),
         (["index", "add", "INDEX", "NOTHING"], 3, "NOTHING"),
     ],
 )
