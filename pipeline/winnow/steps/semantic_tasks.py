@@ -28,7 +28,7 @@ from winnow.core.hashing import keys
 from winnow.core.task import available_cores
 from winnow.numeric.threads import side_by_side
 from winnow.steps.components import EDGES
-from winnow.steps.vector_blocks import VectorBlocks
+from winnow.steps.vector_blocks import Uids, VectorBlocks
 
 #: Rows of a block against rows of the same cluster from `left` on, earlier ones.
 TASKS = pa.schema(
@@ -230,11 +230,12 @@ def name_rows(
     batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks
 ) -> Iterator[pa.RecordBatch]:
     """Yield NAMED: the uid and the number of every row."""
+    uids = Uids(blocks)
     for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             numbers = np.arange(begin, min(stop, begin + _READ_ROWS))
             yield pa.RecordBatch.from_arrays(
-                [blocks.uids(numbers), pa.array(numbers)], schema=NAMED
+                [uids.of(numbers), pa.array(numbers)], schema=NAMED
             )
 
 
@@ -246,7 +247,7 @@ def decide_task(
     kernel: Any,
 ) -> Iterator[pa.RecordBatch]:
     """Yield what `kernel` makes of the rows of each block."""
-    rows = np.load(known, mmap_mode="r")
+    rows, uids = np.load(known, mmap_mode="r"), Uids(blocks)
     for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             end = min(stop, begin + _READ_ROWS)
@@ -254,17 +255,17 @@ def decide_task(
             stays = part["chosen"] >= 0
             stays &= np.asarray(rows["keep"][np.maximum(part["chosen"], 0)])
             decided = Decided(
-                blocks.uids(np.arange(begin, end)),
+                uids.of(np.arange(begin, end)),
                 Neighbours(part["similarity"], part["twin"]),
                 Selection(part["keep"], part["chosen"], part["chosen_similarity"]),
-                _names(blocks, part["twin"]),
-                _names(blocks, part["chosen"]),
+                _names(uids, part["twin"]),
+                _names(uids, part["chosen"]),
                 stays,
             )
             yield from kernel(decided).to_batches()
 
 
-def _names(blocks: VectorBlocks, numbers: Numbers) -> pa.Array:
+def _names(uids: Uids, numbers: Numbers) -> pa.Array:
     there = numbers >= 0
-    uids = blocks.uids(np.maximum(numbers, 0))
-    return pc.if_else(pa.array(there), uids, pa.scalar(None, pa.string()))
+    names = uids.of(np.maximum(numbers, 0))
+    return pc.if_else(pa.array(there), names, pa.scalar(None, pa.string()))

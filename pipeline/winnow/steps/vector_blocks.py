@@ -19,7 +19,6 @@ import pyarrow as pa
 
 from winnow.core.task import current_task
 from winnow.core.vectors import to_matrix
-from winnow.formats.reader import single
 
 #: A file, which part of which cluster it holds, and its rows.
 WRITTEN = pa.schema(
@@ -114,9 +113,11 @@ class VectorBlocks:
         """Return the clusters that rows, by ascending numbers, were assigned to."""
         out = np.empty(len(numbers), np.int32)
         for part, file, first, _ in self._by_file(numbers):
-            with pa.memory_map(os.path.join(self.folder, f"{file}.uid")) as source:
-                column = pa.ipc.open_file(source).read_all()["label"].to_numpy()
-            out[part] = column[numbers[part] - first]
+            rows = numbers[part] - first
+            # Of the rows between the first and the last one alone.
+            column = self._beside(file, "label")
+            column = column.slice(rows[0], rows[-1] + 1 - rows[0])
+            out[part] = column.to_numpy()[rows - rows[0]]
         return out
 
     def vectors(self, start: int, stop: int) -> Halves:
@@ -135,18 +136,21 @@ class VectorBlocks:
             out[part] = self._mapped(file, last - first)[numbers[part] - first]
         return out
 
-    def uids(self, numbers: Numbers) -> pa.Array:
-        """Return the uids of some rows, in any order."""
-        order = np.argsort(numbers, kind="stable")
-        ascending = numbers[order]
+    def uids(self, ascending: Numbers, files: dict[str, pa.ChunkedArray]) -> pa.Array:
+        """Return the uids of some rows, whose ascending numbers are given.
+
+        files: what was opened before, for many calls; more is added.
+        """
         taken = [pa.array([], pa.string())]
         for part, file, first, _ in self._by_file(ascending):
-            with pa.memory_map(os.path.join(self.folder, f"{file}.uid")) as source:
-                column = pa.ipc.open_file(source).read_all()["uid"]
-                taken.append(single(column.take(pa.array(ascending[part] - first))))
-        back = np.empty(len(order), np.int64)
-        back[order] = np.arange(len(order))
-        return pa.concat_arrays(taken).take(pa.array(back))
+            if file not in files:
+                files[file] = self._beside(file, "uid")
+            taken += _taken(files[file], ascending[part] - first)
+        return pa.concat_arrays(taken)
+
+    def _beside(self, file: str, column: str) -> pa.ChunkedArray:
+        with pa.memory_map(os.path.join(self.folder, f"{file}.uid")) as source:
+            return pa.ipc.open_file(source).read_all()[column]
 
     def _mapped(self, file: str, rows: int) -> Halves:
         path = os.path.join(self.folder, f"{file}.f16")
@@ -165,6 +169,36 @@ class VectorBlocks:
             lower, upper = np.searchsorted(ascending, [first, last])
             if lower < upper:
                 yield slice(int(lower), int(upper)), file, first, last
+
+
+class Uids:
+    """The uids of blocks' rows, looked up many times."""
+
+    def __init__(self, blocks: VectorBlocks) -> None:
+        self._blocks = blocks
+        self._files: dict[str, pa.ChunkedArray] = {}
+
+    def of(self, numbers: Numbers) -> pa.Array:
+        """Return the uids of some rows, in any order."""
+        order = np.argsort(numbers, kind="stable")
+        uids = self._blocks.uids(numbers[order], self._files)
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return uids.take(pa.array(back))
+
+
+def _taken(column: pa.ChunkedArray, ascending: Numbers) -> list[pa.Array]:
+    """Return values by ascending positions; Arrow would join all chunks first."""
+    ends = np.cumsum([len(chunk) for chunk in column.chunks])
+    last = np.searchsorted(ascending, ends)
+    taken, start, begin = [], 0, 0
+    for chunk, end, stop in zip(
+        column.chunks, ends.tolist(), last.tolist(), strict=True
+    ):
+        if start < stop:
+            taken.append(chunk.take(pa.array(ascending[start:stop] - begin)))
+        start, begin = stop, end
+    return taken
 
 
 @dataclass(frozen=True)
