@@ -24,6 +24,7 @@ from winnow.engines.parts import plain_schema
 from winnow.engines.spark.engine import SparkEngine
 from winnow.engines.spark.session import SparkOptions
 from winnow.steps import semantic, semantic_blocks, semantic_tasks
+from winnow.steps.vector_blocks import Uids
 
 from tests.examples import examples
 from tests.stretches import StretchedEngine
@@ -179,8 +180,28 @@ def test_a_lost_block_is_an_error(loss: str, tmp_path: Path):
     _, large = divided(table, SemanticConfig(), 16, engine, tmp_path)
     (file,) = (tmp_path / "blocks" / "rows").glob("*.f16")
     file.unlink() if loss == "gone" else file.write_bytes(file.read_bytes()[:-2])
-    with pytest.raises((OSError, ValueError)):
+    with pytest.raises((FileNotFoundError, RunError), match=r"\.f16"):
         semantic_blocks.neighbours_of(large)
+
+
+def test_rows_of_blocks_are_read_in_any_order(tmp_path: Path):
+    table = members([200, 30, 7], 4)
+    engine = LocalEngine(tmp_path / "scratch")
+    _, large = divided(table, SemanticConfig(), 16, engine, tmp_path)
+    blocks, random = large.blocks, np.random.default_rng(1)
+    given = dict(
+        zip(table["uid"].to_pylist(), table["vector"].to_pylist(), strict=True)
+    )
+    names = Uids(blocks)
+    for count in (0, 1, 60, 237):
+        some = np.sort(random.choice(237, count, replace=False))
+        mixed = random.permutation(np.concatenate([some, some[:9]]))
+        assert names.of(mixed).to_pylist() == [
+            names.of(np.array([number]))[0].as_py() for number in mixed
+        ]
+        vectors = [given[uid] for uid in names.of(some).to_pylist()]
+        assert blocks.chosen(some).tolist() == vectors
+    assert sorted(names.of(np.arange(237)).to_pylist()) == sorted(given)
 
 
 def test_no_task_has_more_rows_than_a_block(tmp_path: Path):

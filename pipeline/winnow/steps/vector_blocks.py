@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from winnow.core.errors import RunError
 from winnow.core.task import current_task
 from winnow.core.vectors import to_matrix
 
@@ -132,8 +133,8 @@ class VectorBlocks:
     def chosen(self, numbers: Numbers) -> Halves:
         """Return the vectors of some rows, whose ascending numbers are given."""
         out = np.empty((len(numbers), self.dim), np.float16)
-        for part, file, first, last in self._by_file(numbers):
-            out[part] = self._mapped(file, last - first)[numbers[part] - first]
+        for part, file, first, _ in self._by_file(numbers):
+            _read_rows(self._path(file), numbers[part] - first, out[part])
         return out
 
     def uids(self, ascending: Numbers, files: dict[str, pa.ChunkedArray]) -> pa.Array:
@@ -153,8 +154,10 @@ class VectorBlocks:
             return pa.ipc.open_file(source).read_all()[column]
 
     def _mapped(self, file: str, rows: int) -> Halves:
-        path = os.path.join(self.folder, f"{file}.f16")
-        return np.memmap(path, np.float16, "r", shape=(rows, self.dim))
+        return np.memmap(self._path(file), np.float16, "r", shape=(rows, self.dim))
+
+    def _path(self, file: str) -> str:
+        return os.path.join(self.folder, f"{file}.f16")
 
     def _files(self, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
         number = bisect_right(self.bounds, start) - 1
@@ -169,6 +172,29 @@ class VectorBlocks:
             lower, upper = np.searchsorted(ascending, [first, last])
             if lower < upper:
                 yield slice(int(lower), int(upper)), file, first, last
+
+
+def _read_rows(path: str, ascending: Numbers, out: Halves) -> None:
+    """Read rows of a file of vectors into `out`, (n, dim).
+
+    Not through a map: around each row the kernel maps up to half a megabyte of what it
+    has of the file, and all of that counts as this process's memory.
+    """
+    row_bytes = out.shape[1] * out.itemsize
+    into = out.data.cast("B")
+    ends = np.append(np.flatnonzero(np.diff(ascending) != 1) + 1, len(ascending))
+    file = os.open(path, os.O_RDONLY)
+    try:
+        start = 0
+        for end, row in zip(
+            ends.tolist(), ascending[np.append(0, ends[:-1])].tolist(), strict=True
+        ):
+            part = into[start * row_bytes : end * row_bytes]
+            if os.preadv(file, [part], row * row_bytes) != len(part):
+                raise RunError(f"{path}: ends before its row {row + end - start:,}")
+            start = end
+    finally:
+        os.close(file)
 
 
 class Uids:
