@@ -9,6 +9,7 @@ import faiss
 import numpy as np
 import pytest
 from winnow.models.kmeans import default_k, train_kmeans
+from winnow.models.lloyd import blocks, lloyd
 
 
 def unit(rows: np.ndarray) -> np.ndarray:
@@ -157,3 +158,70 @@ def test_faiss_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
 )
 def test_default_k(rows: int, k: int) -> None:
     assert default_k(rows) == k
+
+
+def clustering_by_faiss(
+    rows: np.ndarray, k: int, spherical: bool, start: np.ndarray | None
+) -> np.ndarray:
+    clustering = faiss.Clustering(rows.shape[1], k)
+    clustering.niter, clustering.seed, clustering.spherical = 5, 3, spherical
+    clustering.min_points_per_centroid = 1
+    clustering.max_points_per_centroid = len(rows)
+    if start is not None:
+        faiss.copy_array_to_vector(start.ravel(), clustering.centroids)
+    index = faiss.IndexFlatIP if spherical else faiss.IndexFlatL2
+    clustering.train(rows, index(rows.shape[1]))
+    centroids: np.ndarray = faiss.vector_to_array(clustering.centroids)
+    return centroids.reshape(k, -1)
+
+
+@pytest.mark.parametrize("spherical", [True, False])
+@pytest.mark.parametrize("rows", [900, 8192, 16_400, 20_005])
+@pytest.mark.parametrize("given", [True, False])
+def test_block_by_block_centroids_are_those_of_faiss(
+    spherical: bool, rows: int, given: bool
+) -> None:
+    points = sample(rows, 32)
+    start = points[:40].copy() if given else None
+    centroids = lloyd(
+        points, rows, 40, seed=3, iterations=5, spherical=spherical, start=start
+    )
+    expected = clustering_by_faiss(points, 40, spherical, start)
+    assert np.allclose(centroids, expected, atol=1e-5)
+
+
+def test_empty_clusters_get_the_halves_that_faiss_gives_them() -> None:
+    # Three in four rows are one: centroids that begin there all but one lose theirs.
+    points = sample(3000, 32)
+    points[::4] = points[1::4] = points[2::4] = points[0]
+    centroids = lloyd(points, 3000, 40, seed=3, iterations=1, spherical=False)
+    expected = faiss.Clustering(32, 40)
+    expected.niter, expected.seed = 1, 3
+    expected.min_points_per_centroid = 1
+    expected.train(points, faiss.IndexFlatL2(32))
+    flat = faiss.vector_to_array(expected.centroids)
+    assert np.allclose(centroids, flat.reshape(40, 32), atol=1e-6)
+
+
+def test_blocks_cover_every_row_once_and_end_in_no_small_one() -> None:
+    for rows in (1, 8191, 8192, 8193, 16_383, 16_384, 50_001):
+        parts = [np.arange(rows)[some] for some in blocks(np.zeros((rows, 1)))]
+        assert np.array_equal(np.concatenate(parts), np.arange(rows))
+        assert len(parts) == 1 or min(map(len, parts)) >= 8192
+
+
+def test_a_stretch_at_a_time_is_asked_for() -> None:
+    class Stretches:
+        shape = (30_000, 8)
+        asked = 0
+
+        def __getitem__(self, rows: slice) -> np.ndarray:
+            self.asked = max(self.asked, rows.stop - rows.start)
+            return whole[rows]
+
+    whole, stretches = sample(30_000, 8), Stretches()
+    centroids = train_kmeans(stretches, 20, seed=0, coarse_rows=10_000)
+    assert np.array_equal(
+        centroids, train_kmeans(whole, 20, seed=0, coarse_rows=10_000)
+    )
+    assert stretches.asked < 16_384

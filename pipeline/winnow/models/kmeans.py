@@ -1,14 +1,17 @@
-"""Centroids by FAISS k-means, without its silent subsampling."""
+"""Centroids by k-means as FAISS has it, without its silent subsampling.
+
+Rows may lie in a file: they are read block by block.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from winnow.models.faiss_library import faiss_library
+from winnow.models.lloyd import Rows, blocks, lloyd, singles
 
 Matrix = npt.NDArray[np.float32]
 
@@ -30,7 +33,7 @@ def default_k(rows: int) -> int:
 
 
 def train_kmeans(
-    sample: npt.NDArray[np.floating[Any]],
+    sample: Rows,
     k: int,
     *,
     seed: int,
@@ -53,62 +56,37 @@ def train_kmeans(
 
     Raises ValueError for an empty sample, k < 1, or values that are not finite.
     """
-    points = _checked(sample, k)
-    distinct = _distinct(points, k)
+    _checked(sample, k)
+    distinct = _distinct(sample, k)
     if distinct is not None:
         return _unit(distinct) if spherical else distinct
     coarse = int(iterations * _COARSE) if coarse_rows >= k else 0
-    near = (
-        _trained(points[:coarse_rows], k, seed, coarse, spherical) if coarse else None
-    )
-    centroids = _trained(points, k, seed, iterations - coarse, spherical, near)
+    trained = partial(lloyd, sample, k=k, seed=seed, spherical=spherical)
+    near = trained(coarse_rows, iterations=coarse) if coarse else None
+    rest = iterations - coarse
+    centroids = trained(sample.shape[0], iterations=rest, start=near)
     return _unit(centroids) if spherical else centroids
 
 
-def _trained(
-    points: Matrix,
-    k: int,
-    seed: int,
-    iterations: int,
-    spherical: bool,
-    start: Matrix | None = None,
-) -> Matrix:
-    faiss = faiss_library()
-    clustering = faiss.Clustering(points.shape[1], k)
-    clustering.niter = iterations
-    clustering.seed = seed
-    clustering.spherical = spherical
-    clustering.verbose = False
-    # One point per centroid suffices; that all are used is the caller's decision.
-    clustering.min_points_per_centroid = 1
-    clustering.max_points_per_centroid = math.ceil(len(points) / k)
-    if start is not None:
-        faiss.copy_array_to_vector(start.ravel(), clustering.centroids)
-    index = (faiss.IndexFlatIP if spherical else faiss.IndexFlatL2)(points.shape[1])
-    clustering.train(points, index)
-    centroids: Matrix = faiss.vector_to_array(clustering.centroids).reshape(k, -1)
-    return centroids
-
-
-def _checked(sample: npt.NDArray[np.floating[Any]], k: int) -> Matrix:
-    if sample.ndim != 2 or not len(sample):
+def _checked(sample: Rows, k: int) -> None:
+    if len(sample.shape) != 2 or not sample.shape[0]:
         raise ValueError(f"k-means needs rows; the sample has shape {sample.shape}")
     if k < 1:
         raise ValueError(f"k-means needs k >= 1, not {k}")
-    points = np.ascontiguousarray(sample, dtype=np.float32)
-    if not np.isfinite(points).all():
-        bad = int((~np.isfinite(points).all(axis=1)).sum())
-        raise ValueError(f"{bad} of {len(points)} rows hold NaN or infinity")
-    return points
+    finite = (np.isfinite(singles(sample, some)).all(axis=1) for some in blocks(sample))
+    bad = sum(int((~rows).sum()) for rows in finite)
+    if bad:
+        raise ValueError(f"{bad} of {sample.shape[0]} rows hold NaN or infinity")
 
 
-def _distinct(points: Matrix, limit: int) -> Matrix | None:
+def _distinct(sample: Rows, limit: int) -> Matrix | None:
     """Return the distinct rows by first appearance, or None if above `limit`."""
     seen: dict[bytes, None] = {}
-    for row in points:
-        seen[row.tobytes()] = None
-        if len(seen) > limit:
-            return None
+    for some in blocks(sample):
+        for row in singles(sample, some):
+            seen[row.tobytes()] = None
+            if len(seen) > limit:
+                return None
     return np.frombuffer(b"".join(seen), np.float32).reshape(len(seen), -1)
 
 

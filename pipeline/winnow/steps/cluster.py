@@ -13,7 +13,6 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from winnow.algorithms.cosine_bounds import Targets, as_targets
 from winnow.algorithms.prune.assignment import nearest_centroid
@@ -27,6 +26,7 @@ from winnow.models.kmeans import default_k, train_kmeans
 from winnow.numeric.threads import side_by_side
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome
+from winnow.steps.training_sample import training_sample
 
 #: Training rows for each centroid where the recipe states none; FAISS's own bound,
 #: but drawn by uid hash and written into the manifest.
@@ -56,11 +56,11 @@ def run(context: Context) -> Outcome:
     keyed = engine.select(context.samples, {"uid": "uid", "key": "key"})
     vectors = engine.join(context.vectors(config.modality), keyed, "uid", "inner")
     doing("a sample to train on")
-    sample = _training_sample(context, vectors, wanted)
+    sample = training_sample(context, vectors, wanted)
     doing(f"k-means over {number_of(len(sample), 'vector')}")
     enough = len(sample) >= _COARSE_FROM * k
     centroids = train_kmeans(
-        to_matrix(sample["vector"]),
+        sample,
         min(k, len(sample)),
         seed=context.seed,
         iterations=config.iterations,
@@ -88,32 +88,6 @@ def run(context: Context) -> Outcome:
             "iterations": config.iterations,
         },
     )
-
-
-def _training_sample(context: Context, vectors: Frame, wanted: int) -> pa.Table:
-    """Collect the `wanted` rows of the smallest keys, in the order of keys."""
-    engine = context.engine
-    if wanted < context.rows:
-        last = engine.cut(vectors, [("key", False), ("uid", False)], wanted)
-        if last is not None:
-            vectors = engine.map_batches(
-                vectors, partial(up_to, last=last), engine.schema(vectors)
-            )
-    sample = engine.collect(vectors, wanted)
-    return sample.sort_by([("key", "ascending"), ("uid", "ascending")])
-
-
-def up_to(
-    batches: Iterator[pa.RecordBatch], *, last: dict[str, object]
-) -> Iterator[pa.RecordBatch]:
-    """Keep the rows up to and including `last` in the order (key, uid)."""
-    key = pa.scalar(last["key"], pa.uint64())
-    for batch in batches:
-        tie = pc.and_(
-            pc.equal(batch.column("key"), key),
-            pc.less_equal(batch.column("uid"), last["uid"]),
-        )
-        yield batch.filter(pc.or_(pc.less(batch.column("key"), key), tie))
 
 
 def assign(
