@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import xxhash
 
@@ -59,7 +59,12 @@ def checksum(file: Path) -> str:
     who means to could write a file of the same checksum (`content_digest`: could not).
     """
     with file.open("rb") as opened:
-        state: Any = hashlib.file_digest(opened, xxhash.xxh3_128)
+        return checksum_of(opened)
+
+
+def checksum_of(opened: BinaryIO) -> str:
+    """Return the `checksum` of a file that is open for reading, on any file system."""
+    state: Any = hashlib.file_digest(opened, xxhash.xxh3_128)
     return f"{_XXH3}{state.hexdigest()}"
 
 

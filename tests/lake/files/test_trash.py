@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import uuid
@@ -182,13 +183,24 @@ def test_a_move_that_is_killed_is_completed(places, files, tmp_path):
     assert killed_everywhere(lambda: opened(tmp_path).move(table(lake), root), complete)
 
 
+def cut(data: bytes) -> bytes:
+    return data[:2]
+
+
+def flipped(data: bytes) -> bytes:
+    return bytes([*data[:-1], data[-1] ^ 1]) if data else data
+
+
+@pytest.mark.parametrize("damage", [cut, flipped])
 @pytest.mark.parametrize("files", [FILES, FOLDER], ids=["file", "folder"])
-def test_what_was_cut_in_the_trash_is_named_and_stays_there(places, files, tmp_path):
+def test_what_was_damaged_in_the_trash_is_named_and_stays_there(
+    places, files, damage, tmp_path
+):
     lake, root = places
     write(f"{lake}/d/t", files)
     opened(tmp_path).move(table(lake), root)
     name = next(iter(files))
-    write(f"{root}/d/t", {name: files[name][:2]})
+    write(f"{root}/d/t", {name: damage(files[name])})
     (move,) = opened(tmp_path).moves().values()
     with pytest.raises(RunError, match="is not what was moved there"):
         opened(tmp_path).restore(move)
@@ -196,6 +208,22 @@ def test_what_was_cut_in_the_trash_is_named_and_stays_there(places, files, tmp_p
     write(f"{root}/d/t", {name: files[name]})
     opened(tmp_path).restore(move)
     assert read(f"{lake}/d/t") == files
+
+
+def test_a_copy_that_came_out_other_than_what_was_read_takes_nothing_away(
+    tmp_path, monkeypatch
+):
+    lake, root = f"memory://{uuid.uuid4().hex}", str(tmp_path / "trash")
+    write(f"{lake}/d/t", FOLDER)
+    copied = module.shutil.copyfileobj
+
+    def copy_badly(source, target, block):
+        copied(io.BytesIO(flipped(source.read())), target, block)
+
+    monkeypatch.setattr(module.shutil, "copyfileobj", copy_badly)
+    with pytest.raises(RunError, match="changed while it was copied"):
+        opened(tmp_path).move(table(lake), root)
+    assert read(f"{lake}/d/t") == FOLDER
 
 
 @pytest.mark.parametrize("files", [FILES, FOLDER], ids=["file", "folder"])

@@ -1,8 +1,9 @@
 """Tables moved out of a lake, and back; nothing is lost wherever a move is cut off.
 
 On one disk a table moves by one rename. Elsewhere its files are copied, the copies are
-compared with the files in number and size, and only then do the files go. The journal
-says before each of these what is about to be done:
+read and compared with what the files held, and only then do the files go. Only what
+holds the bytes that were moved goes back. The journal says before each of these what
+is about to be done:
 
     moving → moved                     by rename
     moving → copied → moved            by copies
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from winnow.core.errors import RunError
+from winnow.core.integrity import checksum_of
 from winnow.lake.files.files import Files
 from winnow.lake.files.journal import Journal
 from winnow.lake.kernels.tables import Table
@@ -41,6 +43,8 @@ class Move:
     #: What else is to be known of it: the parent, the query that gives it back.
     facts: Mapping[str, Any] = field(default_factory=dict)
     state: str = "moving"
+    #: Checksums of the files, by their names in `files`; earlier versions took none.
+    checksums: Mapping[str, str] = field(default_factory=dict)
 
 
 class Trash:
@@ -51,7 +55,7 @@ class Trash:
         self._files = files
         self._latest: dict[str, Move] = {}
         for event in journal.events():
-            known = {name: event[name] for name in Move.__dataclass_fields__}
+            known = {k: v for k, v in event.items() if k in Move.__dataclass_fields__}
             self._latest[event["table"]] = Move(**known)
 
     def moves(self) -> dict[str, Move]:
@@ -70,13 +74,15 @@ class Trash:
         Raises RunError if something is there already, or if a folder that has to be
         copied holds a link.
         """
+        files = self._listed(table.location)
         move = Move(
             table=table.name,
             source=table.location,
             target=f"{root.rstrip('/')}/{table.name}",
             fingerprint=table.fingerprint,
-            files=self._listed(table.location),
+            files=files,
             facts=facts or {},
+            checksums={n: self._checksum(_below(table.location, n)) for n in files},
         )
         begun = self.moves().get(table.name)
         if self._exists(move.target) and (begun is None or begun.state != "moving"):
@@ -100,7 +106,7 @@ class Trash:
         """Move a table back to where it was.
 
         Raises RunError if something else is there by now, or if it is gone from the
-        trash or lies there in other sizes. A restoration that was cut off goes on.
+        trash or lies there with other contents. One that was cut off goes on.
         """
         if move.state == "moving" and self._exists(move.source):
             # It never left; what there is of a copy was not finished.
@@ -114,7 +120,7 @@ class Trash:
                 self._record(move, "restored")
                 return
             raise RunError(f"{move.target} is gone; {move.table} cannot be restored")
-        if move.state == "moved":
+        if move.state in ("moving", "moved"):
             self._require_restorable(move)
         self._record(move, "restoring")
         if not self._renamed(move.target, move.source):
@@ -250,9 +256,18 @@ class Trash:
                     os.rmdir(folder)
 
     def _is_whole(self, root: str, move: Move) -> bool:
+        """Whether a folder holds the files that were moved, in size and contents."""
         return all(
             self._size(_below(root, name)) == size for name, size in move.files.items()
+        ) and all(
+            self._checksum(_below(root, name)) == checksum
+            for name, checksum in move.checksums.items()
         )
+
+    def _checksum(self, path: str) -> str:
+        fs, inner = self._files.filesystem(path)
+        with fs.open(inner, "rb") as opened:
+            return checksum_of(opened)
 
     def _size(self, path: str) -> int | None:
         fs, inner = self._files.filesystem(path)
