@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import xxhash
 
@@ -62,7 +62,7 @@ def checksum(file: Path) -> str:
         return checksum_of(opened)
 
 
-def checksum_of(opened: BinaryIO) -> str:
+def checksum_of(opened: Any) -> str:
     """Return the `checksum` of a file that is open for reading, on any file system."""
     state: Any = hashlib.file_digest(opened, xxhash.xxh3_128)
     return f"{_XXH3}{state.hexdigest()}"

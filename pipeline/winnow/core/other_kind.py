@@ -7,12 +7,16 @@ from pathlib import Path
 
 from winnow.core.errors import RunError
 
+_OF_A_SCAN = ("edges.parquet", "tables.parquet", "stages.parquet")
 _BOTH = "`winnow steps`, `explain`, `query`, `report` and `ui` read either"
 
 
 def is_scan(run: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a scan of a lake rather than a run of samples."""
-    return Path(run, "edges.parquet").is_file()
+    """Whether a folder holds a scan of a lake rather than a run of samples.
+
+    One that has lost a file is a scan still.
+    """
+    return any(Path(run, name).is_file() for name in _OF_A_SCAN)
 
 
 def is_run(run: str | os.PathLike[str]) -> bool:

@@ -16,10 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from winnow.core.integrity import damage, seals, take_check, with_check
+from winnow.core.other_kind import no_scan
 from winnow.core.run_folder import MANIFEST, remove, replace, write_text
 from winnow.core.saved_files import DamagedError, read_json
 
-_RESULTS = ("derived.parquet", "edges.parquet", "stages.parquet", "tables.parquet")
+_EDGES = "edges.parquet"
+_RESULTS = ("derived.parquet", _EDGES, "stages.parquet", "tables.parquet")
 _PLAN, _SEALS = "plan.parquet", "artifacts/plan.json"
 _SCAN_AGAIN = "the same `winnow lake scan` writes it again"
 _PLAN_AGAIN = "`winnow lake plan` writes it again"
@@ -42,7 +44,8 @@ def require_whole(root: Path) -> None:
 def require_whole_scan(root: Path) -> None:
     """Raise DamagedError if a file of a scan is not what was written.
 
-    Scans of versions that kept no checksums are taken as they are.
+    Scans of versions that kept no checksums are taken as they are. Raises RunError if
+    there is none to its end.
     """
     manifest = root / MANIFEST
     if manifest.is_file():
@@ -54,6 +57,8 @@ def require_whole_scan(root: Path) -> None:
         # A scan that writes its results at this moment has removed it.
         if fault and manifest.is_file():
             raise DamagedError(f"{fault}; {_SCAN_AGAIN}")
+    elif not (root / _EDGES).is_file():
+        raise no_scan(root, "finished scan")
 
 
 def require_whole_plan(root: Path) -> None:

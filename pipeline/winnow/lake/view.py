@@ -12,7 +12,7 @@ import polars as pl
 
 from winnow.config.lock_file import read_lock
 from winnow.core.errors import ConfigError, RunError, did_you_mean
-from winnow.core.other_kind import no_scan
+from winnow.core.other_kind import is_scan, no_scan
 from winnow.core.words import number_of
 from winnow.lake.kernels.tables import DERIVED
 from winnow.lake.plan_view import size
@@ -34,7 +34,7 @@ class LakeView:
     def __init__(self, path: str | Path) -> None:
         """Open a scan; raises RunError if the folder holds none, or a damaged one."""
         self.path = Path(path)
-        if not (self.path / "edges.parquet").is_file():
+        if not is_scan(self.path):
             raise no_scan(self.path)
         require_whole_scan(self.path)
 

@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import duckdb
+
 from winnow.config.lock_file import read_lock
 from winnow.core.errors import InputError, QueryError
 from winnow.core.run_folder import RunFolder
-from winnow.pages.closed_sql import ClosedSql, create_views
+from winnow.pages.closed_sql import ClosedSql, create_views, query_error
 from winnow.pages.database import ViewDatabase
 from winnow.reports.named_queries import SAMPLES
 from winnow.reports.pool_sql import RunPool, copied_samples, samples_body
@@ -35,7 +37,7 @@ class RunDatabase(ViewDatabase):
     seconds: a query that takes longer is stopped. None: no such limit.
     memory_mb: what one engine holds before it spills to a scratch folder.
 
-    Raises RunError if the folder holds no run.
+    Raises RunError if the folder holds no run, or a file of it is damaged.
     """
 
     kind = "a run of samples"
@@ -60,12 +62,18 @@ class RunDatabase(ViewDatabase):
         files = RunSql(folder, self.markers)
         views = {**files.views(), "samples": self._samples(folder, files)}
         self._index = f"{files.places()} ORDER BY source, row"
-        sql = ClosedSql(
-            create_views(views),
-            files.files,
-            memory_mb=memory_mb,
-            filesystems=self.pool.filesystems if self.pool else (),
-        )
+        try:
+            sql = ClosedSql(
+                create_views(views),
+                files.files,
+                memory_mb=memory_mb,
+                filesystems=self.pool.filesystems if self.pool else (),
+            )
+        except duckdb.Error as error:
+            # What the engine cannot open is named, if it is not as it was written.
+            for vectors in (False, True):
+                require_whole(folder, self.markers, vectors=vectors)
+            raise query_error(error) from error
         super().__init__(folder, views, sql, max_rows=max_rows, seconds=seconds)
 
     def images(self, uids: Sequence[str]) -> dict[str, bytes | None]:
