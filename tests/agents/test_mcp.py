@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any
 
 import pytest
 import winnow
+
+from tests.damaged_files import flip
 
 pytest.importorskip("mcp")
 
@@ -124,6 +128,20 @@ def test_what_an_agent_may_not_is_one_sentence(
         assert word in answer
         assert "Traceback" not in answer
         assert "root:" not in answer
+
+
+def test_an_agent_is_told_which_file_of_a_run_is_damaged(ask: Ask, workspace: Path):
+    shutil.copytree(workspace / "first", workspace / "flipped")
+    (ledger,) = (workspace / "flipped" / "ledger" / "step=exact").glob("*.parquet")
+    flip(ledger, random.Random(1))
+    answers = ask(
+        ("explain", {"run": "flipped", "uid": "u1"}),
+        ("query", {"run": "flipped", "sql": "SELECT * FROM ledger"}),
+        ("diff", {"a": "first", "b": "flipped"}),
+    )[1:]
+    for answer in answers:
+        assert isinstance(answer, str), answer
+        assert ledger.name in answer
 
 
 def test_with_leave_an_agent_runs_recipes(ask: Ask, workspace: Path):
