@@ -30,6 +30,7 @@ from winnow.core.run_folder import RunFolder, remove, write_text
 from winnow.core.run_log import EVENTS, LoggedProgress, logged
 from winnow.core.saved_files import DamagedError
 from winnow.core.versions import versions
+from winnow.lake import workers
 from winnow.lake.derived import DerivedMemory, DerivedTables
 from winnow.lake.earlier import earlier_scan, graph_of, remember_scan
 from winnow.lake.files.catalogue import Changes, changes, whole
@@ -100,7 +101,7 @@ def scan(
         engine = make_engine(config, folder.scratch("engine"))
         EVENTS.info("%s, %s", config.input.path, versions())
         told = LoggedProgress(progress or Silent())
-        with watched(told, 0, engine.tasks):
+        with watched(told, 0, engine.tasks), workers.beside():
             return _Scan(config, folder, engine, StageLog(told)).run()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from winnow.lake.compare import hashed_tables
+from winnow.lake import workers
+from winnow.lake.compare import hashed_tables, sketches
 from winnow.lake.compare.content import content_reads
 from winnow.lake.compare.sample import sample_reads
 from winnow.lake.compare.sketched import Sketches
@@ -21,6 +24,7 @@ from winnow.lake.compare.sketches import (
     sketch_tables,
     wanted_of,
 )
+from winnow.lake.files import table_files
 from winnow.lake.kernels.table_sketch import Sizes
 from winnow.lake.kernels.tables import ColumnStatistics
 
@@ -218,3 +222,40 @@ def test_an_earlier_scan_is_used_for_what_did_not_change(
     # What was not asked for then is read now.
     more = [item._replace(bounded=("id", "kind")) for item in wanted]
     assert sorted(sketch_reads(more, known)) == [0, 1, 2]
+
+
+def test_sketches_do_not_depend_on_the_processes_that_make_them(
+    tmp_path: Path,
+    open_lake: Open,
+    write_lake: Write,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tables = {f"t{i:02}": numbers(30 + i, i % 3) for i in range(40)}
+    folder = write_lake(tmp_path / "lake", tables)
+    lake = open_lake(folder)
+    (folder / "t05.parquet").write_bytes(b"PAR1" + b"\0" * 40 + b"PAR1")
+    monkeypatch.setattr(sketches, "_TOGETHER", 2)
+    alone, catalogue = lake.sketches(SIZES), open_lake(folder).tables.reader.tables
+    monkeypatch.setattr(workers, "_MANY_TABLES", 40)
+    monkeypatch.setattr(workers, "available_cores", lambda: 2)
+    monkeypatch.setattr(table_files, "_TOGETHER", 3)
+    with workers.beside():
+        workers.prepare(39)
+        assert workers.pool() is None
+        workers.prepare(40)
+        pool = workers.pool()
+        assert pool is not None
+        deadline, seen = time.monotonic() + 60, {os.getpid()}
+        while seen == {os.getpid()} and time.monotonic() < deadline:
+            seen |= {*pool.map(process_of, [[i] for i in range(9)], abs)}
+        assert len(seen) == 2
+        beside, again = lake.sketches(SIZES), open_lake(folder).tables.reader.tables
+    assert workers.pool() is None
+    assert beside.table.equals(alone.table)
+    assert [*beside.unreadable] == [5]
+    assert again == catalogue
+    assert [t.name for t in again if t.reason] == ["t05.parquet"]
+
+
+def process_of(things: Sequence[int]) -> int:
+    return os.getpid()

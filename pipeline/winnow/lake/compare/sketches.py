@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from winnow.core.engine import Engine
 from winnow.core.task import available_cores, in_threads
+from winnow.lake import workers
 from winnow.lake.compare.hashed_tables import (
     ORDER,
     THREADS,
@@ -25,15 +26,14 @@ from winnow.lake.compare.hashed_tables import (
 )
 from winnow.lake.compare.sketched import SKETCHES, Sketches, as_table, as_unreadable
 from winnow.lake.files.footers import vouches_for_text
+from winnow.lake.files.reader import TableReader
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.table_sketch import Sizes, SketchesOfTable, TableSketcher
-from winnow.lake.kernels.tables import ColumnStatistics, Family
+from winnow.lake.kernels.tables import ColumnStatistics, Family, Table
 
 _MAX_SKETCHES = 10_000_000
 #: Small tables, and rows of them, that a thread takes at once.
 _TOGETHER, _ROWS_TOGETHER = 32, 1 << 16
-#: A table and what is to be read of it.
-_Read = tuple[int, list[ReadTask]]
 #: Text files are read as a whole when they are found, and must be UTF-8.
 _CHECKED = ("parquet", "parquet_folder", "delta", "iceberg")
 
@@ -47,6 +47,16 @@ class Wanted(NamedTuple):
     rows: Names
     #: Columns whose bounds no footer knows.
     bounded: Names = ()
+
+
+class _Read(NamedTuple):
+    """What a process needs to know to read a table."""
+
+    number: int
+    table: Table
+    names: Mapping[str, str]
+    wanted: Wanted
+    tasks: Sequence[ReadTask]
 
 
 def wanted_of(
@@ -222,26 +232,35 @@ def sketch_batches(
     sizes: Sizes,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
+    work = partial(_sketches_of, options=tables.reader.storage_options, sizes=sizes)
+    together = _together(_read_of(tables, wanted, by_table(batches)))
+    pool = workers.pool()
+    done = (
+        in_threads(work, together, min(THREADS, available_cores()))
+        if pool is None
+        else pool.map(work, together, _lost)
+    )
+    for some in done:
+        yield from some
 
-    def work(reads: list[_Read]) -> list[pa.RecordBatch]:
-        return [
-            batch
-            for part in _sketches_of(tables, reads, wanted, sizes)
-            for batch in part.to_batches()
-        ]
 
-    threads = min(THREADS, available_cores())
-    for done in in_threads(work, _together(tables, by_table(batches)), threads):
-        yield from done
+def _read_of(
+    tables: HashedTables,
+    wanted: Mapping[int, Wanted],
+    reads: Iterator[tuple[int, list[ReadTask]]],
+) -> Iterator[_Read]:
+    for number, tasks in reads:
+        table, names = tables.reader.tables[number], tables.names[number]
+        yield _Read(number, table, names, wanted[number], tasks)
 
 
-def _together(tables: HashedTables, reads: Iterator[_Read]) -> Iterator[list[_Read]]:
+def _together(reads: Iterator[_Read]) -> Iterator[list[_Read]]:
     """Yield reads of small tables together: to wake a thread takes as long as one."""
     some: list[_Read] = []
     rows = 0
     for read in reads:
         some.append(read)
-        rows += tables.reader.tables[read[0]].rows
+        rows += read.table.rows
         if rows >= _ROWS_TOGETHER or len(some) == _TOGETHER:
             yield some
             some, rows = [], 0
@@ -250,30 +269,36 @@ def _together(tables: HashedTables, reads: Iterator[_Read]) -> Iterator[list[_Re
 
 
 def _sketches_of(
-    tables: HashedTables,
-    reads: Sequence[_Read],
-    wanted: Mapping[int, Wanted],
-    sizes: Sizes,
-) -> Iterator[pa.Table]:
-    """Yield SKETCHES of some tables."""
+    reads: Sequence[_Read], *, options: Mapping[str, Any], sizes: Sizes
+) -> list[pa.RecordBatch]:
+    """Return SKETCHES of some tables."""
     sketches: list[tuple[int, SketchesOfTable]] = []
-    for table, tasks in reads:
-        told = _sketched(tables, tasks, wanted[table], sizes)
+    batches: list[pa.RecordBatch] = []
+    for read in reads:
+        told = _sketched(read, options, sizes)
         if isinstance(told, str):
-            yield as_unreadable(table, told)
+            batches += as_unreadable(read.number, told).to_batches()
         else:
-            sketches += ((table, sketch) for sketch in told)
-    yield as_table(sketches)
+            sketches += ((read.number, sketch) for sketch in told)
+    return [*batches, *as_table(sketches).to_batches()]
+
+
+def _lost(read: _Read) -> list[pa.RecordBatch]:
+    """Return SKETCHES of a table that a process ended at."""
+    lost = as_unreadable(read.number, workers.ENDED)
+    batches: list[pa.RecordBatch] = lost.to_batches()
+    return batches
 
 
 def _sketched(
-    tables: HashedTables, tasks: Sequence[ReadTask], item: Wanted, sizes: Sizes
+    read: _Read, options: Mapping[str, Any], sizes: Sizes
 ) -> list[SketchesOfTable] | str:
     """Return the sketches of a table, or why its rows cannot be read."""
+    tables = HashedTables(TableReader([read.table], options), [read.names])
     try:
-        sketcher = _sketcher(item, sizes)
-        for task in tasks:
-            for block in tables.blocks(task, item.columns):
+        sketcher = _sketcher(read.wanted, sizes)
+        for _, part, group in read.tasks:
+            for block in tables.blocks((0, part, group), read.wanted.columns):
                 sketcher.add(block.first, block.batch, block.families)
         return list(sketcher.sketches())
     except Exception as error:  # whatever it is: one table never costs the others

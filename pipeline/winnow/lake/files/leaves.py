@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,14 +24,27 @@ def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
     ValueError if two leaves have one path, since no path then names a column.
     """
     columns = tuple(
-        Column(path, field.type, family(field.type), metadata_of(field))
-        for top in schema
-        for path, field in _leaves(top.name, top)
+        _column(path, field) for top in schema for path, field in _leaves(top.name, top)
     )
     twice = [n for n, count in Counter(c.name for c in columns).items() if count > 1]
     if twice:
         raise ValueError(f"two columns are called {twice[0]!r}; rename one of them")
     return columns
+
+
+def _column(path: str, field: pa.Field) -> Column:
+    kind = _same_type(field.type) if _is_plain(field.type) else field.type
+    return Column(path, kind, family(kind), metadata_of(field))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_primitive(kind) or pa.types.is_string(kind))
+
+
+@lru_cache(maxsize=256)
+def _same_type(kind: pa.DataType) -> pa.DataType:
+    """Return the first of several equal types: pickled with others, it counts once."""
+    return kind
 
 
 def metadata_of(field: pa.Field) -> tuple[tuple[str, str], ...]:

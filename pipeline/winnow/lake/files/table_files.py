@@ -18,6 +18,7 @@ import pyarrow as pa
 from fsspec.utils import glob_translate
 
 from winnow.core.extras import MissingExtraError
+from winnow.lake import workers
 from winnow.lake.files import column_files, delta_log, iceberg_log
 from winnow.lake.files import (
     text_readers as text_tables,
@@ -42,6 +43,8 @@ _VERSION = 5
 #: Files that are opened at once. Local footers take turns: threads would only wait for
 #: each other's Python, while the disk reads some files ahead without any.
 _LOCAL_THREADS, _REMOTE_THREADS, _AHEAD = 2, 16, 16
+#: Local files that one process opens before it is asked again.
+_TOGETHER = 32
 _TEXTS = {"csv", "jsonl", "json"}
 
 
@@ -66,17 +69,36 @@ class TableFiles:
 
     def opened(self, candidates: Sequence[Candidate]) -> Iterator[Surveyed]:
         """Yield the tables that some files are taken for."""
+        workers.prepare(len(candidates))
         local = self._local
         at_once = [f for f in candidates if not local or f.format in _TEXTS]
         in_turn = [f for f in candidates if local and f.format not in _TEXTS]
         with ThreadPoolExecutor(self._threads) as pool:
             opened = pool.map(self._opened, at_once)
-            for candidate in self._ahead(
-                in_turn, lambda candidate: candidate.files[:1]
-            ):
-                yield from self._opened(candidate)
+            yield from self._in_turn(in_turn)
             for tables in opened:
                 yield from tables
+
+    def _in_turn(self, candidates: Sequence[Candidate]) -> Iterator[Surveyed]:
+        """Yield the tables of local files, most of whose time is Python's."""
+        starts = range(0, len(candidates), _TOGETHER)
+        pieces = (candidates[start : start + _TOGETHER] for start in starts)
+        processes = workers.pool()
+        each = (
+            map(self.some_opened, pieces)
+            if processes is None
+            else processes.map(self.some_opened, pieces, self._lost)
+        )
+        for some in each:
+            yield from some
+
+    def some_opened(self, candidates: Sequence[Candidate]) -> list[Surveyed]:
+        """Return the tables of some local files, opened one after another."""
+        ahead = self._ahead(candidates, lambda candidate: candidate.files[:1])
+        return [table for candidate in ahead for table in self._opened(candidate)]
+
+    def _lost(self, candidate: Candidate) -> list[Surveyed]:
+        return [self._unread(candidate, workers.ENDED)]
 
     def _ahead(
         self, items: Iterable[_Item], files: Callable[[_Item], Sequence[Entry]]

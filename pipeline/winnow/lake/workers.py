@@ -1,0 +1,42 @@
+"""The processes that read a lake's tables beside the one that scans it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from winnow.core.task import available_cores
+from winnow.core.worker_pool import WorkerPool
+
+_pool: ContextVar[WorkerPool | None] = ContextVar("pool", default=None)
+#: To start a process takes as long as to read some hundred small tables.
+_MANY_TABLES = 1000
+#: Said of a table that one of them ended at.
+ENDED = "the process that read it ended"
+_LOADED = ("winnow.lake.compare.sketches",)
+
+
+@contextmanager
+def beside() -> Iterator[None]:
+    """Have a process for each further core, once there are many tables to read."""
+    pool = WorkerPool(available_cores() - 1, _LOADED)
+    before = _pool.set(pool)
+    try:
+        yield
+    finally:
+        _pool.reset(before)
+        pool.close()
+
+
+def prepare(tables: int) -> None:
+    """Start the processes if so many tables to read are worth it."""
+    pool = _pool.get()
+    if pool is not None and tables >= _MANY_TABLES:
+        pool.start()
+
+
+def pool() -> WorkerPool | None:
+    """Return the processes, if they are started."""
+    started = _pool.get()
+    return started if started is not None and started.running else None
