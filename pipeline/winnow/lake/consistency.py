@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from winnow.lake.compare.findings import Findings
 from winnow.lake.compare.hashed_tables import TablePairs
+from winnow.lake.kernels.implied import implied
 
 Ints = npt.NDArray[np.int64]
 
@@ -44,31 +45,12 @@ def contradictions(
     held = np.flatnonzero(contained)
     if not len(held) or not len(refuted):
         return whole
-    # A fifth of what a scan of one small table takes would be this import.
-    import scipy.sparse as sp
-    from scipy.sparse.csgraph import connected_components
-
-    tables = int(max(edges.child.max(), edges.parent.max())) + 1
     child, parent = edges.child[held], edges.parent[held]
-    ones = np.ones(len(held), np.int8)
-    graph = sp.csr_array((ones, (child, parent)), shape=(tables, tables))
-    # Duplicates are one node: a lake of copies would have very many paths.
-    count, node = connected_components(graph, directed=True, connection="strong")
-    small = sp.csr_array(
-        (np.ones(len(held), np.int64), (node[child], node[parent])), (count, count)
-    )
-    small.data[:] = 1
-    reached = (small @ small + small + sp.eye_array(count, dtype=np.int64)).tocoo()
     # Few tables hold others, so that few pairs need a look at what is reached.
-    begins, ends = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-    begins[node[child]] = ends[node[parent]] = True
-    refuted = refuted[
-        begins[node[edges.child[refuted]]] & ends[node[edges.parent[refuted]]]
-    ]
-    implied = np.isin(
-        node[edges.child[refuted]].astype(np.int64) * count
-        + node[edges.parent[refuted]],
-        reached.coords[0].astype(np.int64) * count + reached.coords[1],
-    )
-    pairs: Ints = np.union1d(whole, refuted[implied])
+    tables = int(max(edges.child.max(), edges.parent.max())) + 1
+    begins, ends = np.zeros(tables, np.bool_), np.zeros(tables, np.bool_)
+    begins[child] = ends[parent] = True
+    refuted = refuted[begins[edges.child[refuted]] & ends[edges.parent[refuted]]]
+    known = implied(child, parent, edges.child[refuted], edges.parent[refuted])
+    pairs: Ints = np.union1d(whole, refuted[known])
     return pairs

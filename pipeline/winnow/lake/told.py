@@ -14,7 +14,7 @@ from winnow.lake.compare.sketched import Refuted
 from winnow.lake.compare.witness import bound_witness
 from winnow.lake.kernels.min_max import refute
 from winnow.lake.kernels.schema_graph import SchemaEdges
-from winnow.lake.kernels.tables import ColumnStatistics
+from winnow.lake.kernels.tables import Column, ColumnStatistics
 
 Ints = npt.NDArray[np.int64]
 
@@ -50,19 +50,21 @@ def by_bounds(
     """
     reasons, witnesses = [], []
     known: dict[tuple[Any, ...], str | None] = {}
+    columns: dict[tuple[int, int], Column] = {}
     for (child, parent, _), k in zip(_plain(edges), keys.tolist(), strict=True):
         key = edges.keys[k]
-        name = tables.names[child][key]
-        family = tables.reader.tables[child].column(name).family
-        refutation = refute(
-            statistics[child][key], statistics[parent][key], family, bag
-        )
+        if (child, k) not in columns:
+            stored = tables.reader.tables[child].column(tables.names[child][key])
+            columns[child, k] = stored
+        column = columns[child, k]
+        pair = statistics[child][key], statistics[parent][key]
+        refutation = refute(*pair, column.family, bag)
         assert refutation is not None
-        reasons.append(f"column {name}: {refutation.reason}")
+        reasons.append(f"column {column.name}: {refutation.reason}")
         # Few values of a child witness against all of its parents.
         value = child, k, refutation.null, refutation.witness
         if value not in known:
-            known[value] = bound_witness(name, refutation, family)
+            known[value] = bound_witness(column.name, refutation, column.family)
         witnesses.append(known[value])
     return reasons, witnesses
 

@@ -173,14 +173,14 @@ class Sketches:
     @cached_property
     def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
         """The bounds that were found, by table and compared name."""
-        statistics: dict[int, dict[str, ColumnStatistics]] = {}
         texts = self.table["statistics"].to_pylist()
-        for (table, column), i in self._place.items():
-            if texts[i] and column is not None:
-                plain = json.loads(texts[i])
-                statistics.setdefault(table, {})[column] = ColumnStatistics.from_json(
-                    plain
-                )
+        keys = [key for key, i in self._place.items() if texts[i]]
+        plain = json.loads(f"[{','.join(texts[self._place[key]] for key in keys)}]")
+        statistics: dict[int, dict[str, ColumnStatistics]] = {}
+        for (table, column), one in zip(keys, plain, strict=True):
+            if column is not None:
+                known = ColumnStatistics.from_json(one)
+                statistics.setdefault(table, {})[column] = known
         return statistics
 
     def refute(

@@ -73,12 +73,20 @@ def wanted_of(
     whether or not an edge names them, see `unsure_texts`.
     """
     columns = {table: set(names) for table, names in (unsure or {}).items()}
-    whole: set[int] = set(edges.child.tolist())
-    for child, parent in zip(*map(np.ndarray.tolist, edges), strict=True):
-        names = tables.names[child]
-        columns.setdefault(parent, set()).update(names)
+    children = np.unique(edges.child)
+    # Most children have the columns of many others.
+    kinds: dict[frozenset[str], int] = {}
+    kind = np.zeros(len(tables.names), np.int64)
+    for child in children.tolist():
+        names = frozenset(tables.names[child])
+        kind[child] = kinds.setdefault(names, len(kinds))
         columns.setdefault(child, set()).update(names)
-        if len(names) == len(tables.names[parent]):
+    whole: set[int] = set(children.tolist())
+    numbered = list(kinds)
+    pairs = np.unique(np.stack([edges.parent, kind[edges.child]]), axis=1)
+    for parent, number in zip(*pairs.tolist(), strict=True):
+        columns.setdefault(parent, set()).update(numbered[number])
+        if len(numbered[number]) == len(tables.names[parent]):
             whole.add(parent)
     wanted = []
     for table in sorted(columns):

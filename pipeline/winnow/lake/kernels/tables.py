@@ -208,18 +208,13 @@ class ColumnStatistics:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ColumnStatistics:
         """Return the statistics that `to_json` made plain."""
-        values: dict[str, Value | None] = {
-            n: _value(*plain[n]) for n in _VALUES if n in plain
-        }
-        if plain.get("exact"):
-            for name in ("low", "high"):
-                values[f"{name}_certain"] = values.get(name)
-        return cls(
-            rows=plain["rows"],
-            nulls=plain.get("nulls"),
-            has_value=plain["has_value"],
-            **values,
+        low, high, least, greatest = (
+            _value(*plain[name]) if name in plain else None for name in _VALUES
         )
+        if plain.get("exact"):
+            least, greatest = low, high
+        counts = plain["rows"], plain.get("nulls")
+        return cls(*counts, low, high, least, greatest, plain["has_value"])
 
 
 _VALUES = ("low", "high", "low_certain", "high_certain")
