@@ -254,8 +254,9 @@ class _Look:
             )
             one, other = tables.paired(0, 1) or (0, 1)
             edge = TablePairs(np.array([one]), np.array([other]))
-            hashes = None if pair in was else RowHashes(tables)
-            texts.append(rebuild_text(tables, self.rescan.folder, edge, hashes))
+            hashes, searched = RowHashes(tables), pair not in was
+            folder = self.rescan.folder
+            texts.append(rebuild_text(hashes, folder, edge, searched=searched))
         return texts
 
     def _merged(self, stages: Stages, others: Ints) -> DecidedAnew:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from winnow.core.run_folder import RunFolder
+from winnow.lake import workers
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.rebuild import query_by_side_file, query_of
 from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.compare.witness import row_witnesses, value_witnesses
+from winnow.lake.files.reader import TableReader
+from winnow.lake.files.words import in_words
+from winnow.lake.kernels.tables import Table
 from winnow.lake.run import side_file
 from winnow.lake.stages import Stages
 
@@ -29,7 +36,9 @@ _MB = 1e6
 #: What a pair counts as at least, in MB: opening and matching take their time, too.
 _LEAST = 0.5
 #: Queries that are found between two notes of them.
-_NOTED = 64
+_NOTED = 256
+#: Queries, or tables whose rows are witnesses, that are asked for at a time.
+_TOGETHER = 16
 
 
 def add_witnesses(stages: Stages) -> tuple[int, int]:
@@ -54,27 +63,74 @@ def _add(stages: Stages, what: str, places: Mapping[int, _Place]) -> int:
     wanted: dict[tuple[int, str | None], list[int]] = defaultdict(list)
     for i in new.tolist():
         wanted[int(edges.child[i]), places[int(pairs[i])][0]].append(i)
-    read = 0
-    for (child, column), some in wanted.items():
-        positions = np.array([places[int(pairs[i])][1] for i in some])
-        read += _read(stages, child, column, positions)
-        unique, back = np.unique(positions, return_inverse=True)
-        try:
-            rows = (
-                row_witnesses(stages.tables, child, unique)
-                if column is None
-                else value_witnesses(stages.tables, child, column, unique)
-            )
-        except Exception:
+    positions = {
+        key: np.array([places[int(pairs[i])][1] for i in some])
+        for key, some in wanted.items()
+    }
+    read = sum(_read(stages, *key, rows) for key, rows in positions.items())
+    told = _witnesses(stages, positions)
+    for (key, some), rows in zip(wanted.items(), told, strict=True):
+        if isinstance(rows, str):
             # A verdict without its witness is a verdict; the scan goes on.
-            _log.warning("no witness of %s", child, exc_info=True)
+            name = stages.tables.reader.tables[key[0]].name
+            _log.warning("no witness of %s: %s", name, rows)
             continue
+        back = np.unique(positions[key], return_inverse=True)[1]
         for i, number in zip(some, back.tolist(), strict=True):
             texts[i] = rows[number]
     learned = [texts[i] for i in new.tolist()]
     stages.pair_memory.remember_texts(what, edges.take(new), learned)
     stages.findings.tell(pairs, "witness", texts)
     return read
+
+
+class _WitnessRows(NamedTuple):
+    """Rows of a table that are to be told as witnesses."""
+
+    table: Table
+    names: Mapping[str, str]
+    #: A compared name, or None for the whole row.
+    column: str | None
+    positions: Ints
+
+
+def _witnesses(
+    stages: Stages, positions: Mapping[tuple[int, str | None], Ints]
+) -> list[list[str] | str]:
+    """Return the rows at the distinct positions of each, or why they cannot be read."""
+    tables = stages.tables
+    sought = [
+        _WitnessRows(
+            tables.reader.tables[child], tables.names[child], column, np.unique(rows)
+        )
+        for (child, column), rows in positions.items()
+    ]
+    work = partial(witnesses_of, options=tables.reader.storage_options)
+    pieces = workers.pieces(sought, _TOGETHER)
+    told = workers.mapped(work, pieces, _untold)
+    return [one for some in told for one in some]
+
+
+def _untold(_: _WitnessRows) -> list[list[str] | str]:
+    return [workers.ENDED]
+
+
+def witnesses_of(
+    sought: Sequence[_WitnessRows], *, options: Mapping[str, Any]
+) -> list[list[str] | str]:
+    """Return rows of some tables as JSON objects, or why they cannot be read."""
+    told: list[list[str] | str] = []
+    for table, names, column, positions in sought:
+        tables = HashedTables(TableReader([table], options), [names])
+        try:
+            told.append(
+                row_witnesses(tables, 0, positions)
+                if column is None
+                else value_witnesses(tables, 0, column, positions)
+            )
+        except Exception as error:  # whatever it is: the others can be told
+            told.append(in_words(error))
+    return told
 
 
 def _read(stages: Stages, child: int, column: str | None, positions: Ints) -> int:
@@ -101,22 +157,21 @@ def add_rebuilds(
         ends = TablePairs(base[edges.child], base[edges.parent])
         searched = searched_pairs(ends, size, stages.config.rebuild.search_mb)
     texts: list[str | None] = [None] * len(pairs)
-    read, hashes = 0, RowHashes(stages.tables)
+    read = 0
     for some in np.array_split(searched, -(-len(searched) // _NOTED) or 1):
         known, queries = stages.pair_memory.texts("rebuild", edges.take(some))
-        for i in np.flatnonzero(~known).tolist():
-            pair = edges.take(some[i : i + 1])
-            queries[i] = rebuild_text(stages.tables, folder, pair, hashes)
-            read += int(size[some[i]])
         new = np.flatnonzero(~known)
-        stages.pair_memory.remember_texts(
-            "rebuild", edges.take(some[new]), [queries[i] for i in new.tolist()]
-        )
+        told = _queries(stages, folder, edges.take(some[new]), searched=True)
+        for i, query in zip(new.tolist(), told, strict=True):
+            queries[i] = query
+        read += int(size[some[new]].sum())
+        stages.pair_memory.remember_texts("rebuild", edges.take(some[new]), told)
         for i, text in zip(some.tolist(), queries, strict=True):
             texts[i] = text
-    for i in np.setdiff1d(np.arange(len(pairs)), searched).tolist():
-        pair = edges.take(np.array([i]))
-        texts[i] = rebuild_text(stages.tables, folder, pair, None)
+    rest = np.setdiff1d(np.arange(len(pairs)), searched)
+    told = _queries(stages, folder, edges.take(rest), searched=False)
+    for i, text in zip(rest.tolist(), told, strict=True):
+        texts[i] = text
     stages.findings.tell(pairs, "rebuild_sql", texts)
     return read
 
@@ -138,21 +193,80 @@ def searched_pairs(edges: TablePairs, size: Ints, most_mb: float) -> Ints:
     return chosen
 
 
+class _RebuildPair(NamedTuple):
+    """A child and its parent, of which the child is to be had back."""
+
+    tables: tuple[Table, Table]
+    names: tuple[Mapping[str, str], Mapping[str, str]]
+    #: Where the positions of rows would stand.
+    side_file: str
+    #: Whether the shortest query is looked for.
+    searched: bool
+
+
+def _queries(
+    stages: Stages, folder: RunFolder, edges: TablePairs, *, searched: bool
+) -> list[str | None]:
+    """Return the query of each pair."""
+    lake, names = stages.tables.reader.tables, stages.tables.names
+    pairs = []
+    for pair in zip(*(side.tolist() for side in edges), strict=True):
+        child, parent = lake[pair[0]], lake[pair[1]]
+        path = os.fspath(_side_file(folder, child, parent))
+        named = names[pair[0]], names[pair[1]]
+        pairs.append(_RebuildPair((child, parent), named, path, searched))
+    work = partial(queries_of, options=stages.tables.reader.storage_options)
+    told = workers.mapped(work, workers.pieces(pairs, _TOGETHER), _no_query)
+    return [query for some in told for query in some]
+
+
+def _no_query(_: _RebuildPair) -> list[str | None]:
+    return [None]
+
+
+def queries_of(
+    pairs: Sequence[_RebuildPair], *, options: Mapping[str, Any]
+) -> list[str | None]:
+    """Return the query of each pair; pairs of one table share what is read of it."""
+    lake: list[Table] = []
+    names: list[Mapping[str, str]] = []
+    numbers: dict[str, int] = {}
+    ends = []
+    for pair in pairs:
+        for table, columns in zip(pair.tables, pair.names, strict=True):
+            if numbers.setdefault(table.identity, len(lake)) == len(lake):
+                lake.append(table)
+                names.append(columns)
+        ends.append([numbers[table.identity] for table in pair.tables])
+    hashes = RowHashes(HashedTables(TableReader(lake, options), names))
+    return [
+        _query(hashes, child, parent, pair.side_file, searched=pair.searched)
+        for pair, (child, parent) in zip(pairs, ends, strict=True)
+    ]
+
+
 def rebuild_text(
-    tables: HashedTables,
-    folder: RunFolder,
-    pair: TablePairs,
-    hashes: RowHashes | None,
+    hashes: RowHashes, folder: RunFolder, pair: TablePairs, *, searched: bool
 ) -> str | None:
-    """Return the query of a pair, the shortest if there are `hashes` to look for it."""
+    """Return the query of a pair, the shortest if it is `searched`."""
     child, parent = int(pair.child[0]), int(pair.parent[0])
-    lake = tables.reader.tables
-    versions = {lake[i].name: lake[i].fingerprint for i in (child, parent)}
-    positions_file = side_file(folder, versions, lake[child].name, [lake[parent].name])
+    lake = hashes.tables.reader.tables
+    path = os.fspath(_side_file(folder, lake[child], lake[parent]))
+    return _query(hashes, child, parent, path, searched=searched)
+
+
+def _side_file(folder: RunFolder, child: Table, parent: Table) -> Path:
+    versions = {table.name: table.fingerprint for table in (child, parent)}
+    return side_file(folder, versions, child.name, [parent.name])
+
+
+def _query(
+    hashes: RowHashes, child: int, parent: int, path: str, *, searched: bool
+) -> str | None:
     try:
-        if hashes is not None:
-            return query_of(hashes, child, parent, positions_file)
-        return query_by_side_file(tables, child, parent, os.fspath(positions_file))
+        if searched:
+            return query_of(hashes, child, parent, path)
+        return query_by_side_file(hashes.tables, child, parent, path)
     except Exception:
         # SQL has no notation for a value, or no way to read a file: there is no query.
         return None

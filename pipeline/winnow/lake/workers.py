@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 from winnow.core.task import available_cores
 from winnow.core.worker_pool import WorkerPool
 
+Thing = TypeVar("Thing")
+Done = TypeVar("Done")
 _pool: ContextVar[WorkerPool | None] = ContextVar("pool", default=None)
 #: To start a process takes as long as to read some hundred small tables.
 _MANY_TABLES = 1000
@@ -34,6 +37,22 @@ def prepare(tables: int) -> None:
     pool = _pool.get()
     if pool is not None and tables >= _MANY_TABLES:
         pool.start()
+
+
+def pieces(things: Sequence[Thing], count: int) -> Iterator[Sequence[Thing]]:
+    """Yield things, so many together."""
+    for start in range(0, len(things), count):
+        yield things[start : start + count]
+
+
+def mapped(
+    work: Callable[[Sequence[Thing]], Done],
+    each: Iterable[Sequence[Thing]],
+    lost: Callable[[Thing], Done],
+) -> Iterator[Done]:
+    """Yield what work comes to for each piece, see `WorkerPool.map`; here without."""
+    started = pool()
+    return map(work, each) if started is None else started.map(work, each, lost)
 
 
 def pool() -> WorkerPool | None:

@@ -81,15 +81,8 @@ class TableFiles:
 
     def _in_turn(self, candidates: Sequence[Candidate]) -> Iterator[Surveyed]:
         """Yield the tables of local files, most of whose time is Python's."""
-        starts = range(0, len(candidates), _TOGETHER)
-        pieces = (candidates[start : start + _TOGETHER] for start in starts)
-        processes = workers.pool()
-        each = (
-            map(self.some_opened, pieces)
-            if processes is None
-            else processes.map(self.some_opened, pieces, self._lost)
-        )
-        for some in each:
+        pieces = workers.pieces(candidates, _TOGETHER)
+        for some in workers.mapped(self.some_opened, pieces, self._lost):
             yield from some
 
     def some_opened(self, candidates: Sequence[Candidate]) -> list[Surveyed]:

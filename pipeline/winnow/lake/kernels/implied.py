@@ -107,5 +107,12 @@ def _look_up(begins: Any, ends: Any, above: Any, below: Any, known: Any) -> None
 
 @compiled
 def _holds(ascending: Any, value: Any) -> Any:
-    i = np.searchsorted(ascending, value)
-    return i < len(ascending) and ascending[i] == value
+    # NumPy's search has Numba load SciPy's linear algebra.
+    low, high = 0, len(ascending)
+    while low < high:
+        middle = (low + high) // 2
+        if ascending[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(ascending) and ascending[low] == value
