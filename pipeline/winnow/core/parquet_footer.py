@@ -37,7 +37,7 @@ _CHUNK: _Fields = {3: (_STRUCT, _METADATA), 8: (_STRUCT, {})}
 _GROUP: _Fields = {1: (_LISTS[0], _CHUNK)}
 _FILE: _Fields = {4: (_LISTS[0], _GROUP)}
 #: Parquet's types by number, with the bytes of a bound; None where the schema says it.
-_TYPES: tuple[tuple[str, int | None], ...] = (
+TYPES: tuple[tuple[str, int | None], ...] = (
     ("BOOLEAN", 1),
     ("INT32", 4),
     ("INT64", 8),
@@ -167,7 +167,7 @@ class _Expected(NamedTuple):
 
 
 def _expected(column: Any) -> _Expected:
-    sizes = dict(_TYPES)
+    sizes = dict(TYPES)
     size = sizes.get(column.physical_type)
     return _Expected(
         column.physical_type,
@@ -182,7 +182,7 @@ def _require_sound(chunk: ColumnChunk, expected: _Expected) -> None:
         raise DamagedFooter("its columns are encrypted; Winnow has no keys")
     fields = chunk.fields
     kind = fields.get(1, -1)
-    if not 0 <= kind < len(_TYPES) or _TYPES[kind][0] != expected.kind:
+    if not 0 <= kind < len(TYPES) or TYPES[kind][0] != expected.kind:
         raise DamagedFooter("its footer is damaged: a column has two types")
     if not 0 <= fields.get(4, -1) < _CODECS:
         raise DamagedFooter("its footer is damaged: an unknown compression")
