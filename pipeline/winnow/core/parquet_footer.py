@@ -151,10 +151,14 @@ def sound_chunks(
             raise DamagedFooter("a row group of it lacks columns")
         for chunk, expected in zip(group, known, strict=True):
             _require_sound(chunk, expected)
-    return [
-        [group.column(number) for number in range(width)]
-        for group in map(metadata.row_group, range(len(groups)))
-    ]
+    return chunks_of_sound(metadata)
+
+
+def chunks_of_sound(metadata: pq.FileMetaData) -> list[list[pq.ColumnChunkMetaData]]:
+    """Return what pyarrow says of each chunk of a footer that is known to be sound."""
+    columns = range(metadata.num_columns)
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    return [[group.column(number) for number in columns] for group in groups]
 
 
 class _Expected(NamedTuple):

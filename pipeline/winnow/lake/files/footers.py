@@ -26,6 +26,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.parquet_footer import (
     TYPES,
+    chunks_of_sound,
     footer_bytes,
     group_rows,
     sound_chunks,
@@ -120,8 +121,7 @@ def _chunks(
     shape = np.array(expected, np.int64).reshape(-1, 4)
     if not certainly_sound(footer, shape, metadata.num_row_groups):
         return sound_chunks(footer, metadata)
-    groups = map(metadata.row_group, range(metadata.num_row_groups))
-    return [[group.column(number) for number in columns] for group in groups]
+    return chunks_of_sound(metadata)
 
 
 def _expected(column: Any) -> tuple[int, int, int, int]:
