@@ -6,6 +6,7 @@ name is imported when it is used: `import winnow` loads nothing else.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ if TYPE_CHECKING:
     from winnow.handles.teaching import teacher_student
     from winnow.handles.text_index import TextIndex, index, open_index
     from winnow.handles.torch_rows import KeptDataset
+
+# What polars freed half a second ago would be this process's for a second more, marked
+# as the kernel's to take: a hundred MiB and more beside what a step holds. polars reads
+# this when it is imported; what is set already stays.
+os.environ.setdefault("_RJEM_MALLOC_CONF", "muzzy_decay_ms:0")
 
 #: Where each public name lies, below this package.
 _HOMES = {

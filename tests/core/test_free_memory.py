@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,20 @@ def test_freed_blocks_of_arrow_and_numpy_are_given_back():
     )
     for freed in json.loads(done.stdout):
         assert freed > 0.9 * 250 * 2**20
+
+
+@pytest.mark.parametrize("given", ["", "muzzy_decay_ms:3000"])
+def test_polars_is_told_to_give_back_what_it_freed_unless_it_is_told_otherwise(
+    given: str,
+):
+    said = "import winnow, polars, os; print(os.environ['_RJEM_MALLOC_CONF'])"
+    others = {n: v for n, v in os.environ.items() if n != "_RJEM_MALLOC_CONF"}
+    done = subprocess.run(
+        [sys.executable, "-c", said],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=others | ({"_RJEM_MALLOC_CONF": given} if given else {}),
+    )
+    # The last one counts, to the allocator.
+    assert done.stdout.strip().split(",")[-1] == (given or "muzzy_decay_ms:0")

@@ -56,7 +56,7 @@ class SortOrder:
 def ordered(
     scratch: Scratch, frame: LocalFrame, order: SortOrder, bound: int
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the rows sorted, holding about twice `bound` bytes of them at a time.
+    """Yield the rows sorted, holding about three times `bound` bytes of them at a time.
 
     In batches of the same sizes, however they were sorted.
     """
@@ -91,23 +91,22 @@ def _by_ranges(
         yield from batches_of(order.of(frame.lazy))
         return
     key, down = order.by[0]
-    frame, sample = _sampled(frame, key, bound)
+    frame, sample, is_single = _sampled(frame, key, bound)
     if frame.size <= bound:
         yield from batches_of(order.of(frame.lazy))
         return
-    if _is_single(frame.lazy, key):
+    if is_single:
         rest = replace(order, by=order.by[1:])
         yield from _by_ranges(scratch, frame, rest, bound)
         return
     borders = _borders(frame, key, sample, _parts(frame.size, bound))
     ranges = partial(_range_of, key=key, down=down, borders=borders, order=order)
-    files = scratch.scattered(frame, ranges, len(borders) + 2)
     schema = frame.lazy.collect_schema()
-    for file in files:
-        if file.exists():
-            part = scattered_frame(file, schema)
+    for files in scratch.scattered(frame, ranges, len(borders) + 2):
+        if files:
+            part = scattered_frame(files, schema)
             yield from _by_ranges(scratch, part, order, bound)
-            file.unlink()
+            _forget(files)
 
 
 def joined(
@@ -132,13 +131,13 @@ def joined(
 
     def parts() -> Iterator[pl.LazyFrame]:
         for pair in zip(*files, strict=True):
-            if pair[0].exists():
+            if pair[0]:
                 one, other = (
-                    scattered_frame(file, schema).lazy
-                    for file, schema in zip(pair, schemas, strict=True)
+                    scattered_frame(side, schema).lazy
+                    for side, schema in zip(pair, schemas, strict=True)
                 )
                 yield one.join(other, on=on, how=how, maintain_order="left")
-            _forget(pair)
+            _forget([*pair[0], *pair[1]])
 
     plan = left.lazy.join(right.lazy, on=on, how=how)
     return scratch.spill(_rows_of(parts()), arrow_schema(plan))
@@ -156,10 +155,10 @@ def grouped(
     files = scratch.scattered(frame, partial(_hash_of, key=by, count=count), count)
 
     def parts() -> Iterator[pl.LazyFrame]:
-        for file in files:
-            if file.exists():
-                yield pl.scan_ipc(file).group_by(by).agg(expressions)
-            _forget([file])
+        for some in files:
+            if some:
+                yield pl.scan_ipc(some).group_by(by).agg(expressions)
+            _forget(some)
 
     plan = frame.lazy.group_by(by).agg(expressions)
     return scratch.spill(_rows_of(parts()), arrow_schema(plan))
@@ -201,30 +200,27 @@ def _range_of(
     return ranges
 
 
-def _sampled(frame: LocalFrame, key: str, bound: int) -> tuple[LocalFrame, pl.Series]:
-    """Return the frame with its number of rows, and values of `key` in their order."""
+def _sampled(
+    frame: LocalFrame, key: str, bound: int
+) -> tuple[LocalFrame, pl.Series, bool]:
+    """Return the frame with its number of rows, and values of `key` in their order.
+
+    And whether all rows have the same value.
+    """
     step = max(1, frame.rows // (_parts(frame.size, bound) * _SAMPLED))
-    rows, skip = 0, 0
+    rows, skip, is_single = 0, 0, True
     pieces = [pl.Series(key, [], dtype=frame.lazy.collect_schema()[key])]
     chosen = frame.lazy.select(key)
     for part in chosen.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
         pieces.append(part[key].gather_every(step, skip))
+        # The first row is always taken.
+        is_single = is_single and part[key].eq_missing(pieces[1].head(1)).all()
         skip = (skip - part.height) % step
         rows += part.height
     sample = pl.concat(pieces).drop_nulls()
     if sample.dtype.is_float():
         sample = sample.drop_nans()
-    return replace(frame, rows=rows), sample.sort()
-
-
-def _is_single(lazy: pl.LazyFrame, key: str) -> bool:
-    """Say whether all rows have the same value."""
-    column = pl.col(key)
-    facts = lazy.select(
-        low=column.min(), high=column.max(), nulls=column.null_count(), rows=pl.len()
-    )
-    low, high, nulls, rows = facts.collect(engine="streaming").row(0)
-    return bool(nulls == rows or (not nulls and low == high))
+    return replace(frame, rows=rows), sample.sort(), is_single
 
 
 def _borders(frame: LocalFrame, key: str, sample: pl.Series, parts: int) -> pl.Series:

@@ -1,7 +1,8 @@
 """One machine: polars for relations, Arrow streams for kernels, scratch files between.
 
-What is held in memory: of a sort, a join, a grouping or a bucket of groups as many rows
-as `group_bytes` allows, about twice over; more of them are worked on part by part.
+What is held in memory: of a bucket of groups as many rows as `group_bytes` allows,
+about twice over, of a sort half as many, of a join or a grouping a third, with what
+polars needs beside them; more of them are worked on part by part.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from winnow.engines.scratch import (
 _PART_ROWS = 4_000_000
 # What a hash table of rows takes, of polars' joins and groupings: times their bytes.
 _TABLE = 3
+# What a sort takes: its rows lie there unsorted and sorted.
+_TWICE = 2
 # Two neighbouring buckets exceed the bound together, so that at most twice as many
 # files are open at a time: far below a usual limit of 1,024.
 _MAX_BUCKETS = 200
@@ -55,6 +58,7 @@ class LocalEngine:
         self._scratch = Scratch(scratch)
         self._group_bytes = group_bytes
         self._hashed_bytes = max(1, group_bytes // _TABLE)
+        self._sorted_bytes = max(1, group_bytes // _TWICE)
         self._driver_rows = driver_rows
 
     @property
@@ -186,11 +190,11 @@ class LocalEngine:
             return None
         chosen = LocalFrame(frame.lazy.select([name for name, _ in by]), frame.rows)
         order = SortOrder(tuple(by), nulls_last=True)
-        if chosen.size <= self._group_bytes:
+        if chosen.size <= self._sorted_bytes:
             last = order.of(chosen.lazy).slice(count - 1, 1).collect().to_dicts()
             return last[0] if last else None
         left = count - 1
-        for batch in ordered(self._scratch, chosen, order, self._group_bytes):
+        for batch in ordered(self._scratch, chosen, order, self._sorted_bytes):
             if left < len(batch):
                 row: dict[str, Any] = batch.slice(left, 1).to_pylist()[0]
                 return row
@@ -236,7 +240,7 @@ class LocalEngine:
         self, frame: LocalFrame, names: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
         order = SortOrder(tuple((name, False) for name in names))
-        return ordered(self._scratch, frame, order, self._group_bytes)
+        return ordered(self._scratch, frame, order, self._sorted_bytes)
 
     def _bucket_tables(
         self, frame: LocalFrame, key: str, buckets: npt.NDArray[np.int64]
@@ -253,10 +257,15 @@ class LocalEngine:
             assigned: npt.NDArray[np.int64] = buckets[batch.column(key).to_numpy()]
             return assigned
 
-        for file in self._scratch.scattered(frame, bucket_of, count):
-            with pa.memory_map(str(file)) as source:
-                yield pa.ipc.open_file(source).read_all()
-            file.unlink()
+        for files in self._scratch.scattered(frame, bucket_of, count):
+            yield pa.concat_tables(map(_mapped, files))
+            for file in files:
+                file.unlink()
+
+
+def _mapped(file: Path) -> pa.Table:
+    with pa.memory_map(str(file)) as source:
+        return pa.ipc.open_file(source).read_all()
 
 
 def _few_at_a_time(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -73,23 +73,17 @@ class Scratch:
         frame: LocalFrame,
         bucket_of: Callable[[pa.RecordBatch], npt.NDArray[np.int64]],
         count: int,
-    ) -> list[Path]:
-        """Append each row to the file of its bucket; an empty bucket has no file."""
-        files = [self._file() for _ in range(count)]
-        writers: list[pa.ipc.RecordBatchFileWriter | None] = [None] * count
+    ) -> list[list[Path]]:
+        """Append each row to the files of its bucket; an empty bucket has none."""
+        buckets = [_BucketFiles(self._file) for _ in range(count)]
         try:
             for batch in batches_of(frame.lazy):
                 for bucket, part in _split(batch, bucket_of(batch)):
-                    writer = writers[bucket]
-                    if writer is None:
-                        writer = pa.ipc.new_file(str(files[bucket]), batch.schema)
-                        writers[bucket] = writer
-                    writer.write_batch(part)
+                    buckets[bucket].write(part)
         finally:
-            for writer in writers:
-                if writer is not None:
-                    writer.close()
-        return files
+            for written in buckets:
+                written.close()
+        return [written.paths for written in buckets]
 
     def clear(self) -> None:
         """Remove all files."""
@@ -100,11 +94,39 @@ class Scratch:
         return self._folder / f"{next(self._numbers):06d}.arrow"
 
 
-def scattered_frame(file: Path, schema: pl.Schema) -> LocalFrame:
-    """Return a frame over the file of a bucket, empty if no row came to it."""
-    if not file.exists():
+class _BucketFiles:
+    """The files of one bucket's rows, of which the last one grows.
+
+    Several, as in `spill`: a map of all rows would be held until the last one is read.
+    """
+
+    def __init__(self, new_file: Callable[[], Path]) -> None:
+        self.paths: list[Path] = []
+        self._new_file = new_file
+        self._sink: pa.NativeFile | None = None
+        self._writer: pa.ipc.RecordBatchFileWriter | None = None
+
+    def write(self, part: pa.RecordBatch) -> None:
+        if self._sink is None or self._writer is None:
+            self.paths.append(self._new_file())
+            self._sink = pa.OSFile(str(self.paths[-1]), "wb")
+            self._writer = pa.ipc.new_file(self._sink, part.schema)
+        self._writer.write_batch(part)
+        if self._sink.tell() >= SPILL_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        if self._sink is not None and self._writer is not None:
+            self._writer.close()
+            self._sink.close()
+        self._sink = self._writer = None
+
+
+def scattered_frame(files: Sequence[Path], schema: pl.Schema) -> LocalFrame:
+    """Return a frame over the files of a bucket, empty if no row came to it."""
+    if not files:
         return LocalFrame(pl.LazyFrame(schema=schema), 0)
-    lazy = pl.scan_ipc(file)
+    lazy = pl.scan_ipc(list(files))
     return LocalFrame(lazy, int(lazy.select(pl.len()).collect().item()))
 
 

@@ -123,12 +123,14 @@ def fresh_candidates(
         buckets = find_buckets(engine, given)
         return Candidates(rows, uids, buckets, totals, sketches=given)
     buckets = find_buckets(engine, given)
-    sharing = np.unique(buckets.members).astype(np.int64)
-    chosen = engine.from_table(pa.table({"number": sharing}))
+    sharing = np.unique(buckets.members)
+    chosen = engine.from_table(pa.table({"number": sharing.astype(np.int64)}))
     rows, uids, numbers = _ordered(
         context, engine.join(details, chosen, "number", "semi")
     )
-    buckets = _by_preference(buckets, _positions(numbers, ends[-1]))
+    ranks = np.empty(len(sharing), np.uint32)
+    ranks[np.searchsorted(sharing, numbers)] = np.arange(len(numbers))
+    buckets = _by_preference(buckets, sharing, ranks)
     return Candidates(rows, uids, buckets, totals)
 
 
@@ -151,8 +153,13 @@ def _positions(numbers: npt.NDArray[np.int64], pool_rows: int) -> npt.NDArray[np
     return positions
 
 
-def _by_preference(buckets: Buckets, position: npt.NDArray[Any]) -> Buckets:
-    """Return buckets of numbers as buckets of places."""
+def _by_preference(
+    buckets: Buckets, numbers: npt.NDArray[Any], ranks: npt.NDArray[np.uint32]
+) -> Buckets:
+    """Return buckets of numbers as buckets of places.
+
+    numbers: ascending, those of all members; ranks: the place of each.
+    """
     members = np.empty_like(buckets.members)
     bounds, first = buckets.bounds, 0
     while first < len(bounds) - 1:
@@ -162,7 +169,8 @@ def _by_preference(buckets: Buckets, position: npt.NDArray[Any]) -> Buckets:
         some = slice(bounds[first], bounds[end])
         sizes = np.diff(bounds[first : end + 1])
         keys = np.repeat(np.arange(len(sizes), dtype=np.uint64) << np.uint64(32), sizes)
-        keys |= position[buckets.members[some]].astype(np.uint64)
+        number = np.searchsorted(numbers, buckets.members[some])
+        keys |= ranks[number].astype(np.uint64)
         keys.sort()
         members[some] = keys.astype(np.uint32)
         first = end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -143,7 +144,7 @@ class _Large:
 
 
 def _too_large(
-    cluster: npt.NDArray[np.int64],
+    cluster: npt.NDArray[Any],
     dropped: npt.NDArray[np.int64],
     candidates: Candidates,
     config: MinhashConfig,
@@ -156,7 +157,8 @@ def _too_large(
     names = origin.dictionary.to_pylist()
     totals = np.array([every[name] for name in names], np.int64)
     sources = max(len(totals), 1)
-    groups, counts = np.unique(cluster * sources + codes[dropped], return_counts=True)
+    groups = cluster.astype(np.int64) * sources + codes[dropped]
+    groups, counts = np.unique(groups, return_counts=True)
     share = counts / np.maximum(totals[groups % sources], 1)
     large = (share > config.max_share) & (counts >= config.guard_from)
     if not large.any():

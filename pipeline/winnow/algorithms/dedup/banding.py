@@ -151,7 +151,10 @@ def buckets(
         column = np.ascontiguousarray(digests[:, band])
         # The digest's high bits with the row in its low ones: half the memory of an
         # argsort, several times its speed, and members ascend within a bucket.
-        order = column[rows] >> bits << bits | rows
+        order = column.copy() if present is None else column[rows]
+        order >>= bits
+        order <<= bits
+        order |= rows
         order.sort()
         sizes, members = _runs(order, column, bits)
         return sizes, members

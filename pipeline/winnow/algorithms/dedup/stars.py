@@ -19,7 +19,7 @@ def _centre(
     members: npt.NDArray[np.uint32],
     first: int,
     last: int,
-    labels: npt.NDArray[np.int64],
+    labels: npt.NDArray[Any],
     was_centre: npt.NDArray[np.bool_],
     used: npt.NDArray[np.int64],
 ) -> int:
@@ -52,7 +52,7 @@ def _centre(
 def elect(
     buckets: Any,
     active: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
+    labels: npt.NDArray[Any],
     was_centre: npt.NDArray[np.bool_],
     rounds: int,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
@@ -86,7 +86,7 @@ def stars(
     buckets: Any,
     active: npt.NDArray[np.int64],
     centres: npt.NDArray[np.int64],
-    labels: npt.NDArray[np.int64],
+    labels: npt.NDArray[Any],
     pairs: int,
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
     """Return the keys of the elected buckets' pairs, and their bands."""

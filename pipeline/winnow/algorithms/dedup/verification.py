@@ -46,6 +46,9 @@ Components = Callable[
     [int, npt.NDArray[np.uint32], npt.NDArray[np.uint32]], npt.NDArray[np.int64]
 ]
 
+#: A row of each of n rows, or −1: of 32 bits wherever n allows it.
+Labels = npt.NDArray[np.int32] | npt.NDArray[np.int64]
+
 #: Band of a pair that no bucket proposed, but a common twin.
 NO_BAND = -1
 
@@ -75,7 +78,7 @@ class Verification(NamedTuple):
     be NaN where the two were never compared.
     """
 
-    keeper: npt.NDArray[np.int64]
+    keeper: Labels
     jaccard: npt.NDArray[np.float64]
     band: npt.NDArray[np.int16]
     pairs: Pairs
@@ -110,7 +113,8 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
         raise ValueError(f"unknown semantics '{semantics}'; known: {known_names}")
     if not 0 < threshold <= 1:
         raise ValueError(f"the threshold must lie in (0, 1], not {threshold}")
-    everyone = np.arange(rows, dtype=np.int64)
+    kind = np.int32 if rows <= np.iinfo(np.int32).max else np.int64
+    everyone: Any = np.arange(rows, dtype=kind)
     labels = keeper = everyone
     active = np.arange(len(buckets.band), dtype=np.int64)
     was_centre = np.zeros(len(buckets.members), dtype=np.bool_)
@@ -128,7 +132,8 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
         before = labels
         proven = _proven(pairs, threshold)
         if semantics == "components":
-            labels = keeper = components(rows, proven.member, proven.keeper)
+            joined = components(rows, proven.member, proven.keeper)
+            labels = keeper = joined.astype(kind)
         else:
             labels = keeper = everyone.copy()
             _represent(proven.member, proven.keeper, keeper)
@@ -222,7 +227,7 @@ def _found(
     return np.where(ascending[position] == wanted, position, -1)
 
 
-def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verification:
+def _verdict(keeper: Labels, pairs: Pairs) -> Verification:
     jaccard = np.full(len(keeper), np.nan)
     band = np.full(len(keeper), NO_BAND, dtype=np.int16)
     dropped = np.flatnonzero(keeper != np.arange(len(keeper)))
@@ -236,7 +241,7 @@ def _verdict(keeper: npt.NDArray[np.int64], pairs: Pairs) -> Verification:
 def _represent(
     member: npt.NDArray[np.uint32],
     keeper: npt.NDArray[np.uint32],
-    out: npt.NDArray[np.int64],
+    out: Labels,
 ) -> None:
     """Set `out` (n,), at first each row itself, to the keepers of dropped rows.
 
@@ -253,7 +258,7 @@ def _represent(
 def _orphans(
     member: npt.NDArray[np.uint32],
     keeper: npt.NDArray[np.uint32],
-    settled: npt.NDArray[np.int64],
+    settled: Labels,
 ) -> npt.NDArray[np.uint64]:
     """Return the keys of (kept row, keeper of its dropped twin), given proven pairs."""
     keys = np.empty(len(member), dtype=np.uint64)
