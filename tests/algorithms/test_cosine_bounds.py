@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from winnow.algorithms.cosine import SLACK
-from winnow.algorithms.cosine_bounds import bounded, directions
+from winnow.algorithms.cosine import SLACK, prepare
+from winnow.algorithms.cosine_bounds import Angles, bounded, directions
 
 
 @pytest.mark.parametrize("rank", [10, 256])
@@ -30,3 +30,32 @@ def test_no_cosine_is_above_its_bound(rank: int, offset: float):
 
 def test_short_vectors_are_compared_as_they_are():
     assert directions(np.eye(127, dtype=np.float32)) is None
+
+
+@pytest.mark.parametrize("noise", [0.3, 0.7, 2.0])
+def test_angles_to_centroids_leave_out_nothing_that_is_near(noise: float):
+    rng = np.random.default_rng(int(10 * noise))
+    centres = rng.normal(size=(20, 40))
+    labels = np.sort(rng.integers(0, 20, 400)).astype(np.int32)
+    vectors = centres[labels] + noise * rng.normal(size=(400, 40))
+    if noise > 0.3:
+        # Copies across clusters, too.
+        vectors[::7] = vectors[rng.integers(0, 400, 58)] + 0.1 * rng.normal(
+            size=(58, 40)
+        )
+    rows, known = prepare(vectors), prepare(centres)
+    cosines = rows.unit.astype(float) @ rows.unit.T.astype(float)
+    to_centres = rows.unit.astype(float) @ known.unit.T.astype(float)
+    kept = []
+    for start in range(0, 400, 50):
+        part = slice(start, start + 50)
+        angles = Angles(rows[part], labels[part], known)
+        near = angles.within(rows, float(np.arccos(0.9)))
+        assert set(np.nonzero(cosines[part] >= 0.9)[1]) <= set(near)
+        kept.append(len(near) / 400)
+        of_own = to_centres[np.arange(start, start + 50), labels[part]]
+        nearer = angles.nearer(known, 0.1)
+        wanted = to_centres[part] >= of_own[:, None] - 0.1
+        assert set(np.nonzero(wanted)[1]) <= set(nearer)
+    if noise == 0.3:
+        assert np.mean(kept) < 0.7

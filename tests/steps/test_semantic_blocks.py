@@ -23,7 +23,7 @@ from winnow.engines.local import LocalEngine
 from winnow.engines.parts import plain_schema
 from winnow.engines.spark.engine import SparkEngine
 from winnow.engines.spark.session import SparkOptions
-from winnow.steps import semantic, semantic_blocks, semantic_tasks
+from winnow.steps import semantic, semantic_blocks, semantic_tasks, vector_layout
 from winnow.steps.vector_blocks import Uids
 
 from tests.examples import examples
@@ -109,6 +109,9 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blockwise, "WIDTH", 7)
     monkeypatch.setattr(semantic_tasks, "_READ_ROWS", 11)
     monkeypatch.setattr(semantic_blocks, "_SEARCHES", 3)
+    monkeypatch.setattr(vector_layout, "_BUCKETS", 2)
+    # Of six numbers in float16: five rows.
+    monkeypatch.setattr(vector_layout, "_SORTED_BYTES", 60)
 
 
 @given(
@@ -202,6 +205,29 @@ def test_rows_of_blocks_are_read_in_any_order(tmp_path: Path):
         vectors = [given[uid] for uid in names.of(some).to_pylist()]
         assert blocks.chosen(some).tolist() == vectors
     assert sorted(names.of(np.arange(237)).to_pylist()) == sorted(given)
+
+
+def test_rows_that_lie_side_by_side_are_of_one_cluster(tmp_path: Path):
+    table = members([90, 30, 7], 5)
+    engine = StretchedEngine(tmp_path / "scratch", 3)
+    _, large = divided(table, SemanticConfig(), 16, engine, tmp_path)
+    blocks = large.blocks
+    numbers, labels, vectors = blocks.by_label(0, blocks.places[-1])
+    assert sorted(numbers.tolist()) == list(range(127))
+    assert vectors.tolist() == blocks.chosen(numbers).tolist()
+    assert labels.tolist() == blocks.labels(numbers).tolist()
+    given = dict(
+        zip(table["uid"].to_pylist(), table["cluster"].to_pylist(), strict=True)
+    )
+    assert labels.tolist() == [
+        given[uid] for uid in Uids(blocks).of(numbers).to_pylist()
+    ]
+    # Three clusters, each at most once in the file of each of three calls.
+    assert (np.diff(labels) != 0).sum() < 9
+    assert [part.tolist() for part in blocks.by_label(3, 5)[:2]] == [
+        numbers[3:5].tolist(),
+        labels[3:5].tolist(),
+    ]
 
 
 def test_no_task_has_more_rows_than_a_block(tmp_path: Path):

@@ -104,12 +104,17 @@ class Best:
 
         `scratch` is overwritten and holds at least m·c numbers.
         """
-        products = products_into(scratch, candidates.unit, self.rows.unit)
+        seeing = slice(int(first.min(initial=len(self.rows))), None)
+        rows = self.rows[seeing]
         _improve(
-            (products, first, ids),
-            (self.rows.exact, self.rows.squares),
+            (
+                products_into(scratch, candidates.unit, rows.unit),
+                first - seeing.start,
+                ids,
+            ),
+            (rows.exact, rows.squares),
             (candidates.exact, candidates.squares),
-            (self._approximate, self.cosine, self.ids),
+            (self._approximate[seeing], self.cosine[seeing], self.ids[seeing]),
         )
 
     def taken(self, rows: Ids) -> tuple[Floats, Ids, Singles]:

@@ -10,11 +10,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.algorithms.cosine import (
+    Singles,
     VectorRows,
     prepare,
     products_into,
 )
-from winnow.algorithms.cosine_bounds import Targets, nominating
+from winnow.algorithms.cosine_bounds import Angles, Targets, nominating_by_parts
 from winnow.algorithms.dedup.borders import (
     MARGINS,
     count_levels,
@@ -22,7 +23,8 @@ from winnow.algorithms.dedup.borders import (
     pairs_of_tile,
 )
 from winnow.steps.semantic_tasks import Members, block_of, candidates_of, tasks_of
-from winnow.steps.vector_blocks import VectorBlocks
+from winnow.steps.vector_blocks import ArrayFile, VectorBlocks
+from winnow.steps.vector_layout import Labels, Numbers
 
 #: Pairs of sampled rows, by the margin that brings them together.
 COUNTED = pa.schema([("level", pa.int64()), ("pairs", pa.int64())])
@@ -31,17 +33,33 @@ LISTED = pa.schema([("group", pa.int32()), ("number", pa.int64())])
 PAIRS = pa.schema([("later", pa.int64()), ("earlier", pa.int64())])
 # Rows of one product with the sample.
 _ROWS = 1024
-# Rows whose borders are measured at a time.
-_LISTED_ROWS = 8192
+# Rows that are read at a time.
+_READ_ROWS = 8192
 
 
 class Sample(NamedTuple):
-    """Rows that all others are compared with: their numbers, clusters and margins."""
+    """Rows that all others are compared with: their numbers, clusters and margins.
+
+    bar: the least cosine of pairs that count.
+    """
 
     targets: Targets
     numbers: npt.NDArray[np.int64]
     clusters: npt.NDArray[np.int32]
     margins: npt.NDArray[np.float64]
+    bar: float
+
+    def of(self, columns: Numbers) -> Sample:
+        """Return some of them; all where that would save little."""
+        if 2 * len(columns) > len(self.numbers):
+            return self
+        return Sample(
+            self.targets.of(columns),
+            self.numbers[columns],
+            self.clusters[columns],
+            self.margins[columns],
+            self.bar,
+        )
 
 
 def one_cluster(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -59,40 +77,67 @@ def count_task(
     blocks: VectorBlocks,
     known: Targets,
     sample: Sample,
-    bar: float,
 ) -> Iterator[pa.RecordBatch]:
     """Yield COUNTED: pairs of sampled rows with those of each task."""
-    scratch = np.empty(_ROWS * len(sample.numbers), np.float32)
-    columns = np.arange(len(sample.numbers))
-    # All of the sample counts as earlier than any row: pairs are met from both sides.
-    last = np.full(_ROWS, len(columns), np.int64)
-    least = float(np.nextafter(bar, 0))
+    scratch = np.empty(_ROWS * _ROWS, np.float32)
+    reach = float(np.arccos(sample.bar))
     for _, start, stop, _, _ in tasks_of(batches):
         counts = np.zeros(len(MARGINS) + 1, np.int64)
-        assigned = blocks.labels(np.arange(start, stop))
-        for begin in range(start, stop, _ROWS):
-            numbers = np.arange(begin, min(stop, begin + _ROWS))
-            rows = prepare(blocks.chosen(numbers))
-            near, partner = pairs_of_tile(
-                (nominating(rows, sample.targets, bar, scratch), last, columns),
-                (rows.exact, rows.squares),
-                (sample.targets.rows.exact, sample.targets.rows.squares),
-                least,
-            )
-            other = numbers[near] != sample.numbers[partner]
-            near, partner = near[other], partner[other]
-            each, pair = np.unique(near, return_inverse=True)
-            of_row = VectorRows(rows.exact[each], rows.unit[each], rows.squares[each])
-            labels = assigned[numbers[each] - start]
-            clusters, distances = margins(of_row, labels, known, MARGINS[-1])
-            count_levels(
-                (clusters[pair], distances[pair]),
-                (sample.clusters[partner], sample.margins[partner]),
-                MARGINS,
-                counts,
-            )
+        for begin in range(start, stop, _READ_ROWS):
+            end = min(stop, begin + _READ_ROWS)
+            numbers, labels, vectors = blocks.by_label(begin, end)
+            rows = prepare(vectors)
+            angles, some = Angles(rows, labels, known.rows), sample
+            if angles.few:
+                some = sample.of(angles.within(sample.targets.rows, reach))
+            for first in range(0, len(rows), _ROWS):
+                part = slice(first, first + _ROWS)
+                named = numbers[part], labels[part]
+                counts += _pairs_by_level(rows[part], named, known, some, scratch)
         told = [np.arange(len(counts)), counts]
         yield pa.RecordBatch.from_arrays([pa.array(c) for c in told], schema=COUNTED)
+
+
+def _pairs_by_level(
+    rows: VectorRows,
+    named: tuple[Numbers, Labels],
+    known: Targets,
+    sample: Sample,
+    scratch: Singles,
+) -> Numbers:
+    """Count the pairs of some rows with a sample, by the margin of MARGINS.
+
+    named: the numbers and the clusters of the rows.
+    """
+    numbers, labels = named
+    counts = np.zeros(len(MARGINS) + 1, np.int64)
+    # All of the sample counts as earlier than any row: pairs are met from both sides.
+    last = np.full(len(rows), len(sample.numbers), np.int64)
+    least = float(np.nextafter(sample.bar, 0))
+    parts = nominating_by_parts(rows, sample.targets, sample.bar, scratch)
+    for part, nominated in parts:
+        some = sample.targets.rows[part]
+        near, partner = pairs_of_tile(
+            (nominated, last, np.arange(len(some))),
+            (rows.exact, rows.squares),
+            (some.exact, some.squares),
+            least,
+        )
+        partner += part.start
+        other = numbers[near] != sample.numbers[partner]
+        near, partner = near[other], partner[other]
+        each, pair = np.unique(near, return_inverse=True)
+        if not len(each):
+            continue
+        of_row = VectorRows(rows.exact[each], rows.unit[each], rows.squares[each])
+        clusters, distances = margins(of_row, labels[each], known, MARGINS[-1])
+        count_levels(
+            (clusters[pair], distances[pair]),
+            (sample.clusters[partner], sample.margins[partner]),
+            MARGINS,
+            counts,
+        )
+    return counts
 
 
 def list_task(
@@ -104,12 +149,10 @@ def list_task(
 ) -> Iterator[pa.RecordBatch]:
     """Yield LISTED: each row once for each cluster within `margin` of it."""
     for _, start, stop, _, _ in tasks_of(batches):
-        labels = blocks.labels(np.arange(start, stop))
-        for begin in range(start, stop, _LISTED_ROWS):
-            numbers = np.arange(begin, min(stop, begin + _LISTED_ROWS))
-            rows = prepare(blocks.chosen(numbers))
-            part = labels[begin - start : begin - start + len(numbers)]
-            clusters, distance = margins(rows, part, known, margin)
+        for begin in range(start, stop, _READ_ROWS):
+            end = min(stop, begin + _READ_ROWS)
+            numbers, labels, vectors = blocks.by_label(begin, end)
+            clusters, distance = margins(prepare(vectors), labels, known, margin)
             within = distance <= margin
             columns = [clusters[within], numbers[np.nonzero(within)[0]]]
             yield pa.RecordBatch.from_arrays(
@@ -121,11 +164,11 @@ def pairs_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    wanted: str,
+    wanted: ArrayFile,
     least: float,
 ) -> Iterator[pa.RecordBatch]:
     """Yield PAIRS: wanted rows of a task and earlier ones that are above `least`."""
-    flags: Members = np.load(wanted, mmap_mode="r").__getitem__
+    flags: Members = wanted.mapped().__getitem__
     for _, start, stop, left, left_stop in tasks_of(batches):
         block = block_of(blocks, start, stop, flags)
         for rows, numbers in candidates_of(blocks, left, left_stop, flags):

@@ -56,11 +56,13 @@ from winnow.steps.semantic_tasks import (
 )
 from winnow.steps.vector_blocks import (
     WRITTEN,
+    ArrayFile,
     GroupedBlocks,
     VectorBlocks,
     as_blocks,
-    write_blocks,
+    write_names,
 )
+from winnow.steps.vector_layout import laid_schema, lay_out
 
 #: What is known of each row, in the order of the numbers, in a file.
 _ROW = np.dtype(
@@ -141,18 +143,23 @@ class Large:
         """How many rows' findings meet on one worker, where groups share rows."""
         return self.size if isinstance(self.blocks, GroupedBlocks) else None
 
-    def saved(self, name: str, array: npt.NDArray[Any]) -> str:
-        """Write an array where workers map it; return its path."""
+    def saved(self, name: str, array: npt.NDArray[Any]) -> ArrayFile:
+        """Write an array (n,) where workers map it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = os.fspath(self.folder / f"{name}.npy")
-        np.save(path, array)
-        return path
+        return ArrayFile.of(array, os.fspath(self.folder / name))
+
+
+def laid_by_label(
+    batches: Iterator[pa.RecordBatch], *, add: Any, folder: str
+) -> Iterator[pa.RecordBatch]:
+    """Yield rows with the value that they are visited by, their vectors laid out."""
+    yield from lay_out(add(batches), folder=folder)
 
 
 def divide(
     context: Context, members: Frame, rows: int, size: int, *, together: bool = False
 ) -> Large:
-    """Sort the rows of large clusters into files, in visiting order.
+    """Lay the vectors of large clusters out by label; sort their rows as visited.
 
     members: `rows` rows of (uid, cluster, distance, vector). size: how many a block may
     have. together: whether all rows are visited in one order, as of one cluster.
@@ -161,28 +168,22 @@ def divide(
     engine, config = context.engine, context.config
     salt, folder = f"{context.seed}:{context.step}", context.parts / "blocks"
     remove(folder)
-    schema = engine.schema(members)
-    dim = schema.field("vector").type.list_size
+    dim = engine.schema(members).field("vector").type.list_size
     value = pa.uint64() if config.order == "random" else pa.float64()
-    fields = [schema.field(name) for name in ("cluster", "uid", "vector")]
-    label = schema.field("cluster").with_name("label")
-    ordered = pa.schema([*fields, label, ("value", value)])
     add = partial(with_value, rule=config.order, salt=salt, together=together)
-    visited = engine.map_batches(members, add, ordered)
+    where = os.fspath(folder / "rows")
+    laid = engine.map_batches(
+        members,
+        partial(laid_by_label, add=add, folder=where),
+        laid_schema(engine.schema(members).field("cluster").type, value),
+    )
     files = engine.map_batches(
-        visited,
-        partial(write_blocks, folder=os.fspath(folder / "rows")),
+        laid,
+        partial(write_names, folder=where),
         WRITTEN,
         order_by=("cluster", "value", "uid"),
     )
-    written = engine.collect(files, MAX_FILES)
-    blocks = as_blocks(os.fspath(folder / "rows"), dim, written)
-    for file in blocks.files:
-        if not Path(blocks.folder, f"{file}.f16").is_file():
-            raise RunError(
-                f"{blocks.folder}/{file}.f16 was written by a worker but is not seen "
-                "here; driver and workers need one file system under the same path"
-            )
+    blocks = as_blocks(where, dim, engine.collect(files, MAX_FILES))
     if len(blocks) != rows:
         raise RunError(f"{rows:,} rows of large clusters, but {len(blocks):,} written")
     return Large(engine, blocks, size, folder)
@@ -230,6 +231,13 @@ def whole_tasks(large: Large) -> pa.Table:
     return pa.table([start, start, stop, start, stop], schema=TASKS)
 
 
+def label_tasks(large: Large) -> pa.Table:
+    """Return TASKS that name every row once, by the place of its vector."""
+    borders = pieces(0, large.blocks.places[-1], large.size)
+    start, stop = pa.array(borders[:-1]), pa.array(borders[1:])
+    return pa.table([start, start, stop, start, stop], schema=TASKS)
+
+
 def select_large(
     large: Large,
     neighbours: Neighbours,
@@ -267,8 +275,8 @@ def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
     propagate(neighbours.similarity, neighbours.twin, least, state)
     selection = by_nearest(neighbours, state == KEPT)
     for number, tasks in enumerate(_rounds(large, state == OPEN)):
-        path = large.saved(f"state-{number}", state)
-        search = partial(search_task, state=path, floor=least)
+        states = large.saved(f"state-{number}", state)
+        search = partial(search_task, state=states, floor=least)
         cosines = large.mapped(tasks, search, FOUND)
         settle = partial(settle_block, blocks=large.blocks, least=least)
         frame = large.engine.map_groups(cosines, "block", settle, SETTLED)
@@ -278,7 +286,7 @@ def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
         selection.keep[rows] = keep
         selection.twin[rows] = np.where(keep, -1, table["nearest"].to_numpy())
         selection.similarity[rows] = np.where(keep, np.nan, table["cosine"].to_numpy())
-        os.unlink(path)
+        os.unlink(states.path)
     _measure_spared(large, neighbours, least, selection)
     return selection
 
@@ -302,12 +310,12 @@ def nearest_kept(
 
     state: (n,) of all; OPEN and SPARED ones look, KEPT and SPARED ones are seen.
     """
-    path = large.saved("state-of-rows", state)
-    search = partial(search_task, state=path, floor=floor, merge_by=large.merge_by)
+    states = large.saved("state-of-rows", state)
+    search = partial(search_task, state=states, floor=floor, merge_by=large.merge_by)
     cosines = large.mapped(large.tasks(rows), search, FOUND)
     nearest = large.engine.map_groups(cosines, "block", nearest_in_block, FOUND)
     table = large.engine.collect(nearest, len(large.blocks))
-    os.unlink(path)
+    os.unlink(states.path)
     return table
 
 
@@ -362,10 +370,10 @@ def decided_rows(
     known["similarity"], known["twin"] = neighbours.similarity, neighbours.twin
     known["keep"], known["chosen"] = selection.keep, selection.twin
     known["chosen_similarity"] = selection.similarity
-    path = large.saved("decided", known)
+    rows = large.saved("decided", known)
     return large.mapped(
         whole_tasks(large),
-        partial(decide_task, known=path, kernel=kernel),
+        partial(decide_task, known=rows, kernel=kernel),
         schema,
         wide=True,
     )

@@ -56,11 +56,12 @@ from winnow.steps.semantic_blocks import (
     Large,
     by_nearest,
     divide,
+    label_tasks,
     nearest_kept,
     select_large,
-    whole_tasks,
 )
-from winnow.steps.vector_blocks import GroupedBlocks, Numbers
+from winnow.steps.vector_blocks import GroupedBlocks
+from winnow.steps.vector_layout import Numbers
 
 #: Pools of so many rows at most are compared whole.
 WHOLE_ROWS = 20_000
@@ -112,7 +113,7 @@ def group_pool(
     probes = _stored(context) or _measured(plain, known, recall_bar(context.config))
     (context.folder / PROBES).write_text(json.dumps(probes._asdict()))
     listing = partial(list_task, known=known, margin=probes.margin)
-    frame = plain.mapped(whole_tasks(plain), listing, LISTED)
+    frame = plain.mapped(label_tasks(plain), listing, LISTED)
     most = context.rows * (1 + MOST)
     listed = plain.engine.collect(frame, most)
     group, number = listed["group"].to_numpy(), listed["number"].to_numpy()
@@ -185,9 +186,9 @@ def _searched(
     searched = as_targets(large.blocks.chosen(numbers))
     labels = large.blocks.labels(numbers)
     beside = margins(searched.rows, labels, known, MARGINS[-1])
-    sample = Sample(searched, numbers, *beside)
-    counting = partial(count_task, known=known, sample=sample, bar=bar)
-    frame = large.mapped(whole_tasks(large), counting, COUNTED)
+    sample = Sample(searched, numbers, *beside, bar)
+    counting = partial(count_task, known=known, sample=sample)
+    frame = large.mapped(label_tasks(large), counting, COUNTED)
     table = large.engine.collect(frame, 10**8)
     counts = np.zeros(len(MARGINS) + 1, np.int64)
     np.add.at(counts, table["level"].to_numpy(), table["pairs"].to_numpy())
@@ -247,8 +248,8 @@ def _settle(
         return
     wanted[:] = False
     wanted[rows] = True
-    path = large.saved("pairs", wanted)
-    listing = partial(pairs_task, wanted=path, least=least)
+    flags = large.saved("pairs", wanted)
+    listing = partial(pairs_task, wanted=flags, least=least)
     frame = large.mapped(large.tasks(wanted), listing, PAIRS)
     pairs = large.engine.collect(frame, _MAX_PAIRS)
     later, earlier = (
@@ -258,4 +259,4 @@ def _settle(
     keep = np.ones(len(rows), np.bool_)
     first_come(later[order], earlier[order], keep)
     state[rows] = np.where(keep, KEPT, DROPPED)
-    os.unlink(path)
+    os.unlink(flags.path)

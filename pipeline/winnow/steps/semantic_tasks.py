@@ -28,7 +28,7 @@ from winnow.core.hashing import keys
 from winnow.core.task import available_cores
 from winnow.numeric.threads import side_by_side
 from winnow.steps.components import EDGES
-from winnow.steps.vector_blocks import Uids, VectorBlocks
+from winnow.steps.vector_blocks import ArrayFile, Uids, VectorBlocks
 
 #: Rows of a block against rows of the same cluster from `left` on, earlier ones.
 TASKS = pa.schema(
@@ -122,9 +122,9 @@ def candidates_of(
         yield from tiles(blocks.chosen(numbers), numbers)
 
 
-def _in_state(path: str, *wanted: np.int8) -> Members:
+def _in_state(file: ArrayFile, *wanted: np.int8) -> Members:
     """Return what says which rows have one of the states, by the file of all states."""
-    states: npt.NDArray[np.int8] = np.load(path, mmap_mode="r")
+    states = file.mapped()
     return lambda numbers: np.isin(states[numbers], wanted)
 
 
@@ -132,7 +132,7 @@ def search_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    state: str | None,
+    state: ArrayFile | None,
     floor: float,
     merge_by: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
@@ -192,11 +192,11 @@ def link_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    near: str,
+    near: ArrayFile,
     least: float,
 ) -> Iterator[pa.RecordBatch]:
     """Yield EDGES that join the rows of a task which are linked."""
-    linkable: Members = np.load(near, mmap_mode="r").__getitem__
+    linkable: Members = near.mapped().__getitem__
     for _, start, stop, left, left_stop in tasks_of(batches):
         block = block_of(blocks, start, stop, linkable)
         span = blocks.numbers(left, left_stop)
@@ -208,10 +208,10 @@ def link_task(
 
 
 def measure_task(
-    batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks, first: str
+    batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks, first: ArrayFile
 ) -> Iterator[pa.RecordBatch]:
     """Yield FIRSTS: each row that goes, and its cosine to its component's first."""
-    firsts: Numbers = np.load(first, mmap_mode="r")
+    firsts: Numbers = first.mapped()
     for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             numbers = np.arange(begin, min(stop, begin + _READ_ROWS))
@@ -243,11 +243,11 @@ def decide_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    known: str,
+    known: ArrayFile,
     kernel: Any,
 ) -> Iterator[pa.RecordBatch]:
     """Yield what `kernel` makes of the rows of each block."""
-    rows, uids = np.load(known, mmap_mode="r"), Uids(blocks)
+    rows, uids = known.mapped(), Uids(blocks)
     for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             end = min(stop, begin + _READ_ROWS)

@@ -1,17 +1,18 @@
-"""Sorted vectors in files that any worker maps, of clusters that none can hold.
+"""Rows in visiting order, and their vectors in files that any worker reads.
 
-A file has the rows of one cluster that one task met, one after the other: vectors as
-plain float16 numbers, and beside them their uids and labels.
+A file of names has the rows of one cluster that one task met, one after the other:
+their uids, and where their vectors lie (`vector_layout`).
 """
 
 from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ import pyarrow as pa
 
 from winnow.core.errors import RunError
 from winnow.core.task import current_task
-from winnow.core.vectors import to_matrix
+from winnow.steps.vector_layout import Halves, Labels, Numbers, read_rows
 
 #: A file, which part of which cluster it holds, and its rows.
 WRITTEN = pa.schema(
@@ -30,16 +31,21 @@ WRITTEN = pa.schema(
         ("rows", pa.int64()),
     ]
 )
-#: Beside the vectors: the row's uid, and the cluster it was assigned to.
-_NAMES = pa.schema([("uid", pa.string()), ("label", pa.int32())])
-Halves = npt.NDArray[np.float16]
-Numbers = npt.NDArray[np.int64]
+#: The row's uid, the cluster it was assigned to, and where its vector lies.
+_NAMES = pa.schema(
+    [
+        ("uid", pa.string()),
+        ("label", pa.int32()),
+        ("file", pa.string()),
+        ("row", pa.int64()),
+    ]
+)
 
 
-def write_blocks(
+def write_names(
     batches: Iterator[pa.RecordBatch], *, folder: str
 ) -> Iterator[pa.RecordBatch]:
-    """Write (uid, label, vector) sorted by cluster; yield WRITTEN, a row a file."""
+    """Write rows of `laid_schema` in visiting order; yield WRITTEN, a row a file."""
     open_file: _Writer | None = None
     for batch in batches:
         cluster = batch.column("cluster").to_numpy()
@@ -57,24 +63,21 @@ def write_blocks(
 
 
 class _Writer:
-    """The two files of one cluster's rows, named after this try of the task."""
+    """The file of one cluster's rows, named after this try of the task."""
 
     def __init__(self, folder: Path, cluster: int) -> None:
         task = current_task()
         self.cluster, self._task, self._rows = cluster, task.number, 0
         self._name = f"{cluster}-{task.number}-{task.attempt}"
         folder.mkdir(parents=True, exist_ok=True)
-        self._vectors = open(folder / f"{self._name}.f16", "wb")  # noqa: SIM115
-        self._uids = pa.ipc.new_file(os.fspath(folder / f"{self._name}.uid"), _NAMES)
+        self._names = pa.ipc.new_file(os.fspath(folder / f"{self._name}.uid"), _NAMES)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        self._vectors.write(to_matrix(batch.column("vector")).tobytes())
-        self._uids.write_batch(batch.select(_NAMES.names).cast(_NAMES))
+        self._names.write_batch(batch.select(_NAMES.names).cast(_NAMES))
         self._rows += len(batch)
 
     def close(self) -> pa.RecordBatch:
-        self._vectors.close()
-        self._uids.close()
+        self._names.close()
         row = {
             "cluster": self.cluster,
             "task": self._task,
@@ -85,18 +88,45 @@ class _Writer:
 
 
 @dataclass(frozen=True)
-class VectorBlocks:
-    """All rows of the files, numbered by cluster and place: 0 is the first one's first.
+class ArrayFile:
+    """The numbers of an array in a file, without a header.
 
-    files: names, in order; bounds: the first number of each and, last, of none.
-    clusters: the first and the last number but one of each cluster.
+    NumPy parses its own header as Python, which in CPython 3.11 fails now and then
+    where several threads do so at once.
+    """
+
+    path: str
+    kind: np.dtype[Any]
+
+    @classmethod
+    def of(cls, array: npt.NDArray[Any], path: str) -> ArrayFile:
+        """Write an array."""
+        array.tofile(path)
+        return cls(path, array.dtype)
+
+    def mapped(self) -> npt.NDArray[Any]:
+        """Return the array (n,), read as it is looked at."""
+        if not os.path.getsize(self.path):
+            return np.empty(0, self.kind)
+        return np.memmap(self.path, self.kind, "r")
+
+
+@dataclass(frozen=True)
+class VectorBlocks:
+    """Rows numbered by cluster and visiting order: 0 is the first one's first.
+
+    names: the files of their names, in order; bounds: the first number of each and,
+    last, of none. clusters: the first and the last number but one of each cluster.
+    files: those of vectors, and places: the first place of each and, last, of none.
     """
 
     folder: str
     dim: int
-    files: tuple[str, ...]
+    names: tuple[str, ...]
     bounds: tuple[int, ...]
     clusters: tuple[tuple[int, int], ...]
+    files: tuple[str, ...]
+    places: tuple[int, ...]
 
     def __len__(self) -> int:
         return self.bounds[-1]
@@ -110,32 +140,29 @@ class VectorBlocks:
         """Return which rows stand at positions `start` … `stop` - 1, ascending."""
         return np.arange(start, stop)
 
-    def labels(self, numbers: Numbers) -> npt.NDArray[np.int32]:
-        """Return the clusters that rows, by ascending numbers, were assigned to."""
-        out = np.empty(len(numbers), np.int32)
-        for part, file, first, _ in self._by_file(numbers):
-            rows = numbers[part] - first
-            # Of the rows between the first and the last one alone.
-            column = self._beside(file, "label")
-            column = column.slice(rows[0], rows[-1] + 1 - rows[0])
-            out[part] = column.to_numpy()[rows - rows[0]]
-        return out
-
-    def vectors(self, start: int, stop: int) -> Halves:
-        """Return the vectors of rows `start` … `stop` - 1, (n, dim) in memory."""
-        out = np.empty((stop - start, self.dim), np.float16)
-        for file, first, last in self._files(start, stop):
-            lower, upper = max(start, first), min(stop, last)
-            whole = self._mapped(file, last - first)
-            out[lower - start : upper - start] = whole[lower - first : upper - first]
-        return out
+    def labels(self, numbers: Numbers) -> Labels:
+        """Return the clusters that rows, by their numbers, were assigned to."""
+        return self._labels_at(self._whole("place", np.int64)[numbers])
 
     def chosen(self, numbers: Numbers) -> Halves:
-        """Return the vectors of some rows, whose ascending numbers are given."""
-        out = np.empty((len(numbers), self.dim), np.float16)
-        for part, file, first, _ in self._by_file(numbers):
-            _read_rows(self._path(file), numbers[part] - first, out[part])
+        """Return the vectors of some rows, whose numbers are given: (n, dim)."""
+        places = np.asarray(self._whole("place", np.int64)[numbers])
+        order = np.argsort(places, kind="stable")
+        read = self._read(places[order])
+        out = np.empty_like(read)
+        out[order] = read
         return out
+
+    def by_label(self, start: int, stop: int) -> tuple[Numbers, Labels, Halves]:
+        """Return the rows whose vectors lie at places `start` … `stop` - 1.
+
+        Their numbers, in no order; their clusters, most of a cluster's rows side by
+        side; and the vectors.
+        """
+        numbers = np.array(self._whole("number", np.int64)[start:stop])
+        there = np.flatnonzero(numbers >= 0)
+        places = start + there
+        return numbers[there], self._labels_at(places), self._read(places)
 
     def uids(self, ascending: Numbers, files: dict[str, pa.ChunkedArray]) -> pa.Array:
         """Return the uids of some rows, whose ascending numbers are given.
@@ -143,58 +170,47 @@ class VectorBlocks:
         files: what was opened before, for many calls; more is added.
         """
         taken = [pa.array([], pa.string())]
-        for part, file, first, _ in self._by_file(ascending):
-            if file not in files:
-                files[file] = self._beside(file, "uid")
-            taken += _taken(files[file], ascending[part] - first)
+        for part, name, first in _by_file(ascending, self.names, self.bounds):
+            if name not in files:
+                files[name] = _names_of(self.folder, name)["uid"]
+            taken += _taken(files[name], ascending[part] - first)
         return pa.concat_arrays(taken)
 
-    def _beside(self, file: str, column: str) -> pa.ChunkedArray:
-        with pa.memory_map(os.path.join(self.folder, f"{file}.uid")) as source:
-            return pa.ipc.open_file(source).read_all()[column]
+    def _read(self, ascending: Numbers) -> Halves:
+        out = np.empty((len(ascending), self.dim), np.float16)
+        for part, file, first in _by_file(ascending, self.files, self.places):
+            path = os.path.join(self.folder, f"{file}.f16")
+            read_rows(path, ascending[part] - first, out[part])
+        return out
 
-    def _mapped(self, file: str, rows: int) -> Halves:
-        return np.memmap(self._path(file), np.float16, "r", shape=(rows, self.dim))
+    def _labels_at(self, places: Numbers) -> Labels:
+        starts = self._whole("start", np.int64)
+        run = np.searchsorted(starts, places, side="right") - 1
+        return np.asarray(self._whole("label", np.int32)[run])
 
-    def _path(self, file: str) -> str:
-        return os.path.join(self.folder, f"{file}.f16")
-
-    def _files(self, start: int, stop: int) -> Iterator[tuple[str, int, int]]:
-        number = bisect_right(self.bounds, start) - 1
-        while number < len(self.files) and self.bounds[number] < stop:
-            yield self.files[number], self.bounds[number], self.bounds[number + 1]
-            number += 1
-
-    def _by_file(self, ascending: Numbers) -> Iterator[tuple[slice, str, int, int]]:
-        if not len(ascending):
-            return
-        for file, first, last in self._files(int(ascending[0]), int(ascending[-1]) + 1):
-            lower, upper = np.searchsorted(ascending, [first, last])
-            if lower < upper:
-                yield slice(int(lower), int(upper)), file, first, last
+    def _whole(self, name: str, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+        path = os.path.join(self.folder, f"rows.{name}")
+        return ArrayFile(path, np.dtype(kind)).mapped()
 
 
-def _read_rows(path: str, ascending: Numbers, out: Halves) -> None:
-    """Read rows of a file of vectors into `out`, (n, dim).
+def _names_of(folder: str, name: str) -> pa.Table:
+    with pa.memory_map(os.path.join(folder, f"{name}.uid")) as source:
+        return pa.ipc.open_file(source).read_all()
 
-    Not through a map: around each row the kernel maps up to half a megabyte of what it
-    has of the file, and all of that counts as this process's memory.
-    """
-    row_bytes = out.shape[1] * out.itemsize
-    into = out.data.cast("B")
-    ends = np.append(np.flatnonzero(np.diff(ascending) != 1) + 1, len(ascending))
-    file = os.open(path, os.O_RDONLY)
-    try:
-        start = 0
-        for end, row in zip(
-            ends.tolist(), ascending[np.append(0, ends[:-1])].tolist(), strict=True
-        ):
-            part = into[start * row_bytes : end * row_bytes]
-            if os.preadv(file, [part], row * row_bytes) != len(part):
-                raise RunError(f"{path}: ends before its row {row + end - start:,}")
-            start = end
-    finally:
-        os.close(file)
+
+def _by_file(
+    ascending: Numbers, files: Sequence[str], bounds: Sequence[int]
+) -> Iterator[tuple[slice, str, int]]:
+    """Yield which of some rows lie in which file, and the first one's number there."""
+    if not len(ascending):
+        return
+    number = bisect_right(bounds, int(ascending[0])) - 1
+    while number < len(files) and bounds[number] <= ascending[-1]:
+        first, last = bounds[number], bounds[number + 1]
+        lower, upper = np.searchsorted(ascending, [first, last])
+        if lower < upper:
+            yield slice(int(lower), int(upper)), files[number], first
+        number += 1
 
 
 class Uids:
@@ -235,7 +251,7 @@ class GroupedBlocks(VectorBlocks):
     and the last but one of each one's positions there.
     """
 
-    listed: str
+    listed: ArrayFile
     groups: tuple[tuple[int, int], ...]
 
     @property
@@ -245,21 +261,89 @@ class GroupedBlocks(VectorBlocks):
 
     def numbers(self, start: int, stop: int) -> Numbers:
         """Return which rows stand at positions `start` … `stop` - 1, ascending."""
-        listed: Numbers = np.load(self.listed, mmap_mode="r")
-        return np.array(listed[start:stop])
+        return np.array(self.listed.mapped()[start:stop])
 
 
 def as_blocks(folder: str, dim: int, written: pa.Table) -> VectorBlocks:
-    """Return the rows of the files that WRITTEN names."""
+    """Return the rows of the files that WRITTEN names; note where their vectors lie.
+
+    Raises RunError if what workers wrote is not seen.
+    """
     keys = [(name, "ascending") for name in ("cluster", "task")]
     rows = written.sort_by(keys)
+    names = rows["file"].to_pylist()
     ends = np.cumsum([0, *rows["rows"].to_pylist()])
     cluster = rows["cluster"].to_numpy()
     borders = [0, *(np.flatnonzero(np.diff(cluster)) + 1).tolist(), len(cluster)]
+    layouts = _Layouts(folder, dim)
+    places = np.empty(ends[-1], np.int64)
+    done = 0
+    for name in names:
+        for batch in _names_of(folder, name).to_batches():
+            places[done : done + len(batch)] = layouts.places_of(batch)
+            done += len(batch)
+    layouts.note(places)
     return VectorBlocks(
         folder,
         dim,
-        tuple(rows["file"].to_pylist()),
+        tuple(names),
         tuple(ends.tolist()),
         tuple((int(ends[a]), int(ends[b])) for a, b in pairwise(borders) if a < b),
+        tuple(layouts.files),
+        tuple(layouts.bounds),
     )
+
+
+class _Layouts:
+    """Files of vectors, one after the other as they are met."""
+
+    def __init__(self, folder: str, dim: int) -> None:
+        self._folder, self._dim = folder, dim
+        self.files: list[str] = []
+        self.bounds = [0]
+        self._starts: dict[str, Numbers] = {}
+        self._runs: list[Numbers] = []
+
+    def places_of(self, batch: pa.RecordBatch) -> Numbers:
+        """Return the places of rows' vectors."""
+        label, row = (batch.column(name).to_numpy() for name in ("label", "row"))
+        encoded = batch.column("file").dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        places = np.empty(len(batch), np.int64)
+        for code, file in enumerate(encoded.dictionary.to_pylist()):
+            mine = codes == code
+            places[mine] = self._of(file)[label[mine]] + row[mine]
+        return places
+
+    def _of(self, file: str) -> Numbers:
+        """Return the first place of each label in a file."""
+        if file not in self._starts:
+            path = Path(self._folder, f"{file}.f16")
+            if not path.is_file():
+                raise RunError(
+                    f"{path} was written by a worker but is not seen here; driver and "
+                    "workers need one file system under the same path"
+                )
+            runs = np.load(path.with_suffix(".starts.npy"))
+            runs[:, 1] += self.bounds[-1]
+            starts = np.empty(runs[:, 0].max(initial=-1) + 1, np.int64)
+            starts[runs[:, 0]] = runs[:, 1]
+            self._runs.append(runs)
+            self._starts[file] = starts
+            self.files.append(file)
+            rows = path.stat().st_size // (2 * self._dim)
+            self.bounds.append(self.bounds[-1] + rows)
+        return self._starts[file]
+
+    def note(self, places: Numbers) -> None:
+        """Write where each row's vector lies, and the converse, for all workers.
+
+        A place of no row is one that was written by a try that did not count.
+        """
+        numbers = np.full(self.bounds[-1], -1, np.int64)
+        numbers[places] = np.arange(len(places))
+        runs = np.concatenate([np.empty((0, 2), np.int64), *self._runs])
+        arrays = {"place": places, "number": numbers, "start": runs[:, 1]}
+        for name, array in arrays.items():
+            array.tofile(Path(self._folder, f"rows.{name}"))
+        runs[:, 0].astype(np.int32).tofile(Path(self._folder, "rows.label"))

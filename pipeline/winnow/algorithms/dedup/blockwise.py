@@ -27,8 +27,9 @@ from winnow.algorithms.dedup.cluster import Flags
 from winnow.algorithms.dedup.components import flatten
 from winnow.algorithms.dedup.semantic import link_tile, settle_in_order
 
-#: Rows and candidates of one product: 8 MB of float32.
-HEIGHT, WIDTH = 2048, 1024
+#: Rows and candidates of one product: 4 MB of float32. Narrow, since of the rows of one
+#: block half are earlier than a candidate and take no part.
+HEIGHT, WIDTH = 2048, 512
 
 
 class Block:

@@ -26,7 +26,7 @@ from winnow.algorithms.cosine import (
     exact_cosine,
     pairwise,
 )
-from winnow.algorithms.cosine_bounds import Targets, nominating, nominees
+from winnow.algorithms.cosine_bounds import Angles, Targets, nominating, nominees
 from winnow.numeric.compiled import compiled
 
 #: Clusters that a row's borders are measured with, of all those nearest to the row, and
@@ -38,6 +38,8 @@ MARGINS = np.array(
 )
 #: Numbers of one product of rows and centroids.
 _PRODUCT = 1 << 20
+# Products that are looked through at a time.
+_SCANNED = 256
 # Above the error of two cosines in float64.
 _ROUNDING = 1e-12
 
@@ -66,16 +68,31 @@ def margins(
         # Two centroids are at most 2 apart, so a margin up to the limit is a difference
         # of cosines up to twice as much, but for rounding.
         least = to_own - (2.0 * limit + _ROUNDING)
-        nominated = nominating(mine, centroids, least[:, None], scratch)
+        some, ids = _candidates(mine, home, centroids, 2.0 * limit)
+        nominated = nominating(mine, some, least[:, None], scratch)
         _measure(
             nominees(nominated, least[:, None]),
             (mine.exact, mine.squares),
-            (home, to_own, least),
-            (known.exact, known.squares),
+            (np.searchsorted(ids, home).astype(np.int32), to_own, least),
+            (some.rows.exact, some.rows.squares),
             limit,
             (clusters[part], distances[part]),
         )
+        there = clusters[part] >= 0
+        clusters[part][there] = ids[clusters[part][there]]
     return clusters, distances
+
+
+def _candidates(
+    rows: VectorRows, homes: Clusters, centroids: Targets, less: float
+) -> tuple[Targets, Ids]:
+    """Return the centroids that rows may be near to, and their numbers, ascending."""
+    angles = Angles(rows, homes, centroids.rows)
+    if angles.few:
+        ids = angles.nearer(centroids.rows, less)
+        if 2 * len(ids) <= len(centroids):
+            return centroids.of(ids), ids
+    return centroids, np.arange(len(centroids))
 
 
 @compiled
@@ -204,15 +221,23 @@ def pairs_of_tile(
     later: Any = [np.int64(0)]
     before: Any = [np.int64(0)]
     for r in range(len(products)):
-        for c in range(products.shape[1]):
-            if products[r, c] < bar or others[c] >= numbers[r]:
+        for start in range(0, products.shape[1], _SCANNED):
+            part = products[r, start : start + _SCANNED]
+            # Nearly always none: counted without a branch, many at a time.
+            passing = np.int32(0)
+            for c in range(len(part)):
+                passing += np.int32(part[c] >= bar)
+            if not passing:
                 continue
-            value = exact_cosine(
-                exact[r], squares[r], earlier_exact[c], earlier_squares[c], terms
-            )
-            if value > least:
-                later.append(np.int64(r))
-                before.append(np.int64(c))
+            for c in range(start, start + len(part)):
+                if products[r, c] < bar or others[c] >= numbers[r]:
+                    continue
+                cosine = exact_cosine(
+                    exact[r], squares[r], earlier_exact[c], earlier_squares[c], terms
+                )
+                if cosine > least:
+                    later.append(np.int64(r))
+                    before.append(np.int64(c))
     return np.array(later)[1:], np.array(before)[1:]
 
 
