@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,8 +65,14 @@ def earlier_scan(
     if not saved:
         return None
     # Names and the like occur many times: a million rows of them are read as numbers.
-    edges = pq.read_table(files[0], read_dictionary=_REPEATED)
-    return EarlierScan(edges, pq.read_table(files[1]), saved[-1])
+    edges = _whole(files[0], read_dictionary=_REPEATED)
+    return EarlierScan(edges, _whole(files[1]), saved[-1])
+
+
+def _whole(file: Path, **how: Any) -> pa.Table:
+    """Return a table without what pyarrow loads for datasets of many files."""
+    with pq.ParquetFile(file, **how) as opened:
+        return opened.read()
 
 
 def remember_scan(

@@ -33,8 +33,8 @@ _DEVIATIONS = 4
 
 Ints = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]
-#: A table's column, or its rows.
-_Key = tuple[int, str | None]
+#: Where the sketches of both tables of each pair stand.
+_Places = tuple[Ints, Ints]
 
 
 def candidates(
@@ -49,12 +49,12 @@ def candidates(
     sketched = np.zeros(len(tables.names), np.bool_)
     sketched[sketches.whole] = True
     known = np.flatnonzero(sketched[edges.child])
-    known, pairs = _compared(tables, sketches, edges, known)
-    chosen = _containing(sketches, pairs, config)
-    rows = [i for i, (key, _) in enumerate(pairs) if key[1] is None]
-    chosen[rows] |= _similar(sketches, [pairs[i] for i in rows], config)
+    known, places, of_rows = _compared(tables, sketches, edges, known)
+    chosen = _containing(sketches, places, config)
+    rows = np.flatnonzero(of_rows)
+    chosen[rows] |= _similar(sketches, (places[0][rows], places[1][rows]), config)
     some = np.flatnonzero(chosen)
-    shares, looked_up = sketches.shares([pairs[i] for i in some.tolist()])
+    shares, looked_up = sketches.shares((places[0][some], places[1][some]))
     chosen[some] = ~_ruled_out(shares, looked_up, config.min_containment)
     suggested[known] = chosen
     return suggested
@@ -91,27 +91,27 @@ def _ruled_out(
 
 def _compared(
     tables: HashedTables, sketches: Sketches, edges: TablePairs, numbers: Ints
-) -> tuple[Ints, list[tuple[_Key, _Key]]]:
-    """Return which of some edges can be judged, and by which sketches of both tables.
+) -> tuple[Ints, _Places, _Mask]:
+    """Return which of some edges can be judged, by which sketches, and which by rows.
 
     By their rows, or by a telling column of a child with fewer columns.
     """
+    size = np.array([len(names) for names in tables.names], np.int64)
+    some = edges.take(numbers)
+    of_rows = size[some.child] >= size[some.parent]
     telling: dict[int, str | None] = {}
-    known, pairs = [], []
-    places = zip(
-        numbers.tolist(), *(side.tolist() for side in edges.take(numbers)), strict=True
-    )
-    for number, child, parent in places:
+    one, other = np.full((2, len(numbers)), -1)
+    pairs = zip(*(side.tolist() for side in (*some, of_rows)), strict=True)
+    for i, (child, parent, whole) in enumerate(pairs):
         name = None
-        if len(tables.names[child]) < len(tables.names[parent]):
+        if not whole:
             if child not in telling:
                 telling[child] = _telling(sketches, child, tables.names[child])
             name = telling[child]
-        pair = (child, name), (parent, name)
-        if pair[0] in sketches and pair[1] in sketches:
-            known.append(number)
-            pairs.append(pair)
-    return np.array(known, np.int64), pairs
+            of_rows[i] = name is None
+        one[i], other[i] = sketches.sought(child, name), sketches.sought(parent, name)
+    known = (one >= 0) & (other >= 0)
+    return numbers[known], (one[known], other[known]), of_rows[known]
 
 
 def _telling(sketches: Sketches, table: int, names: Iterable[str]) -> str | None:
@@ -120,22 +120,18 @@ def _telling(sketches: Sketches, table: int, names: Iterable[str]) -> str | None
     return min(known, key=lambda n: (-sketches.distinct(table, n), n), default=None)
 
 
-def _similar(
-    sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
-) -> _Mask:
+def _similar(sketches: Sketches, places: _Places, config: PartialConfig) -> _Mask:
     """Return which pairs share a band of MinHash values of their rows."""
-    places, threshold = sketches.places(pairs), config.min_similarity
+    threshold = config.min_similarity
     return lsh_ensemble.similar(sketches.minhashes, *places, threshold, _WEIGHTS)
 
 
-def _containing(
-    sketches: Sketches, pairs: list[tuple[_Key, _Key]], config: PartialConfig
-) -> _Mask:
+def _containing(sketches: Sketches, places: _Places, config: PartialConfig) -> _Mask:
     """Return which pairs LSH Ensemble suggests by MinHash values of columns or rows."""
     return lsh_ensemble.containing(
         sketches.minhashes,
         sketches.distinct_values,
-        sketches.places(pairs),
+        places,
         config.min_containment,
         _WEIGHTS,
     )

@@ -132,6 +132,10 @@ class Sketches:
         """Return where a sketch stands in `stack`; KeyError if there is none."""
         return self._place[table, column]
 
+    def sought(self, table: int, column: str | None) -> int:
+        """Return where a sketch stands in `stack`; -1 if there is none."""
+        return self._place.get((table, column), -1)
+
     def kmv(self, table: int, column: str | None) -> Kmv:
         """Return the hashes kept of a column, or of the rows; KeyError if none are."""
         i = self._place[table, column]
@@ -140,14 +144,6 @@ class Sketches:
     def distinct(self, table: int, column: str | None) -> int:
         """Return the number of distinct values (null is one), estimated if need be."""
         return self.kmv(table, column).distinct
-
-    def places(
-        self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return which rows of `minhashes` each pair stands for, both `(n,)`."""
-        rows = [[self._place[key] for key in pair] for pair in pairs]
-        one, other = np.array(rows, np.int64).reshape(-1, 2).T.copy()
-        return one, other
 
     def minhash(self, table: int, column: str | None) -> npt.NDArray[np.uint32]:
         """Return the MinHash values `(num_perm,)` of a column, or of the rows."""
@@ -167,8 +163,10 @@ class Sketches:
     @cached_property
     def distinct_values(self) -> npt.NDArray[np.int64]:
         """How many distinct values every sketch stands for `(m,)`; see `distinct`."""
-        count = range(len(self.table))
-        return np.array([kmv.one_of(self.stack, i).distinct for i in count], np.int64)
+        counts = np.diff(self.stack.bounds)
+        for i in np.flatnonzero(~self.stack.complete).tolist():
+            counts[i] = kmv.one_of(self.stack, i).distinct
+        return counts
 
     @cached_property
     def statistics(self) -> dict[int, dict[str, ColumnStatistics]]:
@@ -209,13 +207,14 @@ class Sketches:
         return Refuted(missing, witness, column)
 
     def shares(
-        self, pairs: Sequence[tuple[tuple[int, str | None], tuple[int, str | None]]]
+        self, places: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Estimate how much of one sketch's values another has: (share, sample size).
 
-        The sample are the hashes of the first that the second would have to keep.
+        places: where both of each pair stand, see `sought`. The sample are the hashes
+        of the first that the second would have to keep.
         """
-        compared = kmv.compare(self.stack, *self.places(pairs))
+        compared = kmv.compare(self.stack, *places)
         return 1 - compared.missing / np.maximum(
             compared.looked_up, 1
         ), compared.looked_up

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import fsspec
@@ -80,11 +81,12 @@ class Folder:
 
 def tree(entries: Iterable[Entry]) -> Folder:
     """Return the folders that some files lie in."""
-    root = Folder("")
+    root = folder = Folder("")
     folders = {"": root}
     for entry in entries:
         path = entry.name.rpartition("/")[0]
-        folder = folders.get(path) or _added(folders, path)
+        if path != folder.name:  # mostly it is that of the file before
+            folder = folders.get(path) or _added(folders, path)
         folder.files.append(entry)
     return root
 
@@ -171,7 +173,8 @@ class Files:
             raise InputError(
                 f"{root}: there is no such file or folder; set input.path to the lake"
             )
-        return sorted(entries)
+        # A name stands there once; to compare whole entries takes five times as long.
+        return sorted(entries, key=itemgetter(0))
 
 
 class _ParquetFile(pq.ParquetFile):  # type: ignore[misc]
@@ -258,16 +261,16 @@ def _local(root: str) -> list[Entry]:
             name = prefix + child.name
             if child.is_dir(follow_symlinks=False):
                 folders.append((name + "/", child.path))
-            elif child.is_symlink():
+                continue
+            told = child.stat(follow_symlinks=False)
+            if stat.S_ISREG(told.st_mode):
+                entries.append(_of_stat(name, child.path, told))
+            elif stat.S_ISLNK(told.st_mode):
                 reason = f"a link to {os.readlink(child.path)}; links are not followed"
                 is_folder = child.is_dir()
                 entries.append(
                     Entry(name, child.path, reason=reason, is_folder=is_folder)
                 )
-            else:
-                told = child.stat(follow_symlinks=False)
-                if stat.S_ISREG(told.st_mode):
-                    entries.append(_of_stat(name, child.path, told))
     return entries
 
 

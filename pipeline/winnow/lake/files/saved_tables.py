@@ -59,10 +59,9 @@ class SavedTables(Mapping[str, tuple[Table, Statistics]]):
     def __init__(self, saved: Sequence[pa.Table] = ()) -> None:
         """Take tables that `as_table` made, oldest first."""
         self._rows = pa.concat_tables([_SAVED.empty_table(), *saved]).combine_chunks()
-        names = self._rows["name"].to_pylist()
-        self._number = {name: i for i, name in enumerate(names)}
-        self._fingerprints = self._rows["fingerprint"].to_pylist()
-        self._sound = self._rows["reason"].is_null().to_pylist()
+        self._number = {name: i for i, name in enumerate(_plain(self._rows["name"]))}
+        self._fingerprints = _plain(self._rows["fingerprint"])
+        self._sound = _plain(self._rows["reason"].is_null())
         self._made: dict[str, tuple[Table, Statistics]] = {}
         self._in_file: dict[str, list[str]] = {}
         held = pc.is_in(self._rows["format"], pa.array(sorted(CONTAINERS)))
@@ -97,6 +96,12 @@ class SavedTables(Mapping[str, tuple[Table, Statistics]]):
 
     def __len__(self) -> int:
         return len(self._number)
+
+
+def _plain(values: pa.ChunkedArray) -> list[Any]:
+    """Return values none of which is null; by NumPy in a tenth of the time."""
+    plain: list[Any] = values.to_numpy(zero_copy_only=False).tolist()
+    return plain
 
 
 def _as_row(table: Table, statistics: Statistics) -> dict[str, Any]:
