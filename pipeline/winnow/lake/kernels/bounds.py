@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -11,6 +13,7 @@ from winnow.lake.kernels.tables import ColumnStatistics, Family, Value
 _DAY = 86_400 * 10**9
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _BYTES = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
+_PLAIN = frozenset({pa.int32(), pa.int64(), pa.float32(), pa.float64()})
 _INSTANTS = (Family.NAIVE, Family.ZONED, Family.TIME, Family.DURATION)
 
 
@@ -25,13 +28,25 @@ def statistics(array: pa.Array, family: Family) -> ColumnStatistics:
         nulls = array.null_count
     if family == Family.NESTED:
         return ColumnStatistics(rows=rows, nulls=nulls, has_value=nulls < rows)
-    least, greatest = pc.min_max(_ordered(array, family)).values()
-    low, high = _value(least), _value(greatest)
+    low, high = _least_and_greatest(_ordered(array, family))
     # Arrow leaves NaN out; where there is nothing else it has no bounds in order.
     if low is None or high is None or not low <= high:  # type: ignore[operator]
         return ColumnStatistics(rows=rows, nulls=nulls)
     low, high = _scaled(low, array.type), _scaled(high, array.type)
     return ColumnStatistics(rows, nulls, low, high, low, high, has_value=True)
+
+
+def _least_and_greatest(array: pa.Array) -> tuple[Value | None, Value | None]:
+    """Return the bounds of an array's values, without null and NaN."""
+    if array.type in _PLAIN and not array.null_count:
+        # Of few values NumPy's takes a fifth of the time.
+        values = array.to_numpy()
+        low, high = values.min().item(), values.max().item()
+        # NumPy's are NaN where one is, and which zero they are is Arrow's to say.
+        if isinstance(low, int) or not (math.isnan(low) or 0.0 in (low, high)):
+            return low, high
+    least, greatest = pc.min_max(array).values()
+    return _value(least), _value(greatest)
 
 
 def _ordered(array: pa.Array, family: Family) -> pa.Array:
