@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from winnow.core.errors import ConfigError, RunError
-from winnow.engines import open_engine
+from winnow.core.vectors import to_column
+from winnow.engines import local, open_engine
 from winnow.engines.local import LocalEngine
 
 from tests.examples import examples
@@ -419,3 +420,42 @@ def test_scratch_files_are_bounded_and_lose_no_row(engine: LocalEngine, tmp_path
     assert sum(sizes) > count * batch > bound + batch
     numbers = engine.collect(engine.select(frame, {"number": "number"}), 100)
     assert numbers["number"].to_pylist() == list(range(count))
+
+
+def bits(column: pa.ChunkedArray) -> list[bytes | None]:
+    """Return each vector's bytes, so that NaN equals NaN."""
+    vectors = column.to_pylist()
+    return [v if v is None else np.array(v, np.float16).tobytes() for v in vectors]
+
+
+@pytest.mark.parametrize("most", [40, 300, 1000])
+def test_vectors_are_written_in_their_order(
+    engine: LocalEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+):
+    monkeypatch.setattr(local, "_PART_ROWS", most)
+    rng = np.random.default_rng(most)
+    matrix = rng.normal(size=(300, 4)).astype(np.float16)
+    matrix[5] = np.nan, np.inf, -0.0, 6e-8
+    table = pa.table(
+        {
+            "uid": [f"{number * 7919 % 300:03d} ü" for number in range(300)],
+            "vector": to_column(matrix, np.arange(300) % 9 != 0),
+            "good": np.arange(300) % 2 == 0,
+        }
+    )
+    frame = engine.where(engine.from_table(table), "good", value=True)
+    names = {"uid": "uid", "vector": "vector"}
+    rows = engine.write(engine.select(frame, names), str(tmp_path / "out"), ())
+    files = sorted((tmp_path / "out").iterdir())
+    assert (rows, len(files)) == (150, -(-150 // most))
+    wanted = table.filter(table["good"]).drop_columns("good")
+    assert pq.read_metadata(files[0]).num_rows == min(most, 150)
+    by_arrow = pa.concat_tables([pq.read_table(file) for file in files])
+    scanned = engine.collect(engine.scan(str(tmp_path / "out")), 300)
+    assert by_arrow.schema == wanted.schema
+    for stored in (by_arrow, scanned):
+        assert stored["uid"].equals(wanted["uid"])
+        assert bits(stored["vector"]) == bits(wanted["vector"])
+    none = engine.where(frame, "good", value=False)
+    assert engine.write(engine.select(none, names), str(tmp_path / "none"), ()) == 0
+    assert engine.count(engine.scan(str(tmp_path / "none"))) == 0

@@ -23,7 +23,7 @@ from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
 from winnow.engines.by_parts import SortOrder, grouped, joined, ordered
 from winnow.engines.groups import split_groups
-from winnow.engines.parts import part_writer
+from winnow.engines.parts import holds_vectors, part_writer, write_vector_parts
 from winnow.engines.scratch import (
     BATCH_ROWS,
     SPILL_BYTES,
@@ -214,8 +214,11 @@ class LocalEngine:
         beside = Path(path).with_name(Path(path).name + ".tmp")
         remove(beside)
         beside.mkdir(parents=True)
-        batches = self._sorted(frame, sort_by)
-        rows = _write_parts(batches, arrow_schema(frame.lazy), beside)
+        lazy, schema = frame.lazy, arrow_schema(frame.lazy)
+        if not sort_by and holds_vectors(lazy):
+            rows = write_vector_parts(lazy, schema, beside, frame.rows, _PART_ROWS)
+        else:
+            rows = _write_parts(self._sorted(frame, sort_by), schema, beside)
         replace(beside, Path(path))
         return rows
 
