@@ -62,3 +62,44 @@ def test_polars_is_told_to_give_back_what_it_freed_unless_it_is_told_otherwise(
     )
     # The last one counts, to the allocator.
     assert done.stdout.strip().split(",")[-1] == (given or "muzzy_decay_ms:0")
+
+
+_THREADS = """
+import threading
+import winnow
+from winnow.core.free_memory import share_heaps
+from winnow.core.task import Task, set_task
+
+set_task(Task(cores=2))
+assert share_heaps()
+
+def work():
+    held = [bytearray(100_000) for _ in range(10)]
+    made.wait()
+    seen.wait()
+
+made, seen = threading.Barrier(9), threading.Barrier(9)
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+made.wait()
+with open("/proc/self/maps") as maps:
+    # A thread's heap lies at a multiple of its greatest size.
+    alone = [line for line in maps if line.endswith(" 0 \\n")]
+    starts = [int(line.partition("-")[0], 16) for line in alone]
+seen.wait()
+print(sum(start % (64 * 2**20) == 0 for start in starts))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux")
+def test_eight_threads_share_the_heaps_of_two_cores():
+    done = subprocess.run(
+        [sys.executable, "-c", _THREADS], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) <= 2
+    alone = _THREADS.replace("assert share_heaps()", "")
+    done = subprocess.run(
+        [sys.executable, "-c", alone], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) > 2

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from winnow.config.step_kinds import APPLY, INDEX
 from winnow.core.errors import ConservationError
-from winnow.core.free_memory import give_back_memory
+from winnow.core.free_memory import give_back_memory, share_heaps
 from winnow.core.integrity import seals
 from winnow.core.marker import Marker
 from winnow.core.meter import Meter
@@ -54,6 +54,7 @@ class Execution:
         """
         session = self.session
         folder, engine = session.folder, session.engine
+        share_heaps()
         give_back_memory()
         meter = Meter()
         engine.label(step.name)
