@@ -76,3 +76,19 @@ def in_threads(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def with_aside(work: Callable[[], _Done], aside: Callable[[], object]) -> _Done:
+    """Return what work comes to, and have something else done in a thread meanwhile.
+
+    Returns once both are done; raises what either raises.
+
+    >>> done = []
+    >>> with_aside(lambda: 1, lambda: done.append(2)), done
+    (1, [2])
+    """
+    with ThreadPoolExecutor(1, "winnow-aside") as pool:
+        other = pool.submit(aside)
+        result = work()
+        other.result()
+    return result

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from winnow.core.progress import Progress, Silent, watched
 from winnow.core.run_folder import RunFolder, remove, write_text
 from winnow.core.run_log import EVENTS, LoggedProgress, logged
 from winnow.core.saved_files import DamagedError
+from winnow.core.task import with_aside
 from winnow.core.versions import versions
 from winnow.lake import workers
 from winnow.lake.derived import DerivedMemory, DerivedTables
@@ -192,15 +194,15 @@ class _Scan:
     def _anew(self, memory: Catalogue, changed: Changes) -> LakeResult:
         """Decide all pairs, of whatever is remembered of unchanged tables."""
         surveyed = whole(changed, memory.known)
-        memory.remember(surveyed)
         stages = stages_of(self.config, self.folder, self.engine, surveyed, self.keys)
         try:
-            derived = self._decide(stages, len(surveyed))
+            self._settle(stages, len(surveyed), partial(memory.remember, surveyed))
+            derived = self._derived(stages)
         finally:
             self.engine.clear()
-        partial = self.config.partial
+        near = self.config.partial
         edges = stages.findings.as_table(
-            stages.tables, partial.min_containment if partial.enabled else None
+            stages.tables, near.min_containment if near.enabled else None
         )
         results = {"edges": edges, "derived": derived}
         new = is_new(self.folder, results)
@@ -231,12 +233,17 @@ class _Scan:
             ignored=self.ignored,
         )
 
-    def _decide(self, stages: Stages, tables: int) -> pa.Table:
-        """Settle all pairs; return DERIVED."""
+    def _settle(
+        self, stages: Stages, tables: int, remember: Callable[[], None]
+    ) -> None:
+        """Settle all pairs; `remember` the tables while other processes read them."""
         before = tables * (tables - 1)
         for name in ("schema", "min_max", "sketch", "sample", "content"):
             meter = self.log.started(name, before)
-            read = getattr(stages, name)()
+            if name == "sketch":
+                read = with_aside(stages.sketch, remember)
+            else:
+                read = getattr(stages, name)()
             findings = stages.findings
             after = len(findings.open()) + int(findings.contained.sum())
             if name == "sample":
@@ -247,6 +254,9 @@ class _Scan:
         self.log.of_partial(stages)
         stages.consistent()
         self.log.of_texts(stages, self.folder, before)
+
+    def _derived(self, stages: Stages) -> pa.Table:
+        """Return DERIVED."""
         config = self.config.derived
         if not (config.unions or config.renamed):
             return DERIVED.empty_table()
