@@ -271,11 +271,7 @@ def scan(
     >>> found.tables
     2
     """
-    from winnow.handles.finished_scan import FinishedScan
-    from winnow.lake import scan as table_lake
-    from winnow.pages import (
-        drawing as charts,
-    )
+    from winnow.lake import workers
 
     if isinstance(lake, LakeConfig):
         config = lake
@@ -285,6 +281,18 @@ def scan(
         config = load_scan(
             os.fspath(lake), str(recipe), as_overrides(set), os.fspath(out)
         )
+    with workers.beside():
+        workers.expect(config.input.path, config.output.path)
+        return _scanned(config, progress)
+
+
+def _scanned(config: LakeConfig, progress: Progress | None) -> FinishedScan:
+    from winnow.handles.finished_scan import FinishedScan
+    from winnow.lake import scan as table_lake
+    from winnow.pages import (
+        drawing as charts,
+    )
+
     if config.output.report:
         charts.start()
     scanned = table_lake.scan(config, make_engine, progress)

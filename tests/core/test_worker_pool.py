@@ -78,7 +78,7 @@ def test_few_pieces_are_taken_ahead(pool: WorkerPool) -> None:
 
     results = pool.map(process_and_squares, each(), lost)
     for count, _ in enumerate(results, 1):
-        assert len(taken) <= count + 2 * 2
+        assert len(taken) <= count + 4 * 2
     assert len(taken) == 40
 
 

@@ -6,8 +6,10 @@ import os
 import pickle
 import signal
 import sys
+import threading
 from importlib import import_module
 from importlib.abc import MetaPathFinder
+from queue import SimpleQueue
 from typing import Any
 
 import pyarrow as pa
@@ -18,9 +20,9 @@ from winnow.core.task import Task, set_task
 def serve() -> None:
     """Take pieces of work from the standard input until it ends.
 
-    First the modules to load, then (work, or None for the same, things) each time; the
-    answer is (whether it could be done, the result). Whatever else is printed goes to
-    the standard error.
+    First the modules to load, then (work, or None for the same, things) each time, both
+    pickled; the answer is (whether it could be done, the result). Whatever else is
+    printed goes to the standard error.
     """
     # A user's Ctrl-C is for the process that started this one, which ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -31,18 +33,28 @@ def serve() -> None:
         os.dup2(nothing.fileno(), 0)
     set_task(Task(cores=1))
     _array_without_pandas()
-    work: Any = None
+    messages: SimpleQueue[Any] = SimpleQueue()
+    # What is sent is taken in at once, so that the sender never waits.
+    threading.Thread(target=_take, args=[given, messages], daemon=True).start()
     try:
-        for module in pickle.load(given):
+        for module in messages.get() or ():
             import_module(module)
         _answer(answers, True)
+        work: Any = None
+        while (message := messages.get()) is not None:
+            work, reply = _done(work, *message)
+            _answer(answers, reply)
+    except BrokenPipeError:
+        pass  # nobody asks any more
+
+
+def _take(given: Any, messages: SimpleQueue[Any]) -> None:
+    """Take in messages until they end, and say so by None."""
+    try:
         while True:
-            pickled, things = pickle.load(given)
-            if pickled is not None:
-                work = pickle.loads(pickled)
-            _answer(answers, _done(work, things))
-    except (EOFError, BrokenPipeError):
-        sys.exit()
+            messages.put(pickle.load(given))
+    except (EOFError, OSError, pickle.UnpicklingError):
+        messages.put(None)
 
 
 def _array_without_pandas() -> None:
@@ -63,11 +75,16 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError("not wanted here", name=fullname)
 
 
-def _done(work: Any, things: Any) -> tuple[bool, Any]:
+def _done(
+    work: Any, pickled: bytes | None, things: bytes
+) -> tuple[Any, tuple[bool, Any]]:
+    """Return the work, for what comes next, and the reply."""
     try:
-        return True, work(things)
+        if pickled is not None:
+            work = pickle.loads(pickled)
+        return work, (True, work(pickle.loads(things)))
     except Exception:  # the asking process does it again, and sees it raised
-        return False, None
+        return work, (False, None)
 
 
 def _answer(answers: Any, reply: Any) -> None:

@@ -22,8 +22,9 @@ from typing import Any, TypeVar
 _Thing = TypeVar("_Thing")
 _Done = TypeVar("_Done")
 _PROGRAM = "import sys; sys.path[:] = {}; from winnow.core.worker import serve; serve()"
-#: Pieces that wait for each process: it never waits for what this one works on.
-_AHEAD = 2
+#: Pieces that a process has at hand: it never waits for the next one. As many more wait
+#: for each, so that this one finds something to do.
+_SENT = 2
 
 
 class WorkerDied(Exception):
@@ -111,7 +112,7 @@ class WorkerPool:
                 piece = _Piece(numbered, things)
                 waiting.append(piece)
                 self._queue.put(piece)
-                if len(waiting) > _AHEAD * len(self._threads):
+                if len(waiting) > 2 * _SENT * len(self._threads):
                     yield from self._results(waiting.popleft(), work)
             while waiting:
                 yield from self._results(waiting.popleft(), work)
@@ -139,28 +140,51 @@ class WorkerPool:
             return None
 
     def _drive(self, process: _Process) -> None:
-        """Hand pieces to a process, one at a time, as long as it can be started."""
-        usable = process.is_ready()
-        while usable and (piece := self._queue.get()) is not None:
-            try:
-                piece.results = _asked(process, piece.work, piece.things)
-            finally:
+        """Hand pieces to a process, as long as it can be started."""
+        sent: deque[_Piece] = deque()
+        usable, more = process.is_ready(), True
+        try:
+            while usable and (more or sent):
+                try:
+                    more = more and self._send(process, sent)
+                    if sent:
+                        sent[0].results = process.receive()
+                        sent.popleft().done.set()
+                except WorkerDied:
+                    usable = process.begin_again()
+                    while usable and sent:
+                        sent[0].results = _one_by_one(process, sent[0])
+                        sent.popleft().done.set()
+                        usable = process.running
+        finally:
+            for piece in sent:
                 piece.done.set()
-            usable = process.running
+
+    def _send(self, process: _Process, sent: deque[_Piece]) -> bool:
+        """Send pieces until some wait; return whether others may come."""
+        while len(sent) < _SENT:
+            try:
+                piece = self._queue.get(block=not sent)
+            except Empty:
+                return True
+            if piece is None:
+                return False
+            sent.append(piece)
+            process.send(piece.work, piece.things)
+        return True
 
 
-def _asked(process: _Process, work: _Work, things: Sequence[Any]) -> list[Any] | None:
-    """Return the results of a piece; None where it has to be worked on here."""
-    try:
-        return process.ask(work, things)
-    except WorkerDied:
-        if not process.begin_again():
-            return None
-    if len(things) == 1:
-        return [work.lost(things[0])]
+def _one_by_one(process: _Process, piece: _Piece) -> list[Any] | None:
+    """Return a result for each thing; None where they have to be worked on here."""
     results: list[Any] = []
-    for thing in things:
-        some = _asked(process, work, [thing])
+    for thing in piece.things:
+        try:
+            process.send(piece.work, [thing])
+            some = process.receive()
+        except WorkerDied:
+            if not process.begin_again():
+                return None
+            some = [piece.work.lost(thing)]
         if some is None:
             return None
         results += some
@@ -186,7 +210,8 @@ class _Process:
     def is_ready(self) -> bool:
         """Whether it has loaded what it needs."""
         try:
-            return bool(self._reply(self._modules))
+            self._write(self._modules)
+            return bool(self._read())
         except WorkerDied:
             return False
 
@@ -199,20 +224,30 @@ class _Process:
             self._work, self._process = 0, _started()
         return self.is_ready()
 
-    def ask(self, work: _Work, things: Sequence[Any]) -> list[Any] | None:
-        """Return what comes of things; None if work raises something.
+    def send(self, work: _Work, things: Sequence[Any]) -> None:
+        """Have it work on things; raises WorkerDied."""
+        known = self._work == work.number
+        self._work = work.number
+        self._write((None if known else work.pickled, pickle.dumps(things)))
+
+    def receive(self) -> list[Any] | None:
+        """Return what came of things sent; None if work raised something.
 
         Raises WorkerDied.
         """
-        known = self._work == work.number
-        self._work = work.number
-        done, result = self._reply((None if known else work.pickled, things))
+        done, result = self._read()
         return [result] if done else None
 
-    def _reply(self, message: Any) -> Any:
+    def _write(self, message: Any) -> None:
         try:
             pickle.dump(message, self._process.stdin)  # type: ignore[arg-type]
             self._process.stdin.flush()  # type: ignore[union-attr]
+        except (OSError, ValueError) as error:
+            self._process.kill()
+            raise WorkerDied from error
+
+    def _read(self) -> Any:
+        try:
             return pickle.load(self._process.stdout)  # type: ignore[arg-type]
         except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
             self._process.kill()

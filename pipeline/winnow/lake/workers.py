@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
+from winnow.core.inside import is_url
+from winnow.core.run_folder import RunFolder
 from winnow.core.task import available_cores
 from winnow.core.worker_pool import WorkerPool
 
@@ -17,19 +20,38 @@ _pool: ContextVar[WorkerPool | None] = ContextVar("pool", default=None)
 _MANY_TABLES = 1000
 #: Said of a table that one of them ended at.
 ENDED = "the process that read it ended"
-_LOADED = ("winnow.lake.compare.sketches",)
+_LOADED = ("winnow.lake.texts",)
 
 
 @contextmanager
 def beside() -> Iterator[None]:
     """Have a process for each further core, once there are many tables to read."""
+    if _pool.get() is not None:
+        yield
+        return
     pool = WorkerPool(available_cores() - 1, _LOADED)
-    before = _pool.set(pool)
+    token = _pool.set(pool)
     try:
         yield
     finally:
-        _pool.reset(before)
+        _pool.reset(token)
         pool.close()
+
+
+def expect(lake: str, out: str) -> None:
+    """Start the processes if a first scan of a lake seems worth it.
+
+    They load while this process still does. lake, out: as a recipe names them.
+    """
+    known = RunFolder(out).artifacts("catalogue") if not is_url(out) else None
+    if known is None or is_url(lake) or known.exists():
+        return
+    files = 0
+    for _, _, names in os.walk(os.path.expanduser(lake)):
+        files += len(names)
+        if files >= _MANY_TABLES:
+            prepare(files)
+            return
 
 
 def prepare(tables: int) -> None:
