@@ -58,7 +58,7 @@ class SavedTables(Mapping[str, tuple[Table, Statistics]]):
 
     def __init__(self, saved: Sequence[pa.Table] = ()) -> None:
         """Take tables that `as_table` made, oldest first."""
-        self._rows = pa.concat_tables([_SAVED.empty_table(), *saved]).combine_chunks()
+        self._rows = pa.concat_tables([_SAVED.empty_table(), *saved])
         self._number = {name: i for i, name in enumerate(_plain(self._rows["name"]))}
         self._fingerprints = _plain(self._rows["fingerprint"])
         self._sound = _plain(self._rows["reason"].is_null())
