@@ -190,11 +190,13 @@ class LocalEngine:
             return None
         chosen = LocalFrame(frame.lazy.select([name for name, _ in by]), frame.rows)
         order = SortOrder(tuple(by), nulls_last=True)
-        if chosen.size <= self._sorted_bytes:
+        # Of narrow rows their order weighs as much as they do.
+        bound = max(1, self._sorted_bytes // 2)
+        if chosen.size <= bound:
             last = order.of(chosen.lazy).slice(count - 1, 1).collect().to_dicts()
             return last[0] if last else None
         left = count - 1
-        for batch in ordered(self._scratch, chosen, order, self._sorted_bytes):
+        for batch in ordered(self._scratch, chosen, order, bound):
             if left < len(batch):
                 row: dict[str, Any] = batch.slice(left, 1).to_pylist()[0]
                 return row

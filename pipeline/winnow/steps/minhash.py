@@ -46,6 +46,8 @@ from winnow.steps.sketching import TextColumn, require_text, sketching
 
 _log = logging.getLogger(__name__)
 
+Numbers = npt.NDArray[np.uint32]
+
 #: Of every row that was dropped: for whom, how similar, a band that both share, and
 #: what its shingles are made of (words, characters, or both mixed).
 _DUPLICATES = {
@@ -122,6 +124,8 @@ def _judged(context: Context) -> _Judged:
     candidates = stored_candidates(context) or fresh_candidates(
         context, column, settings
     )
+    # What ordering the rows took, in pieces that the C library keeps.
+    give_back_memory()
     sets = CandidateSets(candidates.rows, column, settings, context.parts)
     marked = []
     if config.index:
@@ -195,6 +199,11 @@ def _decided(
         folder = context.parts / "components"
         return component_labels(context.engine, nodes, (ends[0], ends[1]), folder)
 
+    def compared(left: Numbers, right: Numbers) -> npt.NDArray[np.float64]:
+        similarities = sets.similarity(left, right)
+        give_back_memory()
+        return similarities
+
     if not config.verify:
         return decide(
             candidates.buckets,
@@ -207,7 +216,7 @@ def _decided(
     verdict = decide(
         candidates.buckets,
         rows,
-        sets.similarity,
+        compared,
         config.threshold,
         semantics=config.mode,
         known=candidates.known,
