@@ -32,6 +32,7 @@ from winnow.numeric.threads import one_blas_thread
 _DIRECTIONS = 64
 # Where more of the bounds nominate a pair, products cost less than what follows.
 _DENSE = 0.02
+_TOLD_BY = 32
 # Of fewer targets the products are no more than what bounds need beside them.
 _FEW = 128
 # Targets of one product; 4 MB of products with as many rows.
@@ -142,10 +143,11 @@ def _nominated(
     scratch: Singles,
 ) -> Singles:
     if short is not None:
-        bounds = products_into(scratch, short, targets.short)
-        each = least if isinstance(least, float) else least[::32]
-        if np.mean(bounds[::32] >= each - SLACK) <= _DENSE:
-            return bounds
+        # Whether they are worth their products, some rows tell.
+        some = short[::_TOLD_BY] @ targets.short.T
+        each = least if isinstance(least, float) else least[::_TOLD_BY]
+        if np.mean(some >= each - SLACK) <= _DENSE:
+            return products_into(scratch, short, targets.short)
     return products_into(scratch, rows.unit, targets.rows.unit)
 
 

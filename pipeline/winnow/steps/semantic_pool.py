@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from winnow.algorithms.cosine_bounds import Targets, as_targets
 from winnow.algorithms.dedup.borders import (
@@ -60,6 +61,7 @@ from winnow.steps.semantic_blocks import (
     nearest_kept,
     select_large,
 )
+from winnow.steps.semantic_tasks import Flags, nearest_in_block
 from winnow.steps.vector_blocks import GroupedBlocks
 from winnow.steps.vector_layout import Numbers
 
@@ -203,21 +205,29 @@ def select_in_groups(
 
 
 def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
-    """Settle open rows some at a time, in visiting order; then measure to the kept."""
+    """Settle open rows some at a time, in visiting order; then measure to the kept.
+
+    All of them are compared once with the rows that are known to be kept from the
+    beginning on, nearly all that there are; after that with open ones alone.
+    """
     state = np.empty(len(large.blocks), np.int8)
     propagate(neighbours.similarity, neighbours.twin, least, state)
     late = state == OPEN
-    left, size = np.flatnonzero(late), _OPEN_ROWS
+    if not late.any():
+        return by_nearest(neighbours, state == KEPT)
+    known = nearest_kept(large, late, state, -np.inf)
+    near = known["cosine"].to_numpy() > least
+    state[known["number"].to_numpy()[near]] = DROPPED
+    left, size = np.flatnonzero(state == OPEN), _OPEN_ROWS
     while len(left):
-        _settle(large, left[:size], state, least)
+        _settle(large, left[:size], (state, late), least)
         left, size = left[size:], 2 * size
     selection = by_nearest(neighbours, state == KEPT)
     keep = selection.keep
     rows = (late & ~keep) | spared(neighbours, keep, least)
-    if not rows.any():
-        return selection
-    marked = np.where(keep, np.where(rows, SPARED, KEPT), np.where(rows, OPEN, DROPPED))
-    table = nearest_kept(large, rows, marked, -np.inf)
+    seen = _as_seen(keep & late, rows, np.int8(SPARED))
+    table = pa.concat_tables([known, nearest_kept(large, rows, seen, -np.inf)])
+    table = nearest_in_block(table.filter(pa.array(rows[table["number"].to_numpy()])))
     number, cosine = table["number"].to_numpy(), table["cosine"].to_numpy()
     # A kept row may share no group with an earlier kept one: the least cosine there is.
     selection.similarity[number] = np.maximum(cosine, -1.0)
@@ -226,23 +236,36 @@ def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
     return selection
 
 
+def _as_seen(kept: Flags, looking: Flags, both: np.int8) -> npt.NDArray[np.int8]:
+    """Return states in which some rows look at kept ones; those that are both: `both`.
+
+    kept, looking: (n,) flags.
+    """
+    seen = np.where(kept, KEPT, np.where(looking, OPEN, DROPPED))
+    return np.where(kept & looking, both, seen).astype(np.int8)
+
+
 def _settle(
     large: Large,
     rows: npt.NDArray[np.int64],
-    state: npt.NDArray[np.int8],
+    states: tuple[npt.NDArray[np.int8], Flags],
     least: float,
 ) -> None:
     """Decide open rows, all earlier ones being decided: set their states.
 
-    1. Those near a row that is known to be kept go. 2. Of the others all pairs are
-    listed, and each goes if an earlier one of its pairs stays.
+    states: of all rows, and which were open at first; others are not looked at. 1.
+    Those near one that is kept by now go. 2. Of the others all pairs are listed, and
+    each goes if an earlier one of its pairs stays.
     """
+    state, late = states
     wanted = np.zeros(len(state), np.bool_)
     wanted[rows] = True
-    marked = np.where((state == OPEN) & ~wanted, DROPPED, state)
-    table = nearest_kept(large, wanted, marked, least)
-    near = table["cosine"].to_numpy() > least
-    state[table["number"].to_numpy()[near]] = DROPPED
+    kept = late & (state == KEPT)
+    if kept.any():
+        seen = _as_seen(kept, wanted, np.int8(OPEN))
+        table = nearest_kept(large, wanted, seen, least)
+        near = table["cosine"].to_numpy() > least
+        state[table["number"].to_numpy()[near]] = DROPPED
     rows = rows[state[rows] == OPEN]
     if not len(rows):
         return

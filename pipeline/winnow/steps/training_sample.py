@@ -61,9 +61,12 @@ def training_sample(context: Context, vectors: Frame, wanted: int) -> VectorFile
     if wanted < context.rows:
         last = engine.cut(vectors, [(name, False) for name in _ORDER], wanted)
         if last is not None:
-            vectors = engine.map_batches(
-                vectors, partial(up_to, last=last), engine.schema(vectors)
-            )
+            # Told from the others without their vectors, which are far more to move.
+            names = engine.select(vectors, {name: name for name in _ORDER})
+            kernel = partial(up_to, last=last)
+            smallest = engine.map_batches(names, kernel, engine.schema(names))
+            uids = engine.select(smallest, {"uid": "uid"})
+            vectors = engine.join(vectors, uids, "uid", "semi")
     beside = context.parts / "sample"
     engine.write(vectors, os.fspath(beside), [])
     sample = in_order(beside, context.parts / "sample.f16")
