@@ -231,6 +231,8 @@ def test_sketches_do_not_depend_on_the_processes_that_make_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tables = {f"t{i:02}": numbers(30 + i, i % 3) for i in range(40)}
+    kind = pa.map_(pa.string(), pa.list_(pa.field("array", pa.int8(), nullable=False)))
+    tables |= {f"m{i}": pa.table({"header": pa.nulls(i + 1, kind)}) for i in range(3)}
     folder = write_lake(tmp_path / "lake", tables)
     lake = open_lake(folder)
     (folder / "t05.parquet").write_bytes(b"PAR1" + b"\0" * 40 + b"PAR1")
@@ -252,8 +254,13 @@ def test_sketches_do_not_depend_on_the_processes_that_make_them(
         beside, again = lake.sketches(SIZES), open_lake(folder).tables.reader.tables
     assert workers.pool() is None
     assert beside.table.equals(alone.table)
-    assert [*beside.unreadable] == [5]
+    assert [lake.names[i] for i in beside.unreadable] == ["t05.parquet"]
     assert again == catalogue
+    columns = [
+        [str(c.type) for t in some for c in t.columns] for some in (again, catalogue)
+    ]
+    assert columns[0] == columns[1]
+    assert any("header" in text for text in columns[0])
     assert [t.name for t in again if t.reason] == ["t05.parquet"]
 
 

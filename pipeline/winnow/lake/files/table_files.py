@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import TypeVar
 
 import pyarrow as pa
@@ -82,16 +83,21 @@ class TableFiles:
     def _in_turn(self, candidates: Sequence[Candidate]) -> Iterator[Surveyed]:
         """Yield the tables of local files, most of whose time is Python's."""
         pieces = workers.pieces(candidates, _TOGETHER)
-        for some in workers.mapped(self.some_opened, pieces, self._lost):
-            yield from some
+        each = workers.mapped(self.some_opened, pieces, self._lost)
+        for candidate, tables in zip(
+            candidates, chain.from_iterable(each), strict=True
+        ):
+            # From another process a map comes without the names of its fields.
+            maps = any(map(_has_map, tables))
+            yield from self._opened(candidate) if maps else tables
 
-    def some_opened(self, candidates: Sequence[Candidate]) -> list[Surveyed]:
-        """Return the tables of some local files, opened one after another."""
+    def some_opened(self, candidates: Sequence[Candidate]) -> list[list[Surveyed]]:
+        """Return the tables of each of some local files, opened one after another."""
         ahead = self._ahead(candidates, lambda candidate: candidate.files[:1])
-        return [table for candidate in ahead for table in self._opened(candidate)]
+        return [self._opened(candidate) for candidate in ahead]
 
-    def _lost(self, candidate: Candidate) -> list[Surveyed]:
-        return [self._unread(candidate, workers.ENDED)]
+    def _lost(self, candidate: Candidate) -> list[list[Surveyed]]:
+        return [[self._unread(candidate, workers.ENDED)]]
 
     def _ahead(
         self, items: Iterable[_Item], files: Callable[[_Item], Sequence[Entry]]
@@ -275,6 +281,11 @@ class TableFiles:
         parts = [Part(e.path, e.bytes, e.modified, ()) for e in candidate.files]
         parts += [Part(path, 0, 0.0, ()) for path in borrowed]
         return replace(self._listed(candidate), parts=tuple(parts), reason=reason), {}
+
+
+def _has_map(surveyed: Surveyed) -> bool:
+    nested = (c.type for c in surveyed[0].columns if c.type.num_fields)
+    return any("map<" in str(kind) for kind in nested)
 
 
 def _agree(parts: Sequence[StoredPart]) -> bool:
