@@ -5,14 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import sys
 import threading
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from queue import SimpleQueue
 from typing import Any
-
-import pyarrow as pa
 
 from winnow.core.task import Task, set_task
 
@@ -32,7 +28,6 @@ def serve() -> None:
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     set_task(Task(cores=1))
-    _array_without_pandas()
     messages: SimpleQueue[Any] = SimpleQueue()
     # What is sent is taken in at once, so that the sender never waits.
     threading.Thread(target=_take, args=[given, messages], daemon=True).start()
@@ -55,24 +50,6 @@ def _take(given: Any, messages: SimpleQueue[Any]) -> None:
             messages.put(pickle.load(given))
     except (EOFError, OSError, pickle.UnpicklingError):
         messages.put(None)
-
-
-def _array_without_pandas() -> None:
-    """Make pyarrow's first array from a list, for which it would load pandas."""
-    no_pandas = _NoPandas()
-    sys.meta_path.insert(0, no_pandas)
-    try:
-        pa.array([0])
-    finally:
-        sys.meta_path.remove(no_pandas)
-
-
-class _NoPandas(MetaPathFinder):
-    """Says that there is no pandas."""
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
-        if fullname == "pandas":
-            raise ModuleNotFoundError("not wanted here", name=fullname)
 
 
 def _done(
