@@ -8,10 +8,11 @@ May import: core.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,8 @@ class SortOrder:
 
     def of(self, lazy: pl.LazyFrame) -> pl.LazyFrame:
         """Return the frame sorted."""
+        if not self.by:
+            return lazy
         return lazy.sort(
             [name for name, _ in self.by],
             descending=[down for _, down in self.by],
@@ -62,7 +65,23 @@ def ordered(
     """
     if not order.by:
         return batches_of(frame.lazy)
-    return _evened(_by_ranges(scratch, frame, order, bound))
+    parts = _parts_in_order(scratch, frame, order, bound)
+    return _evened(_rows_of(rest.of(part.lazy) for part, rest in parts))
+
+
+def row_of(
+    scratch: Scratch, frame: LocalFrame, order: SortOrder, bound: int, number: int
+) -> dict[str, Any] | None:
+    """Return a row by its number in the order, from 0 on; None if there are fewer.
+
+    Of several parts only the one that holds it is sorted.
+    """
+    for part, rest in _parts_in_order(scratch, frame, order, bound):
+        if number < part.rows:
+            rows = rest.of(part.lazy).slice(number, 1).collect().to_dicts()
+            return rows[0] if rows else None
+        number -= part.rows
+    return None
 
 
 def _evened(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -81,23 +100,21 @@ def _evened(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.concat_batches(held)
 
 
-def _by_ranges(
+def _parts_in_order(
     scratch: Scratch, frame: LocalFrame, order: SortOrder, bound: int
-) -> Iterator[pa.RecordBatch]:
-    if not order.by:
-        yield from batches_of(frame.lazy)
-        return
-    if frame.size <= bound:
-        yield from batches_of(order.of(frame.lazy))
+) -> Iterator[tuple[LocalFrame, SortOrder]]:
+    """Yield parts that follow one another, and what each is left to be sorted by."""
+    if not order.by or frame.size <= bound:
+        yield frame, order
         return
     key, down = order.by[0]
     frame, sample, is_single = _sampled(frame, key, bound)
     if frame.size <= bound:
-        yield from batches_of(order.of(frame.lazy))
+        yield frame, order
         return
     if is_single:
         rest = replace(order, by=order.by[1:])
-        yield from _by_ranges(scratch, frame, rest, bound)
+        yield from _parts_in_order(scratch, frame, rest, bound)
         return
     borders = _borders(frame, key, sample, _parts(frame.size, bound))
     ranges = partial(_range_of, key=key, down=down, borders=borders, order=order)
@@ -105,7 +122,7 @@ def _by_ranges(
     for files in scratch.scattered(frame, ranges, len(borders) + 2):
         if files:
             part = scattered_frame(files, schema)
-            yield from _by_ranges(scratch, part, order, bound)
+            yield from _parts_in_order(scratch, part, order, bound)
             _forget(files)
 
 
@@ -168,7 +185,7 @@ def _parts(size: int, bound: int) -> int:
     return int(min(max(2, -(-size * _ROOM // bound)), _MOST_PARTS))
 
 
-def _rows_of(parts: Iterator[pl.LazyFrame]) -> Iterator[pa.RecordBatch]:
+def _rows_of(parts: Iterable[pl.LazyFrame]) -> Iterator[pa.RecordBatch]:
     for part in parts:
         yield from batches_of(part)
 

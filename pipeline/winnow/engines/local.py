@@ -21,7 +21,7 @@ from winnow.core.engine import DRIVER_ROWS, BatchKernel, GroupKernel, How, Measu
 from winnow.core.errors import RunError
 from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
-from winnow.engines.by_parts import SortOrder, grouped, joined, ordered
+from winnow.engines.by_parts import SortOrder, grouped, joined, ordered, row_of
 from winnow.engines.groups import split_groups
 from winnow.engines.parts import holds_vectors, part_writer, write_vector_parts
 from winnow.engines.scratch import (
@@ -190,18 +190,7 @@ class LocalEngine:
             return None
         chosen = LocalFrame(frame.lazy.select([name for name, _ in by]), frame.rows)
         order = SortOrder(tuple(by), nulls_last=True)
-        # Of narrow rows their order weighs as much as they do.
-        bound = max(1, self._sorted_bytes // 2)
-        if chosen.size <= bound:
-            last = order.of(chosen.lazy).slice(count - 1, 1).collect().to_dicts()
-            return last[0] if last else None
-        left = count - 1
-        for batch in ordered(self._scratch, chosen, order, bound):
-            if left < len(batch):
-                row: dict[str, Any] = batch.slice(left, 1).to_pylist()[0]
-                return row
-            left -= len(batch)
-        return None
+        return row_of(self._scratch, chosen, order, self._sorted_bytes, count - 1)
 
     def schema(self, frame: LocalFrame) -> pa.Schema:
         """Return the frame's columns in plain Arrow types."""
