@@ -1,6 +1,7 @@
 """Memory of text_dedup as rows grow: the peak of each step, and what a row costs.
 
     python benchmarks/soak/text_memory.py --rows 1000000 4000000 --work FOLDER
+    python benchmarks/soak/text_memory.py … --group-mb 64   # engine.group_mb; 256
 
 Short generated texts of which one in seven are edited copies of others, in Parquet
 shards of 250,000 rows. Each size runs in a process of its own. The peak of a step is
@@ -53,7 +54,7 @@ def make_pool(folder: Path, rows: int) -> None:
         pq.write_table(table, folder / f"{number:05d}.parquet", row_group_size=50_000)
 
 
-def deduplicate(work: Path, rows: int) -> dict[str, Any]:
+def deduplicate(work: Path, rows: int, group_mb: int) -> dict[str, Any]:
     """Run `text_dedup` here; return seconds and peaks in MiB."""
     import winnow
 
@@ -63,6 +64,7 @@ def deduplicate(work: Path, rows: int) -> dict[str, Any]:
         "input.path": str(pool),
         "output.path": str(work / f"run-{rows}"),
         "output.report": False,
+        "engine.group_mb": group_mb,
     }
     result = winnow.run("text_dedup", settings)
     return {
@@ -94,16 +96,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 4_000_000])
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--group-mb", type=int, default=256)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(deduplicate(asked.work, asked.one)))
+        print(json.dumps(deduplicate(asked.work, asked.one, asked.group_mb)))
         return
     measured = []
     for rows in asked.rows:
         make_pool(asked.work / f"texts-{rows}", rows)
         command = [sys.executable, __file__, "--one", str(rows)]
-        command += ["--work", str(asked.work)]
+        command += ["--work", str(asked.work), "--group-mb", str(asked.group_mb)]
         ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         measured.append(json.loads(ended.stdout.splitlines()[-1]))
         print(json.dumps(measured[-1]), flush=True)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from winnow.engines import scratch
 from winnow.engines.local import LocalEngine
+from winnow.engines.scratch import LocalFrame
 
 ROWS = 50_000
 SUMMED = pa.schema([("key", pa.int64()), ("rows", pa.int64()), ("total", pa.int64())])
@@ -26,6 +28,7 @@ def table() -> pa.Table:
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalEngine:
     """An engine of few bytes, whose every batch fills a file."""
     monkeypatch.setattr(scratch, "SPILL_BYTES", 1)
+    monkeypatch.setattr(scratch, "SPLIT_BYTES", 1)
     return LocalEngine(tmp_path / "scratch", group_bytes=300_000)
 
 
@@ -95,3 +98,18 @@ def test_groups(tmp_path: Path, parts: LocalEngine, table: pa.Table):
     assert parts.collect(frame, 7).sort_by("key").to_pylist() == expected
     # Several files a bucket, and those of buckets that are done are gone.
     assert files[0] > max(14, files[-1])
+
+
+def test_many_buckets_are_written_in_few_pieces(tmp_path: Path, table: pa.Table):
+    """Of rows that come a few at a time: each piece costs as much as many rows do."""
+    chunks = [table.slice(start, 500) for start in range(0, ROWS, 500)]
+    frame = LocalFrame(pl.concat(pl.from_arrow(c).lazy() for c in chunks), ROWS)
+    buckets = scratch.Scratch(tmp_path).scattered(
+        frame, lambda batch: batch.column("n").to_numpy() % 100, 100
+    )
+    for number, (file,) in enumerate(buckets):
+        with pa.memory_map(str(file)) as source:
+            opened = pa.ipc.open_file(source)
+            assert opened.num_record_batches == 1
+            rows = opened.read_all()["n"].to_pylist()
+        assert rows == [n for n in table["n"].to_pylist() if n % 100 == number]

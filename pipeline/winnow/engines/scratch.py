@@ -20,6 +20,9 @@ from winnow.core.vectors import take
 from winnow.engines.parts import plain_schema
 
 BATCH_ROWS = 16_384
+#: Of rows that are told apart by bucket at a time: of few of them a bucket gets hardly
+#: any, and to write and read a piece again costs more than its rows do.
+SPLIT_BYTES = 8 * 2**20
 #: Of a scratch file: what is mapped at a time while it is read.
 SPILL_BYTES = 64 * 2**20
 # Bytes a string is taken to need when the size of rows is estimated.
@@ -76,8 +79,9 @@ class Scratch:
     ) -> list[list[Path]]:
         """Append each row to the files of its bucket; an empty bucket has none."""
         buckets = [_BucketFiles(self._file) for _ in range(count)]
+        rows = max(BATCH_ROWS, SPLIT_BYTES // max(1, frame.row_bytes))
         try:
-            for batch in batches_of(frame.lazy):
+            for batch in batches_of(frame.lazy, rows):
                 for bucket, part in _split(batch, bucket_of(batch)):
                     buckets[bucket].write(part)
         finally:
@@ -130,11 +134,15 @@ def scattered_frame(files: Sequence[Path], schema: pl.Schema) -> LocalFrame:
     return LocalFrame(lazy, int(lazy.select(pl.len()).collect().item()))
 
 
-def batches_of(frame: pl.LazyFrame) -> Iterator[pa.RecordBatch]:
-    """Stream a frame as Arrow batches of plain (not large, not view) types."""
+def batches_of(frame: pl.LazyFrame, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+    """Stream a frame as Arrow batches of plain (not large, not view) types.
+
+    rows: how many a batch has at most, and most of them have.
+    """
     schema = arrow_schema(frame)
-    for part in frame.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-        yield from part.to_arrow().cast(schema).to_batches(max_chunksize=BATCH_ROWS)
+    for part in frame.collect_batches(chunk_size=rows, maintain_order=True):
+        table = part.rechunk().to_arrow().cast(schema)
+        yield from table.to_batches(max_chunksize=rows)
 
 
 def arrow_schema(frame: pl.LazyFrame) -> pa.Schema:
