@@ -20,7 +20,7 @@ from winnow.config.section import Frozen, RunLocation, StepConfig
 from winnow.config.step_kinds import has_section, packages_of, sections, step_of
 from winnow.config.text_encoding import single_byte
 from winnow.config.yaml_text import require_finite, shown
-from winnow.core.engine import DRIVER_ROWS
+from winnow.core.engine import DRIVER_BYTES, DRIVER_ROWS
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import load_part
 
@@ -104,6 +104,9 @@ class EngineConfig(Frozen):
     #: Edges (or digests of one band of `minhash`) that one process joins in memory;
     #: above it they are joined where they lie.
     driver_rows: Annotated[int, Field(ge=0)] = DRIVER_ROWS
+    #: MiB of rows, no more than `driver_rows`, that Spark's driver joins, sorts and
+    #: groups by itself, within `group_mb` of memory; more are Spark's; 0: all are.
+    driver_mb: Annotated[int, Field(ge=0)] = DRIVER_BYTES // 2**20
     #: Parts of every shuffle in Spark; null: as many as it finds fit.
     partitions: Annotated[int, Field(gt=0)] | None = None
     #: Rows of an Arrow batch between Spark and Python.

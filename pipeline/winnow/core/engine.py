@@ -26,6 +26,9 @@ How = Literal["inner", "left", "semi", "anti"]
 #: Unless a recipe says otherwise: at 32 bytes an edge 1.6 GB of the driver.
 DRIVER_ROWS = 50_000_000
 
+#: Unless a recipe says otherwise: two vectors of 256 numbers of a million rows, twice.
+DRIVER_BYTES = 2_048 * 2**20
+
 
 class Engine(Protocol):
     """The verbs that algorithms are joined to; one implementation per engine."""

@@ -143,7 +143,7 @@ def joined(
     right = LocalFrame(right.lazy.with_columns(alike), right.rows)
     schemas = [side.lazy.collect_schema() for side in (left, right)]
     count = _parts(right.size, bound)
-    hashed = partial(_hash_of, key=on, count=count)
+    hashed = partial(hash_of, key=on, count=count)
     files = [scratch.scattered(side, hashed, count) for side in (left, right)]
 
     def parts() -> Iterator[pl.LazyFrame]:
@@ -169,7 +169,7 @@ def grouped(
 ) -> LocalFrame:
     """Group rows by one column, `bound` bytes of them at a time."""
     count = _parts(frame.size, bound)
-    files = scratch.scattered(frame, partial(_hash_of, key=by, count=count), count)
+    files = scratch.scattered(frame, partial(hash_of, key=by, count=count), count)
 
     def parts() -> Iterator[pl.LazyFrame]:
         for some in files:
@@ -195,7 +195,8 @@ def _forget(files: Sequence[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _hash_of(batch: pa.RecordBatch, *, key: str, count: int) -> npt.NDArray[np.int64]:
+def hash_of(batch: pa.RecordBatch, *, key: str, count: int) -> npt.NDArray[np.int64]:
+    """Return the one of `count` parts that each row's value of `key` belongs to."""
     values = pl.Series(values=batch.column(key))
     return (values.hash(seed=0) % count).to_numpy().astype(np.int64)
 

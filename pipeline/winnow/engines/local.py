@@ -31,6 +31,7 @@ from winnow.engines.scratch import (
     Scratch,
     arrow_schema,
     batches_of,
+    gathered,
 )
 
 _PART_ROWS = 4_000_000
@@ -123,7 +124,7 @@ class LocalEngine:
         rows = sizes["len"].to_numpy()
         whole = int(rows.sum())
         bound = max(self._group_bytes // frame.row_bytes, whole // _MAX_BUCKETS, 1)
-        buckets = _buckets(sizes[key].to_numpy(), rows, bound)
+        buckets = buckets_of(sizes[key].to_numpy(), rows, bound)
         tables = self._bucket_tables(frame, key, buckets)
         groups = (group for table in tables for group in split_groups(table, key))
         with one_pass(whole) as this:
@@ -280,7 +281,7 @@ def _write_parts(
 ) -> int:
     rows, part = 0, 0
     writer: pq.ParquetWriter | None = None
-    for batch in _row_groups(batches):
+    for batch in gathered(batches):
         if writer is None or rows >= (part * _PART_ROWS):
             if writer is not None:
                 writer.close()
@@ -292,21 +293,6 @@ def _write_parts(
         writer = part_writer(folder / "part-00000.parquet", schema)
     writer.close()
     return rows
-
-
-def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Gather batches until they are worth a row group, which is a batch again later."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        held.append(batch)
-        if (
-            sum(map(len, held)) >= BATCH_ROWS
-            or sum(each.nbytes for each in held) >= SPILL_BYTES
-        ):
-            yield pa.concat_batches(held)
-            held = []
-    if held:
-        yield pa.concat_batches(held)
 
 
 def _measure(column: str, measure: Measure) -> pl.Expr:
@@ -321,7 +307,7 @@ def _measure(column: str, measure: Measure) -> pl.Expr:
             return pl.col(column).sum()
 
 
-def _buckets(
+def buckets_of(
     keys: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], bound: int
 ) -> npt.NDArray[np.int64]:
     """Return the bucket of each key value, neighbours together up to `bound` rows.

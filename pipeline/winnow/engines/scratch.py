@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -51,6 +52,13 @@ class LocalFrame:
         return self.rows * self.row_bytes
 
 
+class ArrowFile(NamedTuple):
+    """A file of Arrow batches, and the rows of each."""
+
+    path: Path
+    rows: tuple[int, ...]
+
+
 class Scratch:
     """A folder of files that hold what is too much for memory."""
 
@@ -59,17 +67,16 @@ class Scratch:
         self._numbers = itertools.count()
 
     def spill(self, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> LocalFrame:
-        """Write batches to scratch files and return a frame over them.
+        """Write batches to scratch files and return a frame over them."""
+        files = self.files(batches, schema)
+        rows = sum(sum(file.rows) for file in files)
+        return LocalFrame(pl.scan_ipc([file.path for file in files]), rows)
 
-        Several, since polars maps a file as a whole and lets go of it as a whole.
-        """
-        rest, left, rows = iter(batches), True, 0
-        paths: list[Path] = []
-        while left:
-            paths.append(self._file())
-            left, written = _spill_one(paths[-1], rest, schema)
-            rows += written
-        return LocalFrame(pl.scan_ipc(paths), rows)
+    def files(
+        self, batches: Iterable[pa.RecordBatch], schema: pa.Schema
+    ) -> list[ArrowFile]:
+        """Write batches to scratch files, at least to one."""
+        return spill_files(batches, schema, self._file)
 
     def scattered(
         self,
@@ -151,18 +158,48 @@ def arrow_schema(frame: pl.LazyFrame) -> pa.Schema:
     return plain_schema(empty)
 
 
+def spill_files(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, new_file: Callable[[], Path]
+) -> list[ArrowFile]:
+    """Write batches to Arrow files, at least to one.
+
+    Several, since polars maps a file as a whole and lets go of it as a whole.
+    """
+    rest, left = iter(batches), True
+    files: list[ArrowFile] = []
+    while left:
+        path = new_file()
+        left, rows = _spill_one(path, rest, schema)
+        files.append(ArrowFile(path, tuple(rows)))
+    return files
+
+
+def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Gather batches until they are worth a row group, which is a batch again later."""
+    held: list[pa.RecordBatch] = []
+    rows, size = 0, 0
+    for batch in batches:
+        held.append(batch)
+        rows, size = rows + len(batch), size + batch.nbytes
+        if rows >= BATCH_ROWS or size >= SPILL_BYTES:
+            yield pa.concat_batches(held)
+            held, rows, size = [], 0, 0
+    if held:
+        yield pa.concat_batches(held)
+
+
 def _spill_one(
     path: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema
-) -> tuple[bool, int]:
+) -> tuple[bool, list[int]]:
     """Write batches to a file until it is full; return whether some may be left.
 
-    And the rows that were written.
+    And the rows of each.
     """
-    rows = 0
+    rows: list[int] = []
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
         for batch in batches:
             out.write_batch(batch.cast(schema))
-            rows += len(batch)
+            rows.append(len(batch))
             if sink.tell() >= SPILL_BYTES:
                 return True, rows
     return False, rows

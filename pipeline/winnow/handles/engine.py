@@ -42,6 +42,7 @@ def _spark_options(config: RunConfig | LakeConfig, session: Any) -> SparkOptions
         batch_rows=engine.batch_rows,
         group_bytes=engine.group_mb * 2**20,
         driver_rows=engine.driver_rows,
+        driver_bytes=engine.driver_mb * 2**20,
         scratch=engine.scratch,
         conf={name: spark_text(value) for name, value in engine.spark.items()},
         ship=_model_files(config) if isinstance(config, RunConfig) else (),

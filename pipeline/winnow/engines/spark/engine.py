@@ -1,8 +1,11 @@
-"""The engine's verbs over Spark's DataFrames.
+"""The engine's verbs on Spark: kernels in its workers, large relations by itself.
 
-What a kernel returns is computed once and kept by the executors, in memory and on
-their disks, until `clear`; a lost executor's part is computed again. The driver holds
-footers, counts and what `collect` asks for.
+Rows that are few go from verb to verb in files of the scratch folder: a kernel is one
+job, whose tasks read files and write files, and all between kernels is the driver's
+(`held`). Rows that are many are Spark's DataFrames: what a kernel returns is computed
+once and kept by the executors, in memory and on their disks, until `clear`; a lost
+executor's part is computed again. Of these the driver holds footers, counts and what
+`collect` asks for.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ from winnow.core.run_folder import remove, replace
 from winnow.core.run_log import EVENTS
 from winnow.engines.parts import part_writer, plain_schema
 from winnow.engines.spark import workers
+from winnow.engines.spark.file_tasks import FileBundle, FileTasks, apply_together
 from winnow.engines.spark.frame import SparkFrame, read_footers
+from winnow.engines.spark.held import HeldRelations, held_table
 from winnow.engines.spark.peak import PeakParam
 from winnow.engines.spark.probe import require_seen
-from winnow.engines.spark.relational_verbs import BUNDLE_BYTES, Relations
+from winnow.engines.spark.relational_verbs import BUNDLE_BYTES
 from winnow.engines.spark.session import SparkOptions, open_session, our_errors
 from winnow.engines.spark.warned import WarnedParam
 from winnow.engines.spark.wire import from_wire, wire_schema
@@ -42,16 +47,16 @@ _GROWTH = 4
 _TOO_MANY = "more than the {} rows that fit one machine here"
 
 
-class SparkEngine(Relations):
-    """The engine's verbs over DataFrames of one session."""
+class SparkEngine(HeldRelations):
+    """The engine's verbs in one session."""
 
     name = "spark"
 
     def __init__(self, scratch: Path, options: SparkOptions | None = None) -> None:
         options = options or SparkOptions()
-        super().__init__(open_session(options), options)
         given = options.scratch
         self._scratch = Path(given, f"winnow-{uuid.uuid4().hex}") if given else scratch
+        super().__init__(open_session(options), options, self._scratch)
         # A run that was killed has left its numbered folders there.
         remove(self._scratch)
         with our_errors():
@@ -60,6 +65,7 @@ class SparkEngine(Relations):
         self._kept: list[DataFrame] = []
         self._peak = self._context.accumulator(0.0, PeakParam())
         self._warned = self._context.accumulator([], WarnedParam())
+        self._tasks = FileTasks(self._context, self._folder, self._peak, self._warned)
         self._shuffled, self._group = 0, "winnow"
         self._plan_shuffles(0)
 
@@ -96,8 +102,11 @@ class SparkEngine(Relations):
         return self.select(frame, {name: name for name in columns})
 
     def from_table(self, table: pa.Table) -> SparkFrame:
-        """Hand a driver-side table to the workers, by a file."""
+        """Hand a driver-side table to the engine; workers read it from a file."""
         schema = plain_schema(table.schema)
+        held = held_table(table.cast(schema)) if self._options.driver_bytes else None
+        if held is not None:
+            return held
         file = self._folder() / "table.parquet"
         file.parent.mkdir(parents=True)
         rows = max(1, -(-len(table) // max(self._most, 2 * self.slots)))
@@ -115,26 +124,36 @@ class SparkEngine(Relations):
         together: str | None = None,
     ) -> SparkFrame:
         """Stream the frame through `kernel`, each partition by itself."""
+        target = plain_schema(schema)
         if together is None and not order_by:
-            return self._mapped(frame, kernel, schema)
-        data = self._data(frame)
-        if together is not None:
-            data = data.repartition(*self._parts(), together)
-        else:
-            data = data.repartitionByRange(*self._parts(), *order_by)
-        if order_by:
-            data = data.sortWithinPartitions(*order_by)
-        ordered = dataclasses.replace(frame, data=data, parts=None)
-        return self._mapped(ordered, kernel, schema)
+            frame = self._spread(frame)
+            if self._is_by_files(frame):
+                return self._over_files(frame, kernel, target)
+            return self._mapped(frame, kernel, target)
+        held = self._held(frame)
+        if held is None:
+            return self._mapped(
+                self._shuffled_rows(frame, order_by, together), kernel, target
+            )
+        if together is None:
+            return self._over_files(self._handed(frame, held, order_by), kernel, target)
+        bundles = self._together(frame, held, together, order_by)
+        return self._over_bundles(bundles, frame, kernel, target)
 
     def map_groups(
         self, frame: SparkFrame, key: str, kernel: GroupKernel, schema: pa.Schema
     ) -> SparkFrame:
         """Apply `kernel` once to all rows of each value of the integer column `key`."""
-        data = self._data(frame).repartition(*self._parts(), key)
+        target = plain_schema(schema)
+        held = self._held(frame)
+        if held is not None:
+            whole = partial(apply_together, key=key, kernel=kernel)
+            bundles = self._grouped(held, key)
+            return self._over_bundles(bundles, frame, whole, target)
+        data = self._data(self._spread(frame)).repartition(*self._parts(), key)
         data = data.sortWithinPartitions(key)
-        ordered = dataclasses.replace(frame, data=data, parts=None)
-        return self._mapped(ordered, workers.group_kernel(key, kernel), schema)
+        ordered = dataclasses.replace(frame, data=data, parts=None, held=None)
+        return self._mapped(ordered, workers.group_kernel(key, kernel), target)
 
     def cut(
         self, frame: SparkFrame, by: Sequence[tuple[str, bool]], count: int
@@ -144,8 +163,11 @@ class SparkEngine(Relations):
 
         if count < 1:
             return None
+        held = self._held(frame)
+        if held is not None:
+            return self._local.cut(held, by, count)
         columns = {name: name for name, _ in by}
-        chosen = self.select(frame, columns)
+        chosen = self.select(self._spread(frame), columns)
         order = [
             col(name).desc_nulls_last() if down else col(name).asc_nulls_last()
             for name, down in by
@@ -169,6 +191,8 @@ class SparkEngine(Relations):
         """Return the number of rows."""
         if frame.parts is not None:
             return frame.parts.rows
+        if frame.held is not None:
+            return self._local.count(frame.held)
         with our_errors():
             return int(self._data(frame).count())
 
@@ -178,6 +202,10 @@ class SparkEngine(Relations):
         Executors write the parts of one try each; those of the tries that count get
         their names, and the folder gets its own, from the driver at the end.
         """
+        held = self._held(frame)
+        if held is not None:
+            return self._local.write(held, path, sort_by)
+        frame = self._spread(frame)
         if frame.listed and frame.parts is not None:
             return _write_here(frame, Path(path), sort_by)
         if sort_by:
@@ -205,6 +233,8 @@ class SparkEngine(Relations):
             if frame.parts.rows > max_rows:
                 raise RunError(_TOO_MANY.format(max_rows))
             return frame.read()
+        if frame.held is not None:
+            return self._local.collect(frame.held, max_rows)
         folder = self._folder()
         folder.mkdir(parents=True)
         files, rows = self._written(frame, workers.write_arrow, folder)
@@ -224,6 +254,42 @@ class SparkEngine(Relations):
             data.unpersist()
         self._kept = []
         shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _is_by_files(self, frame: SparkFrame) -> bool:
+        """Whether a kernel's rows are files and are to stay files."""
+        if frame.parts is None or not self._options.driver_bytes:
+            return False
+        # Nobody knows what shards that are listed come to: files hold any number.
+        return frame.listed or self._is_small(frame)
+
+    def _over_files(
+        self, frame: SparkFrame, kernel: BatchKernel, target: pa.Schema
+    ) -> SparkFrame:
+        """Run a kernel over files, neighbours together; at least once, over no rows."""
+        return self._over_bundles(self._bundles(frame) or [[]], frame, kernel, target)
+
+    def _over_bundles(
+        self,
+        bundles: Sequence[FileBundle],
+        frame: SparkFrame,
+        kernel: BatchKernel,
+        target: pa.Schema,
+    ) -> SparkFrame:
+        columns = frame.columns or {name: name for name in frame.schema.names}
+        read = SparkFrame(frame.schema, columns=columns)
+        return self._tasks.run(bundles, read, kernel, target, self._options.batch_rows)
+
+    def _shuffled_rows(
+        self, frame: SparkFrame, order_by: Sequence[str], together: str | None
+    ) -> SparkFrame:
+        data = self._data(self._spread(frame))
+        if together is not None:
+            data = data.repartition(*self._parts(), together)
+        else:
+            data = data.repartitionByRange(*self._parts(), *order_by)
+        if order_by:
+            data = data.sortWithinPartitions(*order_by)
+        return dataclasses.replace(frame, data=data, parts=None, held=None)
 
     def _parts(self) -> tuple[Any, ...]:
         """Return the number of parts that a shuffle is told, if any."""
@@ -253,9 +319,8 @@ class SparkEngine(Relations):
         return kept
 
     def _mapped(
-        self, frame: SparkFrame, kernel: BatchKernel, schema: pa.Schema
+        self, frame: SparkFrame, kernel: BatchKernel, target: pa.Schema
     ) -> SparkFrame:
-        target = plain_schema(schema)
         function = partial(
             workers.run_kernel,
             kernel=kernel,

@@ -1,8 +1,12 @@
-"""A table of Spark's with its exact Arrow types; parts that are not yet read."""
+"""A table of Spark's with its exact Arrow types; parts that are not yet read.
+
+Parts are Parquet files, artifacts say, or Arrow files that workers or the driver left
+in the scratch folder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import itemgetter
@@ -14,6 +18,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.parquet_footer import group_bytes, group_rows
 from winnow.engines.parts import plain_schema
+from winnow.engines.scratch import ArrowFile, LocalFrame
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -24,7 +29,10 @@ _ROW_BYTES = 32
 
 @dataclass(frozen=True)
 class Parts:
-    """Row groups of Parquet files, `(path, number, rows, bytes)`, in order."""
+    """Row groups of Parquet files, or batches of Arrow files, in order.
+
+    Each `(path, number, rows, bytes)`.
+    """
 
     groups: tuple[tuple[str, int, int, int], ...]
 
@@ -46,16 +54,18 @@ class Parts:
 
 @dataclass(frozen=True)
 class SparkFrame:
-    """Rows of `schema`: a DataFrame of what crosses Spark, or parts to be read.
+    """Rows of `schema`: a DataFrame of what crosses Spark, parts to be read, or held.
 
-    `columns` names those of the parts that are wanted, `{new name: old name}`.
-    `bytes` is about what the rows take at most, None where that is not known. Rows
-    that are `listed` may stand for any number of rows: shards, say.
+    What is `held` is the driver's own, whatever its files hold. `columns` names those
+    of the parts that are wanted, `{new name: old name}`. `bytes` is about what the rows
+    take at most, None where that is not known. Rows that are `listed` may stand for any
+    number of rows: shards, say.
     """
 
     schema: pa.Schema
     data: DataFrame | None = None
     parts: Parts | None = None
+    held: LocalFrame | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     bytes: int | None = None
     listed: bool = False
@@ -71,16 +81,53 @@ class SparkFrame:
     def read(self) -> pa.Table:
         """Return the rows of parts, in their order, read by this process."""
         assert self.parts is not None
-        names = list(dict.fromkeys(self.columns.values()))
         tables = [self.schema.empty_table()]
         for path, groups in groupby(self.parts.groups, itemgetter(0)):
-            with pq.ParquetFile(path) as file:
-                numbers = [number for _, number, *_ in groups]
-                table = file.read_row_groups(numbers, columns=names)
-            arrays = [table[old] for old in self.columns.values()]
-            named = pa.Table.from_arrays(arrays, names=list(self.columns))
-            tables.append(named.cast(self.schema))
+            numbers = [number for _, number, *_ in groups]
+            batches = part_batches(path, numbers, self.columns, self.schema)
+            tables.append(pa.Table.from_batches(batches, self.schema))
         return pa.concat_tables(tables)
+
+
+def part_batches(
+    path: str,
+    numbers: Sequence[int] | None,
+    columns: Mapping[str, str],
+    schema: pa.Schema,
+    batch_rows: int = 2**16,
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of some row groups or batches of a file, None: of all.
+
+    columns: `{name in the file's stead: name in the file}`, in the order of `schema`,
+    whose types the columns get. batch_rows: of a batch at most.
+    """
+    opened = _arrow_batches if path.endswith(".arrow") else _parquet_batches
+    names = list(dict.fromkeys(columns.values()))
+    for batch in opened(path, numbers, names, batch_rows):
+        pairs = (
+            (batch.column(old), schema.field(new).type) for new, old in columns.items()
+        )
+        arrays = [a if a.type == kind else a.cast(kind) for a, kind in pairs]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _parquet_batches(
+    path: str, numbers: Sequence[int] | None, names: list[str], batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as file:
+        chosen = None if numbers is None else list(numbers)
+        yield from file.iter_batches(batch_rows, row_groups=chosen, columns=names)
+
+
+def _arrow_batches(
+    path: str, numbers: Sequence[int] | None, names: list[str], batch_rows: int
+) -> Iterator[pa.RecordBatch]:
+    with pa.memory_map(path) as source, pa.ipc.open_file(source) as file:
+        chosen = range(file.num_record_batches) if numbers is None else numbers
+        for number in chosen:
+            batch = file.get_batch(number).select(names)
+            for start in range(0, len(batch), batch_rows):
+                yield batch.slice(start, batch_rows)
 
 
 def read_footers(path: str) -> SparkFrame:
@@ -100,7 +147,23 @@ def read_footers(path: str) -> SparkFrame:
     assert schema is not None
     names = {name: name for name in schema.names}
     parts = Parts(tuple(groups))
-    return SparkFrame(schema, None, parts, names, parts.held)
+    return SparkFrame(schema, parts=parts, columns=names, bytes=parts.held)
+
+
+def arrow_frame(
+    files: Iterable[ArrowFile], schema: pa.Schema, *, listed: bool = False
+) -> SparkFrame:
+    """Return a frame over Arrow files of `schema`, which this process sees."""
+    groups: list[tuple[str, int, int, int]] = []
+    for file in files:
+        size, rows = file.path.stat().st_size, max(1, sum(file.rows))
+        for number, length in enumerate(file.rows):
+            groups.append((str(file.path), number, length, size * length // rows))
+    names = {name: name for name in schema.names}
+    parts = Parts(tuple(groups))
+    return SparkFrame(
+        schema, parts=parts, columns=names, bytes=parts.held, listed=listed
+    )
 
 
 def united(frames: Sequence[SparkFrame]) -> SparkFrame | None:
@@ -114,4 +177,4 @@ def united(frames: Sequence[SparkFrame]) -> SparkFrame | None:
         assert frame.parts is not None
         groups += frame.parts.groups
     parts = Parts(tuple(groups))
-    return SparkFrame(first.schema, None, parts, first.columns, parts.held)
+    return replace(first, parts=parts, bytes=parts.held, listed=False)

@@ -65,12 +65,9 @@ class Relations:
         # New names for the same columns: both sides may descend from one frame.
         other = self._data(right)
         other = other.select(*(col(name).alias(name) for name in other.columns))
-        fields = list(left.schema)
-        if how in ("inner", "left"):
-            fields += [field for field in right.schema if field.name != on]
         if right.bytes is not None and right.bytes <= self._small:
             other = broadcast(other)
-        schema = pa.schema(fields)
+        schema = joined_schema(left.schema, right.schema, on, how)
         joined = self._data(left).join(other, on, _JOINS[how])
         size = left.bytes
         if how in ("inner", "left"):
@@ -83,11 +80,10 @@ class Relations:
         whole = united(frames)
         if whole is not None:
             return whole
+        require_alike(frames)
         schema = frames[0].schema
         data = self._data(frames[0])
         for frame in frames[1:]:
-            if frame.schema != schema:
-                raise ValueError(f"union of {schema} and {frame.schema}")
             data = data.unionAll(self._data(frame))
         listed = any(frame.listed for frame in frames)
         return SparkFrame(schema, data, bytes=_sum(frames), listed=listed)
@@ -123,14 +119,9 @@ class Relations:
         """Group by one column (or all rows as one group)."""
         data = self._data(frame)
         measured = [_measure(*how).alias(name) for name, how in measures.items()]
-        fields = [] if by is None else [(by, frame.schema.field(by).type)]
-        for name, (column, measure) in measures.items():
-            count = measure == "count"
-            fields.append(
-                (name, pa.int64() if count else frame.schema.field(column).type)
-            )
+        schema = grouped_schema(frame.schema, by, measures)
         grouped = data.agg(*measured) if by is None else data.groupBy(by).agg(*measured)
-        return SparkFrame(pa.schema(fields), grouped)
+        return SparkFrame(schema, grouped)
 
     @property
     def _most(self) -> int:
@@ -156,10 +147,7 @@ class Relations:
 
     def _reader(self, frame: SparkFrame) -> tuple[DataFrame, BatchKernel]:
         """Return a number for each task that reads parts, and what reads them."""
-        assert frame.parts is not None
-        groups = [group[:3] for group in frame.parts.groups]
-        wanted = max(2 * self.slots, frame.parts.bytes // BUNDLE_BYTES)
-        bundles = workers.bundled(groups, self._most or wanted)
+        bundles = self._bundles(frame)
         read = partial(
             workers.read_parts,
             bundles=bundles,
@@ -171,6 +159,40 @@ class Relations:
             0, len(bundles), 1, numPartitions=max(len(bundles), 1)
         )
         return numbers, read
+
+    def _bundles(self, frame: SparkFrame) -> list[list[tuple[str, list[int]]]]:
+        """Return what each task reads of a frame's files."""
+        assert frame.parts is not None
+        groups = [group[:3] for group in frame.parts.groups]
+        wanted = max(2 * self.slots, frame.parts.bytes // BUNDLE_BYTES)
+        return workers.bundled(groups, self._most or wanted)
+
+
+def joined_schema(left: pa.Schema, right: pa.Schema, on: str, how: How) -> pa.Schema:
+    """Return the columns of a join."""
+    fields = list(left)
+    if how in ("inner", "left"):
+        fields += [field for field in right if field.name != on]
+    return pa.schema(fields)
+
+
+def grouped_schema(
+    schema: pa.Schema, by: str | None, measures: Mapping[str, tuple[str, Measure]]
+) -> pa.Schema:
+    """Return the columns of an aggregate."""
+    fields = [] if by is None else [(by, schema.field(by).type)]
+    for name, (column, measure) in measures.items():
+        is_count = measure == "count"
+        fields.append((name, pa.int64() if is_count else schema.field(column).type))
+    return pa.schema(fields)
+
+
+def require_alike(frames: Sequence[SparkFrame]) -> None:
+    """Raise ValueError if frames differ in their columns."""
+    schema = frames[0].schema
+    for frame in frames[1:]:
+        if frame.schema != schema:
+            raise ValueError(f"union of {schema} and {frame.schema}")
 
 
 def _measure(column: str, measure: Measure) -> Column:

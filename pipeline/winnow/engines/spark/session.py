@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from winnow.core import errors
-from winnow.core.engine import DRIVER_ROWS
+from winnow.core.engine import DRIVER_BYTES, DRIVER_ROWS
 from winnow.core.errors import ConfigError, RunError, WinnowError
 from winnow.engines.spark.shipping import ship_code, ship_path
 
@@ -39,6 +39,8 @@ class SparkOptions:
     group_bytes: int = 256 * 2**20
     #: Edges, or digests of one band, that the driver takes in.
     driver_rows: int = DRIVER_ROWS
+    #: Bytes of rows up to which the driver works on relations by itself; 0: never.
+    driver_bytes: int = DRIVER_BYTES
     #: Folder for scratch files that driver and workers see; None: the run's own.
     scratch: str | None = None
     #: Settings of a session that is not there yet.

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from winnow.core.engine import BatchKernel, GroupKernel
 from winnow.core.operating_system import peak_memory_mib
 from winnow.core.task import Task, set_task
 from winnow.engines.groups import split_groups, whole_groups
-from winnow.engines.parts import part_writer, plain_schema
+from winnow.engines.parts import part_writer
+from winnow.engines.spark.frame import part_batches
 from winnow.engines.spark.warned import keep_warnings, take_warnings
 from winnow.engines.spark.wire import from_wire, to_wire
 
@@ -87,19 +87,13 @@ def read_parts(
     schema: pa.Schema,
     batch_rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Read the bundles of Parquet row groups whose numbers arrive."""
+    """Read the bundles of row groups whose numbers arrive."""
     enter_task()
-    names = list(dict.fromkeys(columns.values()))
     for batch in batches:
         for number in batch.column(0).to_pylist():
             for path, groups in bundles[number]:
-                with pq.ParquetFile(path) as file:
-                    for part in file.iter_batches(
-                        batch_rows, row_groups=list(groups), columns=names
-                    ):
-                        arrays = [part.column(old) for old in columns.values()]
-                        named = pa.RecordBatch.from_arrays(arrays, names=list(columns))
-                        yield to_wire(named, schema)
+                for part in part_batches(path, groups, columns, schema, batch_rows):
+                    yield to_wire(part, schema)
 
 
 def write_parquet(
@@ -224,8 +218,3 @@ def bundled(
 def group_kernel(key: str, kernel: GroupKernel) -> BatchKernel:
     """Return the batch kernel that applies `kernel` group by group."""
     return partial(apply_groups, key=key, kernel=kernel)
-
-
-def schema_of(path: str) -> pa.Schema:
-    """Return the plain schema of a Parquet file."""
-    return plain_schema(pq.read_schema(path))
