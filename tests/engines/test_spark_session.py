@@ -228,7 +228,8 @@ def test_only_a_small_side_of_a_join_is_sent_to_all(spark: Any, tmp_path: Path) 
 
     pq.write_table(pa.table({"uid": ["a"]}), tmp_path / "left.parquet")
     pq.write_table(pa.table({"uid": ["a"], "x": [1]}), tmp_path / "right.parquet")
-    engine = SparkEngine(tmp_path / "scratch", SparkOptions(session=spark))
+    options = SparkOptions(session=spark, driver_bytes=0)
+    engine = SparkEngine(tmp_path / "scratch", options)
     left, small = (
         engine.scan(str(tmp_path / f"{n}.parquet")) for n in ("left", "right")
     )

@@ -66,8 +66,11 @@ def rows() -> pa.Table:
 ENGINES = [
     "local",
     pytest.param("spark", marks=pytest.mark.cluster),
-    pytest.param("spark-3", marks=[pytest.mark.cluster, pytest.mark.soak]),
-    pytest.param("spark-1", marks=[pytest.mark.cluster, pytest.mark.soak]),
+    pytest.param("spark-data", marks=pytest.mark.cluster),
+    *(
+        pytest.param(name, marks=[pytest.mark.cluster, pytest.mark.soak])
+        for name in ("spark-3", "spark-1", "spark-data-3", "spark-data-1")
+    ),
 ]
 
 
@@ -75,14 +78,19 @@ ENGINES = [
 def engine(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
+    """Spark with what is small in the driver's hands, or every relation its own."""
     scratch = tmp_path_factory.mktemp("verbs") / "scratch"
-    name, _, partitions = request.param.partition("-")
+    name, *more = request.param.split("-")
     if name == "local":
         made: Any = LocalEngine(scratch, group_bytes=4_000)
     else:
-        session = request.getfixturevalue("spark")
-        parts = int(partitions) if partitions else None
-        made = SparkEngine(scratch, SparkOptions(partitions=parts, session=session))
+        options = SparkOptions(
+            partitions=next((int(word) for word in more if word.isdigit()), None),
+            session=request.getfixturevalue("spark"),
+            group_bytes=4_000,
+            **({"driver_bytes": 0} if "data" in more else {}),
+        )
+        made = SparkEngine(scratch, options)
     yield made
     made.clear()
     assert not scratch.exists()
@@ -325,10 +333,12 @@ def kept_twice(
             raise RuntimeError("lost on purpose")
 
 
+@pytest.mark.parametrize("driver_bytes", [0, 2**20])
 def test_a_task_that_is_tried_again_leaves_no_double_rows(
-    spark: Any, rows: pa.Table, tmp_path: Path
+    spark: Any, rows: pa.Table, tmp_path: Path, driver_bytes: int
 ):
-    made = SparkEngine(tmp_path / "s", SparkOptions(partitions=3, session=spark))
+    options = SparkOptions(partitions=3, session=spark, driver_bytes=driver_bytes)
+    made = SparkEngine(tmp_path / "s", options)
     (tmp_path / "tries").mkdir()
     kernel = partial(kept_twice, folder=str(tmp_path / "tries"))
     frame = made.map_batches(made.from_table(rows), kernel, ROWS, order_by=("uid",))

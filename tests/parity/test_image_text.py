@@ -24,12 +24,20 @@ Run = Callable[..., Path]
 
 @pytest.fixture(scope="module")
 def run_spark(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return run(recipe, partitions, out=None) -> the folder of a run on Spark."""
+    """Return run(recipe, partitions, out=None, **engine) -> a folder of a run on Spark.
 
-    def run(recipe: Recipe, partitions: int | None, out: Path | None = None) -> Path:
+    With `driver_mb=0`, every relation is Spark's.
+    """
+
+    def run(
+        recipe: Recipe,
+        partitions: int | None,
+        out: Path | None = None,
+        **settings: int,
+    ) -> Path:
         folder = out or tmp_path_factory.mktemp("on-spark") / "run"
         output = {"path": str(folder), "report": False}
-        engine = {"name": "spark", "partitions": partitions}
+        engine = {"name": "spark", "partitions": partitions, **settings}
         winnow.run({**recipe, "output": output, "engine": engine}, spark=spark)
         return folder
 
@@ -138,18 +146,23 @@ def test_pictures_without_a_model(
 
 
 @pytest.mark.parametrize(
-    ("plan", "partitions"),
+    ("plan", "partitions", "driver_mb"),
     [
         # More parts than files; `prune` and `filter` at 3 parts: below, in two goes;
         # at 1 and 17: the demo.
-        *(pytest.param("prune", n, marks=pytest.mark.slow) for n in (7, None)),
-        pytest.param("filter", 7, marks=pytest.mark.slow),
-        pytest.param("texts", 3, marks=pytest.mark.slow),
-        pytest.param("control", 7, marks=pytest.mark.slow),
-        pytest.param("draw", 3, marks=pytest.mark.slow),
-        *(pytest.param("prune", n, marks=pytest.mark.soak) for n in (1, 17)),
-        *(pytest.param("filter", n, marks=pytest.mark.soak) for n in (1, 17)),
-        *(pytest.param("control", n, marks=pytest.mark.soak) for n in (1, 3, 17)),
+        *(pytest.param("prune", n, 0, marks=pytest.mark.slow) for n in (7, None)),
+        pytest.param("filter", 7, 0, marks=pytest.mark.slow),
+        pytest.param("texts", 3, 0, marks=pytest.mark.slow),
+        pytest.param("control", 7, 0, marks=pytest.mark.slow),
+        pytest.param("draw", 3, 0, marks=pytest.mark.slow),
+        *(
+            pytest.param(plan, n, 64, marks=pytest.mark.slow)
+            for plan, n in [("prune", None), ("filter", 1), ("texts", 3), ("draw", 5)]
+        ),
+        *(pytest.param("prune", n, 0, marks=pytest.mark.soak) for n in (1, 17)),
+        *(pytest.param("filter", n, 0, marks=pytest.mark.soak) for n in (1, 17)),
+        *(pytest.param("control", n, 0, marks=pytest.mark.soak) for n in (1, 3, 17)),
+        *(pytest.param("control", n, 64, marks=pytest.mark.soak) for n in (1, 17)),
     ],
 )
 def test_ready_made_vectors(
@@ -157,9 +170,10 @@ def test_ready_made_vectors(
     run_spark: Run,
     plan: str,
     partitions: int | None,
+    driver_mb: int,
 ):
     recipe, local = planted(plan)
-    assert_same(local, run_spark(recipe, partitions))
+    assert_same(local, run_spark(recipe, partitions, driver_mb=driver_mb))
 
 
 @pytest.mark.slow

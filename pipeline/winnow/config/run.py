@@ -104,8 +104,9 @@ class EngineConfig(Frozen):
     #: Edges (or digests of one band of `minhash`) that one process joins in memory;
     #: above it they are joined where they lie.
     driver_rows: Annotated[int, Field(ge=0)] = DRIVER_ROWS
-    #: MiB of rows, no more than `driver_rows`, that Spark's driver joins, sorts and
-    #: groups by itself, within `group_mb` of memory; more are Spark's; 0: all are.
+    #: MiB of rows that Spark's driver joins, sorts and groups by itself, in memory that
+    #: `group_mb` bounds, if they are not more than `driver_rows` either; larger tables
+    #: are Spark's, and with 0 all are.
     driver_mb: Annotated[int, Field(ge=0)] = DRIVER_BYTES // 2**20
     #: Parts of every shuffle in Spark; null: as many as it finds fit.
     partitions: Annotated[int, Field(gt=0)] | None = None

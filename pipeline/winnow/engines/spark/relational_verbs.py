@@ -200,8 +200,10 @@ def _measure(column: str, measure: Measure) -> Column:
 
     if measure == "count":
         return functions.count(functions.lit(1))
-    of = {"min": functions.min, "max": functions.max, "sum": functions.sum}
-    return of[measure](column)
+    if measure == "sum":
+        # Of nothing it is 0, as it is on one machine.
+        return functions.coalesce(functions.sum(column), functions.lit(0))
+    return functions.min(column) if measure == "min" else functions.max(column)
 
 
 def _sum(frames: Sequence[SparkFrame]) -> int | None:
