@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import IO, Any
 
 _RETRY_SECONDS = 0.05
+_PIPE_BYTES = 1 << 20
 
 
 def _module(name: str) -> ModuleType | None:
@@ -101,6 +102,18 @@ def read_ahead(path: str, start: int, length: int) -> None:
         advise(file, start, length, getattr(os, "POSIX_FADV_WILLNEED", 0))
     finally:
         os.close(file)
+
+
+def widen_pipe(pipe: IO[Any]) -> None:
+    """Let a pipe hold as much as a process may ask for, where the system can.
+
+    Who reads a full one has to be woken for every 64 KiB of it.
+    """
+    wider = getattr(_fcntl, "F_SETPIPE_SZ", None)
+    if wider is not None:
+        # pipe(7): 1 MiB unless the system is set otherwise.
+        with contextlib.suppress(OSError):
+            _fcntl.fcntl(pipe, wider, _PIPE_BYTES)
 
 
 def _set_limit(soft: int, hard: int) -> bool:

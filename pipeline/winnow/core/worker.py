@@ -6,10 +6,13 @@ import os
 import pickle
 import signal
 import threading
+from contextlib import suppress
 from importlib import import_module
 from queue import SimpleQueue
 from typing import Any
 
+from winnow.core.collector import seldom_collected
+from winnow.core.operating_system import widen_pipe
 from winnow.core.task import Task, set_task
 
 
@@ -20,27 +23,36 @@ def serve() -> None:
     pickled; the answer is (whether it could be done, the result). Whatever else is
     printed goes to the standard error.
     """
+    with seldom_collected():
+        _serve()
+
+
+def _serve() -> None:
     # A user's Ctrl-C is for the process that started this one, which ends it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     given = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
+    widen_pipe(answers)
     os.dup2(2, 1)
     with open(os.devnull, "rb") as nothing:
         os.dup2(nothing.fileno(), 0)
     set_task(Task(cores=1))
     messages: SimpleQueue[Any] = SimpleQueue()
-    # What is sent is taken in at once, so that the sender never waits.
+    replies: SimpleQueue[bytes | None] = SimpleQueue()
+    # What is sent is taken in at once, so that the sender never waits; and this process
+    # works on while who asked is too busy to take an answer.
     threading.Thread(target=_take, args=[given, messages], daemon=True).start()
-    try:
-        for module in messages.get() or ():
-            import_module(module)
-        _answer(answers, True)
-        work: Any = None
-        while (message := messages.get()) is not None:
-            work, reply = _done(work, *message)
-            _answer(answers, reply)
-    except BrokenPipeError:
-        pass  # nobody asks any more
+    answering = threading.Thread(target=_answer, args=[answers, replies], daemon=True)
+    answering.start()
+    for module in messages.get() or ():
+        import_module(module)
+    replies.put(pickle.dumps(True))
+    work: Any = None
+    while (message := messages.get()) is not None:
+        work, reply = _done(work, *message)
+        replies.put(pickle.dumps(reply, pickle.HIGHEST_PROTOCOL))
+    replies.put(None)
+    answering.join()
 
 
 def _take(given: Any, messages: SimpleQueue[Any]) -> None:
@@ -64,6 +76,9 @@ def _done(
         return work, (False, None)
 
 
-def _answer(answers: Any, reply: Any) -> None:
-    answers.write(pickle.dumps(reply, pickle.HIGHEST_PROTOCOL))
-    answers.flush()
+def _answer(answers: Any, replies: SimpleQueue[bytes | None]) -> None:
+    """Write replies until they end, or nobody asks any more."""
+    with suppress(BrokenPipeError):
+        while (reply := replies.get()) is not None:
+            answers.write(reply)
+            answers.flush()

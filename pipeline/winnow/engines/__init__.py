@@ -40,7 +40,7 @@ def open_engine(
 
             return LocalEngine(scratch, group_bytes, driver_rows)
 
-        return cast(Engine, EngineOnDemand(local))
+        return cast(Engine, EngineOnDemand(name, local))
     if name == "spark":
         require("spark", "engine.name: spark")
         from winnow.engines.spark.engine import SparkEngine

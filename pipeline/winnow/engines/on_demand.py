@@ -18,7 +18,9 @@ class EngineOnDemand:
     nothing is left to compare needs none.
     """
 
-    def __init__(self, make: Callable[[], Engine]) -> None:
+    def __init__(self, name: str, make: Callable[[], Engine]) -> None:
+        #: As the engine's own.
+        self.name = name
         self._make = make
         self._made: Engine | None = None
 

@@ -198,7 +198,9 @@ def _spill_one(
     rows: list[int] = []
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as out:
         for batch in batches:
-            out.write_batch(batch.cast(schema))
+            # A cast goes through every column, even to find that it is of that type.
+            same = batch.schema.equals(schema)
+            out.write_batch(batch if same else batch.cast(schema))
             rows.append(len(batch))
             if sink.tell() >= SPILL_BYTES:
                 return True, rows

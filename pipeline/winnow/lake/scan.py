@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from winnow.config.lake import LakeConfig
 from winnow.config.lock_file import lock_text, read_lock
+from winnow.core.collector import seldom_collected
 from winnow.core.engine import Engine
 from winnow.core.errors import ConfigError, InputError, RunError
 from winnow.core.inside import is_url, lies_in
@@ -103,7 +104,7 @@ def scan(
         engine = make_engine(config, folder.scratch("engine"))
         EVENTS.info("%s, %s", config.input.path, versions())
         told = LoggedProgress(progress or Silent())
-        with watched(told, 0, engine.tasks), workers.beside():
+        with watched(told, 0, engine.tasks), workers.beside(), seldom_collected():
             return _Scan(config, folder, engine, StageLog(told)).run()
 
 

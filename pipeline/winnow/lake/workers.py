@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from winnow.core.errors import RunError
 from winnow.core.inside import is_url
 from winnow.core.run_folder import RunFolder
-from winnow.core.task import available_cores
+from winnow.core.task import available_cores, in_threads
 from winnow.core.worker_pool import WorkerPool
 
 Thing = TypeVar("Thing")
@@ -18,6 +19,10 @@ Done = TypeVar("Done")
 _pool: ContextVar[WorkerPool | None] = ContextVar("pool", default=None)
 #: To start a process takes as long as to read some hundred small tables.
 _MANY_TABLES = 1000
+#: Small tables, and rows of them, that a thread or a process takes at once.
+_TOGETHER, _ROWS_TOGETHER = 32, 1 << 16
+#: Of the time that a small table takes, about half is Python's, one thread at a time.
+_THREADS = 3
 #: Said of a table that one of them ended at.
 ENDED = "the process that read it ended"
 _LOADED = ("winnow.lake.texts",)
@@ -65,6 +70,48 @@ def pieces(things: Sequence[Thing], count: int) -> Iterator[Sequence[Thing]]:
     """Yield things, so many together."""
     for start in range(0, len(things), count):
         yield things[start : start + count]
+
+
+def rows_together(
+    things: Iterable[Thing], rows: Callable[[Thing], int]
+) -> Iterator[list[Thing]]:
+    """Yield small things to read together: to wake a thread takes as long as one."""
+    some: list[Thing] = []
+    total = 0
+    for thing in things:
+        some.append(thing)
+        total += rows(thing)
+        if total >= _ROWS_TOGETHER or len(some) == _TOGETHER:
+            yield some
+            some, total = [], 0
+    if some:
+        yield some
+
+
+def shared(
+    work: Callable[[Sequence[Thing]], list[Done]],
+    each: Iterable[Sequence[Thing]],
+    lost: Callable[[Thing], list[Done]],
+) -> Iterator[Done]:
+    """Yield what work comes to for each piece, in turn; by threads without processes.
+
+    lost: what stands for a thing that a process ended at alone; an error is raised.
+    """
+    started = pool()
+    if started is None:
+        done = in_threads(work, each, min(_THREADS, available_cores()))
+    else:
+        done = started.map(work, each, lost)
+    for some in done:
+        for one in some:
+            if isinstance(one, RunError):
+                raise one
+            yield one
+
+
+def ended_at(name: str) -> list[Any]:
+    """Return what `shared` raises of a table that a process ended at."""
+    return [RunError(f"{name}: {ENDED}")]
 
 
 def mapped(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from winnow.lake import workers
-from winnow.lake.compare import hashed_tables, sketches
+from winnow.lake.compare import hashed_tables
 from winnow.lake.compare.content import content_reads
 from winnow.lake.compare.sample import sample_reads
 from winnow.lake.compare.sketched import Sketches
@@ -236,7 +236,7 @@ def test_sketches_do_not_depend_on_the_processes_that_make_them(
     folder = write_lake(tmp_path / "lake", tables)
     lake = open_lake(folder)
     (folder / "t05.parquet").write_bytes(b"PAR1" + b"\0" * 40 + b"PAR1")
-    monkeypatch.setattr(sketches, "_TOGETHER", 2)
+    monkeypatch.setattr(workers, "_TOGETHER", 2)
     alone, catalogue = lake.sketches(SIZES), open_lake(folder).tables.reader.tables
     monkeypatch.setattr(workers, "_MANY_TABLES", 40)
     monkeypatch.setattr(workers, "available_cores", lambda: 2)

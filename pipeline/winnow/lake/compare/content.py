@@ -1,22 +1,24 @@
 """Exact verification: all rows of both tables, hashed, partitioned and compared.
 
-Every table is hashed once per set of columns, however many edges have them. Rows go to
-the group of their column set and a range of their hashes, so that a group holds at
-most about `_GROUP_ROWS` distinct rows; equal rows of a block travel as one.
+Every table is hashed once per set of columns, however many edges have them. Of column
+sets that share tables and have few rows, one process compares all (`whole_sets`). Rows
+of the others go to the group of their column set and a range of their hashes, so that a
+group holds at most about `_GROUP_ROWS` distinct rows; equal rows of a block travel as
+one.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.core.engine import Engine
+from winnow.lake.compare import whole_sets
 from winnow.lake.compare.hashed_tables import (
     ORDER,
     HashedTables,
@@ -27,16 +29,20 @@ from winnow.lake.compare.hashed_tables import (
 from winnow.lake.compare.verdicts import (
     VERDICTS,
     Verdicts,
+    added,
     as_table,
     gather,
     nothing_looked_up,
 )
+from winnow.lake.compare.whole_sets import ColumnSet
 from winnow.lake.kernels.containment import RowSet, compare, no_rows, row_set
 from winnow.lake.kernels.hashed_columns import rows_of_columns
 from winnow.lake.kernels.murmur3 import Hashes
 
 # Small enough to be sorted within a processor's cache.
 _GROUP_ROWS = 200_000
+#: Groups whose rows one process may hold, to compare them where it has read them.
+_WHOLE_GROUPS = 4
 
 _ROWS = pa.schema(
     [
@@ -50,22 +56,6 @@ _ROWS = pa.schema(
 )
 
 
-class ColumnSet(NamedTuple):
-    """Edges whose children have the same columns, and the groups of their rows."""
-
-    names: Names
-    #: (number of the edge, child, parent)
-    edges: tuple[tuple[int, int, int], ...]
-    #: The first group, and how many there are.
-    first: int
-    groups: int
-
-    @property
-    def tables(self) -> set[int]:
-        """Every table whose rows are hashed on these columns."""
-        return {table for edge in self.edges for table in edge[1:]}
-
-
 def verify_edges(
     engine: Engine,
     tables: HashedTables,
@@ -73,7 +63,17 @@ def verify_edges(
     group_rows: int = _GROUP_ROWS,
 ) -> Verdicts:
     """Compare all rows of both tables of each edge; all verdicts are exact."""
-    sets = _column_sets(tables, edges, group_rows)
+    few, sets = _divided(tables, edges, group_rows)
+    verdicts = nothing_looked_up(len(edges.child))
+    if few:
+        verdicts = added(verdicts, whole_sets.compared(engine, tables, few))
+    return verdicts if not sets else _exchanged(engine, tables, sets, verdicts)
+
+
+def _exchanged(
+    engine: Engine, tables: HashedTables, sets: Sequence[ColumnSet], start: Verdicts
+) -> Verdicts:
+    """Add to verdicts those on column sets of many rows, which groups are made of."""
     wanted: dict[int, list[ColumnSet]] = defaultdict(list)
     for column_set in sets:
         for table in column_set.tables:
@@ -89,7 +89,7 @@ def verify_edges(
     verdicts = engine.map_groups(
         rows, "group", partial(compare_group, sets=sets), VERDICTS
     )
-    return gather(engine, verdicts, nothing_looked_up(len(edges.child)))
+    return gather(engine, verdicts, start)
 
 
 def content_reads(tables: HashedTables, edges: TablePairs) -> dict[int, set[str]]:
@@ -101,19 +101,52 @@ def content_reads(tables: HashedTables, edges: TablePairs) -> dict[int, set[str]
     return dict(reads)
 
 
-def _column_sets(
+def _divided(
     tables: HashedTables, edges: TablePairs, group_rows: int
-) -> list[ColumnSet]:
+) -> tuple[list[list[ColumnSet]], list[ColumnSet]]:
+    """Return column sets of few rows, those that share tables together, and others."""
     members: dict[Names, list[tuple[int, int, int]]] = defaultdict(list)
     for i, (child, parent) in enumerate(zip(*edges, strict=True)):
         members[tables.names_of(child)].append((i, int(child), int(parent)))
-    column_sets, first = [], 0
-    for names, some in members.items():
-        whole = ColumnSet(names, tuple(some), first, 1)
-        rows = sum(tables.reader.tables[table].rows for table in whole.tables)
-        column_sets.append(whole._replace(groups=rows // group_rows + 1))
-        first += column_sets[-1].groups
-    return column_sets
+    sets = [ColumnSet(names, tuple(some), 0, 1) for names, some in members.items()]
+    few, many, first = [], [], 0
+    for together in _sharing_tables(sets):
+        held = {table for one in together for table in one.tables}
+        rows = _rows(tables, held)
+        if rows <= _WHOLE_GROUPS * group_rows:
+            few.append((rows, together))
+            continue
+        for one in together:
+            groups = _rows(tables, one.tables) // group_rows + 1
+            many.append(one._replace(first=first, groups=groups))
+            first += groups
+    # The largest are begun first, so that no process is left with one at the end.
+    few.sort(key=lambda one: -one[0])
+    return [together for _, together in few], many
+
+
+def _rows(tables: HashedTables, some: Iterable[int]) -> int:
+    return sum(tables.reader.tables[table].rows for table in some)
+
+
+def _sharing_tables(sets: Sequence[ColumnSet]) -> list[list[ColumnSet]]:
+    """Return the column sets in groups that have no table in common."""
+    above: dict[int, int] = {}
+
+    def group(table: int) -> int:
+        """Return the table that stands for all that are together with this one."""
+        while (higher := above.setdefault(table, table)) != table:
+            above[table] = table = above[higher]
+        return table
+
+    for one in sets:
+        first, *others = one.tables
+        for table in others:
+            above[group(table)] = group(first)
+    together: dict[int, list[ColumnSet]] = defaultdict(list)
+    for one in sets:
+        together[group(one.edges[0][1])].append(one)
+    return [*together.values()]
 
 
 def hash_tables(

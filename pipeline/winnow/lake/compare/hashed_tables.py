@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,13 +15,10 @@ from winnow.lake.files.reader import TableReader
 from winnow.lake.kernels.canonical import hash_values
 from winnow.lake.kernels.hashed_columns import HashedColumn, hashed_column
 from winnow.lake.kernels.murmur3 import Hashes
-from winnow.lake.kernels.tables import Family
+from winnow.lake.kernels.tables import Family, Table
 
 #: A part above this size is read row group by row group.
 _TASK_BYTES = 64 * 2**20
-
-#: Of the time that a small table takes, about half is Python's, one thread at a time.
-THREADS = 3
 
 #: What is read at a time; `row_group` −1 is the whole part.
 TASKS = pa.schema(
@@ -133,6 +130,11 @@ class HashedTables:
             for group in range(len(part.row_groups)) if apart else [-1]:
                 yield table, number, group
 
+    def read_of(self, table: int) -> TableRead:
+        """Return what another process needs to know to read a table."""
+        whole, names = self.reader.tables[table], self.names[table]
+        return TableRead(table, whole, names, list(self.reads(table)))
+
     def blocks(self, task: ReadTask, compared: Sequence[str]) -> Iterator[RowBlock]:
         """Read the `compared` columns of a task.
 
@@ -157,6 +159,24 @@ class HashedTables:
                 chosen = None if group < 0 else group
                 total += self.reader.bytes_of(table, part, chosen, stored)
         return total
+
+
+class TableRead(NamedTuple):
+    """What a process needs to know to read a table."""
+
+    number: int
+    table: Table
+    #: `{compared name: its own name}`
+    names: Mapping[str, str]
+    tasks: Sequence[ReadTask]
+
+    def blocks(
+        self, compared: Sequence[str], options: Mapping[str, Any]
+    ) -> Iterator[RowBlock]:
+        """Read the `compared` columns, as `HashedTables.blocks` does."""
+        tables = HashedTables(TableReader([self.table], options), [self.names])
+        for _, part, group in self.tasks:
+            yield from tables.blocks((0, part, group), compared)
 
 
 def rows_of(tasks: pa.Table | pa.RecordBatch) -> Iterator[ReadTask]:

@@ -11,28 +11,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from winnow.core.engine import Engine
-from winnow.core.task import available_cores, in_threads
+from winnow.lake import workers
 from winnow.lake.compare.hashed_tables import (
-    ORDER,
-    THREADS,
     HashedTables,
     Names,
     ReadTask,
     TablePairs,
+    TableRead,
     by_table,
 )
+from winnow.lake.compare.passes import collected
 from winnow.lake.compare.sketched import Sketches
 from winnow.lake.compare.verdicts import (
+    MAX_VERDICTS,
     VERDICTS,
     Verdicts,
+    added,
     as_table,
-    gather,
     nothing_looked_up,
 )
 from winnow.lake.kernels.containment import (
@@ -45,15 +46,6 @@ from winnow.lake.kernels.containment import (
 )
 from winnow.lake.kernels.hashed_columns import HashedColumn, rows_of_columns
 from winnow.lake.kernels.murmur3 import Hashes
-
-_FOUND = pa.schema(
-    [
-        ("projection", pa.int64()),
-        ("hi", pa.uint64()),
-        ("lo", pa.uint64()),
-        ("repeats", pa.int64()),
-    ]
-)
 
 
 class Projection(NamedTuple):
@@ -99,15 +91,12 @@ def sample_edges(
     kernel = partial(
         look_up, tables=tables, projections=_by_parent(projections), samples=rows
     )
-    matches = engine.map_batches(
-        engine.from_table(tasks), kernel, _FOUND, order_by=ORDER, together="table"
+    looked_up = collected(
+        engine, tasks, kernel, VERDICTS, together="table", most=MAX_VERDICTS
     )
-    judge = partial(judge_projection, projections=projections, samples=rows)
-    judged = engine.map_groups(matches, "projection", judge, VERDICTS)
     exact = [samples[child].complete for child in edges.child.tolist()]
     start = nothing_looked_up(len(exact))._replace(exact=np.array(exact, np.bool_))
-    verdicts = engine.union([engine.from_table(known), judged])
-    return gather(engine, verdicts, start)
+    return added(start, pa.concat_tables([known, looked_up]))
 
 
 def sample_reads(
@@ -153,6 +142,15 @@ def _by_parent(projections: Sequence[Projection]) -> dict[int, list[Projection]]
     return dict(by_parent)
 
 
+class _LookUp(NamedTuple):
+    """What a process needs to know to look samples up in a parent."""
+
+    parent: TableRead
+    projections: Sequence[Projection]
+    #: The sampled rows of their children.
+    samples: Mapping[int, RowSet]
+
+
 def look_up(
     batches: Iterator[pa.RecordBatch],
     *,
@@ -160,22 +158,41 @@ def look_up(
     projections: Mapping[int, Sequence[Projection]],
     samples: Mapping[int, RowSet],
 ) -> Iterator[pa.RecordBatch]:
-    """Yield which sampled rows occur in the parents whose read tasks arrive, _FOUND."""
+    """Yield the verdicts on edges to the parents whose read tasks arrive, VERDICTS."""
 
-    def work(read: tuple[int, list[ReadTask]]) -> list[pa.RecordBatch]:
-        parent, tasks = read
-        sought = [_Sought(p, samples) for p in projections[parent]]
-        columns = sorted({name for item in sought for name in item.names})
-        for task in tasks:
-            for block in tables.blocks(task, columns):
-                hashed = dict(zip(columns, block.columns(), strict=True))
-                for item in sought:
-                    item.count([hashed[name] for name in item.names])
-        return [item.found() for item in sought]
+    def of(parent: int, tasks: list[ReadTask]) -> _LookUp:
+        read = tables.read_of(parent)._replace(tasks=tasks)
+        chosen = projections[parent]
+        children = {child for one in chosen for child in one.children}
+        return _LookUp(read, chosen, {child: samples[child] for child in children})
 
-    threads = min(THREADS, available_cores())
-    for held in in_threads(work, by_table(batches), threads):
-        yield from held
+    work = partial(verdicts_of, options=tables.reader.storage_options)
+    each = workers.rows_together(
+        (of(parent, tasks) for parent, tasks in by_table(batches)),
+        lambda one: one.parent.table.rows,
+    )
+    yield from workers.shared(work, each, _lost)
+
+
+def _lost(one: _LookUp) -> list[Any]:
+    return workers.ended_at(one.parent.table.name)
+
+
+def verdicts_of(
+    sought: Sequence[_LookUp], *, options: Mapping[str, Any]
+) -> list[pa.RecordBatch]:
+    """Return the verdicts on the edges to some parents, VERDICTS."""
+    batches: list[pa.RecordBatch] = []
+    for parent, projections, samples in sought:
+        each = [_Sought(one, samples) for one in projections]
+        columns = sorted({name for one in each for name in one.names})
+        for block in parent.blocks(columns, options):
+            hashed = dict(zip(columns, block.columns(), strict=True))
+            for one in each:
+                one.count([hashed[name] for name in one.names])
+        for one in each:
+            batches += one.verdicts().to_batches()
+    return batches
 
 
 class _Sought:
@@ -183,7 +200,7 @@ class _Sought:
 
     def __init__(self, projection: Projection, samples: Mapping[int, RowSet]) -> None:
         self.names = projection.names
-        self._number = projection.number
+        self._projection, self._samples = projection, samples
         parts = [samples[child] for child in projection.children]
         self._rows = _joined(parts)
         self._index = Index(self._rows)
@@ -192,16 +209,16 @@ class _Sought:
     def count(self, columns: Sequence[HashedColumn]) -> None:
         self._index.count(rows_of_columns(columns), self._counts)
 
-    def found(self) -> pa.RecordBatch:
-        # All of them, so that a projection without a match is judged, too.
-        columns = [
-            np.full(len(self._counts), self._number),
-            self._rows.hi,
-            self._rows.lo,
-            self._counts,
-        ]
-        return pa.RecordBatch.from_arrays(
-            [pa.array(column) for column in columns], schema=_FOUND
+    def verdicts(self) -> pa.Table:
+        """Return the verdicts on the projection's edges, VERDICTS."""
+        seen = self._counts > 0
+        held = self._rows
+        parent = RowSet(
+            held.hi[seen], held.lo[seen], held.position[seen], self._counts[seen]
+        )
+        pairs = zip(self._projection.edges, self._projection.children, strict=True)
+        return as_table(
+            (edge, compare(self._samples[child], parent)) for edge, child in pairs
         )
 
 
@@ -210,20 +227,3 @@ def _joined(parts: Sequence[RowSet]) -> RowSet:
         np.concatenate([part[i] for part in parts]) for i in range(4)
     )
     return row_set(Hashes(hi, lo), position, repeats)
-
-
-def judge_projection(
-    group: pa.Table, *, projections: Sequence[Projection], samples: Mapping[int, RowSet]
-) -> pa.Table:
-    """Return the verdicts on a projection's edges from all that was found, VERDICTS."""
-    number, hi, lo, repeats = (
-        column.to_numpy() for column in group.combine_chunks().columns
-    )
-    held = row_set(Hashes(hi, lo), np.zeros(len(hi), np.int64), repeats)
-    seen = held.repeats > 0
-    parent = RowSet(
-        held.hi[seen], held.lo[seen], held.position[seen], held.repeats[seen]
-    )
-    projection = projections[int(number[0])]
-    pairs = zip(projection.edges, projection.children, strict=True)
-    return as_table((edge, compare(samples[child], parent)) for edge, child in pairs)

@@ -13,27 +13,23 @@ import numpy as np
 import pyarrow as pa
 
 from winnow.core.engine import Engine
-from winnow.core.task import available_cores, in_threads
 from winnow.lake import workers
 from winnow.lake.compare.hashed_tables import (
-    ORDER,
-    THREADS,
     HashedTables,
     Names,
     ReadTask,
     TablePairs,
+    TableRead,
     by_table,
 )
+from winnow.lake.compare.passes import collected
 from winnow.lake.compare.sketched import SKETCHES, Sketches, as_table, as_unreadable
 from winnow.lake.files.footers import vouches_for_text
-from winnow.lake.files.reader import TableReader
 from winnow.lake.files.words import in_words
 from winnow.lake.kernels.table_sketch import Sizes, SketchesOfTable, TableSketcher
-from winnow.lake.kernels.tables import ColumnStatistics, Family, Table
+from winnow.lake.kernels.tables import ColumnStatistics, Family
 
 _MAX_SKETCHES = 10_000_000
-#: Small tables, and rows of them, that a thread takes at once.
-_TOGETHER, _ROWS_TOGETHER = 32, 1 << 16
 #: Text files are read as a whole when they are found, and must be UTF-8.
 _CHECKED = ("parquet", "parquet_folder", "delta", "iceberg")
 
@@ -49,14 +45,11 @@ class Wanted(NamedTuple):
     bounded: Names = ()
 
 
-class _Read(NamedTuple):
-    """What a process needs to know to read a table."""
+class _Sketching(NamedTuple):
+    """What a process needs to know to sketch a table."""
 
-    number: int
-    table: Table
-    names: Mapping[str, str]
+    read: TableRead
     wanted: Wanted
-    tasks: Sequence[ReadTask]
 
 
 def wanted_of(
@@ -174,10 +167,9 @@ def sketch_tables(
         wanted={item.table: item for item in read},
         sizes=sizes,
     )
-    frame = engine.map_batches(
-        engine.from_table(tasks), kernel, SKETCHES, order_by=ORDER, together="table"
+    sketched = collected(
+        engine, tasks, kernel, SKETCHES, together="table", most=_MAX_SKETCHES
     )
-    sketched = engine.collect(frame, _MAX_SKETCHES)
     without = _without_parts(tables, read, sizes)
     return Sketches(pa.concat_tables([sketched, *without, kept]), sizes)
 
@@ -241,49 +233,31 @@ def sketch_batches(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the sketches of tables whose read tasks arrive, SKETCHES."""
     work = partial(_sketches_of, options=tables.reader.storage_options, sizes=sizes)
-    together = _together(_read_of(tables, wanted, by_table(batches)))
-    pool = workers.pool()
-    done = (
-        in_threads(work, together, min(THREADS, available_cores()))
-        if pool is None
-        else pool.map(work, together, _lost)
+    each = workers.rows_together(
+        _sketchings(tables, wanted, by_table(batches)),
+        lambda one: one.read.table.rows,
     )
-    for some in done:
-        yield from some
+    yield from workers.shared(work, each, _lost)
 
 
-def _read_of(
+def _sketchings(
     tables: HashedTables,
     wanted: Mapping[int, Wanted],
     reads: Iterator[tuple[int, list[ReadTask]]],
-) -> Iterator[_Read]:
+) -> Iterator[_Sketching]:
     for number, tasks in reads:
-        table, names = tables.reader.tables[number], tables.names[number]
-        yield _Read(number, table, names, wanted[number], tasks)
-
-
-def _together(reads: Iterator[_Read]) -> Iterator[list[_Read]]:
-    """Yield reads of small tables together: to wake a thread takes as long as one."""
-    some: list[_Read] = []
-    rows = 0
-    for read in reads:
-        some.append(read)
-        rows += read.table.rows
-        if rows >= _ROWS_TOGETHER or len(some) == _TOGETHER:
-            yield some
-            some, rows = [], 0
-    if some:
-        yield some
+        read = tables.read_of(number)._replace(tasks=tasks)
+        yield _Sketching(read, wanted[number])
 
 
 def _sketches_of(
-    reads: Sequence[_Read], *, options: Mapping[str, Any], sizes: Sizes
+    some: Sequence[_Sketching], *, options: Mapping[str, Any], sizes: Sizes
 ) -> list[pa.RecordBatch]:
     """Return SKETCHES of some tables."""
     sketches: list[tuple[int, SketchesOfTable]] = []
     batches: list[pa.RecordBatch] = []
-    for read in reads:
-        told = _sketched(read, options, sizes)
+    for read, wanted in some:
+        told = _sketched(read, wanted, options, sizes)
         if isinstance(told, str):
             batches += as_unreadable(read.number, told).to_batches()
         else:
@@ -291,23 +265,21 @@ def _sketches_of(
     return [*batches, *as_table(sketches).to_batches()]
 
 
-def _lost(read: _Read) -> list[pa.RecordBatch]:
+def _lost(one: _Sketching) -> list[pa.RecordBatch]:
     """Return SKETCHES of a table that a process ended at."""
-    lost = as_unreadable(read.number, workers.ENDED)
+    lost = as_unreadable(one.read.number, workers.ENDED)
     batches: list[pa.RecordBatch] = lost.to_batches()
     return batches
 
 
 def _sketched(
-    read: _Read, options: Mapping[str, Any], sizes: Sizes
+    read: TableRead, wanted: Wanted, options: Mapping[str, Any], sizes: Sizes
 ) -> list[SketchesOfTable] | str:
     """Return the sketches of a table, or why its rows cannot be read."""
-    tables = HashedTables(TableReader([read.table], options), [read.names])
     try:
-        sketcher = _sketcher(read.wanted, sizes)
-        for _, part, group in read.tasks:
-            for block in tables.blocks((0, part, group), read.wanted.columns):
-                sketcher.add(block.first, block.batch, block.families)
+        sketcher = _sketcher(wanted, sizes)
+        for block in read.blocks(wanted.columns, options):
+            sketcher.add(block.first, block.batch, block.families)
         return list(sketcher.sketches())
     except Exception as error:  # whatever it is: one table never costs the others
         return str(getattr(error, "reason", None) or in_words(error))

@@ -16,7 +16,7 @@ from winnow.lake.kernels.containment import NOWHERE, Verdict
 VERDICTS = pa.schema(
     [("edge", pa.int64()), *((name, pa.int64()) for name in Verdict._fields)]
 )
-_MAX_VERDICTS = 100_000_000
+MAX_VERDICTS = 100_000_000
 
 _Counts = npt.NDArray[np.int64]
 
@@ -77,7 +77,11 @@ def as_table(verdicts: Iterable[tuple[int, Verdict]]) -> pa.Table:
 
 def gather(engine: Engine, frame: Frame, start: Verdicts) -> Verdicts:
     """Add what a frame of VERDICTS holds to `start`, verdicts on all edges."""
-    table = engine.collect(frame, _MAX_VERDICTS)
+    return added(start, engine.collect(frame, MAX_VERDICTS))
+
+
+def added(start: Verdicts, table: pa.Table) -> Verdicts:
+    """Add VERDICTS, on shares of the hashes, to `start`, verdicts on all edges."""
     edge = table["edge"].to_numpy()
     totals: dict[str, Any] = {}
     for name in Verdict._fields:
