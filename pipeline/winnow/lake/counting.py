@@ -21,7 +21,7 @@ from winnow.lake.compare.content import content_reads, verify_edges
 from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
 from winnow.lake.compare.sample import sample_edges, sample_reads
 from winnow.lake.compare.sketched import Sketches
-from winnow.lake.compare.verdicts import Verdicts, nothing_looked_up
+from winnow.lake.compare.verdicts import LostTables, Verdicts, nothing_looked_up
 from winnow.lake.files.words import in_words
 from winnow.lake.pair_memory import PairMemory
 
@@ -60,7 +60,7 @@ class Counting:
         known, verdicts = self.memory.counted(what, edges)
         rest, read = np.flatnonzero(~known), 0
         for places, counted, stored in self.fenced(
-            pairs[rest], lambda some: count(edges.take(rest[some]))
+            pairs[rest], edges.take(rest), count
         ):
             self.engine.clear()
             some = rest[places]
@@ -78,7 +78,7 @@ class Counting:
         verdicts = nothing_looked_up(len(edges.child))
         verdicts.exact[:] = False
         for places, counted, _ in self.fenced(
-            np.arange(len(edges.child)), lambda some: self.verified(edges.take(some))
+            np.arange(len(edges.child)), edges, self.verified
         ):
             self.engine.clear()
             for column, values in zip(verdicts, counted, strict=True):
@@ -89,26 +89,43 @@ class Counting:
     def fenced(
         self,
         pairs: Ints,
-        count: Callable[[Ints], Iterator[Counted]],
+        edges: TablePairs,
+        count: Callable[[TablePairs], Iterator[Counted]],
     ) -> Iterator[Counted]:
-        """Count pairs so that no table costs the others: what fails is halved.
+        """Count numbered pairs so that no table costs the others: what fails is halved.
 
-        A pair that fails by itself is noted in `failed`, with the reason.
+        A pair that fails by itself, or for a table at which a process ended, is noted
+        in `failed`, with the reason.
         """
         waiting = [np.arange(len(pairs))] if len(pairs) else []
         while waiting:
             some = waiting.pop()
             left = some
             try:
-                for places, verdicts, stored in count(some):
+                for places, verdicts, stored in count(edges.take(some)):
                     left = np.setdiff1d(left, some[places])
                     yield some[places], verdicts, stored
+            except LostTables as lost:
+                self.engine.clear()
+                sound = self._without(lost, pairs[left], edges.take(left))
+                waiting += [left[sound]] if sound.any() else []
             except Exception as error:
                 self.engine.clear()
                 if len(left) == 1:
                     self.failed[int(pairs[left[0]])] = in_words(error)
                 else:
                     waiting += [half for half in np.array_split(left, 2) if len(half)]
+
+    def _without(
+        self, lost: LostTables, pairs: Ints, edges: TablePairs
+    ) -> npt.NDArray[np.bool_]:
+        """Return which pairs have none of the lost tables; the others have failed."""
+        sound = np.ones(len(pairs), np.bool_)
+        for i, pair in enumerate(zip(*(side.tolist() for side in edges), strict=True)):
+            reasons = [lost.reasons[table] for table in pair if table in lost.reasons]
+            if reasons:
+                self.failed[int(pairs[i])], sound[i] = reasons[0], False
+        return sound
 
     def sampled(self, edges: TablePairs) -> Iterator[Counted]:
         """Look up the rows that the children's sketches keep."""

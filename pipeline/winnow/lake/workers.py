@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from winnow.core.errors import RunError
 from winnow.core.inside import is_url
 from winnow.core.run_folder import RunFolder
 from winnow.core.task import available_cores, in_threads
@@ -95,23 +94,16 @@ def shared(
 ) -> Iterator[Done]:
     """Yield what work comes to for each piece, in turn; by threads without processes.
 
-    lost: what stands for a thing that a process ended at alone; an error is raised.
+    lost: what stands for a thing that a process ended at alone.
     """
     started = pool()
-    if started is None:
-        done = in_threads(work, each, min(_THREADS, available_cores()))
-    else:
-        done = started.map(work, each, lost)
+    done = (
+        in_threads(work, each, min(_THREADS, available_cores()))
+        if started is None
+        else started.map(work, each, lost)
+    )
     for some in done:
-        for one in some:
-            if isinstance(one, RunError):
-                raise one
-            yield one
-
-
-def ended_at(name: str) -> list[Any]:
-    """Return what `shared` raises of a table that a process ended at."""
-    return [RunError(f"{name}: {ENDED}")]
+        yield from some
 
 
 def mapped(

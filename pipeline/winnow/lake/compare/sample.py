@@ -31,6 +31,7 @@ from winnow.lake.compare.sketched import Sketches
 from winnow.lake.compare.verdicts import (
     MAX_VERDICTS,
     VERDICTS,
+    LostTables,
     Verdicts,
     added,
     as_table,
@@ -79,7 +80,8 @@ def sample_edges(
     """Look up the rows that the children's sketches keep in their parents.
 
     Verdicts are exact where a sketch keeps every distinct row of the child. A parent of
-    the same columns whose sketch keeps all of its rows is not read again.
+    the same columns whose sketch keeps all of its rows is not read again. Raises
+    LostTables, and what `TableReader.batches` raises.
     """
     samples = {
         child: sketches.kmv(child, None) for child in np.unique(edges.child).tolist()
@@ -171,18 +173,25 @@ def look_up(
         (of(parent, tasks) for parent, tasks in by_table(batches)),
         lambda one: one.parent.table.rows,
     )
-    yield from workers.shared(work, each, _lost)
+    lost: dict[int, str] = {}
+    for one in workers.shared(work, each, _itself):
+        if isinstance(one, _LookUp):
+            lost[one.parent.number] = one.parent.table.name
+        else:
+            yield one
+    if lost:
+        raise LostTables(lost)
 
 
-def _lost(one: _LookUp) -> list[Any]:
-    return workers.ended_at(one.parent.table.name)
+def _itself(one: _LookUp) -> list[_LookUp | pa.RecordBatch]:
+    return [one]
 
 
 def verdicts_of(
     sought: Sequence[_LookUp], *, options: Mapping[str, Any]
-) -> list[pa.RecordBatch]:
+) -> list[_LookUp | pa.RecordBatch]:
     """Return the verdicts on the edges to some parents, VERDICTS."""
-    batches: list[pa.RecordBatch] = []
+    batches: list[_LookUp | pa.RecordBatch] = []
     for parent, projections, samples in sought:
         each = [_Sought(one, samples) for one in projections]
         columns = sorted({name for one in each for name in one.names})

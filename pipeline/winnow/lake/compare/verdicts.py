@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from winnow.core.engine import Engine, Frame
 from winnow.lake.kernels.containment import NOWHERE, Verdict
+from winnow.lake.workers import ENDED
 
 #: A verdict on a share of the hashes; an edge may have several.
 VERDICTS = pa.schema(
@@ -19,6 +20,17 @@ VERDICTS = pa.schema(
 MAX_VERDICTS = 100_000_000
 
 _Counts = npt.NDArray[np.int64]
+
+
+class LostTables(Exception):
+    """Tables at which a process ended; pairs of others can be compared without them.
+
+    names: by the number of the table.
+    """
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        super().__init__(f"{', '.join(names.values())}: {ENDED}")
+        self.reasons = {table: f"{name}: {ENDED}" for table, name in names.items()}
 
 
 class Verdicts(NamedTuple):

@@ -7,7 +7,7 @@ than to compare those of small tables.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,7 +18,12 @@ from winnow.core.engine import Engine
 from winnow.lake import workers
 from winnow.lake.compare.hashed_tables import HashedTables, Names, TableRead
 from winnow.lake.compare.passes import collected
-from winnow.lake.compare.verdicts import MAX_VERDICTS, VERDICTS, as_table
+from winnow.lake.compare.verdicts import (
+    MAX_VERDICTS,
+    VERDICTS,
+    LostTables,
+    as_table,
+)
 from winnow.lake.kernels.containment import RowSet, compare, no_rows, row_set
 from winnow.lake.kernels.hashed_columns import rows_of_columns
 from winnow.lake.kernels.murmur3 import Hashes
@@ -54,7 +59,8 @@ def compared(
 ) -> pa.Table:
     """Return the verdicts on the edges of column sets, VERDICTS.
 
-    together: those that share tables. Raises UnreadableTable if rows cannot be read.
+    together: those that share tables. Raises LostTables, and UnreadableTable if rows
+    cannot be read.
     """
     kernel = partial(compare_sets, tables=tables, together=together)
     numbers = pa.array(np.arange(len(together), dtype=np.int32))
@@ -77,7 +83,14 @@ def compare_sets(
         (_of(tables, together[i]) for i in numbers),
         lambda one: sum(read.table.rows for read in one.reads),
     )
-    yield from workers.shared(work, each, _lost)
+    lost: list[_Sets] = []
+    for one in workers.shared(work, each, _itself):
+        if isinstance(one, _Sets):
+            lost.append(one)
+        else:
+            yield one
+    if lost:
+        raise LostTables(_ended_at(lost, work))
 
 
 def _of(tables: HashedTables, sets: Sequence[ColumnSet]) -> _Sets:
@@ -85,19 +98,44 @@ def _of(tables: HashedTables, sets: Sequence[ColumnSet]) -> _Sets:
     return _Sets(sets, [tables.read_of(table) for table in held])
 
 
-def _lost(one: _Sets) -> list[Any]:
-    return workers.ended_at(one.reads[0].table.name)
+def _itself(one: _Sets) -> list[_Sets | pa.RecordBatch]:
+    return [one]
+
+
+def _ended_at(
+    lost: Sequence[_Sets],
+    work: Callable[[Sequence[_Sets]], list[_Sets | pa.RecordBatch]],
+) -> dict[int, str]:
+    """Return at which tables processes ended: each is read by itself."""
+    again = list(workers.shared(work, ([_alone(*one)] for one in _each(lost)), _itself))
+    reads = [one.reads[0] for one in again if isinstance(one, _Sets)]
+    # Where each by itself does no harm they are too much together.
+    reads = reads or [read for one in lost for read in one.reads]
+    return {read.number: read.table.name for read in reads}
+
+
+def _each(lost: Sequence[_Sets]) -> Iterator[tuple[Sequence[ColumnSet], TableRead]]:
+    for sets, reads in lost:
+        for read in reads:
+            yield [one for one in sets if read.number in one.tables], read
+
+
+def _alone(sets: Sequence[ColumnSet], read: TableRead) -> _Sets:
+    """Return what has a table's rows hashed, and no pair compared."""
+    return _Sets([one._replace(edges=()) for one in sets], [read])
 
 
 def verdicts_of(
     pieces: Sequence[_Sets], *, options: Mapping[str, Any]
-) -> list[pa.RecordBatch]:
+) -> list[_Sets | pa.RecordBatch]:
     """Return the verdicts on the edges of some column sets, VERDICTS."""
-    batches: list[pa.RecordBatch] = []
+    batches: list[_Sets | pa.RecordBatch] = []
     for sets, reads in pieces:
         rows: dict[tuple[Names, int], list[RowSet]] = defaultdict(list)
         for read in reads:
-            names = [one.names for one in sets if read.number in one.tables]
+            names = [
+                one.names for one in sets if not one.edges or read.number in one.tables
+            ]
             for some, block in _blocks(read, names, options):
                 rows[some, read.number].append(block)
         whole = {key: _joined(blocks) for key, blocks in rows.items()}
