@@ -33,7 +33,8 @@ def leaf_columns(schema: pa.Schema) -> tuple[Column, ...]:
 
 
 def _column(path: str, field: pa.Field) -> Column:
-    kind = _same_type(field.type) if _is_plain(field.type) else field.type
+    plain = _is_plain(field.type)
+    kind = _same_type(field.type) if plain else with_maps_named_alike(field.type)
     return Column(path, kind, family(kind), metadata_of(field))
 
 
@@ -159,6 +160,18 @@ def _has_text(kind: pa.DataType) -> bool:
 def _cast(array: pa.Array, types: _Types) -> pa.Array:
     kind = replaced_types(array.type, types)
     return array if kind == array.type else array.cast(kind)
+
+
+def with_maps_named_alike(kind: pa.DataType) -> pa.DataType:
+    """Return an equal type whose maps have Arrow's own names for their fields.
+
+    A file's mean nothing, and a catalogue, which keeps schemas as Arrow writes them,
+    comes without them.
+    """
+    if not (pa.types.is_nested(kind) and "map<" in str(kind)):
+        return kind
+    schema = pa.ipc.read_schema(pa.schema([pa.field("", kind)]).serialize())
+    return schema.field(0).type
 
 
 def replaced_types(kind: pa.DataType, types: _Types) -> pa.DataType:

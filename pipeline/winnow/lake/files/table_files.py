@@ -84,12 +84,8 @@ class TableFiles:
         """Yield the tables of local files, most of whose time is Python's."""
         pieces = workers.pieces(candidates, _TOGETHER)
         each = workers.mapped(self.some_opened, pieces, self._lost)
-        for candidate, tables in zip(
-            candidates, chain.from_iterable(each), strict=True
-        ):
-            # From another process a map comes without the names of its fields.
-            maps = any(map(_has_map, tables))
-            yield from self._opened(candidate) if maps else tables
+        for tables in chain.from_iterable(each):
+            yield from tables
 
     def some_opened(self, candidates: Sequence[Candidate]) -> list[list[Surveyed]]:
         """Return the tables of each of some local files, opened one after another."""
@@ -281,11 +277,6 @@ class TableFiles:
         parts = [Part(e.path, e.bytes, e.modified, ()) for e in candidate.files]
         parts += [Part(path, 0, 0.0, ()) for path in borrowed]
         return replace(self._listed(candidate), parts=tuple(parts), reason=reason), {}
-
-
-def _has_map(surveyed: Surveyed) -> bool:
-    nested = (c.type for c in surveyed[0].columns if c.type.num_fields)
-    return any("map<" in str(kind) for kind in nested)
 
 
 def _agree(parts: Sequence[StoredPart]) -> bool:
