@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from winnow import api
 from winnow.config.recipes import load_lake
-from winnow.lake import counting, safety, stages, texts, told
+from winnow.lake import counting, safety, stages, told
 from winnow.lake import plan as lake_plan
-from winnow.lake.compare import hashed_tables, sketches
+from winnow.lake.compare import hashed_tables, read_texts, sketches
 from winnow.lake.files import (
     reader,
     table_files,
@@ -95,10 +95,10 @@ STEPS: dict[str, tuple[Any, str, Callable[..., bool]]] = {
         lambda self, task, _: self.reader.tables[task[0]].name.startswith("bad"),
     ),
     "sketch": (sketches, "_sketcher", lambda item, _: item.table == 1),
-    "witness": (texts, "row_witnesses", lambda *_: True),
-    "value": (texts, "value_witnesses", lambda *_: True),
-    "query": (texts, "query_of", lambda *_: True),
-    "long query": (texts, "query_by_side_file", lambda *_: True),
+    "witness": (read_texts, "row_witnesses", lambda *_: True),
+    "value": (read_texts, "value_witnesses", lambda *_: True),
+    "query": (read_texts, "query_of", lambda *_: True),
+    "long query": (read_texts, "query_by_side_file", lambda *_: True),
 }
 
 

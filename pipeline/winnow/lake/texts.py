@@ -5,22 +5,24 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from winnow.core.run_folder import RunFolder
 from winnow.lake import workers
-from winnow.lake.compare.hashed_tables import HashedTables, TablePairs
-from winnow.lake.compare.rebuild import query_by_side_file, query_of
+from winnow.lake.compare.hashed_tables import TablePairs
+from winnow.lake.compare.read_texts import (
+    RebuildPair,
+    WitnessRows,
+    one_query,
+    queries_of,
+    witnesses_of,
+)
 from winnow.lake.compare.row_hashes import RowHashes
-from winnow.lake.compare.witness import row_witnesses, value_witnesses
-from winnow.lake.files.reader import TableReader
-from winnow.lake.files.words import in_words
 from winnow.lake.kernels.tables import Table
 from winnow.lake.run import side_file
 from winnow.lake.stages import Stages
@@ -84,23 +86,13 @@ def _add(stages: Stages, what: str, places: Mapping[int, _Place]) -> int:
     return read
 
 
-class _WitnessRows(NamedTuple):
-    """Rows of a table that are to be told as witnesses."""
-
-    table: Table
-    names: Mapping[str, str]
-    #: A compared name, or None for the whole row.
-    column: str | None
-    positions: Ints
-
-
 def _witnesses(
     stages: Stages, positions: Mapping[tuple[int, str | None], Ints]
 ) -> list[list[str] | str]:
     """Return the rows at the distinct positions of each, or why they cannot be read."""
     tables = stages.tables
     sought = [
-        _WitnessRows(
+        WitnessRows(
             tables.reader.tables[child], tables.names[child], column, np.unique(rows)
         )
         for (child, column), rows in positions.items()
@@ -111,26 +103,8 @@ def _witnesses(
     return [one for some in told for one in some]
 
 
-def _untold(_: _WitnessRows) -> list[list[str] | str]:
+def _untold(_: WitnessRows) -> list[list[str] | str]:
     return [workers.ENDED]
-
-
-def witnesses_of(
-    sought: Sequence[_WitnessRows], *, options: Mapping[str, Any]
-) -> list[list[str] | str]:
-    """Return rows of some tables as JSON objects, or why they cannot be read."""
-    told: list[list[str] | str] = []
-    for table, names, column, positions in sought:
-        tables = HashedTables(TableReader([table], options), [names])
-        try:
-            told.append(
-                row_witnesses(tables, 0, positions)
-                if column is None
-                else value_witnesses(tables, 0, column, positions)
-            )
-        except Exception as error:  # whatever it is: the others can be told
-            told.append(in_words(error))
-    return told
 
 
 def _read(stages: Stages, child: int, column: str | None, positions: Ints) -> int:
@@ -193,17 +167,6 @@ def searched_pairs(edges: TablePairs, size: Ints, most_mb: float) -> Ints:
     return chosen
 
 
-class _RebuildPair(NamedTuple):
-    """A child and its parent, of which the child is to be had back."""
-
-    tables: tuple[Table, Table]
-    names: tuple[Mapping[str, str], Mapping[str, str]]
-    #: Where the positions of rows would stand.
-    side_file: str
-    #: Whether the shortest query is looked for.
-    searched: bool
-
-
 def _queries(
     stages: Stages, folder: RunFolder, edges: TablePairs, *, searched: bool
 ) -> list[str | None]:
@@ -214,35 +177,14 @@ def _queries(
         child, parent = lake[pair[0]], lake[pair[1]]
         path = os.fspath(_side_file(folder, child, parent))
         named = names[pair[0]], names[pair[1]]
-        pairs.append(_RebuildPair((child, parent), named, path, searched))
+        pairs.append(RebuildPair((child, parent), named, path, searched))
     work = partial(queries_of, options=stages.tables.reader.storage_options)
     told = workers.mapped(work, workers.pieces(pairs, _TOGETHER), _no_query)
     return [query for some in told for query in some]
 
 
-def _no_query(_: _RebuildPair) -> list[str | None]:
+def _no_query(_: RebuildPair) -> list[str | None]:
     return [None]
-
-
-def queries_of(
-    pairs: Sequence[_RebuildPair], *, options: Mapping[str, Any]
-) -> list[str | None]:
-    """Return the query of each pair; pairs of one table share what is read of it."""
-    lake: list[Table] = []
-    names: list[Mapping[str, str]] = []
-    numbers: dict[str, int] = {}
-    ends = []
-    for pair in pairs:
-        for table, columns in zip(pair.tables, pair.names, strict=True):
-            if numbers.setdefault(table.identity, len(lake)) == len(lake):
-                lake.append(table)
-                names.append(columns)
-        ends.append([numbers[table.identity] for table in pair.tables])
-    hashes = RowHashes(HashedTables(TableReader(lake, options), names))
-    return [
-        _query(hashes, child, parent, pair.side_file, searched=pair.searched)
-        for pair, (child, parent) in zip(pairs, ends, strict=True)
-    ]
 
 
 def rebuild_text(
@@ -252,21 +194,9 @@ def rebuild_text(
     child, parent = int(pair.child[0]), int(pair.parent[0])
     lake = hashes.tables.reader.tables
     path = os.fspath(_side_file(folder, lake[child], lake[parent]))
-    return _query(hashes, child, parent, path, searched=searched)
+    return one_query(hashes, child, parent, path, searched=searched)
 
 
 def _side_file(folder: RunFolder, child: Table, parent: Table) -> Path:
     versions = {table.name: table.fingerprint for table in (child, parent)}
     return side_file(folder, versions, child.name, [parent.name])
-
-
-def _query(
-    hashes: RowHashes, child: int, parent: int, path: str, *, searched: bool
-) -> str | None:
-    try:
-        if searched:
-            return query_of(hashes, child, parent, path)
-        return query_by_side_file(hashes.tables, child, parent, path)
-    except Exception:
-        # SQL has no notation for a value, or no way to read a file: there is no query.
-        return None

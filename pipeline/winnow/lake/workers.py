@@ -24,7 +24,17 @@ _TOGETHER, _ROWS_TOGETHER = 32, 1 << 16
 _THREADS = 3
 #: Said of a table that one of them ended at.
 ENDED = "the process that read it ended"
-_LOADED = ("winnow.lake.texts",)
+#: What they work by, and nothing of what a scan is told and remembers.
+_LOADED = tuple(
+    f"winnow.lake.{module}"
+    for module in (
+        "files.table_files",
+        "compare.sketches",
+        "compare.sample",
+        "compare.whole_sets",
+        "compare.read_texts",
+    )
+)
 
 
 @contextmanager
