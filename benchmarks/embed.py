@@ -1,6 +1,7 @@
 """Embedding: JPEG shards to vectors, against the bare model and a plain loop.
 
     python benchmarks/embed.py [--data SHARDS] [--model NAME] [--rounds 5]
+    python benchmarks/embed.py --architecture ViT-B-32    # with random weights
 
 One process, alternating rounds, ratios within a round, medians over rounds:
 
@@ -78,7 +79,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         shard = Path(folder) / "shard.parquet"
         write_shard(shard, args.data, args.images)
-        model = args.model or random_checkpoint(Path(folder) / "model")
+        model = args.model
+        if args.architecture or not model:
+            model = random_checkpoint(Path(folder) / "model", args.architecture)
         report(ModelSpec(model, batch_size=args.batch_size), shard, args.rounds)
 
 
@@ -88,6 +91,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=data if data.is_dir() else None)
     default = f"local-dir:{model}" if model.is_dir() else None
     parser.add_argument("--model", default=default)
+    parser.add_argument("--architecture", help="one of open_clip's, random weights")
     parser.add_argument("--images", type=int, default=1024)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
@@ -260,14 +264,19 @@ def synthetic_rows() -> Iterator[dict[str, Any]]:
         yield {"uid": f"{row:032x}", "image": file.getvalue(), "text": words}
 
 
-def random_checkpoint(folder: Path) -> str:
+def random_checkpoint(folder: Path, architecture: str | None) -> str:
+    """Write a model with random weights: what it computes takes as long as any."""
     ensure_torchvision()
     import open_clip
     from safetensors.torch import save_file
 
     folder.mkdir()
-    (folder / "open_clip_config.json").write_text(json.dumps(CONFIG))
-    model = open_clip.CLIP(**CONFIG["model_cfg"])
+    config = CONFIG
+    if architecture:
+        known = open_clip.get_model_config(architecture)
+        config = {"model_cfg": known, "preprocess_cfg": {}}
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    model = open_clip.CLIP(**config["model_cfg"])
     state = {name: value.contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "open_clip_model.safetensors")
     return f"local-dir:{folder}"
