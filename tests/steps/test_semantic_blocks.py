@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -205,6 +206,24 @@ def test_rows_of_blocks_are_read_in_any_order(tmp_path: Path):
         vectors = [given[uid] for uid in names.of(some).to_pylist()]
         assert blocks.chosen(some).tolist() == vectors
     assert sorted(names.of(np.arange(237)).to_pylist()) == sorted(given)
+
+
+def test_rows_that_the_kernel_gives_piece_by_piece(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows = np.arange(60, dtype=np.float16).reshape(20, 3)
+    (tmp_path / "rows.f16").write_bytes(rows.data)
+    whole = os.preadv
+    # As of 2 GiB and more: some bytes, not even of whole rows.
+    monkeypatch.setattr(
+        vector_layout.os, "preadv", lambda f, into, at: whole(f, [into[0][:7]], at)
+    )
+    wanted = np.array([3, 17, 4, 5, 0])
+    assert np.array_equal(
+        vector_layout.vectors_at(tmp_path / "rows.f16", wanted, 3), rows[wanted]
+    )
+    with pytest.raises(RunError, match=r"rows\.f16: ends before its row 22"):
+        vector_layout.vectors_at(tmp_path / "rows.f16", np.array([19, 21]), 3)
 
 
 def test_rows_that_lie_side_by_side_are_of_one_cluster(tmp_path: Path):

@@ -185,7 +185,12 @@ def _read_span(file: int, path: str | Path, rows: Numbers, out: Halves) -> None:
     first, last = int(rows[0]), int(rows[-1])
     whole = last - first + 1 == len(rows)
     span = out if whole else np.empty((last - first + 1, out.shape[1]), np.float16)
-    if os.preadv(file, [span.data.cast("B")], first * span[0].nbytes) != span.nbytes:
-        raise RunError(f"{path}: ends before its row {last + 1:,}")
+    wanted, start = span.data.cast("B"), first * span[0].nbytes
+    while wanted:
+        # The kernel gives 2 GiB at most, and may give less.
+        given = os.preadv(file, [wanted], start)
+        if not given:
+            raise RunError(f"{path}: ends before its row {last + 1:,}")
+        wanted, start = wanted[given:], start + given
     if not whole:
         out[:] = span[rows - first]
