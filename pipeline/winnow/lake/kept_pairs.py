@@ -40,9 +40,7 @@ class KeptPairs:
         self._kept = (self.ends.child >= 0) & (self.ends.parent >= 0)
 
     def _numbers(self, names: pa.ChunkedArray) -> Ints:
-        numbers = pc.fill_null(pc.index_in(names, self._names), -1)
-        plain: Ints = numbers.to_numpy().astype(np.int64)
-        return plain
+        return _places(names, self._names)
 
     def failed(self) -> Ints:
         """Return the tables whose rows, or of pairs of which, could not be read."""
@@ -148,9 +146,7 @@ class KeptPairs:
         mask = self._held
         pairs = np.flatnonzero(mask)
         ends = [
-            pc.index_in(self._edges[side].filter(pa.array(mask)), self._sorted_names)
-            .to_numpy()
-            .astype(np.int64)
+            _places(self._edges[side], self._sorted_names)[pairs]
             for side in ("child", "parent")
         ]
         stored = self._tables["bytes"].to_numpy()
@@ -208,9 +204,25 @@ def _merged(edges: pa.Table, lost: Ints, places: Ints, new: pa.Table) -> pa.Tabl
 
 
 def _codes(values: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.int8]:
-    numbers = pc.index_in(values, pa.array(names, pa.string()))
-    codes: npt.NDArray[np.int8] = pc.fill_null(numbers, -1).to_numpy().astype(np.int8)
-    return codes
+    return _places(values, pa.array(names, pa.string())).astype(np.int8)
+
+
+def _places(values: pa.ChunkedArray, among: pa.Array) -> Ints:
+    """Return (n,) where each value stands among others; −1 for null and for no place.
+
+    Of values with a dictionary, each that it holds is looked up once.
+    """
+    if not pa.types.is_dictionary(values.type):
+        found = pc.fill_null(pc.index_in(values, among), -1)
+        return np.asarray(found.to_numpy(), np.int64)
+    parts = [np.empty(0, np.int64)]
+    for chunk in values.chunks:
+        # One more code stands for null.
+        known = pc.fill_null(pc.index_in(chunk.dictionary, among), -1)
+        places = np.append(known.to_numpy(), -1).astype(np.int64)
+        codes = chunk.indices.fill_null(len(chunk.dictionary))
+        parts.append(places[codes.to_numpy(zero_copy_only=False)])
+    return np.concatenate(parts)
 
 
 class AlikeTables:

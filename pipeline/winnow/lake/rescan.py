@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from winnow.config.lake import LakeConfig
 from winnow.core.engine import Engine
 from winnow.core.run_folder import RunFolder
+from winnow.core.task import with_aside
 from winnow.lake.compare.hashed_tables import TablePairs
 from winnow.lake.compare.row_hashes import RowHashes
 from winnow.lake.consistency import contradictions
@@ -261,16 +262,32 @@ class _Look:
 
     def _merged(self, stages: Stages, others: Ints) -> DecidedAnew:
         """Return the results for the whole lake."""
+        merged: list[tuple[pa.Table, bool]] = []
+        # Both mostly are Arrow's, which needs no turn of Python's.
+        tables, graph = with_aside(
+            lambda: self._with_touched(stages),
+            lambda: merged.append(self._edges(stages, others)),
+        )
+        edges, new = merged.pop()
+        results = {"edges": edges, "derived": DERIVED.empty_table(), "tables": tables}
+        changed = {self.names[i] for i in np.flatnonzero(self.changed).tolist()}
+        return DecidedAnew(stages, results, graph, changed, new)
+
+    def _edges(self, stages: Stages, others: Ints) -> tuple[pa.Table, bool]:
+        """Return EDGES of the whole lake, and whether they are others than before."""
         partial = self.rescan.config.partial
         edges = stages.findings.as_table(
             stages.tables, partial.min_containment if partial.enabled else None
         )
-        merged, new = self.pairs.merged(
+        return self.pairs.merged(
             edges,
             self._numbered(stages.findings.edges, stages),
             others,
             self._queries(others),
         )
+
+    def _with_touched(self, stages: Stages) -> tuple[pa.Table, pa.Table]:
+        """Return TABLES and GRAPH of the whole lake."""
         chosen = [
             i for i, number in enumerate(self.chosen.tolist()) if self.touched[number]
         ]
@@ -278,19 +295,10 @@ class _Look:
         rows = tables_of(lake, reasons_of(stages), stages).take(
             pa.array(chosen, pa.int64())
         )
-        graph = graph_of(stages, chosen)
         left = [name for i, name in enumerate(self.names) if not self.touched[i]]
-        results = {
-            "edges": merged,
-            "derived": DERIVED.empty_table(),
-            "tables": _with_rows(self.earlier.tables, left, rows),
-        }
-        return DecidedAnew(
-            stages,
-            results,
-            _with_rows(self.earlier.graph, left, graph),
-            {self.names[i] for i in np.flatnonzero(self.changed).tolist()},
-            new,
+        return (
+            _with_rows(self.earlier.tables, left, rows),
+            _with_rows(self.earlier.graph, left, graph_of(stages, chosen)),
         )
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from winnow.config.lake import LakeConfig
 from winnow.core.run_folder import RunFolder, remove, replace
+from winnow.core.task import available_cores, in_threads
 from winnow.core.versions import versions
 from winnow.lake.kernels.tables import DERIVED, EDGES, STAGES, TABLES, Table
 from winnow.lake.result_files import holds, remove_plan, write_manifest
@@ -45,7 +46,7 @@ def write_results(
     for name, table in results.items():
         beside = folder.file(f"{name}.parquet.tmp")
         # What was taken over from a file leaves no trace in the bytes.
-        columns = table.combine_chunks().columns
+        columns = list(in_threads(_in_one, table.columns, available_cores()))
         plain = pa.Table.from_arrays(columns, schema=_SCHEMAS[name])
         bounded = [n for n in plain.column_names if n not in _UNBOUNDED]
         pq.write_table(plain, beside, compression="zstd", write_statistics=bounded)
@@ -62,6 +63,11 @@ def write_results(
     }
     write_manifest(folder.path, manifest)
     return relations
+
+
+def _in_one(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column in one piece, or in as few as can hold its texts."""
+    return pa.table([column], names=[""]).combine_chunks().column(0)
 
 
 def is_new(folder: RunFolder, results: Mapping[str, pa.Table]) -> bool:

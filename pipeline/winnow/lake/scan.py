@@ -35,7 +35,7 @@ from winnow.core.task import with_aside
 from winnow.core.versions import versions
 from winnow.lake import workers
 from winnow.lake.derived import DerivedMemory, DerivedTables
-from winnow.lake.earlier import earlier_scan, graph_of, remember_scan
+from winnow.lake.earlier import EarlierScan, earlier_scan, graph_of, remember_scan
 from winnow.lake.files.catalogue import Changes, changes, whole
 from winnow.lake.files.saved_parts import DamagedPart
 from winnow.lake.kernels.tables import DERIVED
@@ -155,7 +155,12 @@ class _Scan:
         meter = self.log.started("catalogue", 0)
         memory = Catalogue(self.folder, self.keys)
         lake = lake_of(self.config, self.folder)
-        changed = changes(lake, memory.known, memory.folders(lake))
+        earlier: list[EarlierScan | None] = []
+        # A million edges are read while the lake is listed.
+        changed = with_aside(
+            lambda: changes(lake, memory.known, memory.folders(lake)),
+            lambda: earlier.append(earlier_scan(self.folder, self.keys, self.config)),
+        )
         self.ignored = changed.ignored
         read = sum(part.surveyed_bytes for t, _ in changed.opened for part in t.parts)
         tables = len(changed.opened) + len(changed.same)
@@ -163,14 +168,16 @@ class _Scan:
             raise _no_tables(self.config, self.ignored)
         pairs = tables * (tables - 1)
         self.log.finished("catalogue", (pairs, pairs), read, meter)
-        result = self._again(memory, changed) or self._anew(memory, changed)
+        result = self._again(memory, changed, earlier.pop())
+        result = result or self._anew(memory, changed)
         memory.remember_folders(lake, changed.folders)
         remove(self.folder.file(".work"))
         return result
 
-    def _again(self, memory: Catalogue, changed: Changes) -> LakeResult | None:
+    def _again(
+        self, memory: Catalogue, changed: Changes, earlier: EarlierScan | None
+    ) -> LakeResult | None:
         """Decide the pairs of changed tables only; None if that cannot be done."""
-        earlier = earlier_scan(self.folder, self.keys, self.config)
         if earlier is None:
             return None
         before = list(self.log.rows)

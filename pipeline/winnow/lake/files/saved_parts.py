@@ -48,7 +48,7 @@ class SavedParts:
         for path in sorted(self._folder.glob("part-*.parquet")):
             try:
                 whole = is_unchanged(path, path.stem.rpartition("-")[2])
-                table = pq.read_table(path) if whole else None
+                table = _read(path) if whole else None
             except (OSError, pa.ArrowException):
                 table = None
             if table is None or (table.schema.metadata or {}).get(_KEY) != self._key:
@@ -146,6 +146,12 @@ class SavedParts:
         )
         name = f"part-{self._next():06d}-{checksum(beside)}.parquet"
         os.replace(beside, self._folder / name)
+
+
+def _read(path: Path) -> pa.Table:
+    """Return a part, without what pyarrow loads for datasets of many files."""
+    with pq.ParquetFile(path) as file:
+        return file.read()
 
 
 def _chunks(path: Path, file: pq.ParquetFile) -> list[list[pq.ColumnChunkMetaData]]:
