@@ -213,15 +213,15 @@ def _places(values: pa.ChunkedArray, among: pa.Array) -> Ints:
     Of values with a dictionary, each that it holds is looked up once.
     """
     if not pa.types.is_dictionary(values.type):
-        found = pc.fill_null(pc.index_in(values, among), -1)
-        return np.asarray(found.to_numpy(), np.int64)
+        places = pc.fill_null(pc.index_in(values, among), -1)
+        return np.asarray(places.to_numpy(), np.int64)
     parts = [np.empty(0, np.int64)]
     for chunk in values.chunks:
         # One more code stands for null.
         known = pc.fill_null(pc.index_in(chunk.dictionary, among), -1)
-        places = np.append(known.to_numpy(), -1).astype(np.int64)
+        held = np.append(known.to_numpy(), -1).astype(np.int64)
         codes = chunk.indices.fill_null(len(chunk.dictionary))
-        parts.append(places[codes.to_numpy(zero_copy_only=False)])
+        parts.append(held[codes.to_numpy(zero_copy_only=False)])
     return np.concatenate(parts)
 
 
