@@ -11,7 +11,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from winnow.core.task import Task, set_task
+from winnow.formats import outputs
 from winnow.formats.outputs import (
     ShardSize,
     ShardWriter,
@@ -249,6 +252,37 @@ def test_shards_that_differ_in_what_may_be_null_are_written_together(tmp_path: P
         *"aaa",
         *"bbb",
     ]
+
+
+@settings(max_examples=60)
+@given(
+    sizes=st.lists(st.integers(0, 9), max_size=8),
+    shard=st.integers(1, 12),
+    flushed=st.integers(1, 9),
+)
+def test_shards_hold_all_rows_however_they_come(
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[int],
+    shard: int,
+    flushed: int,
+):
+    """Also where the last rows fill a row group, so that none wait when it ends."""
+    folder = tmp_path_factory.mktemp("shards")
+    schema = pa.schema([("n", pa.int64())])
+    table = pa.table({"n": range(sum(sizes))}, schema=schema)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outputs, "_ROW_GROUP_ROWS", flushed)
+        size = ShardSize(shard, 2**20)
+        writer = ShardWriter(folder, PARQUET, ".parquet", schema, size)
+        start = 0
+        for rows in sizes:
+            writer.add(table.slice(start, rows))
+            start += rows
+        writer.close()
+    files = [pq.read_table(folder / file) for file, _ in writer.written]
+    assert pa.concat_tables(files).equals(table)
+    assert [len(file) for file in files] == [rows for _, rows in writer.written]
+    assert all(len(file) == shard for file in files[:-1])
 
 
 def test_large_rows_are_read_few_at_a_time(tmp_path: Path):

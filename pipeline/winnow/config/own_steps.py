@@ -299,5 +299,5 @@ OWN_STEPS = (
         ),
     ),
     _own(OVERRIDES, None, 300_000, shown=Shown(remedy=f"{_REMEDIES}:overrides")),
-    _own(APPLY, "steps:ApplyConfig", 20_000),
+    _own(APPLY, "steps:ApplyConfig", 20_000, version=2),
 )

@@ -185,7 +185,8 @@ class ShardWriter:
 
     def close(self) -> None:
         """Finish the last shard; without any row, an empty one."""
-        if self._held_rows or not self.written:
+        is_open = self._sink is not None
+        if self._held_rows or is_open or not self.written:
             self._finish_shard()
 
     def _flush(self) -> None:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from winnow.config.steps import ApplyConfig
 from winnow.core.engine import Frame
+from winnow.core.errors import ConservationError
 from winnow.core.run_folder import remove
 from winnow.formats.outputs import (
     MAX_FILES,
@@ -80,6 +81,12 @@ def _write_kept(context: Context) -> tuple[int, Frame | None]:
     if not len(parts):
         # An engine need not call a kernel that nothing reaches.
         parts = pa.Table.from_batches(list(kernel(iter(()))))
+    copied = pc.sum(parts["rows"]).as_py()
+    if copied != context.rows:
+        raise ConservationError(
+            f"{context.step}: {context.rows} rows survived, but {copied} were written "
+            "or could not be read; please report this"
+        )
     rejected = pc.starts_with(parts["file"], UNREAD)
     files = settle(folder, parts.filter(pc.invert(rejected)))
     kind, schema = context.reader.format, context.schema
