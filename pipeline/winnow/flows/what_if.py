@@ -8,6 +8,7 @@ result is that of a full run, without its outputs; the run itself is not touched
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +20,10 @@ from winnow.config.lock_file import load_lock
 from winnow.config.run import RunConfig, kind_of
 from winnow.config.step_kinds import APPLY
 from winnow.core.errors import ConfigError, RunError
-from winnow.core.links import link
+from winnow.core.integrity import with_check
 from winnow.core.progress import Progress, Silent
-from winnow.core.run_folder import MANIFEST, RunFolder
+from winnow.core.run_folder import MANIFEST, RunFolder, write_text
+from winnow.core.saved_files import read_manifest
 from winnow.core.scratch import scratch_folder
 from winnow.flows.image_text import Planned
 from winnow.flows.runner import EngineFactory, Recipe, run_steps
@@ -116,9 +118,18 @@ def tried(
                 progress or Silent(),
                 _allow_all if embed else _require_vectors,
             )
-        # Whole but for its outputs; the manifest also says where the input is.
-        link(folder.file(MANIFEST), work.file(MANIFEST))
+        _close(work, folder)
         yield Tried(copy, session.ran)
+
+
+def _close(work: RunFolder, folder: RunFolder) -> None:
+    """Give a copy the manifest of its run, which also says where the input is.
+
+    The copy is whole but for its outputs: those that the manifest seals are not there.
+    """
+    said = read_manifest(folder.file(MANIFEST))
+    kept = {name: said[name] for name in said if name not in ("files", "check")}
+    write_text(work.file(MANIFEST), json.dumps(with_check(kept)))
 
 
 def _changed(folder: RunFolder, overrides: Sequence[str], copy: Path) -> RunConfig:

@@ -152,9 +152,9 @@ class RunSql:
         return union(parts, MEMBERS)
 
     def _quarantine(self) -> str:
+        self._folder.require_closed()
         folder = self._folder.file("quarantine")
         if folder.is_dir():
-            self._folder.require_closed()
             return f"SELECT * FROM {self.scan(folder)}"
         # An unfinished run has put no raw rows there yet.
         return (
