@@ -1,8 +1,8 @@
 """One machine: polars for relations, Arrow streams for kernels, scratch files between.
 
 What is held in memory: of a bucket of groups as many rows as `group_bytes` allows,
-about twice over, of a sort half as many, of a join or a grouping a third, with what
-polars needs beside them; more of them are worked on part by part.
+about twice over, of a join or a grouping a third, of a sort a quarter, with what polars
+needs beside them; more of them are worked on part by part.
 """
 
 from __future__ import annotations
@@ -37,8 +37,11 @@ from winnow.engines.scratch import (
 _PART_ROWS = 4_000_000
 # What a hash table of rows takes, of polars' joins and groupings: times their bytes.
 _TABLE = 3
-# What a sort takes: its rows lie there unsorted and sorted.
-_TWICE = 2
+# A sort's rows lie there unsorted and sorted, as its result and in what is written.
+_SORTED = 4
+# One row of a sort is wanted: only the part that holds it is sorted, so that smaller
+# parts cost nothing.
+_CUT = 16
 # Two neighbouring buckets exceed the bound together, so that at most twice as many
 # files are open at a time: far below a usual limit of 1,024.
 _MAX_BUCKETS = 200
@@ -59,7 +62,8 @@ class LocalEngine:
         self._scratch = Scratch(scratch)
         self._group_bytes = group_bytes
         self._hashed_bytes = max(1, group_bytes // _TABLE)
-        self._sorted_bytes = max(1, group_bytes // _TWICE)
+        self._sorted_bytes = max(1, group_bytes // _SORTED)
+        self._cut_bytes = max(1, group_bytes // _CUT)
         self._driver_rows = driver_rows
 
     @property
@@ -191,7 +195,7 @@ class LocalEngine:
             return None
         chosen = LocalFrame(frame.lazy.select([name for name, _ in by]), frame.rows)
         order = SortOrder(tuple(by), nulls_last=True)
-        return row_of(self._scratch, chosen, order, self._sorted_bytes, count - 1)
+        return row_of(self._scratch, chosen, order, self._cut_bytes, count - 1)
 
     def schema(self, frame: LocalFrame) -> pa.Schema:
         """Return the frame's columns in plain Arrow types."""
