@@ -24,7 +24,7 @@ from winnow.core.integrity import checksum
 from winnow.core.marker import Marker
 from winnow.core.progress import Silent
 from winnow.lake.files.catalogue import LakeSource, discover
-from winnow.lake.scan import LakeResult
+from winnow.lake.lake_result import LakeResult
 
 
 def settings(lake: Path | str, run: Path, *overrides: str) -> LakeConfig:

@@ -13,7 +13,7 @@ from winnow.core.words import number_of
 
 if TYPE_CHECKING:
     from winnow.config.lake import LakeConfig
-    from winnow.lake.scan import LakeResult
+    from winnow.lake.lake_result import LakeResult
 
 Commands = Any
 
@@ -130,14 +130,23 @@ def _add_restore(actions: Commands) -> argparse.ArgumentParser:
 
 
 def _scan(parsed: argparse.Namespace) -> None:
+    from winnow.lake import workers
+
+    with workers.beside():
+        # They load while this process does.
+        workers.expect(parsed.lake, parsed.out)
+        scanned = _scanned(parsed)
+    print_json(_summary(scanned)) if parsed.json else show(_tell_summary(scanned))
+
+
+def _scanned(parsed: argparse.Namespace) -> LakeResult:
     from winnow import api
     from winnow.cli.progress import make_progress
     from winnow.config.recipes import load_scan
 
     config = load_scan(parsed.lake, parsed.recipe, parsed.overrides, parsed.out)
     with make_progress(quiet=parsed.json or parsed.quiet) as progress:
-        scanned = api.scan(config, progress=progress)
-    print_json(_summary(scanned)) if parsed.json else show(_tell_summary(scanned))
+        return api.scan(config, progress=progress)
 
 
 def _summary(scanned: LakeResult) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
+_Other = TypeVar("_Other")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +79,17 @@ def in_threads(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def with_aside(work: Callable[[], _Done], aside: Callable[[], object]) -> _Done:
-    """Return what work comes to, and have something else done in a thread meanwhile.
+def with_aside(
+    work: Callable[[], _Done], aside: Callable[[], _Other]
+) -> tuple[_Done, _Other]:
+    """Return what work comes to, and what something else does in a thread meanwhile.
 
     Returns once both are done; raises what either raises.
 
-    >>> done = []
-    >>> with_aside(lambda: 1, lambda: done.append(2)), done
-    (1, [2])
+    >>> with_aside(lambda: 1, lambda: 2)
+    (1, 2)
     """
     with ThreadPoolExecutor(1, "winnow-aside") as pool:
         other = pool.submit(aside)
         result = work()
-        other.result()
-    return result
+        return result, other.result()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from winnow.core.words import number_of
-from winnow.lake.scan import LakeResult
+from winnow.lake.lake_result import LakeResult
 
 if TYPE_CHECKING:
     from winnow.handles.lake import Lake

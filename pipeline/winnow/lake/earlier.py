@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +20,9 @@ from winnow.core.integrity import checksum
 from winnow.core.run_folder import RunFolder
 from winnow.lake.files.saved_parts import SavedParts
 from winnow.lake.memory import Keys
-from winnow.lake.stages import Stages
+
+if TYPE_CHECKING:
+    from winnow.lake.stages import Stages
 
 #: Raised when a scan would find other things.
 _VERSION = 1

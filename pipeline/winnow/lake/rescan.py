@@ -31,11 +31,12 @@ from winnow.lake.files.saved_tables import SavedTables
 from winnow.lake.files.table_files import Surveyed
 from winnow.lake.kept_pairs import AlikeTables, KeptPairs
 from winnow.lake.kernels.tables import DERIVED
+from winnow.lake.logged_stages import add_texts, count_partial, stages_of
 from winnow.lake.memory import Keys
 from winnow.lake.results import reasons_of, tables_of
 from winnow.lake.run import hashed_tables
 from winnow.lake.scope import Scope
-from winnow.lake.stage_log import StageLog, stages_of
+from winnow.lake.stage_log import StageLog
 from winnow.lake.stages import Stages
 from winnow.lake.texts import rebuild_text, searched_pairs
 
@@ -127,13 +128,13 @@ class _Look:
             after = funnel.left_after(name) + findings.left_after(name)
             log.finished(name, (before, after), read, meter)
             before = after
-        log.of_partial(stages)
+        count_partial(log, stages)
         ends = self._numbered(findings.edges, stages)
         if len(contradictions(*self.pairs.with_findings(ends, findings))):
             return None
         held = np.flatnonzero(findings.contained)
         searched, others = self._searched(ends.take(held), stages)
-        log.of_texts(stages, self.rescan.folder, before, searched)
+        add_texts(log, stages, self.rescan.folder, before, searched)
         return self._merged(stages, others)
 
     def _bounded(self) -> Stages:
@@ -262,13 +263,11 @@ class _Look:
 
     def _merged(self, stages: Stages, others: Ints) -> DecidedAnew:
         """Return the results for the whole lake."""
-        merged: list[tuple[pa.Table, bool]] = []
         # Both mostly are Arrow's, which needs no turn of Python's.
-        tables, graph = with_aside(
+        (tables, graph), (edges, new) = with_aside(
             lambda: self._with_touched(stages),
-            lambda: merged.append(self._edges(stages, others)),
+            lambda: self._edges(stages, others),
         )
-        edges, new = merged.pop()
         results = {"edges": edges, "derived": DERIVED.empty_table(), "tables": tables}
         changed = {self.names[i] for i in np.flatnonzero(self.changed).tolist()}
         return DecidedAnew(stages, results, graph, changed, new)

@@ -25,7 +25,6 @@ from winnow.lake.compare.rebuild import files_of
 from winnow.lake.compare.united import TOGETHER, renamed, united
 from winnow.lake.files.catalogue import LakeSource, survey
 from winnow.lake.files.compared_as_text import all_as_text, is_csv, is_json
-from winnow.lake.files.csv_tables import CsvOptions
 from winnow.lake.files.files import Files
 from winnow.lake.files.journal import Journal
 from winnow.lake.files.reader import TableReader
@@ -34,6 +33,7 @@ from winnow.lake.kernels.schema_graph import matching_names
 from winnow.lake.kernels.tables import Table
 from winnow.lake.memory import Catalogue, keys_of
 from winnow.lake.result_files import require_whole_plan, require_whole_scan
+from winnow.lake.source import lake_of
 
 #: Where `plan.parquet` says by which prices and promises it was made.
 PLAN_SETTINGS = b"winnow.plan"
@@ -219,22 +219,6 @@ def run_config(folder: RunFolder, overrides: Sequence[str] = ()) -> LakeConfig:
         raise no_scan(folder.path, _FINISHED)
     read_lock(folder.path)  # whether it is what was written
     return load_lake(lock, overrides)
-
-
-def lake_of(config: LakeConfig, folder: RunFolder) -> LakeSource:
-    """Return the lake of a recipe; a run made in it, by version 0.1.0, is no part."""
-    source = config.input
-    return LakeSource(
-        source.path,
-        source.include,
-        source.exclude,
-        source.storage_options,
-        without=os.fspath(folder.path),
-        csv={
-            glob: CsvOptions(**options.model_dump())
-            for glob, options in config.csv.items()
-        },
-    )
 
 
 def hashed_tables(config: LakeConfig, tables: Sequence[Table]) -> HashedTables:

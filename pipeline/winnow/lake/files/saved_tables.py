@@ -58,12 +58,21 @@ class SavedTables(Mapping[str, tuple[Table, Statistics]]):
 
     def __init__(self, saved: Sequence[pa.Table] = ()) -> None:
         """Take tables that `as_table` made, oldest first."""
-        self._rows = pa.concat_tables([_SAVED.empty_table(), *saved])
+        # Not `empty_table`, for which pyarrow loads pandas where it is installed.
+        nothing = pa.Table.from_batches([], _SAVED)
+        self._rows = pa.concat_tables([nothing, *saved])
+        self._number: dict[str, int] = {}
+        self._fingerprints: list[str] = []
+        self._sound: list[bool] = []
+        self._made: dict[str, tuple[Table, Statistics]] = {}
+        self._in_file: dict[str, list[str]] = {}
+        if saved:
+            self._look_at_rows()
+
+    def _look_at_rows(self) -> None:
         self._number = {name: i for i, name in enumerate(_plain(self._rows["name"]))}
         self._fingerprints = _plain(self._rows["fingerprint"])
         self._sound = _plain(self._rows["reason"].is_null())
-        self._made: dict[str, tuple[Table, Statistics]] = {}
-        self._in_file: dict[str, list[str]] = {}
         held = pc.is_in(self._rows["format"], pa.array(sorted(CONTAINERS)))
         inner = self._rows.filter(held).select(["name", "location"])
         for row in inner.to_pylist():
