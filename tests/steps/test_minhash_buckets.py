@@ -64,7 +64,8 @@ def test_grouped_where_they_are_as_sorted_on_the_driver(
         folder = tmp_path_factory.mktemp("buckets")
         engine = StretchedEngine(folder, calls, driver_rows=bound, group_bytes=held)
         frame = engine.from_table(pa.table(columns))
-        buckets.append(find_buckets(engine, TextSketches(frame, bands, rows, position)))
+        sketches = TextSketches(frame, bands, rows, position)
+        buckets.append(find_buckets(engine, sketches, folder / "bands"))
     assert sets_of(buckets[0]) == sets_of(buckets[1]) == sets_of(buckets[2])
 
 
@@ -79,7 +80,8 @@ def test_more_memberships_than_one_driver_holds_are_refused(
         )
     )
     for bound in (10, 9):
-        engine = StretchedEngine(tmp_path_factory.mktemp("b"), 2, driver_rows=bound)
+        folder = tmp_path_factory.mktemp("b")
+        engine = StretchedEngine(folder, 2, driver_rows=bound)
         sketches = TextSketches(engine.from_table(table), 1, 10, np.arange(10))
         with pytest.raises(Exception, match="more than 9 memberships"):
-            find_buckets(engine, sketches)
+            find_buckets(engine, sketches, folder / "bands")

@@ -24,7 +24,13 @@ from winnow.engines.local import LocalEngine
 from winnow.engines.parts import plain_schema
 from winnow.engines.spark.engine import SparkEngine
 from winnow.engines.spark.session import SparkOptions
-from winnow.steps import semantic, semantic_blocks, semantic_tasks, vector_layout
+from winnow.steps import (
+    large_clusters,
+    semantic,
+    semantic_blocks,
+    semantic_tasks,
+    vector_layout,
+)
 from winnow.steps.vector_blocks import Uids
 
 from tests.examples import examples
@@ -86,7 +92,7 @@ def divided(
         engine=engine, config=config, seed=0, step="semantic", parts=folder
     )
     frame = engine.from_table(table)
-    large = semantic_blocks.divide(context, frame, len(table), size)
+    large = large_clusters.divide(context, frame, len(table), size)
     neighbours = semantic_blocks.neighbours_of(large)
     out = decided(large, neighbours, config)
     return out, large
@@ -109,7 +115,7 @@ def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blockwise, "HEIGHT", 5)
     monkeypatch.setattr(blockwise, "WIDTH", 7)
     monkeypatch.setattr(semantic_tasks, "_READ_ROWS", 11)
-    monkeypatch.setattr(semantic_blocks, "_SEARCHES", 3)
+    monkeypatch.setattr(large_clusters, "_SEARCHES", 3)
     monkeypatch.setattr(vector_layout, "_BUCKETS", 2)
     # Of six numbers in float16: five rows.
     monkeypatch.setattr(vector_layout, "_SORTED_BYTES", 60)
@@ -231,7 +237,9 @@ def test_rows_that_lie_side_by_side_are_of_one_cluster(tmp_path: Path):
     engine = StretchedEngine(tmp_path / "scratch", 3)
     _, large = divided(table, SemanticConfig(), 16, engine, tmp_path)
     blocks = large.blocks
-    numbers, labels, vectors = blocks.by_label(0, blocks.places[-1])
+    rows, labels, vectors = blocks.by_label(0, blocks.places[-1])
+    numbers = rows.numbers
+    assert blocks.vectors(rows.places).tolist() == vectors.tolist()
     assert sorted(numbers.tolist()) == list(range(127))
     assert vectors.tolist() == blocks.chosen(numbers).tolist()
     assert labels.tolist() == blocks.labels(numbers).tolist()
@@ -243,10 +251,10 @@ def test_rows_that_lie_side_by_side_are_of_one_cluster(tmp_path: Path):
     ]
     # Three clusters, each at most once in the file of each of three calls.
     assert (np.diff(labels) != 0).sum() < 9
-    assert [part.tolist() for part in blocks.by_label(3, 5)[:2]] == [
-        numbers[3:5].tolist(),
-        labels[3:5].tolist(),
-    ]
+    some, its_labels, _ = blocks.by_label(3, 5)
+    assert some.numbers.tolist() == numbers[3:5].tolist()
+    assert some.places.tolist() == [3, 4]
+    assert its_labels.tolist() == labels[3:5].tolist()
 
 
 def test_no_task_has_more_rows_than_a_block(tmp_path: Path):

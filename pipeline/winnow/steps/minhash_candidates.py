@@ -120,9 +120,9 @@ def fresh_candidates(
         rows, uids, numbers = _ordered(context, details)
         position = _positions(numbers, ends[-1])
         given = replace(given, position=position)
-        buckets = find_buckets(engine, given)
+        buckets = find_buckets(engine, given, context.parts / "bands")
         return Candidates(rows, uids, buckets, totals, sketches=given)
-    buckets = find_buckets(engine, given)
+    buckets = find_buckets(engine, given, context.parts / "bands")
     sharing = np.unique(buckets.members)
     chosen = engine.from_table(pa.table({"number": sharing.astype(np.int64)}))
     rows, uids, numbers = _ordered(

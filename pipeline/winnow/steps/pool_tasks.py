@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,14 +23,27 @@ from winnow.algorithms.dedup.borders import (
     margins,
     pairs_of_tile,
 )
+from winnow.core.task import current_task
+from winnow.steps.array_file import ArrayFile
 from winnow.steps.semantic_tasks import Members, block_of, candidates_of, tasks_of
-from winnow.steps.vector_blocks import ArrayFile, VectorBlocks
+from winnow.steps.vector_blocks import LISTED_ROW, VectorBlocks
 from winnow.steps.vector_layout import Labels, Numbers
 
 #: Pairs of sampled rows, by the margin that brings them together.
 COUNTED = pa.schema([("level", pa.int64()), ("pairs", pa.int64())])
-#: Rows of a group.
-LISTED = pa.schema([("group", pa.int32()), ("number", pa.int64())])
+#: Rows of a group, and the places of their vectors.
+LISTED = pa.schema(
+    [("group", pa.int32()), ("number", pa.int64()), ("place", pa.int64())]
+)
+#: A file of LISTED_ROW, and how many rows of a group one task wrote there.
+GROUPS = pa.schema(
+    [
+        ("group", pa.int32()),
+        ("task", pa.int64()),
+        ("file", pa.string()),
+        ("rows", pa.int64()),
+    ]
+)
 PAIRS = pa.schema([("later", pa.int64()), ("earlier", pa.int64())])
 # Rows of one product with the sample.
 _ROWS = 1024
@@ -85,8 +99,8 @@ def count_task(
         counts = np.zeros(len(MARGINS) + 1, np.int64)
         for begin in range(start, stop, _READ_ROWS):
             end = min(stop, begin + _READ_ROWS)
-            numbers, labels, vectors = blocks.by_label(begin, end)
-            rows = prepare(vectors)
+            standing, labels, vectors = blocks.by_label(begin, end)
+            numbers, rows = standing.numbers, prepare(vectors)
             angles, some = Angles(rows, labels, known.rows), sample
             if angles.few:
                 some = sample.of(angles.within(sample.targets.rows, reach))
@@ -151,13 +165,39 @@ def list_task(
     for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             end = min(stop, begin + _READ_ROWS)
-            numbers, labels, vectors = blocks.by_label(begin, end)
+            rows, labels, vectors = blocks.by_label(begin, end)
             clusters, distance = margins(prepare(vectors), labels, known, margin)
             within = distance <= margin
-            columns = [clusters[within], numbers[np.nonzero(within)[0]]]
+            each = np.nonzero(within)[0]
+            columns = [clusters[within], rows.numbers[each], rows.places[each]]
             yield pa.RecordBatch.from_arrays(
                 [pa.array(column) for column in columns], schema=LISTED
             )
+
+
+def write_groups(
+    batches: Iterator[pa.RecordBatch], *, folder: str
+) -> Iterator[pa.RecordBatch]:
+    """Write LISTED rows, which come by group and number, to a file; yield GROUPS."""
+    task = current_task()
+    name = f"{task.number}-{task.attempt}.groups"
+    counts: dict[int, int] = {}
+    with Path(folder, name).open("wb") as sink:
+        for batch in batches:
+            rows = np.empty(len(batch), LISTED_ROW)
+            for column in LISTED_ROW.names or ():
+                rows[column] = batch.column(column).to_numpy()
+            rows.tofile(sink)
+            groups, sizes = np.unique(
+                batch.column("group").to_numpy(), return_counts=True
+            )
+            for group, size in zip(groups.tolist(), sizes.tolist(), strict=True):
+                counts[group] = counts.get(group, 0) + size
+    names = pa.repeat(pa.scalar(name, pa.string()), len(counts))
+    tasks = pa.repeat(pa.scalar(task.number, pa.int64()), len(counts))
+    columns = [pa.array(counts.keys(), pa.int32()), tasks, names]
+    rows_of = pa.array(counts.values(), pa.int64())
+    yield pa.RecordBatch.from_arrays([*columns, rows_of], schema=GROUPS)
 
 
 def pairs_task(

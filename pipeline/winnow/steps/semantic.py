@@ -33,10 +33,10 @@ from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome, Reuse
 from winnow.steps.indexed_vectors import index_version, taken_by_index
 from winnow.steps.keeper import positions, with_keeper
+from winnow.steps.large_clusters import divide
 from winnow.steps.pool_tasks import one_cluster
 from winnow.steps.semantic_blocks import (
     decided_rows,
-    divide,
     known_neighbours,
     neighbours_of,
     select_large,

@@ -6,16 +6,18 @@ counted to one cluster are compared. How near is chosen once for a pool: 1,000 r
 searched exactly, up to 8,000 where these form few pairs, and the least margin counts
 that brings nearly all of their pairs together.
 
-The driver holds, beside what `semantic_blocks` does, 16 bytes for each row and cluster
-it is counted to, and for each pair of rows that no row known to be kept decides.
+The driver holds, beside what `semantic_blocks` does, 32 bytes for each row that its
+most similar earlier one does not decide, and 16 for each pair of such rows.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +29,6 @@ import pyarrow as pa
 from winnow.algorithms.cosine_bounds import Targets, as_targets
 from winnow.algorithms.dedup.borders import (
     MARGINS,
-    MOST,
     first_come,
     margins,
 )
@@ -36,33 +37,33 @@ from winnow.algorithms.dedup.semantic import (
     KEPT,
     OPEN,
     SPARED,
-    Neighbours,
-    Selection,
-    propagate,
-    spared,
 )
 from winnow.config.steps import SemanticConfig
 from winnow.core.engine import Frame
+from winnow.steps.array_file import ArrayFile
 from winnow.steps.contract import Context
+from winnow.steps.large_clusters import MAX_FILES, Large, divide, label_tasks
 from winnow.steps.pool_tasks import (
     COUNTED,
+    GROUPS,
     LISTED,
     PAIRS,
     Sample,
     count_task,
     list_task,
     pairs_task,
+    write_groups,
 )
 from winnow.steps.semantic_blocks import (
-    Large,
+    Choice,
     by_nearest,
-    divide,
-    label_tasks,
     nearest_kept,
     select_large,
+    spared_rows,
+    states_of,
 )
 from winnow.steps.semantic_tasks import Flags, nearest_in_block
-from winnow.steps.vector_blocks import GroupedBlocks
+from winnow.steps.vector_blocks import LISTED_ROW, GroupedBlocks
 from winnow.steps.vector_layout import Numbers
 
 #: Pools of so many rows at most are compared whole.
@@ -116,21 +117,33 @@ def group_pool(
     (context.folder / PROBES).write_text(json.dumps(probes._asdict()))
     listing = partial(list_task, known=known, margin=probes.margin)
     frame = plain.mapped(label_tasks(plain), listing, LISTED)
-    most = context.rows * (1 + MOST)
-    listed = plain.engine.collect(frame, most)
-    group, number = listed["group"].to_numpy(), listed["number"].to_numpy()
-    order = np.lexsort((number, group))
-    ends = np.flatnonzero(np.diff(group[order], append=-1)) + 1
-    starts = np.concatenate([[0], ends[:-1]])
-    fields = {f.name: getattr(plain.blocks, f.name) for f in _fields(plain)}
-    blocks = GroupedBlocks(
-        **fields,
-        listed=plain.saved("groups", number[order]),
-        groups=tuple(zip(starts.tolist(), ends.tolist(), strict=True)),
-    )
+    blocks = _grouped(plain, frame)
     facts = {f"probe_{name}": value for name, value in probes._asdict().items()}
-    facts["groups_per_row"] = len(listed) / max(context.rows, 1)
+    facts["groups_per_row"] = len(blocks.listed) / max(context.rows, 1)
     return dataclasses.replace(plain, blocks=blocks), facts
+
+
+def _grouped(plain: Large, listed: Frame) -> GroupedBlocks:
+    """Return blocks whose rows are compared in the groups that LISTED rows say."""
+    engine, path = plain.engine, plain.file("groups")
+    writing = partial(write_groups, folder=os.fspath(plain.folder))
+    written = engine.map_batches(listed, writing, GROUPS, order_by=("group", "number"))
+    table = engine.collect(written, MAX_FILES)
+    table = table.sort_by([("task", "ascending"), ("group", "ascending")])
+    with open(path, "wb") as sink:
+        for name in dict.fromkeys(table["file"].to_pylist()):
+            with open(plain.folder / name, "rb") as source:
+                shutil.copyfileobj(source, sink)
+            os.unlink(plain.folder / name)
+    group = table["group"].to_numpy()
+    last = np.flatnonzero(np.diff(group, append=-1))
+    ends = np.cumsum(table["rows"].to_numpy())[last].tolist()
+    fields = {f.name: getattr(plain.blocks, f.name) for f in _fields(plain)}
+    return GroupedBlocks(
+        **fields,
+        listed=ArrayFile(path, LISTED_ROW),
+        groups=tuple(itertools.pairwise([0, *ends])),
+    )
 
 
 def _fields(large: Large) -> tuple[dataclasses.Field[object], ...]:
@@ -198,23 +211,22 @@ def _searched(
 
 
 def select_in_groups(
-    large: Large, neighbours: Neighbours, config: SemanticConfig
-) -> Selection:
+    large: Large, neighbours: ArrayFile, config: SemanticConfig
+) -> Choice:
     """Decide as `select` does for one cluster, of rows that share a group."""
     return select_large(large, neighbours, config, greedy=_greedy)
 
 
-def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
+def _greedy(large: Large, neighbours: ArrayFile, least: float) -> Choice:
     """Settle open rows some at a time, in visiting order; then measure to the kept.
 
     All of them are compared once with the rows that are known to be kept from the
     beginning on, nearly all that there are; after that with open ones alone.
     """
-    state = np.empty(len(large.blocks), np.int8)
-    propagate(neighbours.similarity, neighbours.twin, least, state)
+    state = states_of(neighbours, least)
     late = state == OPEN
     if not late.any():
-        return by_nearest(neighbours, state == KEPT)
+        return by_nearest(large, neighbours, state == KEPT)
     known = nearest_kept(large, late, state, -np.inf)
     near = known["cosine"].to_numpy() > least
     state[known["number"].to_numpy()[near]] = DROPPED
@@ -222,18 +234,18 @@ def _greedy(large: Large, neighbours: Neighbours, least: float) -> Selection:
     while len(left):
         _settle(large, left[:size], (state, late), least)
         left, size = left[size:], 2 * size
-    selection = by_nearest(neighbours, state == KEPT)
-    keep = selection.keep
-    rows = (late & ~keep) | spared(neighbours, keep, least)
+    choice = by_nearest(large, neighbours, state == KEPT)
+    keep = choice.keep
+    rows = (late & ~keep) | spared_rows(neighbours, keep, least)
     seen = _as_seen(keep & late, rows, np.int8(SPARED))
     table = pa.concat_tables([known, nearest_kept(large, rows, seen, -np.inf)])
     table = nearest_in_block(table.filter(pa.array(rows[table["number"].to_numpy()])))
     number, cosine = table["number"].to_numpy(), table["cosine"].to_numpy()
     # A kept row may share no group with an earlier kept one: the least cosine there is.
-    selection.similarity[number] = np.maximum(cosine, -1.0)
+    choice.rows.change(number, similarity=np.maximum(cosine, -1.0))
     dropped = ~keep[number]
-    selection.twin[number[dropped]] = table["nearest"].to_numpy()[dropped]
-    return selection
+    choice.rows.change(number[dropped], twin=table["nearest"].to_numpy()[dropped])
+    return choice
 
 
 def _as_seen(kept: Flags, looking: Flags, both: np.int8) -> npt.NDArray[np.int8]:

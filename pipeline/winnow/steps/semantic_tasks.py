@@ -27,8 +27,9 @@ from winnow.algorithms.dedup.semantic import KEPT, OPEN, SPARED, Neighbours, Sel
 from winnow.core.hashing import keys
 from winnow.core.task import available_cores
 from winnow.numeric.threads import side_by_side
+from winnow.steps.array_file import ArrayFile
 from winnow.steps.components import EDGES
-from winnow.steps.vector_blocks import ArrayFile, Uids, VectorBlocks
+from winnow.steps.vector_blocks import Standing, Uids, VectorBlocks
 
 #: Rows of a block against rows of the same cluster from `left` on, earlier ones.
 TASKS = pa.schema(
@@ -46,6 +47,21 @@ FOUND = pa.schema(
 SETTLED = FOUND.append(pa.field("keep", pa.bool_()))
 FIRSTS = pa.schema([("number", pa.int64()), ("cosine", pa.float64())])
 NAMED = pa.schema([("uid", pa.string()), ("number", pa.int64())])
+#: What was found for a row, by its number and its uid; rows without a twin have -1.
+KNOWN = pa.schema(
+    [
+        *NAMED,
+        ("twin", pa.int64()),
+        ("similarity", pa.float64()),
+        ("keep", pa.bool_()),
+        ("chosen", pa.int64()),
+        ("chosen_similarity", pa.float64()),
+        ("chosen_stays", pa.bool_()),
+    ]
+)
+#: Rows that another row than their most similar one was chosen for.
+CHOSEN = pa.schema([("number", pa.int64()), ("chosen", pa.int64())])
+CHOSEN_NAMES = pa.schema([("number", pa.int64()), ("chosen_name", pa.string())])
 # Earlier rows read at a time.
 _READ_ROWS = 8192
 
@@ -116,10 +132,15 @@ def candidates_of(
     """Yield tiles of the rows at positions from `left` on, or of members among them."""
     for start in range(left, stop, _READ_ROWS):
         end = min(stop, start + _READ_ROWS)
-        numbers = blocks.numbers(start, end)
-        if member is not None:
-            numbers = numbers[member(numbers)]
-        yield from tiles(blocks.chosen(numbers), numbers)
+        rows = _standing(blocks, start, end, member)
+        yield from tiles(blocks.vectors(rows.places), rows.numbers)
+
+
+def _standing(
+    blocks: VectorBlocks, start: int, stop: int, member: Members | None
+) -> Standing:
+    rows = blocks.standing(start, stop)
+    return rows if member is None else rows.where(member(rows.numbers))
 
 
 def _in_state(file: ArrayFile, *wanted: np.int8) -> Members:
@@ -163,10 +184,8 @@ def block_of(
     blocks: VectorBlocks, start: int, stop: int, wanted: Members | None
 ) -> Block:
     """Return the rows of a task, or the wanted ones among them, prepared."""
-    numbers = blocks.numbers(start, stop)
-    if wanted is not None:
-        numbers = numbers[wanted(numbers)]
-    return Block(blocks.chosen(numbers), numbers)
+    rows = _standing(blocks, start, stop, wanted)
+    return Block(blocks.vectors(rows.places), rows.numbers)
 
 
 def nearest_in_block(matches: pa.Table) -> pa.Table:
@@ -211,14 +230,14 @@ def measure_task(
     batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks, first: ArrayFile
 ) -> Iterator[pa.RecordBatch]:
     """Yield FIRSTS: each row that goes, and its cosine to its component's first."""
-    firsts: Numbers = first.mapped()
     for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
-            numbers = np.arange(begin, min(stop, begin + _READ_ROWS))
-            numbers = numbers[firsts[numbers] != numbers]
+            end = min(stop, begin + _READ_ROWS)
+            numbers, firsts = np.arange(begin, end), first.read(begin, end)
+            numbers, firsts = numbers[firsts != numbers], firsts[firsts != numbers]
             if not len(numbers):
                 continue
-            twins, inverse = np.unique(firsts[numbers], return_inverse=True)
+            twins, inverse = np.unique(firsts, return_inverse=True)
             other = prepare(blocks.chosen(twins)[inverse])
             cosine = pairwise(prepare(blocks.chosen(numbers)), other)
             yield pa.RecordBatch.from_arrays(
@@ -239,33 +258,81 @@ def name_rows(
             )
 
 
-def decide_task(
+def known_task(
     batches: Iterator[pa.RecordBatch],
     *,
     blocks: VectorBlocks,
-    known: ArrayFile,
-    kernel: Any,
+    neighbours: ArrayFile,
+    selection: ArrayFile,
+    keep: ArrayFile,
 ) -> Iterator[pa.RecordBatch]:
-    """Yield what `kernel` makes of the rows of each block."""
-    rows, uids = known.mapped(), Uids(blocks)
+    """Yield KNOWN of every row, from files of what was found and what was chosen.
+
+    keep: a file of (n,) flags, since those of any row are looked at.
+    """
+    uids, stays = Uids(blocks), keep.mapped()
     for _, start, stop, _, _ in tasks_of(batches):
         for begin in range(start, stop, _READ_ROWS):
             end = min(stop, begin + _READ_ROWS)
-            part = np.array(rows[begin:end])
-            stays = part["chosen"] >= 0
-            stays &= np.asarray(rows["keep"][np.maximum(part["chosen"], 0)])
-            decided = Decided(
-                uids.of(np.arange(begin, end)),
-                Neighbours(part["similarity"], part["twin"]),
-                Selection(part["keep"], part["chosen"], part["chosen_similarity"]),
-                _names(uids, part["twin"]),
-                _names(uids, part["chosen"]),
-                stays,
+            nearest, chosen = neighbours.read(begin, end), selection.read(begin, end)
+            numbers, twin = np.arange(begin, end), chosen["twin"]
+            columns = [
+                uids.of(numbers),
+                numbers,
+                nearest["twin"],
+                nearest["similarity"],
+                stays[begin:end],
+                twin,
+                chosen["similarity"],
+                (twin >= 0) & stays[np.maximum(twin, 0)],
+            ]
+            yield pa.RecordBatch.from_arrays(
+                [pa.array(column) for column in columns], schema=KNOWN
             )
-            yield from kernel(decided).to_batches()
 
 
-def _names(uids: Uids, numbers: Numbers) -> pa.Array:
-    there = numbers >= 0
-    names = uids.of(np.maximum(numbers, 0))
-    return pc.if_else(pa.array(there), names, pa.scalar(None, pa.string()))
+def chosen_otherwise(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield CHOSEN of the KNOWN rows that did not go for their most similar one."""
+    for batch in batches:
+        other = pc.not_equal(batch.column("chosen"), batch.column("twin"))
+        there = pc.greater_equal(batch.column("chosen"), 0)
+        yield batch.filter(pc.and_(other, there)).select(CHOSEN.names)
+
+
+def name_chosen(
+    batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks
+) -> Iterator[pa.RecordBatch]:
+    """Yield CHOSEN_NAMES of CHOSEN rows, which come by what was chosen."""
+    uids = Uids(blocks)
+    for batch in batches:
+        names = uids.of(batch.column("chosen").to_numpy())
+        columns = [batch.column("number"), names]
+        yield pa.RecordBatch.from_arrays(columns, schema=CHOSEN_NAMES)
+
+
+def decide_rows(
+    batches: Iterator[pa.RecordBatch], *, blocks: VectorBlocks, kernel: Any
+) -> Iterator[pa.RecordBatch]:
+    """Yield what `kernel` makes of KNOWN rows with CHOSEN_NAMES, which come by twin."""
+    uids = Uids(blocks)
+    for batch in batches:
+        keep, stays, twin, chosen = (
+            batch.column(name).to_numpy(zero_copy_only=False)
+            for name in ("keep", "chosen_stays", "twin", "chosen")
+        )
+        names = uids.of(np.maximum(twin, 0))
+        best = pc.if_else(pa.array(twin >= 0), names, pa.scalar(None, pa.string()))
+        same = pa.array((chosen == twin) & (chosen >= 0))
+        similarity, chosen_similarity = (
+            batch.column(name).to_numpy()
+            for name in ("similarity", "chosen_similarity")
+        )
+        decided = Decided(
+            batch.column("uid"),
+            Neighbours(similarity, twin),
+            Selection(keep, chosen, chosen_similarity),
+            best,
+            pc.if_else(same, best, batch.column("chosen_name")),
+            stays,
+        )
+        yield from kernel(decided).to_batches()

@@ -1,7 +1,8 @@
 """Rows in visiting order, and their vectors in files that any worker reads.
 
 A file of names has the rows of one cluster that one task met, one after the other:
-their uids, and where their vectors lie (`vector_layout`).
+their uids, and where their vectors lie (`vector_layout`). All files are read in
+stretches: a map of one counts as memory as far as it was looked at.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ import pyarrow as pa
 
 from winnow.core.errors import RunError
 from winnow.core.task import current_task
+from winnow.steps.array_file import ArrayFile, inverted
 from winnow.steps.vector_layout import Halves, Labels, Numbers, read_rows
 
 #: A file, which part of which cluster it holds, and its rows.
@@ -87,42 +89,36 @@ class _Writer:
         return pa.RecordBatch.from_pylist([row], WRITTEN)
 
 
-@dataclass(frozen=True)
-class ArrayFile:
-    """The numbers of an array in a file, without a header.
+class Standing(NamedTuple):
+    """Rows by their numbers, ascending, and the places of their vectors."""
 
-    NumPy parses its own header as Python, which in CPython 3.11 fails now and then
-    where several threads do so at once.
-    """
+    numbers: Numbers
+    places: Numbers
 
-    path: str
-    kind: np.dtype[Any]
+    def where(self, chosen: npt.NDArray[np.bool_]) -> Standing:
+        """Return those that (n,) flags choose."""
+        return Standing(self.numbers[chosen], self.places[chosen])
 
-    @classmethod
-    def of(cls, array: npt.NDArray[Any], path: str) -> ArrayFile:
-        """Write an array."""
-        array.tofile(path)
-        return cls(path, array.dtype)
 
-    def mapped(self) -> npt.NDArray[Any]:
-        """Return the array (n,), read as it is looked at."""
-        if not os.path.getsize(self.path):
-            return np.empty(0, self.kind)
-        return np.memmap(self.path, self.kind, "r")
+#: A row of a group, as it is listed in a file.
+LISTED_ROW = np.dtype([("number", np.int64), ("place", np.int64)])
+# A file of names, and the number of a batch in it.
+_Batch = tuple[str, int]
+_File = TypeVar("_File")
 
 
 @dataclass(frozen=True)
 class VectorBlocks:
     """Rows numbered by cluster and visiting order: 0 is the first one's first.
 
-    names: the files of their names, in order; bounds: the first number of each and,
+    names: the batches of their names, in order; bounds: the first number of each and,
     last, of none. clusters: the first and the last number but one of each cluster.
     files: those of vectors, and places: the first place of each and, last, of none.
     """
 
     folder: str
     dim: int
-    names: tuple[str, ...]
+    names: tuple[_Batch, ...]
     bounds: tuple[int, ...]
     clusters: tuple[tuple[int, int], ...]
     files: tuple[str, ...]
@@ -140,41 +136,38 @@ class VectorBlocks:
         """Return which rows stand at positions `start` … `stop` - 1, ascending."""
         return np.arange(start, stop)
 
+    def standing(self, start: int, stop: int) -> Standing:
+        """Return the rows at positions `start` … `stop` - 1."""
+        places = self._whole("place", np.int64).read(start, stop)
+        return Standing(np.arange(start, stop), places)
+
     def labels(self, numbers: Numbers) -> Labels:
         """Return the clusters that rows, by their numbers, were assigned to."""
-        return self._labels_at(self._whole("place", np.int64)[numbers])
+        return self._labels_at(self._whole("place", np.int64).at(numbers))
 
     def chosen(self, numbers: Numbers) -> Halves:
         """Return the vectors of some rows, whose numbers are given: (n, dim)."""
-        places = np.asarray(self._whole("place", np.int64)[numbers])
+        return self.vectors(self._whole("place", np.int64).at(numbers))
+
+    def vectors(self, places: Numbers) -> Halves:
+        """Return the vectors at some places, in any order: (n, dim)."""
         order = np.argsort(places, kind="stable")
         read = self._read(places[order])
         out = np.empty_like(read)
         out[order] = read
         return out
 
-    def by_label(self, start: int, stop: int) -> tuple[Numbers, Labels, Halves]:
+    def by_label(self, start: int, stop: int) -> tuple[Standing, Labels, Halves]:
         """Return the rows whose vectors lie at places `start` … `stop` - 1.
 
-        Their numbers, in no order; their clusters, most of a cluster's rows side by
-        side; and the vectors.
+        In the order of the places, so that their numbers are in none; their clusters,
+        most of a cluster's rows side by side; and the vectors.
         """
-        numbers = np.array(self._whole("number", np.int64)[start:stop])
+        numbers = self._whole("number", np.int64).read(start, stop)
         there = np.flatnonzero(numbers >= 0)
         places = start + there
-        return numbers[there], self._labels_at(places), self._read(places)
-
-    def uids(self, ascending: Numbers, files: dict[str, pa.ChunkedArray]) -> pa.Array:
-        """Return the uids of some rows, whose ascending numbers are given.
-
-        files: what was opened before, for many calls; more is added.
-        """
-        taken = [pa.array([], pa.string())]
-        for part, name, first in _by_file(ascending, self.names, self.bounds):
-            if name not in files:
-                files[name] = _names_of(self.folder, name)["uid"]
-            taken += _taken(files[name], ascending[part] - first)
-        return pa.concat_arrays(taken)
+        rows = Standing(numbers[there], places)
+        return rows, self._labels_at(places), self._read(places)
 
     def _read(self, ascending: Numbers) -> Halves:
         out = np.empty((len(ascending), self.dim), np.float16)
@@ -184,23 +177,32 @@ class VectorBlocks:
         return out
 
     def _labels_at(self, places: Numbers) -> Labels:
-        starts = self._whole("start", np.int64)
+        starts = self._whole("start", np.int64).mapped()
         run = np.searchsorted(starts, places, side="right") - 1
-        return np.asarray(self._whole("label", np.int32)[run])
+        return np.asarray(self._whole("label", np.int32).mapped()[run])
 
-    def _whole(self, name: str, kind: npt.DTypeLike) -> npt.NDArray[Any]:
-        path = os.path.join(self.folder, f"rows.{name}")
-        return ArrayFile(path, np.dtype(kind)).mapped()
+    def _whole(self, name: str, kind: npt.DTypeLike) -> ArrayFile:
+        return ArrayFile(os.path.join(self.folder, f"rows.{name}"), np.dtype(kind))
 
 
-def _names_of(folder: str, name: str) -> pa.Table:
-    with pa.memory_map(os.path.join(folder, f"{name}.uid")) as source:
-        return pa.ipc.open_file(source).read_all()
+class _Names:
+    """A file of names, of which batches are read: some columns alone."""
+
+    def __init__(self, folder: str, name: str, columns: Sequence[str]) -> None:
+        fields = [_NAMES.get_field_index(column) for column in columns]
+        options = pa.ipc.IpcReadOptions(included_fields=fields)
+        path = os.path.join(folder, f"{name}.uid")
+        self._file = pa.ipc.open_file(pa.OSFile(path), options=options)
+        self.count = self._file.num_record_batches
+
+    def batch(self, number: int) -> pa.RecordBatch:
+        """Return a batch by its number."""
+        return self._file.get_batch(number)
 
 
 def _by_file(
-    ascending: Numbers, files: Sequence[str], bounds: Sequence[int]
-) -> Iterator[tuple[slice, str, int]]:
+    ascending: Numbers, files: Sequence[_File], bounds: Sequence[int]
+) -> Iterator[tuple[slice, _File, int]]:
     """Yield which of some rows lie in which file, and the first one's number there."""
     if not len(ascending):
         return
@@ -214,41 +216,45 @@ def _by_file(
 
 
 class Uids:
-    """The uids of blocks' rows, looked up many times."""
+    """The uids of blocks' rows, looked up many times.
+
+    It holds a batch of names, so that rows that are asked for in ascending order are
+    read once.
+    """
 
     def __init__(self, blocks: VectorBlocks) -> None:
         self._blocks = blocks
-        self._files: dict[str, pa.ChunkedArray] = {}
+        self._files: dict[str, _Names] = {}
+        self._held: tuple[_Batch, pa.Array] | None = None
 
     def of(self, numbers: Numbers) -> pa.Array:
         """Return the uids of some rows, in any order."""
+        blocks = self._blocks
         order = np.argsort(numbers, kind="stable")
-        uids = self._blocks.uids(numbers[order], self._files)
+        ascending = numbers[order]
+        taken = [pa.array([], pa.string())]
+        for part, batch, first in _by_file(ascending, blocks.names, blocks.bounds):
+            taken.append(self._batch(batch).take(pa.array(ascending[part] - first)))
         back = np.empty(len(order), np.int64)
         back[order] = np.arange(len(order))
-        return uids.take(pa.array(back))
+        return pa.concat_arrays(taken).take(pa.array(back))
 
-
-def _taken(column: pa.ChunkedArray, ascending: Numbers) -> list[pa.Array]:
-    """Return values by ascending positions; Arrow would join all chunks first."""
-    ends = np.cumsum([len(chunk) for chunk in column.chunks])
-    last = np.searchsorted(ascending, ends)
-    taken, start, begin = [], 0, 0
-    for chunk, end, stop in zip(
-        column.chunks, ends.tolist(), last.tolist(), strict=True
-    ):
-        if start < stop:
-            taken.append(chunk.take(pa.array(ascending[start:stop] - begin)))
-        start, begin = stop, end
-    return taken
+    def _batch(self, batch: _Batch) -> pa.Array:
+        if self._held is None or self._held[0] != batch:
+            name, number = batch
+            if name not in self._files:
+                self._files[name] = _Names(self._blocks.folder, name, ["uid"])
+            self._held = None
+            self._held = (batch, self._files[name].batch(number).column("uid"))
+        return self._held[1]
 
 
 @dataclass(frozen=True)
 class GroupedBlocks(VectorBlocks):
     """Rows that are compared in groups, which share rows.
 
-    listed: a file of the groups' rows, one group after the other; groups: the first
-    and the last but one of each one's positions there.
+    listed: a file of the groups' rows (LISTED_ROW), one group after the other; groups:
+    the first and the last but one of each one's positions there.
     """
 
     listed: ArrayFile
@@ -261,33 +267,42 @@ class GroupedBlocks(VectorBlocks):
 
     def numbers(self, start: int, stop: int) -> Numbers:
         """Return which rows stand at positions `start` … `stop` - 1, ascending."""
-        return np.array(self.listed.mapped()[start:stop])
+        return self.standing(start, stop).numbers
+
+    def standing(self, start: int, stop: int) -> Standing:
+        """Return the rows at positions `start` … `stop` - 1."""
+        rows = self.listed.read(start, stop)
+        return Standing(rows["number"].copy(), rows["place"].copy())
 
 
-def as_blocks(folder: str, dim: int, written: pa.Table) -> VectorBlocks:
+def as_blocks(folder: str, dim: int, written: pa.Table, held: int) -> VectorBlocks:
     """Return the rows of the files that WRITTEN names; note where their vectors lie.
 
-    Raises RunError if what workers wrote is not seen.
+    held: how many numbers may be held meanwhile. Raises RunError if what workers wrote
+    is not seen.
     """
     keys = [(name, "ascending") for name in ("cluster", "task")]
     rows = written.sort_by(keys)
-    names = rows["file"].to_pylist()
     ends = np.cumsum([0, *rows["rows"].to_pylist()])
     cluster = rows["cluster"].to_numpy()
     borders = [0, *(np.flatnonzero(np.diff(cluster)) + 1).tolist(), len(cluster)]
     layouts = _Layouts(folder, dim)
-    places = np.empty(ends[-1], np.int64)
-    done = 0
-    for name in names:
-        for batch in _names_of(folder, name).to_batches():
-            places[done : done + len(batch)] = layouts.places_of(batch)
-            done += len(batch)
-    layouts.note(places)
+    names: list[_Batch] = []
+    bounds = [0]
+    with Path(folder, "rows.place").open("wb") as places:
+        for name in rows["file"].to_pylist():
+            file = _Names(folder, name, ["label", "file", "row"])
+            for number in range(file.count):
+                batch = file.batch(number)
+                layouts.places_of(batch).tofile(places)
+                names.append((name, number))
+                bounds.append(bounds[-1] + len(batch))
+    layouts.note(held)
     return VectorBlocks(
         folder,
         dim,
         tuple(names),
-        tuple(ends.tolist()),
+        tuple(bounds),
         tuple((int(ends[a]), int(ends[b])) for a, b in pairwise(borders) if a < b),
         tuple(layouts.files),
         tuple(layouts.bounds),
@@ -335,15 +350,14 @@ class _Layouts:
             self.bounds.append(self.bounds[-1] + rows)
         return self._starts[file]
 
-    def note(self, places: Numbers) -> None:
-        """Write where each row's vector lies, and the converse, for all workers.
+    def note(self, held: int) -> None:
+        """Write what row's vector lies at each place, and where labels begin.
 
         A place of no row is one that was written by a try that did not count.
         """
-        numbers = np.full(self.bounds[-1], -1, np.int64)
-        numbers[places] = np.arange(len(places))
+        places = ArrayFile(os.path.join(self._folder, "rows.place"), np.dtype(np.int64))
+        path = os.path.join(self._folder, "rows.number")
+        inverted(places, path, self.bounds[-1], held)
         runs = np.concatenate([np.empty((0, 2), np.int64), *self._runs])
-        arrays = {"place": places, "number": numbers, "start": runs[:, 1]}
-        for name, array in arrays.items():
-            array.tofile(Path(self._folder, f"rows.{name}"))
+        runs[:, 1].tofile(Path(self._folder, "rows.start"))
         runs[:, 0].astype(np.int32).tofile(Path(self._folder, "rows.label"))

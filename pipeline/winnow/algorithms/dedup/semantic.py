@@ -206,14 +206,21 @@ def _measure_spared(
 
 @compiled
 def propagate(
-    similarity: Floats, twin: Ids, least: float, state: npt.NDArray[np.int8]
+    similarity: Floats,
+    twin: Ids,
+    least: float,
+    state: npt.NDArray[np.int8],
+    first: int = 0,
 ) -> None:
-    """Set KEPT, DROPPED or OPEN by each row's most similar earlier row, in order."""
+    """Set KEPT, DROPPED or OPEN by each row's most similar earlier row, in order.
+
+    state: (n,) of all rows; similarity, twin: (m,) of those from `first` on.
+    """
     for j in range(len(twin)):
         if not similarity[j] > least:
-            state[j] = KEPT
+            state[first + j] = KEPT
         else:
-            state[j] = DROPPED if state[twin[j]] == KEPT else OPEN
+            state[first + j] = DROPPED if state[twin[j]] == KEPT else OPEN
 
 
 @compiled
