@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from winnow.algorithms.dedup.semantic import (
     DROPPED,
@@ -41,6 +40,7 @@ from winnow.steps.semantic_tasks import (
     FOUND,
     KNOWN,
     NAMED,
+    NEAREST,
     SETTLED,
     Flags,
     chosen_otherwise,
@@ -50,6 +50,7 @@ from winnow.steps.semantic_tasks import (
     measure_task,
     name_chosen,
     name_rows,
+    nearest_by_number,
     nearest_in_block,
     search_task,
     settle_block,
@@ -71,31 +72,33 @@ class Choice:
 
 def neighbours_of(large: Large) -> ArrayFile:
     """Return NEIGHBOUR: each row's most similar earlier row of its cluster."""
-    search = partial(search_task, state=None, floor=-np.inf, merge_by=large.merge_by)
+    search = partial(search_task, state=None, floor=-np.inf)
     candidates = large.mapped(large.tasks(), search, FOUND)
-    nearest = large.engine.map_groups(candidates, "block", nearest_in_block, FOUND)
-    columns = {"number": "number", "similarity": "cosine", "twin": "nearest"}
-    found = large.engine.select(nearest, columns)
-    return _neighbours(large, found, ())[0]
+    wanted = {name: name for name in NEAREST.names}
+    lost = "rows of large clusters were not compared"
+    return _neighbours(large, large.engine.select(candidates, wanted), lost)
 
 
-def _neighbours(
-    large: Large, found: Frame, sort_by: tuple[str, ...]
-) -> tuple[ArrayFile, int]:
-    """Write (number, similarity, twin) where they are read by number; count them."""
+def _neighbours(large: Large, candidates: Frame, lost: str) -> ArrayFile:
+    """Write the best of NEAREST rows where it is read by number.
+
+    lost: what RunError says unless there is one for each row.
+    """
     beside = large.folder / "found"
-    large.engine.write(found, os.fspath(beside), sort_by)
+    large.engine.write(candidates, os.fspath(beside), ["number"])
     file = ArrayFile.blank(large.file("neighbours"), NEIGHBOUR, len(large.blocks))
     count = 0
-    for batch in stored_batches(beside):
+    for batch in nearest_by_number(stored_batches(beside)):
         rows = np.empty(len(batch), NEIGHBOUR)
-        rows["twin"] = pc.fill_null(batch.column("twin"), -1).to_numpy()
-        rows["similarity"] = pc.fill_null(batch.column("similarity"), np.nan).to_numpy()
+        rows["twin"] = batch.column("nearest").to_numpy()
+        rows["similarity"] = batch.column("cosine").to_numpy()
         rows["similarity"][rows["twin"] < 0] = np.nan
         file.put(batch.column("number").to_numpy(), rows)
         count += len(batch)
     remove(beside)
-    return file, count
+    if count != len(file):
+        raise RunError(f"{lost}: {count:,} of {len(file):,}")
+    return file
 
 
 def known_neighbours(large: Large, known: Frame) -> ArrayFile:
@@ -105,12 +108,9 @@ def known_neighbours(large: Large, known: Frame) -> ArrayFile:
     stored = engine.join(named, known, "uid", "inner")
     twins = engine.select(named, {"twin": "uid", "twin_number": "number"})
     joined = engine.join(stored, twins, "twin", "left")
-    columns = {"number": "number", "similarity": "similarity", "twin": "twin_number"}
-    found = engine.select(joined, columns)
-    file, count = _neighbours(large, found, ("number",))
-    if count != len(large.blocks):
-        raise RunError("neighbours of an earlier run are not those of these rows")
-    return file
+    columns = {"number": "number", "cosine": "similarity", "nearest": "twin_number"}
+    lost = "neighbours of an earlier run are not those of these rows"
+    return _neighbours(large, engine.select(joined, columns), lost)
 
 
 def select_large(

@@ -44,6 +44,8 @@ FOUND = pa.schema(
         ("nearest", pa.int64()),
     ]
 )
+#: The same without a block.
+NEAREST = FOUND.remove(0)
 SETTLED = FOUND.append(pa.field("keep", pa.bool_()))
 FIRSTS = pa.schema([("number", pa.int64()), ("cosine", pa.float64())])
 NAMED = pa.schema([("uid", pa.string()), ("number", pa.int64())])
@@ -194,6 +196,35 @@ def nearest_in_block(matches: pa.Table) -> pa.Table:
     number, cosine, nearest = nearest_of(*columns)
     block = np.full(len(number), matches["block"][0].as_py(), np.int64)
     return pa.table([block, number, cosine, nearest], schema=FOUND)
+
+
+def nearest_by_number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield NEAREST: what all searches found together for each row.
+
+    Batches of NEAREST come by number; without a nearest row, it and its cosine may be
+    null.
+    """
+    held = NEAREST.empty_table()
+    for batch in batches:
+        columns = [
+            batch.column("number"),
+            pc.fill_null(batch.column("cosine"), -np.inf),
+            pc.fill_null(batch.column("nearest"), -1),
+        ]
+        found = pa.table(columns, schema=NEAREST)
+        held = pa.concat_tables([held, found]).combine_chunks()
+        number = held["number"].to_numpy()
+        # Of the last row more may come.
+        last = int(np.searchsorted(number, number[-1])) if len(number) else 0
+        yield from _nearest(held.slice(0, last))
+        held = held.slice(last)
+    yield from _nearest(held)
+
+
+def _nearest(found: pa.Table) -> list[pa.RecordBatch]:
+    columns = nearest_of(*(found[name].to_numpy() for name in NEAREST.names))
+    batches: list[pa.RecordBatch] = pa.table(columns, schema=NEAREST).to_batches()
+    return batches
 
 
 def settle_block(matches: pa.Table, *, blocks: VectorBlocks, least: float) -> pa.Table:
