@@ -84,11 +84,18 @@ def _neighbours(large: Large, candidates: Frame, lost: str) -> ArrayFile:
 
     lost: what RunError says unless there is one for each row.
     """
-    beside = large.folder / "found"
-    large.engine.write(candidates, os.fspath(beside), ["number"])
+    beside, engine = large.folder / "found", large.engine
+    nearest = engine.map_batches(
+        candidates,
+        nearest_by_number,
+        NEAREST,
+        order_by=("number",),
+        together="number",
+    )
+    engine.write(nearest, os.fspath(beside), [])
     file = ArrayFile.blank(large.file("neighbours"), NEIGHBOUR, len(large.blocks))
     count = 0
-    for batch in nearest_by_number(stored_batches(beside)):
+    for batch in stored_batches(beside):
         rows = np.empty(len(batch), NEIGHBOUR)
         rows["twin"] = batch.column("nearest").to_numpy()
         rows["similarity"] = batch.column("cosine").to_numpy()
