@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 import sys
-import tracemalloc
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,18 +20,10 @@ from winnow.algorithms.cosine import cosines
 from winnow.algorithms.prune.assignment import nearest_centroid
 from winnow.config.steps import SemanticConfig
 from winnow.core.vectors import to_column
-from winnow.engines import scratch
 from winnow.engines.local import LocalEngine
 from winnow.engines.spark.engine import SparkEngine
 from winnow.engines.spark.session import SparkOptions
-from winnow.steps import (
-    array_file,
-    pool_tasks,
-    semantic,
-    semantic_blocks,
-    semantic_pool,
-    semantic_tasks,
-)
+from winnow.steps import semantic, semantic_blocks, semantic_pool
 
 from tests.examples import examples
 from tests.stretches import StretchedEngine
@@ -117,18 +108,12 @@ def brute_force(
     }
 
 
-def in_groups(
-    table: pa.Table,
-    centroids: np.ndarray,
-    size: int,
-    config: Any,
-    engine: Any,
-    folder: Path,
-) -> tuple[dict[str, tuple[bool, str | None]], dict[str, float]]:
-    """Return the same of the step's own way with large pools, and its facts."""
-    folder.mkdir(exist_ok=True)
+def context_of(
+    table: pa.Table, centroids: np.ndarray, config: Any, engine: Any, folder: Path
+) -> Any:
+    """Return what the step is given of a pool."""
     np.save(folder / "centroids.npy", centroids)
-    context: Any = SimpleNamespace(
+    return SimpleNamespace(
         engine=engine,
         config=config,
         seed=0,
@@ -139,6 +124,19 @@ def in_groups(
         artifacts={"centroids": folder / "centroids.npy"},
         reusable=None,
     )
+
+
+def in_groups(
+    table: pa.Table,
+    centroids: np.ndarray,
+    size: int,
+    config: Any,
+    engine: Any,
+    folder: Path,
+) -> tuple[dict[str, tuple[bool, str | None]], dict[str, float]]:
+    """Return the same of the step's own way with large pools, and its facts."""
+    folder.mkdir(exist_ok=True)
+    context = context_of(table, centroids, config, engine, folder)
     large, facts = semantic_pool.group_pool(context, engine.from_table(table), size)
     neighbours = semantic_blocks.neighbours_of(large)
     selection = semantic_pool.select_in_groups(large, neighbours, config)
@@ -192,70 +190,30 @@ def test_groups_decide_as_brute_force_over_pairs_in_a_group(
 
 
 def held_bytes(rows: int, folder: Path) -> int:
-    """Return the most that Python and NumPy hold while a pool is decided in groups."""
-    rng = np.random.default_rng(rows)
-    # So far from one another that copies alone are alike.
-    vectors = rng.normal(size=(rows, 48)).astype(np.float16)
-    vectors[::5] = vectors[1::5]
-    centroids = rng.normal(size=(60, 48)).astype(np.float32)
-    cluster, distance = nearest_centroid(vectors, centroids)
-    uids = np.char.mod("u%07d", rng.permutation(rows))
-    table = pa.table(
-        {
-            "uid": uids,
-            "vector": to_column(vectors),
-            "cluster": cluster,
-            "distance": distance,
-        }
+    """Return the bytes of what the driver keeps of a pool that is decided in groups."""
+    table, centroids = pool(rows, 8, 1)
+    folder.mkdir()
+    context = context_of(
+        table,
+        centroids,
+        SemanticConfig(epsilon=0.05),
+        LocalEngine(folder / "s"),
+        folder,
     )
-    engine = LocalEngine(folder / "scratch", group_bytes=2**18)
-    (folder / "run").mkdir(parents=True)
-    np.save(folder / "centroids.npy", centroids)
-    context: Any = SimpleNamespace(
-        engine=engine,
-        config=SemanticConfig(epsilon=0.05),
-        seed=0,
-        step="semantic",
-        rows=rows,
-        parts=folder / "parts",
-        folder=folder / "run",
-        artifacts={"centroids": folder / "centroids.npy"},
-        reusable=None,
-    )
-    frame = engine.from_table(table)
-    del vectors, uids, cluster, distance
-    tracemalloc.start()
-    try:
-        large, _ = semantic_pool.group_pool(context, frame, 500)
-        neighbours = semantic_blocks.neighbours_of(large)
-        selection = semantic_pool.select_in_groups(large, neighbours, context.config)
-        decided = semantic_blocks.decided_rows(
-            large,
-            neighbours,
-            selection,
-            partial(semantic.decision_rows, epsilon=0.05),
-            semantic._OUT,
-        )
-        assert engine.count(decided) == rows
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    large, _ = semantic_pool.group_pool(context, context.engine.from_table(table), 500)
+    neighbours = semantic_blocks.neighbours_of(large)
+    choice = semantic_pool.select_in_groups(large, neighbours, context.config)
+    return len(pickle.dumps((large.blocks, neighbours, choice)))
 
 
-@pytest.mark.slow
-def test_a_row_more_takes_a_few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """States and flags; what was found of a row, its names and places are in files."""
+def test_a_row_more_takes_a_byte_of_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A flag; its name and place, and what was found of it, are in files."""
     probes = semantic_pool.Probes(0.05, 1.0, 0, 0, 0.9)
     monkeypatch.setattr(semantic_pool, "_measured", lambda *_: probes)
-    monkeypatch.setattr(array_file, "STRETCH_ROWS", 1000)
-    monkeypatch.setattr(semantic_tasks, "_READ_ROWS", 500)
-    monkeypatch.setattr(pool_tasks, "_READ_ROWS", 500)
-    monkeypatch.setattr(scratch, "SPLIT_BYTES", 2**16)
-    # Compiled first, which takes memory, too.
-    held_bytes(1_000, tmp_path / "0")
-    few, many = (held_bytes(n, tmp_path / str(n)) for n in (20_000, 60_000))
-    assert few > 20_000
-    assert many - few < 8 * 40_000
+    few, many = (held_bytes(n, tmp_path / str(n)) for n in (1_000, 5_000))
+    assert 1 <= (many - few) / 4_000 < 1.5
 
 
 @pytest.mark.parametrize("dim", [5, 130])

@@ -88,15 +88,11 @@ class ArrayFile:
 
     def write(self, start: int, records: Records) -> None:
         """Write rows from a number on."""
+        data = _bytes(np.ascontiguousarray(records.astype(self.kind, copy=False)))
         with open(self.path, "r+b", buffering=0) as sink:
-            self._write(sink, start, records)
-
-    def put(self, ascending: Numbers, records: Records) -> None:
-        """Write some rows, by their numbers, which are distinct."""
-        with open(self.path, "r+b", buffering=0) as sink:
-            for first, last in _runs(ascending, 1):
-                start = int(ascending[first])
-                self._write(sink, start, records[first:last])
+            sink.seek(start * self.kind.itemsize)
+            if sink.write(data) != len(data):
+                raise RunError(f"{self.path}: could not be written whole")
 
     def change(self, numbers: Numbers, **fields: npt.NDArray[Any]) -> None:
         """Set fields of some rows, by their numbers in any order."""
@@ -119,12 +115,6 @@ class ArrayFile:
         if len(out) and source.readinto(_bytes(out)) != out.nbytes:
             raise RunError(f"{self.path}: ends before its row {stop:,}")
         return out
-
-    def _write(self, sink: FileIO, start: int, records: Records) -> None:
-        data = _bytes(np.ascontiguousarray(records.astype(self.kind, copy=False)))
-        sink.seek(start * self.kind.itemsize)
-        if sink.write(data) != len(data):
-            raise RunError(f"{self.path}: could not be written whole")
 
 
 def inverted(places: ArrayFile, path: str, size: int, held: int) -> ArrayFile:

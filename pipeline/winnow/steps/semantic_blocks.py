@@ -82,29 +82,30 @@ def neighbours_of(large: Large) -> ArrayFile:
 def _neighbours(large: Large, candidates: Frame, lost: str) -> ArrayFile:
     """Write the best of NEAREST rows where it is read by number.
 
+    Workers merge what they meet of a row; of one at the border of two calls' stretches
+    both meet some, which is merged here.
     lost: what RunError says unless there is one for each row.
     """
     beside, engine = large.folder / "found", large.engine
     nearest = engine.map_batches(
-        candidates,
-        nearest_by_number,
-        NEAREST,
-        order_by=("number",),
-        together="number",
+        candidates, nearest_by_number, NEAREST, order_by=("number",)
     )
     engine.write(nearest, os.fspath(beside), [])
     file = ArrayFile.blank(large.file("neighbours"), NEIGHBOUR, len(large.blocks))
     count = 0
-    for batch in stored_batches(beside):
+    for batch in nearest_by_number(stored_batches(beside)):
+        number = batch.column("number").to_numpy()
+        if not np.array_equal(number, np.arange(count, count + len(batch))):
+            raise RunError(f"{lost}, the first of them {count:,}")
         rows = np.empty(len(batch), NEIGHBOUR)
         rows["twin"] = batch.column("nearest").to_numpy()
         rows["similarity"] = batch.column("cosine").to_numpy()
         rows["similarity"][rows["twin"] < 0] = np.nan
-        file.put(batch.column("number").to_numpy(), rows)
+        file.write(count, rows)
         count += len(batch)
     remove(beside)
-    if count != len(file):
-        raise RunError(f"{lost}: {count:,} of {len(file):,}")
+    if count != len(large.blocks):
+        raise RunError(f"{lost}: {count:,} of {len(large.blocks):,}")
     return file
 
 
