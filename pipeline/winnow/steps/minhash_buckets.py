@@ -2,11 +2,10 @@
 
 Up to `engine.driver_rows` rows, the digests of one band at a time come to the driver,
 of large pools in pieces by files, of which one is sorted at a time (`engine.group_mb`).
-Above it, workers
-count the rows of each digest, first each its own and then the sums, and let the rows of
-shared digests alone through. No worker gathers a bucket: its rows are looked up where
-they are, so that one that holds much of the pool, a hot key, is spread over the
-workers. A number, a band and a digest come for each membership.
+Above it, workers count the rows of each digest, first each its own and then the sums,
+and let the rows of shared digests alone through. No worker gathers a bucket: its rows
+are looked up where they are, so that one that holds much of the pool, a hot key, is
+spread over the workers. A number, a band and a digest come for each membership.
 """
 
 from __future__ import annotations

@@ -218,13 +218,13 @@ def _by_file(
 class Uids:
     """The uids of blocks' rows, looked up many times.
 
-    It holds a batch of names, so that rows that are asked for in ascending order are
-    read once.
+    It holds a batch of names and has one file open, so that rows that are asked for in
+    ascending order are read once, of however many files.
     """
 
     def __init__(self, blocks: VectorBlocks) -> None:
         self._blocks = blocks
-        self._files: dict[str, _Names] = {}
+        self._open: tuple[str, _Names] | None = None
         self._held: tuple[_Batch, pa.Array] | None = None
 
     def of(self, numbers: Numbers) -> pa.Array:
@@ -242,10 +242,10 @@ class Uids:
     def _batch(self, batch: _Batch) -> pa.Array:
         if self._held is None or self._held[0] != batch:
             name, number = batch
-            if name not in self._files:
-                self._files[name] = _Names(self._blocks.folder, name, ["uid"])
+            if self._open is None or self._open[0] != name:
+                self._open = (name, _Names(self._blocks.folder, name, ["uid"]))
             self._held = None
-            self._held = (batch, self._files[name].batch(number).column("uid"))
+            self._held = (batch, self._open[1].batch(number).column("uid"))
         return self._held[1]
 
 
