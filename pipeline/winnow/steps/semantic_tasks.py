@@ -222,6 +222,9 @@ def nearest_by_number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
 
 
 def _nearest(found: pa.Table) -> list[pa.RecordBatch]:
+    number = found["number"].to_numpy()
+    if (number[1:] > number[:-1]).all():
+        return list(found.to_batches())
     columns = nearest_of(*(found[name].to_numpy() for name in NEAREST.names))
     batches: list[pa.RecordBatch] = pa.table(columns, schema=NEAREST).to_batches()
     return batches
