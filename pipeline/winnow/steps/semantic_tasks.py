@@ -211,8 +211,8 @@ def nearest_by_number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
             pc.fill_null(batch.column("cosine"), -np.inf),
             pc.fill_null(batch.column("nearest"), -1),
         ]
-        found = pa.table(columns, schema=NEAREST)
-        held = pa.concat_tables([held, found]).combine_chunks()
+        matches = pa.table(columns, schema=NEAREST)
+        held = pa.concat_tables([held, matches]).combine_chunks()
         number = held["number"].to_numpy()
         # Of the last row more may come.
         last = int(np.searchsorted(number, number[-1])) if len(number) else 0
@@ -221,11 +221,11 @@ def nearest_by_number(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBa
     yield from _nearest(held)
 
 
-def _nearest(found: pa.Table) -> list[pa.RecordBatch]:
-    number = found["number"].to_numpy()
+def _nearest(matches: pa.Table) -> list[pa.RecordBatch]:
+    number = matches["number"].to_numpy()
     if (number[1:] > number[:-1]).all():
-        return list(found.to_batches())
-    columns = nearest_of(*(found[name].to_numpy() for name in NEAREST.names))
+        return list(matches.to_batches())
+    columns = nearest_of(*(matches[name].to_numpy() for name in NEAREST.names))
     batches: list[pa.RecordBatch] = pa.table(columns, schema=NEAREST).to_batches()
     return batches
 
