@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,3 +67,27 @@ def test_a_file_that_ends_early_is_an_error(tmp_path: Path):
     file = ArrayFile.of(np.arange(5), str(tmp_path / "five"))
     with pytest.raises(RunError, match="ends before its row 6"):
         file.read(3, 6)
+
+
+class Grudging(FileIO):
+    """A file that takes and gives seven bytes at a time, as a kernel may."""
+
+    def readinto(self, buffer: Any) -> int:
+        return super().readinto(memoryview(buffer)[:7])
+
+    def write(self, data: Any) -> int:
+        return super().write(memoryview(data)[:7])
+
+
+def test_a_kernel_may_take_and_give_less(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def opened(path: str, mode: str, buffering: int) -> FileIO:
+        return Grudging(path, mode)
+
+    monkeypatch.setattr(array_file, "open", opened, raising=False)
+    file = ArrayFile.blank(str(tmp_path / "rows"), np.int64, 20)
+    file.write(3, np.arange(9))
+    assert file.read(0, 20).tolist() == [0] * 3 + list(range(9)) + [0] * 8
+    with pytest.raises(RunError, match="ends before its row 22"):
+        file.read(18, 22)

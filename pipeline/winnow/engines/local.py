@@ -62,7 +62,7 @@ class LocalEngine:
         self._scratch = Scratch(scratch)
         self._group_bytes = group_bytes
         self._hashed_bytes = max(1, group_bytes // _TABLE)
-        self._sorted_bytes = max(1, group_bytes // _SORTED)
+        self.sorted_bytes = max(1, group_bytes // _SORTED)
         self._cut_bytes = max(1, group_bytes // _CUT)
         self._driver_rows = driver_rows
 
@@ -239,7 +239,7 @@ class LocalEngine:
         self, frame: LocalFrame, names: Sequence[str]
     ) -> Iterator[pa.RecordBatch]:
         order = SortOrder(tuple((name, False) for name in names))
-        return ordered(self._scratch, frame, order, self._sorted_bytes)
+        return ordered(self._scratch, frame, order, self.sorted_bytes)
 
     def _bucket_tables(
         self, frame: LocalFrame, key: str, buckets: npt.NDArray[np.int64]

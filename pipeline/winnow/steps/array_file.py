@@ -91,8 +91,9 @@ class ArrayFile:
         data = _bytes(np.ascontiguousarray(records.astype(self.kind, copy=False)))
         with open(self.path, "r+b", buffering=0) as sink:
             sink.seek(start * self.kind.itemsize)
-            if sink.write(data) != len(data):
-                raise RunError(f"{self.path}: could not be written whole")
+            while data:
+                # The kernel takes, and gives, 2 GiB at most, and may take less.
+                data = data[sink.write(data) :]
 
     def change(self, numbers: Numbers, **fields: npt.NDArray[Any]) -> None:
         """Set fields of some rows, by their numbers in any order."""
@@ -112,8 +113,12 @@ class ArrayFile:
     def _read(self, source: FileIO, start: int, stop: int) -> Records:
         out = np.empty(max(0, stop - start), self.kind)
         source.seek(start * self.kind.itemsize)
-        if len(out) and source.readinto(_bytes(out)) != out.nbytes:
-            raise RunError(f"{self.path}: ends before its row {stop:,}")
+        wanted = _bytes(out) if len(out) else None
+        while wanted:
+            given = source.readinto(wanted)
+            if not given:
+                raise RunError(f"{self.path}: ends before its row {stop:,}")
+            wanted = wanted[given:]
         return out
 
 

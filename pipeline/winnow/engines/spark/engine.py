@@ -33,7 +33,7 @@ from winnow.engines.spark.file_tasks import FileBundle, FileTasks, apply_togethe
 from winnow.engines.spark.frame import SparkFrame, read_footers
 from winnow.engines.spark.held import HeldRelations, held_table
 from winnow.engines.spark.peak import PeakParam
-from winnow.engines.spark.probe import require_seen
+from winnow.engines.spark.probe import require_seen, require_written
 from winnow.engines.spark.relational_verbs import BUNDLE_BYTES
 from winnow.engines.spark.session import SparkOptions, open_session, our_errors
 from winnow.engines.spark.warned import WarnedParam
@@ -346,12 +346,7 @@ class SparkEngine(HeldRelations):
         function = partial(kernel, schema=frame.schema, folder=os.fspath(folder))
         parts = self._parts_of(frame, function)
         files = [folder / part["file"] for part in parts]
-        lost = [file for file in files if not file.is_file()]
-        if lost:
-            raise RunError(
-                f"{lost[0]} was written by a worker but is not seen here; driver and "
-                "workers need one file system under the same path"
-            )
+        require_written(files)
         return files, sum(part["rows"] for part in parts)
 
     def _picked(self, frame: SparkFrame, offset: int) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from winnow.core.engine import BatchKernel, GroupKernel
-from winnow.core.errors import RunError
 from winnow.core.operating_system import peak_memory_mib
 from winnow.engines.groups import split_groups
 from winnow.engines.scratch import ArrowFile, gathered, spill_files
 from winnow.engines.spark.frame import SparkFrame, arrow_frame, part_batches
+from winnow.engines.spark.probe import require_written
 from winnow.engines.spark.session import our_errors
 from winnow.engines.spark.warned import keep_warnings, take_warnings
 from winnow.engines.spark.workers import enter_task, spare_libraries
@@ -86,7 +86,7 @@ class FileTasks:
             for _, written in sorted(results)
             for name, rows in written
         ]
-        _require_seen(files)
+        require_written([file.path for file in files])
         return arrow_frame(files, target)
 
 
@@ -148,12 +148,3 @@ def _in_columns(
                 if batch.schema.equals(schema)
                 else batch.select(schema.names).cast(schema)
             )
-
-
-def _require_seen(files: Sequence[ArrowFile]) -> None:
-    lost = [file.path for file in files if not file.path.is_file()]
-    if lost:
-        raise RunError(
-            f"{lost[0]} was written by a worker but is not seen here; driver and "
-            "workers need one file system under the same path"
-        )

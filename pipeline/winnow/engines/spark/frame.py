@@ -70,13 +70,16 @@ class SparkFrame:
     bytes: int | None = None
     listed: bool = False
 
+    def schema_of(self, columns: Mapping[str, str]) -> pa.Schema:
+        """Return the schema of a choice of columns: `{new name: old name}`."""
+        return pa.schema([(n, self.schema.field(o).type) for n, o in columns.items()])
+
     def selected(self, columns: Mapping[str, str]) -> SparkFrame | None:
         """Return the frame over parts with other columns; None if it is a DataFrame."""
         if self.parts is None:
             return None
-        schema = pa.schema([(n, self.schema.field(o).type) for n, o in columns.items()])
         chosen = {new: self.columns[old] for new, old in columns.items()}
-        return replace(self, schema=schema, columns=chosen)
+        return replace(self, schema=self.schema_of(columns), columns=chosen)
 
     def read(self) -> pa.Table:
         """Return the rows of parts, in their order, read by this process."""

@@ -84,11 +84,8 @@ class HeldRelations(Relations):
         """Choose and rename columns: `{new name: old name}`."""
         if frame.held is None:
             return super().select(frame, columns)
-        schema = pa.schema(
-            [(n, frame.schema.field(o).type) for n, o in columns.items()]
-        )
         chosen = self._local.select(frame.held, columns)
-        return _held_frame(schema, chosen, listed=frame.listed)
+        return _held_frame(frame.schema_of(columns), chosen, listed=frame.listed)
 
     def aggregate(
         self,
@@ -136,7 +133,7 @@ class HeldRelations(Relations):
     ) -> SparkFrame:
         """Write rows of the driver's to files, in order; return a frame over these."""
         order = SortOrder(tuple((name, False) for name in order_by))
-        batches = ordered(self._files, held, order, self._sorted_bytes)
+        batches = ordered(self._files, held, order, self._local.sorted_bytes)
         rows = max(1, -(-held.rows // self._tasks_of(held)))
         pieces = (
             batch.slice(start, rows).cast(frame.schema)
@@ -158,7 +155,7 @@ class HeldRelations(Relations):
         for files in self._files.scattered(held, hashed, count):
             if files:
                 part = scattered_frame(files, schema)
-                batches = ordered(self._files, part, order, self._sorted_bytes)
+                batches = ordered(self._files, part, order, self._local.sorted_bytes)
                 written = self._files.files(
                     (batch.cast(frame.schema) for batch in batches), frame.schema
                 )
@@ -181,10 +178,6 @@ class HeldRelations(Relations):
             int(buckets.max(initial=-1)) + 1,
         )
         return [[(str(file), None) for file in files] for files in scattered if files]
-
-    @property
-    def _sorted_bytes(self) -> int:
-        return max(1, self._options.group_bytes // 2)
 
     def _tasks_of(self, held: LocalFrame) -> int:
         return self._most or max(2 * self.slots, held.size // BUNDLE_BYTES)

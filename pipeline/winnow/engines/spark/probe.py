@@ -77,3 +77,13 @@ def _why_not(path: str) -> str:
     except Exception as error:  # of whatever library the store is read by
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     return "" if there else missing
+
+
+def require_written(files: Sequence[Path]) -> None:
+    """Raise RunError if this process does not see what workers have written."""
+    lost = [file for file in files if not file.is_file()]
+    if lost:
+        raise RunError(
+            f"{lost[0]} was written by a worker but is not seen here; driver and "
+            "workers need one file system under the same path"
+        )

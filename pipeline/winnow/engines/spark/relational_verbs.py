@@ -103,12 +103,9 @@ class Relations:
         unread = frame.selected(columns)
         if unread is not None:
             return unread
-        schema = pa.schema(
-            [(n, frame.schema.field(o).type) for n, o in columns.items()]
-        )
         chosen = (col(old).alias(new) for new, old in columns.items())
         data = self._data(frame).select(*chosen)
-        return replace(frame, schema=schema, data=data)
+        return replace(frame, schema=frame.schema_of(columns), data=data)
 
     def aggregate(
         self,
