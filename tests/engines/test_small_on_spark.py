@@ -206,14 +206,11 @@ def test_a_small_recipe_is_a_job_a_kernel(
             return verb(self, *given, **more)
 
         monkeypatch.setattr(SparkEngine, verb, counted)
-    status = spark.sparkContext.statusTracker()
-    groups = [f"winnow {step}" for step in ("index", *steps)]
-
-    def jobs() -> int:
-        return sum(len(status.getJobIdsForGroup(group)) for group in groups)
-
+    # The scheduler's own number: a status tracker hears of jobs a while later.
+    jobs = spark.sparkContext._jsc.sc().dagScheduler().numTotalJobs
     before = jobs()
     output = {**recipe["output"], "path": str(tmp_path / "spark")}
     winnow.run({**recipe, "output": output}, spark=spark)
-    assert 10 < jobs() - before <= len(kernels)
+    # One more finds out whether workers see the run's folder.
+    assert 10 < jobs() - before <= len(kernels) + 1
     assert_same(tmp_path / "local", tmp_path / "spark")
