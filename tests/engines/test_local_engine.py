@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from winnow.core.errors import ConfigError, RunError
 from winnow.core.vectors import to_column
-from winnow.engines import local, open_engine
+from winnow.engines import by_parts, local, open_engine
 from winnow.engines.local import LocalEngine
 
 from tests.examples import examples
@@ -27,6 +28,7 @@ EXAMPLES = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+UID = pa.field("uid", pa.string())
 ROWS = pa.schema([("uid", pa.string()), ("key", pa.int64()), ("value", pa.float64())])
 
 
@@ -205,6 +207,30 @@ def test_sorting_by_parts_is_sorting(tmp_path: Path, rows: list, bounds: int):
             for engine in (whole, parts)
         ]
         assert cuts[0] == cuts[1]
+
+
+def test_what_a_sort_is_divided_by_holds_no_other_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    rows, kept = 40_000, []
+    uids = [f"{n * 0x9E3779B97F4A7C15 % 2**128:032x}" for n in range(rows)]
+    borders_of = by_parts._borders
+
+    def borders(frame: Any, key: str, sample: pl.Series, parts: int) -> pl.Series:
+        views = sample.to_arrow(compat_level=pl.CompatLevel.newest())
+        kept.append((len(sample), views.get_total_buffer_size()))
+        return borders_of(frame, key, sample, parts)
+
+    monkeypatch.setattr(by_parts, "_borders", borders)
+    engine = LocalEngine(tmp_path, group_bytes=2**20)
+    frame = engine.map_batches(
+        engine.from_table(pa.table({"uid": uids})), iter, pa.schema([UID])
+    )
+    engine.write(frame, str(tmp_path / "out"), ["uid"])
+    assert pq.read_table(tmp_path / "out")["uid"].to_pylist() == sorted(uids)
+    # A string's 32 bytes, and 16 that say where they are.
+    assert kept
+    assert all(size <= 100 * count for count, size in kept)
 
 
 @pytest.mark.parametrize("how", ["inner", "left", "semi", "anti"])

@@ -20,6 +20,7 @@ import polars as pl
 import pyarrow as pa
 
 from winnow.core.engine import How
+from winnow.engines.parts import plain_type
 from winnow.engines.scratch import (
     BATCH_ROWS,
     LocalFrame,
@@ -230,7 +231,7 @@ def _sampled(
     pieces = [pl.Series(key, [], dtype=frame.lazy.collect_schema()[key])]
     chosen = frame.lazy.select(key)
     for part in chosen.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True):
-        pieces.append(part[key].gather_every(step, skip))
+        pieces.append(_copied(part[key].gather_every(step, skip)))
         # The first row is always taken.
         is_single = is_single and part[key].eq_missing(pieces[1].head(1)).all()
         skip = (skip - part.height) % step
@@ -239,6 +240,16 @@ def _sampled(
     if sample.dtype.is_float():
         sample = sample.drop_nans()
     return replace(frame, rows=rows), sample.sort(), is_single
+
+
+def _copied(values: pl.Series) -> pl.Series:
+    """Return values that lie in memory of their own.
+
+    Strings that polars gathers point into all those that they were gathered from, so
+    that a few of each batch would hold the whole column.
+    """
+    array = values.to_arrow()
+    return pl.Series(values.name, array.cast(plain_type(array.type)), values.dtype)
 
 
 def _borders(frame: LocalFrame, key: str, sample: pl.Series, parts: int) -> pl.Series:
