@@ -6,7 +6,8 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from winnow.core.task import in_threads
+from winnow.core import task
+from winnow.core.task import OneBehind, in_threads
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -39,3 +40,38 @@ def test_a_closed_generator_leaves_no_thread() -> None:
     assert threading.active_count() > before
     results.close()
     assert threading.active_count() == before
+
+
+def test_work_left_behind_is_done_in_order_by_one_thread_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task, "available_cores", lambda: 2)
+    behind, done = OneBehind(), []
+    caller, goes_on = threading.get_ident(), threading.Event()
+
+    def first() -> None:
+        assert goes_on.wait(60)
+        done.append(("first", threading.get_ident() != caller))
+
+    behind.start(first)
+    goes_on.set()  # the caller had not to wait for it
+    behind.start(lambda: done.append(("second", threading.get_ident() != caller)))
+    behind.wait()
+    assert done == [("first", True), ("second", True)]
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_what_fails_behind_is_raised_by_the_next_call(
+    monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr(task, "available_cores", lambda: cores)
+    behind, done = OneBehind(), []
+
+    def two_pieces() -> None:
+        behind.start(lambda: 1 // 0)
+        behind.start(lambda: done.append("not begun"))
+
+    with pytest.raises(ZeroDivisionError):
+        two_pieces()
+    assert not done
+    behind.wait()  # told once

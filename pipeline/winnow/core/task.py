@@ -93,3 +93,37 @@ def with_aside(
         other = pool.submit(aside)
         result = work()
         return result, other.result()
+
+
+class OneBehind:
+    """Work that a thread does while its caller goes on: one piece, then the next.
+
+    With one core the caller does it. What a piece raises is raised by what is called
+    next.
+
+    >>> behind, done = OneBehind(), []
+    >>> behind.start(lambda: done.append(1))
+    >>> behind.wait()
+    >>> done
+    [1]
+    """
+
+    def __init__(self) -> None:
+        self._last: Future[object] | None = None
+
+    def start(self, work: Callable[[], object]) -> None:
+        """Begin a piece, once the one before is done."""
+        self.wait()
+        if available_cores() < 2:
+            work()
+            return
+        pool = ThreadPoolExecutor(1, "winnow-behind")
+        self._last = pool.submit(work)
+        # The thread ends with the piece.
+        pool.shutdown(wait=False)
+
+    def wait(self) -> None:
+        """Return once nothing is being worked on."""
+        last, self._last = self._last, None
+        if last is not None:
+            last.result()

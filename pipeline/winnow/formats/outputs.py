@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ import pyarrow.parquet as pq
 
 from winnow.core.run_folder import remove
 from winnow.core.schemas import REJECTS
-from winnow.core.task import current_task
+from winnow.core.task import OneBehind, current_task
 from winnow.formats.column_names import shown_name
 from winnow.formats.reader import SampleReader, by_source, single
 from winnow.formats.shard_protocol import ShardFormat, Sink, Unreadable
@@ -141,6 +142,8 @@ def settle(folder: Path, written: pa.Table) -> int:
 class ShardWriter:
     """Fills one shard of a format after the other, in batches of a bounded size.
 
+    A thread writes a batch while the next is filled, where there are cores for both.
+
     suffix: what their names end in; '' for shards that are folders. `written` lists the
     (file, rows) of finished shards.
     """
@@ -161,6 +164,7 @@ class ShardWriter:
         self._rows = self._bytes = 0
         self._file = folder
         self._sink: Sink | None = None
+        self._behind = OneBehind()
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, table: pa.Table) -> None:
@@ -194,13 +198,15 @@ class ShardWriter:
             self._file = self._folder / _own_name(len(self.written), self._suffix)
             self._sink = self._format.sink(self._file, self._schema)
         if self._held:
-            self._sink.write(pa.concat_tables(self._held))
+            batch = pa.concat_tables(self._held)
+            self._behind.start(partial(self._sink.write, batch))
         self._rows += self._held_rows
         self._bytes += self._held_bytes
         self._held, self._held_rows, self._held_bytes = [], 0, 0
 
     def _finish_shard(self) -> None:
         self._flush()
+        self._behind.wait()
         if self._sink is not None:
             self._sink.close()
         self.written.append((self._file.name, self._rows))
