@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
+from contextvars import ContextVar
 
 import pytest
 from winnow.core import task
-from winnow.core.task import OneBehind, in_threads
+from winnow.core.task import OneBehind, in_threads, taken_ahead
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -75,3 +77,40 @@ def test_what_fails_behind_is_raised_by_the_next_call(
         two_pieces()
     assert not done
     behind.wait()  # told once
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_items_are_taken_one_ahead_and_fail_in_their_turn(
+    monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    monkeypatch.setattr(task, "available_cores", lambda: cores)
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(5):
+            taken.append(i)
+            yield i
+        raise ValueError("no sixth")
+
+    done = []
+    ahead = taken_ahead(items())
+    for item in itertools.islice(ahead, 5):
+        done.append(item)
+        assert len(taken) <= len(done) + cores - 1
+    assert done == [0, 1, 2, 3, 4]
+    with pytest.raises(ValueError, match="no sixth"):
+        next(ahead)
+
+
+def test_what_is_taken_ahead_is_counted_and_its_thread_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(task, "available_cores", lambda: 2)
+    told: ContextVar[list[int]] = ContextVar("told")
+    told.set([])
+    before = threading.active_count()
+    ahead = taken_ahead(told.get().append(i) or i for i in range(9))
+    assert next(ahead) == 0
+    ahead.close()
+    assert told.get() in ([0, 1], [0])
+    assert threading.active_count() == before

@@ -9,8 +9,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _Item = TypeVar("_Item")
 _Done = TypeVar("_Done")
@@ -77,6 +78,33 @@ def in_threads(
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def taken_ahead(items: Iterable[_Item]) -> Generator[_Item, None, None]:
+    """Yield items; a thread takes the next one while the caller works on the last.
+
+    With one core each is taken when it is asked for. What `items` raises is raised in
+    its turn.
+
+    >>> list(taken_ahead([1, 2]))
+    [1, 2]
+    """
+    if available_cores() < 2:
+        yield from items
+        return
+    source = iter(items)
+    end: Any = object()
+    # Whoever counts what is taken is known to this thread.
+    context = copy_context()
+
+    def taken() -> Any:
+        return context.run(lambda: next(source, end))
+
+    with ThreadPoolExecutor(1, "winnow-ahead") as pool:
+        coming = pool.submit(taken)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(taken)
+            yield item
 
 
 def with_aside(

@@ -18,6 +18,7 @@ from winnow.config.steps import EmbedConfig
 from winnow.core import schemas
 from winnow.core.engine import Frame
 from winnow.core.errors import ConfigError, InputError
+from winnow.core.task import taken_ahead
 from winnow.core.vectors import unit_vectors
 from winnow.formats.clip_retrieval import ClipRetrieval, native
 from winnow.formats.npz_features import NpzFeatures
@@ -82,7 +83,8 @@ def normalise_columns(
             names=["uid", *(f"{m}_vector" for m in modalities), "reason", "valid"],
         )
 
-    yield from side_by_side(normalised, reader.read(batches, (), columns))
+    read = taken_ahead(reader.read(batches, (), columns))
+    yield from side_by_side(normalised, read)
 
 
 def _dimension(context: Context, column: str) -> int:
