@@ -79,7 +79,46 @@ def hash_values(array: pa.Array, family: Family) -> Hashes:
         return hash_values(pc.run_end_decode(array), family)
     if array.null_count == len(array):
         return nulls(len(array))
-    return _null_filled(_hashed(array, family), array)
+    plain = family is Family.NUMBER and kind.id in _PLAIN
+    return _hash_plain(array) if plain else _null_filled(_hashed(array, family), array)
+
+
+def _hash_plain(array: pa.Array) -> Hashes:
+    """Hash signed integers or floats, of which some may be null, in one loop."""
+    out, (bits, first) = _empty(len(array)), valid_bits(array)
+    values = stored_values(array, _NUMPY[array.type])
+    seed = _SEEDS[Family.NUMBER]
+    if values.dtype.kind == "f":
+        doubles = values.astype(np.float64, copy=False)
+        _hash_doubles(doubles, doubles.view(np.uint64), bits, first, seed, out)
+    else:
+        wide = values if values.itemsize > 2 else values.astype(np.int64)
+        _hash_integers(wide, bits, first, seed, out)
+    return out
+
+
+@compiled
+def _hash_integers(values: Any, bits: Any, first: Any, seed: Any, out: Any) -> None:
+    for i in range(len(values)):
+        if is_null(bits, first + i):
+            out[0][i], out[1][i] = _NULL_HI, _NULL_LO
+            continue
+        value = np.int64(values[i])
+        # The magnitude of −2^63 does not fit int64; its bits are right as unsigned.
+        size, sign = np.uint64(abs(value)), np.uint64(value < 0)
+        out[0][i], out[1][i] = murmur3.hash_of_words(size, sign, seed)
+
+
+@compiled
+def _hash_doubles(
+    values: Any, raw: Any, bits: Any, first: Any, seed: Any, out: Any
+) -> None:
+    for i in range(len(values)):
+        if is_null(bits, first + i):
+            out[0][i], out[1][i] = _NULL_HI, _NULL_LO
+            continue
+        one, other = _double_word(values[i], raw[i])
+        out[0][i], out[1][i] = murmur3.hash_of_words(one, other, seed)
 
 
 def _hash_wrapped(array: pa.Array, family: Family) -> Hashes:
@@ -98,11 +137,11 @@ def _hash_wrapped(array: pa.Array, family: Family) -> Hashes:
 
 def nulls(count: int) -> Hashes:
     """Return the hashes of `count` nulls: no bytes, with the seed of nulls."""
-    return Hashes(np.full(count, _NULL[0]), np.full(count, _NULL[1]))
+    return Hashes(np.full(count, _NULL_HI), np.full(count, _NULL_LO))
 
 
 #: MurmurHash3_x64_128 of no bytes with the seed of nulls.
-_NULL = np.array([0x4610ABE56EFF5CB5, 0x51622DAA78F83583], dtype=np.uint64)
+_NULL_HI, _NULL_LO = np.uint64(0x4610ABE56EFF5CB5), np.uint64(0x51622DAA78F83583)
 
 
 def number_words(array: pa.Array) -> Words:
@@ -111,7 +150,7 @@ def number_words(array: pa.Array) -> Words:
     An integer in (−2^64, 2^64), whatever its type: its magnitude, and POSITIVE or
     NEGATIVE. Any other double: its bits (one pattern for all NaN), and DOUBLE.
     """
-    values = _buffer(array, _NUMPY[array.type])
+    values = stored_values(array, _NUMPY[array.type])
     if values.dtype.kind == "u":
         return values.astype(np.uint64), np.zeros(len(values), np.uint64)
     if values.dtype.kind == "i":
@@ -127,14 +166,15 @@ def number_words(array: pa.Array) -> Words:
 @compiled
 def _double_words(doubles: Any, bits: Any, first: Any, second: Any) -> None:
     for i in range(len(doubles)):
-        value = doubles[i]
-        size = abs(value)
-        if size < 2.0**64 and np.floor(size) == size:
-            first[i] = np.uint64(size)
-            second[i] = NEGATIVE if value < 0 else 0
-        else:
-            first[i] = _NAN if np.isnan(value) else bits[i]
-            second[i] = DOUBLE
+        first[i], second[i] = _double_word(doubles[i], bits[i])
+
+
+@compiled(inline="always")
+def _double_word(value: Any, bits: Any) -> Any:
+    size = abs(value)
+    if size < 2.0**64 and np.floor(size) == size:
+        return np.uint64(size), np.uint64(NEGATIVE if value < 0 else 0)
+    return _NAN if np.isnan(value) else bits, np.uint64(DOUBLE)
 
 
 def _hashed(array: pa.Array, family: Family) -> Hashes:
@@ -153,22 +193,22 @@ def _hashed(array: pa.Array, family: Family) -> Hashes:
 
 
 def _boolean_words(array: pa.Array) -> Words:
-    values = _buffer(array.cast(pa.uint8()), "u1").astype(np.uint64)
+    values = stored_values(array.cast(pa.uint8()), "u1").astype(np.uint64)
     return values, np.zeros(len(values), np.uint64)
 
 
 def _date_words(array: pa.Array) -> Words:
     if pt.is_date32(array.type):
-        days = _buffer(array, "i4").astype(np.int64)
+        days = stored_values(array, "i4").astype(np.int64)
     else:
-        days = _buffer(array, "i8") // 86_400_000
+        days = stored_values(array, "i8") // 86_400_000
     return days.view(np.uint64), np.zeros(len(days), np.uint64)
 
 
 def _instant_words(array: pa.Array) -> Words:
     """Whole seconds (two's complement), and nanoseconds within: no unit overflows."""
     width = "i4" if pt.is_time32(array.type) else "i8"
-    ticks = _buffer(array, width).astype(np.int64)
+    ticks = stored_values(array, width).astype(np.int64)
     nanoseconds = _NANOSECONDS[array.type.unit]
     seconds, rest = np.divmod(ticks, _SECOND // nanoseconds)
     return seconds.view(np.uint64), (rest * nanoseconds).view(np.uint64)
@@ -184,6 +224,14 @@ _WORDS: dict[Family, Callable[[pa.Array], Words]] = {
     Family.DURATION: _instant_words,
 }
 
+#: By their numbers, since to hash a type means to write it out.
+_PLAIN = {
+    kind.id
+    for kind in (
+        *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+        *(pa.float16(), pa.float32(), pa.float64()),
+    )
+}
 _NUMPY = {
     pa.int8(): "i1",
     pa.int16(): "i2",
@@ -208,7 +256,7 @@ def _hash_decimals(array: pa.Array) -> Hashes:
     else:
         if not pt.is_decimal128(kind):
             array = array.cast(pa.decimal128(kind.precision, kind.scale))
-        pairs = _buffer(array, "u8", 2).reshape(-1, 2)
+        pairs = stored_values(array, "u8", 2).reshape(-1, 2)
         first, second, wide = decimal_words(pairs, kind.scale)
         hashes = _hash_words((first, second), _SEEDS[Family.NUMBER])
         slow = wide & valid
@@ -230,7 +278,7 @@ def _hash_nested(array: pa.Array) -> Hashes:
         )
         return _hash_runs(array.offsets, entries, _MAP)
     if pt.is_interval(kind):
-        words = _buffer(array, "u8", 2).reshape(-1, 2)
+        words = stored_values(array, "u8", 2).reshape(-1, 2)
         return _hash_words((words[:, 0].copy(), words[:, 1].copy()), _INTERVAL)
     if not pt.is_nested(kind):
         raise TypeError(f"values of type {kind} cannot be compared")
@@ -295,13 +343,43 @@ def _taken(hashes: Hashes, indices: pa.Array) -> Hashes:
 
 def _null_filled(hashes: Hashes, array: pa.Array) -> Hashes:
     if array.null_count:
-        missing = array.is_null().to_numpy(zero_copy_only=False)
-        for half, null in zip(hashes, _NULL, strict=True):
-            half[missing] = null
+        bits, first = valid_bits(array)
+        if len(bits):
+            _fill_nulls(bits, first, *hashes)
+        else:  # a type whose nulls no bitmap tells
+            missing = array.is_null().to_numpy(zero_copy_only=False)
+            hashes.hi[missing], hashes.lo[missing] = _NULL_HI, _NULL_LO
     return hashes
 
 
-def _buffer(array: pa.Array, dtype: str, width: int = 1) -> npt.NDArray[Any]:
+@compiled
+def _fill_nulls(bits: Any, first: Any, hi: Any, lo: Any) -> None:
+    for i in range(len(hi)):
+        if is_null(bits, first + i):
+            hi[i], lo[i] = _NULL_HI, _NULL_LO
+
+
+@compiled(inline="always")
+def is_null(bits: Any, bit: Any) -> Any:
+    """Whether a bitmap of `valid_bits` says that a value is null."""
+    return len(bits) > 0 and not bits[bit >> 3] >> (bit & 7) & 1
+
+
+def valid_bits(array: pa.Array) -> tuple[npt.NDArray[np.uint8], int]:
+    """Return the bitmap of what is not null, and the bit of the first value.
+
+    The bitmap is empty where all is valid, or where the type has none.
+    """
+    buffer = array.buffers()[0] if array.null_count else None
+    if buffer is None:
+        return _NO_BITS, 0
+    return np.frombuffer(buffer, np.uint8), array.offset
+
+
+_NO_BITS = np.empty(0, np.uint8)
+
+
+def stored_values(array: pa.Array, dtype: str, width: int = 1) -> npt.NDArray[Any]:
     """Return the stored values, `width` numbers each; anything where there is none."""
     buffer = array.buffers()[1]
     if buffer is None:

@@ -15,7 +15,13 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from winnow.lake.kernels import murmur3
-from winnow.lake.kernels.canonical import hash_values, nulls
+from winnow.lake.kernels.canonical import (
+    hash_values,
+    is_null,
+    nulls,
+    stored_values,
+    valid_bits,
+)
 from winnow.lake.kernels.families import unwrapped
 from winnow.lake.kernels.kmv import Runs
 from winnow.lake.kernels.murmur3 import Hashes, joined
@@ -58,11 +64,10 @@ def hashed_column(array: pa.Array, family: Family) -> HashedColumn:
 def _of_dictionary(array: pa.DictionaryArray, family: Family) -> HashedColumn:
     dictionary = array.dictionary
     size = len(dictionary)
-    # One more code stands for null.
-    filled = array.indices.cast(pa.int32()).fill_null(size)
-    codes = filled.to_numpy(zero_copy_only=False)
+    indices = array.indices.cast(pa.int32())
+    codes = stored_values(indices, "i4").copy()
     first, repeats = np.empty(size + 1, np.int64), np.zeros(size + 1, np.int64)
-    _count(codes, first, repeats)
+    _count(codes, valid_bits(indices), first, repeats)
     used = np.flatnonzero(repeats)
     hashes = joined([hash_values(dictionary, family), nulls(1)])
     held = used if repeats[size] == 0 else used[:-1]
@@ -75,9 +80,15 @@ def _of_dictionary(array: pa.DictionaryArray, family: Family) -> HashedColumn:
 
 
 @compiled
-def _count(codes: Any, first: Any, repeats: Any) -> None:
-    """Say of each code where it stands first, and how often it occurs."""
+def _count(codes: Any, valid: Any, first: Any, repeats: Any) -> None:
+    """Say of each code where it stands first, and how often it occurs.
+
+    The last one stands for null, and is put there.
+    """
+    bits, start = valid
     for i in range(len(codes)):
+        if is_null(bits, start + i):
+            codes[i] = len(repeats) - 1
         code = codes[i]
         if repeats[code] == 0:
             first[code] = i

@@ -46,6 +46,8 @@ class Kmv(NamedTuple):
 
 
 _NONE = np.empty(0, np.int64)
+Halves = npt.NDArray[np.uint64]
+_NO_SALTS: Halves = np.empty(0, np.uint64)
 
 
 class Runs(NamedTuple):
@@ -66,6 +68,15 @@ class Runs(NamedTuple):
     repeats: npt.NDArray[np.int64] = _NONE
 
 
+class Fresh(NamedTuple):
+    """What values of a block were not seen before, of several columns."""
+
+    #: Second halves of their hashes, one column after another; some twice.
+    halves: Halves
+    #: The c-th column has those from `ends[c]` to `ends[c + 1]`.
+    ends: npt.NDArray[np.int64]
+
+
 class Builders:
     """Takes hashes of several columns block by block and gives sketches of size `k`.
 
@@ -75,13 +86,13 @@ class Builders:
 
     def __init__(self, columns: int, k: int) -> None:
         self._k = k
-        shape = columns, 1 << (4 * k - 1).bit_length()
-        self._table = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
-        self._values = np.empty(shape, np.int64), np.zeros(shape, np.int64)
+        self._table, self._values = _slots(columns, 2)
         # Largest first half that may still matter.
         self._limit = np.full(columns, _TOP)
         self._held = np.zeros(columns, np.int64)
         self._complete = np.ones(columns, np.bool_)
+        # Hashes that each column was given so far.
+        self._given = np.zeros(columns, np.int64)
 
     def add(self, hashes: Hashes, first: int) -> None:
         """Take the hashes `(columns, n)` of values at positions `first` and on."""
@@ -90,10 +101,34 @@ class Builders:
         each = np.full(columns, -1)
         self.add_runs(Runs(flat, np.arange(columns + 1) * count, 0, each), first)
 
-    def add_runs(self, runs: Runs, first: int) -> None:
-        """Take hashes of values, and of distinct ones, at positions `first` and on."""
+    def add_runs(self, runs: Runs, first: int, salts: Halves = _NO_SALTS) -> Fresh:
+        """Take hashes of values, and of distinct ones, at positions `first` and on.
+
+        salts: of each column of the table; none if nothing is to be returned. Returns
+        the second halves, combined with the salt, of hashes that may be new.
+        """
+        sizes = np.diff(runs.ends)
+        some = self._given[runs.number : runs.number + len(sizes)]
+        some += sizes
+        self._make_room(int(some.max(initial=0)))
+        new = np.empty(len(runs.hashes.lo) if len(salts) else 0, np.uint64)
+        ends = np.zeros(len(sizes) + 1, np.int64)
         state = self._limit, self._held, self._complete
-        _insert(runs, first, self._k, self._table, self._values, state)
+        fresh = salts, new, ends
+        tables = self._table, self._values
+        _insert(runs, first, self._k, tables, state, fresh)
+        return Fresh(new, ends)
+
+    def _make_room(self, given: int) -> None:
+        """Have tables of which hashes of so many values fill a half at most."""
+        columns, slots = self._values[1].shape
+        # A table that holds twice what is kept is cut.
+        wanted = 1 << (2 * min(given, 2 * self._k) - 1).bit_length() if given else 0
+        if wanted > slots:
+            before = self._table, self._values
+            self._table, self._values = _slots(columns, wanted)
+            if self._held.any():
+                _move(*before, self._table, self._values)
 
     def sketches(self) -> Stack:
         """Return the sketches, one a column, of everything taken so far."""
@@ -105,6 +140,13 @@ class Builders:
         complete = self._complete & (self._held <= self._k)
         (hi, lo), (position, repeats) = hashes, values
         return Stack(bounds, hi, lo, position, repeats, complete)
+
+
+def _slots(columns: int, slots: int) -> tuple[Any, Any]:
+    """Return empty tables: both halves of hashes, positions and counts."""
+    shape = columns, slots
+    hashes = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
+    return hashes, (np.empty(shape, np.int64), np.zeros(shape, np.int64))
 
 
 def merged(sketches: Sequence[Kmv], k: int) -> Kmv:
@@ -204,23 +246,30 @@ def _slot(table: Any, hi: Any, lo: Any, count: Any) -> Any:
 
 
 @compiled
-def _insert(runs: Any, first: Any, k: Any, table: Any, values: Any, state: Any) -> None:
+def _insert(runs: Any, first: Any, k: Any, tables: Any, state: Any, fresh: Any) -> None:
     """Take the hashes of each column; a table that is full is cut to the least k."""
     hashes, ends, number, counted, rows, repeats = runs
+    table, values = tables
     limit, held, complete = state
+    salts, new, new_ends = fresh
+    told, news = len(salts) > 0, 0
     for run in range(len(counted)):
         c, start = number + run, ends[run]
         slots = table[0][c], table[1][c]
         position, count = values[0][c], values[1][c]
         for i in range(ends[run + 1] - start):
             hi, lo = hashes[0][start + i], hashes[1][start + i]
-            if hi > limit[c]:
+            is_low = hi <= limit[c]
+            slot = _slot(slots, hi, lo, count) if is_low else uint64(0)
+            if told and not (is_low and count[slot]):
+                new[news] = lo ^ salts[c]
+                news += 1
+            if not is_low:
                 continue
             row, times = first + i, 1
             if counted[run] >= 0:
                 row = first + rows[counted[run] + i]
                 times = repeats[counted[run] + i]
-            slot = _slot(slots, hi, lo, count)
             if count[slot] == 0:
                 slots[0][slot], slots[1][slot], position[slot] = hi, lo, row
                 held[c] += 1
@@ -230,6 +279,21 @@ def _insert(runs: Any, first: Any, k: Any, table: Any, values: Any, state: Any) 
             if held[c] >= 2 * k:
                 limit[c] = _cut(slots, position, count, k)
                 held[c], complete[c] = k, False
+        new_ends[run + 1] = news
+
+
+@compiled
+def _move(table: Any, values: Any, larger: Any, larger_values: Any) -> None:
+    """Put the hashes of each column into a larger table."""
+    for c in range(len(values[1])):
+        slots, count = (larger[0][c], larger[1][c]), larger_values[1][c]
+        for i in range(values[1].shape[1]):
+            if values[1][c, i]:
+                hi, lo = table[0][c, i], table[1][c, i]
+                slot = _slot(slots, hi, lo, count)
+                slots[0][slot], slots[1][slot] = hi, lo
+                larger_values[0][c, slot] = values[0][c, i]
+                count[slot] = values[1][c, i]
 
 
 @compiled

@@ -99,6 +99,13 @@ def _last_bytes(data: Any, end: Any, count: Any) -> Any:
     return word
 
 
+@compiled(inline="always")
+def hash_of_words(first: Any, second: Any, seed: Any) -> Any:
+    """Return the hash of the 16 bytes `first, second`; for other compiled loops."""
+    h1, h2 = _block(uint64(seed), uint64(seed), first, second)
+    return _finish(h1, h2, uint64(_BLOCK))
+
+
 @compiled
 def hash_bytes(
     data: npt.NDArray[np.uint8],
@@ -132,8 +139,7 @@ def hash_words(
 ) -> None:
     """Write the hash of the 16 bytes `first[i], second[i]` to `hi`, `lo`."""
     for i in range(len(hi)):
-        h1, h2 = _block(uint64(seed), uint64(seed), first[i], second[i])
-        hi[i], lo[i] = _finish(h1, h2, uint64(_BLOCK))
+        hi[i], lo[i] = hash_of_words(first[i], second[i], seed)
 
 
 @compiled

@@ -118,7 +118,7 @@ class TableSketcher:
         bounded: Collection[str],
         sizes: Sizes,
     ) -> None:
-        self._bounded, self._of_row = bounded, len(rows)
+        self._bounded, self._of_row = frozenset(bounded), len(rows)
         places = {name: i for i, name in enumerate(columns)}
         ordered = dict.fromkeys([*rows, *columns])
         #: The columns that rows consist of come first, in the order of rows' hashes.
@@ -199,13 +199,13 @@ class _Running:
         if not columns:
             return
         runs = runs_of(columns, number)
-        self._builders.add_runs(runs, first)
-        salted, last = runs.hashes.lo, number + len(columns)
-        if self._minhash.size and len(salted):
-            # The second halves are used up.
-            salted ^= np.repeat(self._salts[number:last], np.diff(runs.ends))
+        salts = self._salts if self._minhash.size else self._salts[:0]
+        # A value that was seen before has had its share in the least ones.
+        halves, ends = self._builders.add_runs(runs, first, salts)
+        if ends[-1]:
+            last = number + len(columns)
             permutations.affine32(
-                salted, runs.ends, self._factors, self._minhash, number, last
+                halves, ends, self._factors, self._minhash, number, last
             )
 
     def sketches(self) -> tuple[Stack, npt.NDArray[np.uint32]]:
