@@ -22,9 +22,11 @@ from typing import Any, TypeVar
 _Thing = TypeVar("_Thing")
 _Done = TypeVar("_Done")
 _PROGRAM = "import sys; sys.path[:] = {}; from winnow.core.worker import serve; serve()"
-#: Pieces that a process has at hand: it never waits for the next one. As many more wait
-#: for each, so that this one finds something to do.
+#: Pieces that a process has at hand: it never waits for the next one.
 _SENT = 2
+#: Pieces for each process that are under way or wait, so that this one finds something
+#: to do while a long one is worked on elsewhere.
+_UNDER_WAY = 12
 
 
 class WorkerDied(Exception):
@@ -112,7 +114,7 @@ class WorkerPool:
                 piece = _Piece(numbered, things)
                 waiting.append(piece)
                 self._queue.put(piece)
-                if len(waiting) > 2 * _SENT * len(self._threads):
+                if len(waiting) > _UNDER_WAY * len(self._threads):
                     yield from self._results(waiting.popleft(), work)
             while waiting:
                 yield from self._results(waiting.popleft(), work)

@@ -21,6 +21,8 @@ _BYTES = (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 _INTEGERS = {pa.int32().id: "i4", pa.int64().id: "i8"}
 _FLOATS = {pa.float32().id: "f4", pa.float64().id: "f8"}
 _TEXTS = {pa.string().id, pa.binary().id}
+# Asked of NumPy in a compiled loop, Numba would load SciPy for it.
+_LEAST, _GREATEST = np.int64(-(2**63)), np.int64(2**63 - 1)
 _AS_STORED = {*_INTEGERS, *_FLOATS, *_TEXTS}
 _INSTANTS = (Family.NAIVE, Family.ZONED, Family.TIME, Family.DURATION)
 
@@ -86,7 +88,7 @@ def _of_texts(array: pa.Array) -> tuple[bytes, bytes]:
 
 @compiled
 def _integers(values: Any, bits: Any, first: Any) -> Any:
-    low, high = np.iinfo(np.int64).max, np.iinfo(np.int64).min
+    low, high = _GREATEST, _LEAST
     for i in range(len(values)):
         if not is_null(bits, first + i):
             low, high = min(low, values[i]), max(high, values[i])
