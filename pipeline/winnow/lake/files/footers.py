@@ -192,10 +192,9 @@ def _footer(
     rows = group_rows(metadata)
     column_bytes, statistics = {}, {}
     for column, (first, width) in zip(columns, places, strict=True):
-        chunks = [group[first : first + width] for group in groups]
-        column_bytes[column.name] = sum(
-            chunk.total_compressed_size for group in chunks for chunk in group
-        )
+        chunks = [chunk for group in groups for chunk in group[first : first + width]]
+        sizes = [chunk.total_compressed_size for chunk in chunks]
+        column_bytes[column.name] = sum(sizes)
         if width > 1 or column.family is Family.NESTED:
             statistics[column.name] = ColumnStatistics(sum(rows))
             continue
@@ -203,7 +202,7 @@ def _footer(
             statistics[column.name] = ColumnStatistics(sum(rows), nulls=sum(rows))
             continue
         leaf = schema_columns.column(first)
-        stated = [chunk.statistics for (chunk,) in chunks]
+        stated = [chunk.statistics for chunk in chunks]
         statistics[column.name] = _stated(column, leaf, writer, stated, rows)
     return Footer(
         columns,
@@ -223,6 +222,8 @@ def _stated(
     rows: Sequence[int],
 ) -> ColumnStatistics:
     """Return what the row groups, of so many rows, state about a column."""
+    if stated and all(one is None for one in stated):  # some writers state nothing
+        return ColumnStatistics(sum(rows), 0 if _required(leaf) else None)
     if any(one is not None and one.has_min_max for one in stated):
         reading = _reading(column, leaf, writer)
     else:

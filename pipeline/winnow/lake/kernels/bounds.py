@@ -89,6 +89,10 @@ def _of_texts(array: pa.Array) -> tuple[bytes, bytes]:
 @compiled
 def _integers(values: Any, bits: Any, first: Any) -> Any:
     low, high = _GREATEST, _LEAST
+    if len(bits) == 0:  # a loop without a branch, for many numbers at a time
+        for i in range(len(values)):
+            low, high = min(low, values[i]), max(high, values[i])
+        return low, high
     for i in range(len(values)):
         if not is_null(bits, first + i):
             low, high = min(low, values[i]), max(high, values[i])
@@ -101,7 +105,7 @@ def _floats(values: Any, bits: Any, first: Any) -> Any:
     low, high, negative_zero = np.inf, -np.inf, False
     for i in range(len(values)):
         value = np.float64(values[i])
-        if is_null(bits, first + i) or np.isnan(value):
+        if np.isnan(value) or is_null(bits, first + i):
             continue
         low, high = min(low, value), max(high, value)
         negative_zero |= value == 0 and np.signbit(value)

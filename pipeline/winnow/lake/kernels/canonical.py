@@ -80,45 +80,37 @@ def hash_values(array: pa.Array, family: Family) -> Hashes:
     if array.null_count == len(array):
         return nulls(len(array))
     plain = family is Family.NUMBER and kind.id in _PLAIN
-    return _hash_plain(array) if plain else _null_filled(_hashed(array, family), array)
+    hashes = _hash_plain(array) if plain else _hashed(array, family)
+    return _null_filled(hashes, array)
 
 
 def _hash_plain(array: pa.Array) -> Hashes:
-    """Hash signed integers or floats, of which some may be null, in one loop."""
-    out, (bits, first) = _empty(len(array)), valid_bits(array)
+    """Hash signed integers or floats in one loop; what stands for a null as well."""
+    out, seed = _empty(len(array)), _SEEDS[Family.NUMBER]
     values = stored_values(array, _NUMPY[array.type])
-    seed = _SEEDS[Family.NUMBER]
     if values.dtype.kind == "f":
         doubles = values.astype(np.float64, copy=False)
-        _hash_doubles(doubles, doubles.view(np.uint64), bits, first, seed, out)
+        _hash_doubles(doubles, doubles.view(np.uint64), seed, *out)
     else:
         wide = values if values.itemsize > 2 else values.astype(np.int64)
-        _hash_integers(wide, bits, first, seed, out)
+        _hash_integers(wide, seed, *out)
     return out
 
 
 @compiled
-def _hash_integers(values: Any, bits: Any, first: Any, seed: Any, out: Any) -> None:
+def _hash_integers(values: Any, seed: Any, hi: Any, lo: Any) -> None:
     for i in range(len(values)):
-        if is_null(bits, first + i):
-            out[0][i], out[1][i] = _NULL_HI, _NULL_LO
-            continue
         value = np.int64(values[i])
         # The magnitude of −2^63 does not fit int64; its bits are right as unsigned.
         size, sign = np.uint64(abs(value)), np.uint64(value < 0)
-        out[0][i], out[1][i] = murmur3.hash_of_words(size, sign, seed)
+        hi[i], lo[i] = murmur3.hash_of_words(size, sign, seed)
 
 
 @compiled
-def _hash_doubles(
-    values: Any, raw: Any, bits: Any, first: Any, seed: Any, out: Any
-) -> None:
+def _hash_doubles(values: Any, raw: Any, seed: Any, hi: Any, lo: Any) -> None:
     for i in range(len(values)):
-        if is_null(bits, first + i):
-            out[0][i], out[1][i] = _NULL_HI, _NULL_LO
-            continue
-        one, other = _double_word(values[i], raw[i])
-        out[0][i], out[1][i] = murmur3.hash_of_words(one, other, seed)
+        first, second = _double_word(values[i], raw[i])
+        hi[i], lo[i] = murmur3.hash_of_words(first, second, seed)
 
 
 def _hash_wrapped(array: pa.Array, family: Family) -> Hashes:

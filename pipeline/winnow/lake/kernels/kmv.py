@@ -107,28 +107,26 @@ class Builders:
         salts: of each column of the table; none if nothing is to be returned. Returns
         the second halves, combined with the salt, of hashes that may be new.
         """
-        sizes = np.diff(runs.ends)
-        some = self._given[runs.number : runs.number + len(sizes)]
-        some += sizes
-        self._make_room(int(some.max(initial=0)))
+        count = len(runs.counted)
         new = np.empty(len(runs.hashes.lo) if len(salts) else 0, np.uint64)
-        ends = np.zeros(len(sizes) + 1, np.int64)
-        state = self._limit, self._held, self._complete
+        ends = np.empty(count + 1, np.int64)
+        state = self._limit, self._held, self._complete, self._given
         fresh = salts, new, ends
         tables = self._table, self._values
-        _insert(runs, first, self._k, tables, state, fresh)
+        wanted = _insert(runs, first, self._k, tables, state, fresh)
+        if wanted:
+            self._grow(wanted)
+            tables = self._table, self._values
+            _insert(runs, first, self._k, tables, state, fresh)
         return Fresh(new, ends)
 
-    def _make_room(self, given: int) -> None:
-        """Have tables of which hashes of so many values fill a half at most."""
-        columns, slots = self._values[1].shape
-        # A table that holds twice what is kept is cut.
-        wanted = 1 << (2 * min(given, 2 * self._k) - 1).bit_length() if given else 0
-        if wanted > slots:
-            before = self._table, self._values
-            self._table, self._values = _slots(columns, wanted)
-            if self._held.any():
-                _move(*before, self._table, self._values)
+    def _grow(self, wanted: int) -> None:
+        """Have tables of so many places at least."""
+        before = self._table, self._values
+        slots = 1 << (wanted - 1).bit_length()
+        self._table, self._values = _slots(len(self._held), slots)
+        if self._held.any():
+            _move(*before, self._table, self._values)
 
     def sketches(self) -> Stack:
         """Return the sketches, one a column, of everything taken so far."""
@@ -246,14 +244,25 @@ def _slot(table: Any, hi: Any, lo: Any, count: Any) -> Any:
 
 
 @compiled
-def _insert(runs: Any, first: Any, k: Any, tables: Any, state: Any, fresh: Any) -> None:
-    """Take the hashes of each column; a table that is full is cut to the least k."""
+def _insert(runs: Any, first: Any, k: Any, tables: Any, state: Any, fresh: Any) -> Any:
+    """Take the hashes of each column; a table that is full is cut to the least k.
+
+    Where they might fill more than half of a table, nothing is taken; returned is how
+    many places a table needs, else 0.
+    """
     hashes, ends, number, counted, rows, repeats = runs
     table, values = tables
-    limit, held, complete = state
+    limit, held, complete, given = state
     salts, new, new_ends = fresh
-    told, news = len(salts) > 0, 0
+    wanted = 0
     for run in range(len(counted)):
+        size = given[number + run] + ends[run + 1] - ends[run]
+        wanted = max(wanted, 2 * min(size, 2 * k))
+    if wanted > values[1].shape[1]:
+        return wanted
+    told, news, new_ends[0] = len(salts) > 0, 0, 0
+    for run in range(len(counted)):
+        given[number + run] += ends[run + 1] - ends[run]
         c, start = number + run, ends[run]
         slots = table[0][c], table[1][c]
         position, count = values[0][c], values[1][c]
@@ -280,6 +289,7 @@ def _insert(runs: Any, first: Any, k: Any, tables: Any, state: Any, fresh: Any) 
                 limit[c] = _cut(slots, position, count, k)
                 held[c], complete[c] = k, False
         new_ends[run + 1] = news
+    return 0
 
 
 @compiled
