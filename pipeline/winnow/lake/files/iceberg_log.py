@@ -7,12 +7,15 @@ to 16 characters.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from winnow.lake.files.files import Entry, Files
 from winnow.lake.files.snapshots import BorrowedFiles, NeedsLog, Snapshot
-from winnow.table_logs.iceberg import IcebergFile, IcebergTable
+
+if TYPE_CHECKING:
+    from winnow.table_logs.iceberg import IcebergFile
 
 
 def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
@@ -22,6 +25,9 @@ def snapshot(files: Files, location: str, entries: Sequence[Entry]) -> Snapshot:
     BorrowedFiles, NeedsLog for delete files and for columns whose names, or values,
     stand in the metadata. Raises MissingExtraError where pyiceberg is not installed.
     """
+    # As in `formats.iceberg`.
+    from winnow.table_logs.iceberg import IcebergTable
+
     fs, _ = files.filesystem(location)
     root = location.rstrip("/") + "/"
     names = [entry.path.removeprefix(root) for entry in entries]

@@ -17,9 +17,8 @@ import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from winnow.core.sql_text import literal
@@ -37,6 +36,9 @@ from winnow.lake.files.text_encoding import (
     without_folders,
 )
 from winnow.lake.kernels.tables import Column, Part
+
+if TYPE_CHECKING:
+    import duckdb
 
 _BATCH_ROWS = 1 << 16
 #: Lines that may hold a number which no type has; few do.

@@ -18,13 +18,15 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import duckdb
 import pyarrow as pa
 
 from winnow.core.sql_text import AS_STORED, identifier
 from winnow.lake.files.files import Files
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: Endings of compressed files that DuckDB opens, and of those that it does not.
 NATIVE, FOREIGN = (".gz", ".zst"), (".bz2", ".xz", ".zip")
@@ -152,7 +154,7 @@ def connected(files: Files, path: str) -> duckdb.DuckDBPyConnection:
     if files.is_local(path):
         connection = _database(os.getpid()).cursor()
     else:
-        connection = duckdb.connect(config=_CONFIG)
+        connection = _new_database()
         connection.register_filesystem(files.filesystem(path)[0])
     connection.execute("SET TimeZone = 'UTC'")
     return connection
@@ -168,6 +170,13 @@ _CONFIG: dict[str, Any] = {
 @cache
 def _database(process: int) -> duckdb.DuckDBPyConnection:
     """Return a process's DuckDB for local files; to open one for each takes 5 ms."""
+    return _new_database()
+
+
+def _new_database() -> duckdb.DuckDBPyConnection:
+    # A lake without text files needs none of it.
+    import duckdb
+
     return duckdb.connect(config=_CONFIG)
 
 

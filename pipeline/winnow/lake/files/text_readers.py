@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import duckdb
 import pyarrow as pa
 
 from winnow.lake.files import column_files, csv_tables, json_lines
@@ -13,16 +12,13 @@ from winnow.lake.files.files import Files
 from winnow.lake.files.leaves import flattened
 from winnow.lake.kernels.tables import Column, Part, Table
 
-#: What reading a text file may raise, besides OSError and ValueError.
-ERRORS = (duckdb.Error,)
-
 
 def inferred(
     files: Files, path: str, kind: str, options: CsvOptions | None = None
 ) -> CsvTable:
     """Return what one look at all of a `csv` or `jsonl` file tells.
 
-    Raises OSError, ValueError or one of ERRORS if the file cannot be read to its end.
+    Raises OSError, ValueError or duckdb.Error if the file cannot be read to its end.
     """
     if kind == "csv":
         return csv_tables.inferred(files, path, options or CsvOptions())

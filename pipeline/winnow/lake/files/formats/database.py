@@ -10,13 +10,16 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-import duckdb
 import pyarrow as pa
 
 from winnow.core.sql_text import identifier
 from winnow.lake.files.formats.opened import BATCH_ROWS, OpenedRows, RowFormat
+
+if TYPE_CHECKING:
+    import duckdb
 
 _SQLITE, _DUCKDB = b"SQLite format 3\0", b"DUCK"
 #: Where a DuckDB file says that it is one.
@@ -84,6 +87,8 @@ def _sqlite(path: str) -> sqlite3.Connection:
 
 
 def _duckdb(path: str) -> duckdb.DuckDBPyConnection:
+    import duckdb
+
     connection = duckdb.connect(
         path, read_only=True, config={"autoinstall_known_extensions": "false"}
     )

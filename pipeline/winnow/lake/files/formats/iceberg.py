@@ -10,11 +10,13 @@ from pathlib import Path
 from fsspec.implementations.local import LocalFileSystem
 
 from winnow.lake.files.formats.opened import OpenedRows, RowFormat
-from winnow.table_logs.iceberg import IcebergTable
 
 
 @contextmanager
 def _opened(path: str, _: str) -> Iterator[OpenedRows]:
+    # It takes a while to load, and few lakes have such tables.
+    from winnow.table_logs.iceberg import IcebergTable
+
     root = Path(path)
     below = [os.fspath(file.relative_to(root)) for file in root.rglob("*")]
     table = IcebergTable(LocalFileSystem(), path, below)
