@@ -72,14 +72,14 @@ def test_few_pieces_are_taken_ahead(pool: WorkerPool) -> None:
     taken: list[int] = []
 
     def each() -> Iterator[list[int]]:
-        for number in range(20, 60):
+        for number in range(20, 120):
             taken.append(number)
             yield [number]
 
     results = pool.map(process_and_squares, each(), lost)
     for count, _ in enumerate(results, 1):
-        assert len(taken) <= count + 4 * 2
-    assert len(taken) == 40
+        assert len(taken) <= count + 12 * 2
+    assert len(taken) == 100
 
 
 def test_a_process_that_dies_costs_one_thing(pool: WorkerPool) -> None:

@@ -39,6 +39,20 @@ def test_what_compares_tables_is_not_needed_to_open_them(tmp_path: Path) -> None
     assert told.stdout.strip() == "[]", told.stderr
 
 
+def test_processes_load_nothing_for_tables_that_a_lake_has_not() -> None:
+    code = (
+        "import sys; from importlib import import_module\n"
+        "from winnow.lake.workers import _LOADED\n"
+        "for module in _LOADED: import_module(module)\n"
+        "late = {'duckdb', 'pandas', 'winnow.table_logs.iceberg', 'polars'}\n"
+        "print(sorted(late & set(sys.modules)))"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert told.stdout.strip() == "[]", told.stderr
+
+
 @pytest.mark.parametrize("many", [1, 3])
 def test_processes_start_before_settings_are_read_and_end_with_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int

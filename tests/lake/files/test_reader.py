@@ -214,3 +214,13 @@ def test_bytes_that_no_row_has_do_not_make_a_text_bytes() -> None:
     broken = pa.DictionaryArray.from_arrays(pa.array([0, 1]), values)
     assert decodable(sound).cast(pa.string()).to_pylist() == ["a", "b", None, "a"]
     assert decodable(broken).to_pylist() == [b"a", b"\xff"]
+
+
+@pytest.mark.parametrize("part", [(0, 4), (1, 2), (2, 1), (3, 1), (4, 0)])
+def test_only_the_rows_that_are_read_make_a_text_bytes(part: tuple[int, int]) -> None:
+    stored = [b"\xff", b"a", None, "é".encode()]
+    array = pa.array(stored, pa.binary()).view(pa.string()).slice(*part)
+    values = stored[part[0] : part[0] + part[1]]
+    read = decodable(array)
+    assert pa.types.is_binary(read.type) == (b"\xff" in values)
+    assert read.cast(pa.binary()).to_pylist() == values

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -93,3 +94,36 @@ def test_parts_merge_into_the_whole(values: list[float | None], cut: int) -> Non
         # NaN alone: such a part's bounds are unknown, and so are those of both.
         whole = replace(whole, low=None, high=None)
     assert parts[0].merged(parts[1]) == whole
+
+
+INTEGERS = st.integers(-(2**31), 2**31 - 1)
+DOUBLES = st.floats(allow_nan=True) | st.sampled_from([0.0, -0.0, math.inf])
+KINDS = st.sampled_from(
+    [
+        (pa.int32(), INTEGERS),
+        (pa.int64(), st.integers(-(2**63), 2**63 - 1)),
+        (pa.float32(), st.floats(width=32) | st.sampled_from([0.0, -0.0])),
+        (pa.float64(), DOUBLES),
+        (pa.string(), st.text("ab\0é", max_size=3)),
+        (pa.binary(), st.binary(max_size=3)),
+    ]
+)
+
+
+@settings(max_examples=examples(150, 1500))
+@given(st.data(), KINDS, st.integers(0, 9), st.integers(0, 9))
+def test_bounds_of_common_types_are_those_that_arrow_finds(
+    data: st.DataObject, kind: tuple[pa.DataType, Any], first: int, last: int
+) -> None:
+    values = data.draw(st.lists(st.none() | kind[1], max_size=20))
+    array = pa.array(values, kind[0]).slice(first)
+    array = array.slice(0, max(0, len(array) - last))
+    bounds = of(array)
+    low, high = (one.as_py() for one in pc.min_max(array).values())
+    if low is None or not low <= high:  # nothing but null and NaN
+        assert (bounds.low, bounds.high) == (None, None)
+        return
+    if isinstance(low, str):
+        low, high = low.encode(), high.encode()
+    # Zeros, too, are told apart by their words.
+    assert (repr(bounds.low), repr(bounds.high)) == (repr(low), repr(high))

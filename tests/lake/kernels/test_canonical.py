@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from winnow.lake.kernels import murmur3
 from winnow.lake.kernels.canonical import hash_values
+from winnow.lake.kernels.families import family as family_of
 from winnow.lake.kernels.murmur3 import Hashes
 from winnow.lake.kernels.row_hash import hash_rows
 from winnow.lake.kernels.tables import Family
@@ -110,6 +111,27 @@ def test_numbers_are_equal_by_value_whatever_their_type(numbers: list[Any]) -> N
         key = "nan" if nan else number if infinite else Fraction(number)
         assert seen.setdefault(key, min(hashes)) == min(hashes)
     assert len(set(seen.values())) == len(seen)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(pa.int8(), pa.int32(), pa.int64(), pa.uint16(), pa.float32(), pa.float64()),
+        *(pa.decimal128(9, 1), pa.bool_(), pa.date32(), pa.string(), pa.binary()),
+    ],
+)
+@settings(max_examples=examples(10, 60))
+@given(st.lists(st.none() | st.integers(0, 1), max_size=20), st.integers(0, 19))
+def test_values_of_a_slice_hash_as_each_does_alone(
+    kind: pa.DataType, numbers: list[int | None], first: int
+) -> None:
+    values = pa.array(numbers, pa.int32())
+    if pa.types.is_boolean(kind) or pa.types.is_date(kind):
+        array = values.cast(kind)
+    else:
+        array = values.cast(pa.string()).cast(kind)
+    each = [hashed(pa.array([v], kind), family_of(kind))[0] for v in array.to_pylist()]
+    assert hashed(array.slice(first), family_of(kind)) == each[first:]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from winnow.lake.kernels.kmv import Builders, Kmv, compare, merged, one_of, stacked
+from winnow.lake.kernels.kmv import (
+    Builders,
+    Kmv,
+    Runs,
+    compare,
+    merged,
+    one_of,
+    stacked,
+)
 from winnow.lake.kernels.murmur3 import Hashes
 
 from tests.examples import examples
@@ -109,3 +117,33 @@ def test_the_estimate_of_distinct_values(distinct: int) -> None:
     else:
         # The relative deviation is about 1/√(k − 2) (Beyer et al., section 3).
         assert sketched.distinct == pytest.approx(distinct, rel=4 / np.sqrt(254))
+
+
+@settings(max_examples=examples(100, 1000))
+@given(st.lists(st.tuples(VALUES, VALUES), max_size=5), st.integers(1, 6))
+def test_what_is_told_as_fresh_is_every_value_once_at_least(
+    blocks: list[tuple[list[Hash], list[Hash]]], k: int
+) -> None:
+    builders, salts = Builders(2, k), np.array([5, 2**63 + 1], np.uint64)
+    told: list[list[int]] = [[], []]
+    for number, block in enumerate(blocks):
+        sizes = [len(column) for column in block]
+        ends = np.cumsum([0, *sizes])
+        hashes = as_hashes([value for column in block for value in column])
+        runs = Runs(hashes, ends, 0, np.full(2, -1))
+        halves, new = builders.add_runs(runs, 100 * number, salts)
+        assert len(new) == 3
+        for c in range(2):
+            told[c] += (halves[new[c] : new[c + 1]] ^ salts[c]).tolist()
+    for c in range(2):
+        values = [value for block in blocks for value in block[c]]
+        assert set(told[c]) == {lo for _, lo in values}
+        if len(set(values)) < 2 * k:  # nothing was cut: each comes once
+            assert sorted(told[c]) == sorted(lo for _, lo in set(values))
+    sketches = builders.sketches()
+    for c in range(2):
+        counts = Counter(value for block in blocks for value in block[c])
+        kept = one_of(sketches, c)
+        least = sorted(counts)[:k]
+        assert list(zip(kept.hi.tolist(), kept.lo.tolist(), strict=True)) == least
+        assert kept.repeats.tolist() == [counts[value] for value in least]
