@@ -251,6 +251,34 @@ def test_memory_is_bounded(run: Path) -> None:
         database.query("SELECT list(range) FROM range(100000000)")
 
 
+def _setting(database: RunDatabase, name: str) -> Any:
+    asked = "SELECT current_setting(?)"
+    return database._sql._connection.execute(asked, [name]).fetchone()[0]
+
+
+@pytest.mark.parametrize(("memory_mb", "threads"), [(64, 1), (192, 1), (512, 4)])
+def test_more_cores_take_no_more_memory(
+    run: Path, monkeypatch: pytest.MonkeyPatch, memory_mb: int, threads: int
+) -> None:
+    monkeypatch.setattr("winnow.pages.closed_sql.available_cores", lambda: 64)
+    with RunDatabase(run, memory_mb=memory_mb) as database:
+        assert _setting(database, "threads") == threads
+
+
+def test_no_more_threads_than_cores(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("winnow.pages.closed_sql.available_cores", lambda: 2)
+    with RunDatabase(run, memory_mb=4096) as database:
+        assert _setting(database, "threads") == 2
+
+
+def test_files_of_this_machine_are_not_kept_in_memory(database: RunDatabase) -> None:
+    database.query("SELECT * FROM ledger")
+    database.query("SELECT * FROM samples")
+    sql = "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = ?"
+    asked = database._sql._connection.execute(sql, ["EXTERNAL_FILE_CACHE"])
+    assert not (asked.fetchone() or (0,))[0]
+
+
 def test_a_sort_larger_than_memory_spills_and_leaves_nothing(run: Path) -> None:
     with RunDatabase(run, seconds=60, memory_mb=64) as database:
         scratch = database._sql.scratch

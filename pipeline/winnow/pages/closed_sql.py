@@ -28,10 +28,14 @@ import pyarrow as pa
 
 from winnow.core.errors import QueryError
 from winnow.core.sql_text import AS_STORED, identifier, literal
+from winnow.core.task import available_cores
 
 #: Rows of a batch that comes back: few, since a row may hold an image.
 _BATCH_ROWS = 2048
 _SPILL = "20GiB"
+#: What a thread of a join needs, in MB: with less it fails instead of spilling. Joins
+#: of 10⁷ uids failed with 96.
+_THREAD_MB = 128
 
 # Kinds of query nodes that read; INSERT, COPY and the like are nodes of other kinds.
 _READING = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
@@ -71,10 +75,13 @@ def closed_connection(
     """Return a DuckDB in memory that opens the given files and no other.
 
     scratch: the folder that it spills to. memory_mb: what it holds before it does so,
-    with a bound on the folder as well (None: as DuckDB finds fit). views: SQL that runs
-    before it closes. filesystems: fsspec's, for URLs.
+    with a bound on the folder as well (None: as DuckDB finds fit); queries have as many
+    threads as that is enough for, so that more cores take no more memory. views: SQL
+    that runs before it closes. filesystems: fsspec's, for URLs.
     """
-    limits = {"memory_limit": f"{memory_mb}MB", "max_temp_directory_size": _SPILL}
+    # What was read is kept only of URLs: the system keeps files of this machine, and
+    # gives them back where memory is short.
+    caching = {} if filesystems else {"enable_external_file_cache": "false"}
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": "false",
@@ -83,7 +90,8 @@ def closed_connection(
             "allow_persistent_secrets": "false",
             "python_enable_replacements": "false",
             "temp_directory": str(scratch),
-            **({} if memory_mb is None else limits),
+            **caching,
+            **({} if memory_mb is None else _limits(memory_mb)),
         }
     )
     try:
@@ -100,6 +108,15 @@ def closed_connection(
         connection.close()
         raise
     return connection
+
+
+def _limits(memory_mb: int) -> dict[str, str]:
+    threads = max(1, memory_mb // _THREAD_MB)
+    return {
+        "memory_limit": f"{memory_mb}MB",
+        "max_temp_directory_size": _SPILL,
+        "threads": str(min(available_cores(), threads)),
+    }
 
 
 class ClosedSql:

@@ -17,9 +17,8 @@ from winnow.pages.answers import Answers, Section, share
 from winnow.pages.answers import size as bytes_of
 from winnow.pages.page import render, write_page
 from winnow.pages.provenance import provenance
-from winnow.reports.database import RunDatabase
 from winnow.reports.page import clusters, deciding, first_look, overview, twins
-from winnow.reports.page.context import PageSource
+from winnow.reports.page.context import PageSource, page_database
 from winnow.reports.page.measured import measure
 from winnow.reports.page.pictures import Pictures
 from winnow.reports.page.pool_facts import pool_facts
@@ -39,10 +38,10 @@ def write_analysis(run: str | Path, drawn_by: str) -> Facts:
     drawn_by: name of the step that draws the sample, where there is one.
     """
     view = RunView(run)
-    with RunDatabase(run) as database:
+    with page_database(run) as database:
         if database.pool is not None:
             measure(view, database.pool, sizes=True)
-    with RunDatabase(run) as database:
+    with page_database(run) as database:
         source = PageSource(Answers(database), Pictures(database, PICTURES))
         sections = _sections(source, view, drawn_by)
         source.pictures.load()

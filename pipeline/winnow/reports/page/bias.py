@@ -56,14 +56,17 @@ def _sql(attribute: Attribute) -> str:
         f"/ (rows + {_Z**2:.12e})"
     )
     return f"""
-WITH counted AS (
-    SELECT a.value AS value, count(*) AS rows, {_KEPT} AS kept
+WITH told AS MATERIALIZED (
+    SELECT a.value AS value, f.step AS step, f.fate = 'kept' AS is_kept,
+        count(*) AS rows
     FROM ({attribute.rows}) a JOIN fates f USING (uid)
-    WHERE {_DECIDED} GROUP BY a.value
+    WHERE {_DECIDED} GROUP BY ALL
+), counted AS (
+    SELECT value, sum(rows)::BIGINT AS rows,
+        coalesce(sum(rows) FILTER (is_kept), 0)::BIGINT AS kept
+    FROM told GROUP BY value
 ), dropping AS (
-    SELECT a.value AS value, f.step AS step, count(*) AS rows
-    FROM ({attribute.rows}) a JOIN fates f USING (uid)
-    WHERE f.fate = 'dropped' GROUP BY ALL
+    SELECT value, step, rows FROM told WHERE NOT is_kept
 ), whole AS (
     SELECT sum(rows - kept) / sum(rows) AS removed FROM counted
 ), largest AS (

@@ -183,11 +183,11 @@ def _quotas(table: Answer) -> Section | None:
 def _examples(source: PageSource, step: str, table: Answer) -> Section:
     shown = ", ".join(str(number) for number in table.column("cluster_id"))
     answer = source.ask(
-        "SELECT m.cluster_id, m.uid, f.fate, f.step, m.distance "
-        "FROM members m JOIN fates f USING (uid) "
-        f"WHERE m.step = {literal(step)} AND m.cluster_id IN ({shown}) "
-        "QUALIFY row_number() OVER (PARTITION BY m.cluster_id "
-        f"ORDER BY md5(m.uid), m.uid) <= {_EXAMPLES} "
+        # Drawn before they are joined, of which only these few rows are held.
+        "SELECT m.cluster_id, m.uid, f.fate, f.step, m.distance FROM ("
+        f"FROM members WHERE step = {literal(step)} AND cluster_id IN ({shown}) "
+        "QUALIFY row_number() OVER (PARTITION BY cluster_id "
+        f"ORDER BY md5(uid), uid) <= {_EXAMPLES}) m JOIN fates f USING (uid) "
         "ORDER BY m.cluster_id, f.fate DESC, m.distance, m.uid"
     )
     of: dict[int, list[tuple[int, Any]]] = {}

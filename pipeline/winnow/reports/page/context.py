@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from winnow.pages.answers import Answer, Answers
+from winnow.reports.database import RunDatabase
 from winnow.reports.page.pictures import Picture, Pictures
+
+#: Memory of the queries of a page, in MB, whatever the number of rows. A page is made
+#: at the end of a run, in a process that holds what its steps have loaded.
+QUERY_MB = 192
+
+
+def page_database(run: str | Path) -> RunDatabase:
+    """Open a run for its page, within less memory than its steps may take.
+
+    Raises RunError if the folder holds no run, or a file of it is damaged.
+    """
+    return RunDatabase(run, memory_mb=QUERY_MB)
 
 
 @dataclass(frozen=True)

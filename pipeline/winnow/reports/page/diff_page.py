@@ -10,8 +10,8 @@ from winnow.config.lock_file import read_lock
 from winnow.pages.answers import Section, count, score, share
 from winnow.pages.drawing import KEPT, NARROW, OTHER, WIDE, Spec, draw
 from winnow.pages.page import render, write_page
-from winnow.reports.database import RunDatabase
 from winnow.reports.diff import diff, ended
+from winnow.reports.page.context import page_database
 from winnow.reports.page.pictures import Pictures
 from winnow.reports.page.report import PICTURES
 
@@ -82,7 +82,7 @@ def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
 def _side(one: str, other: str, only: Mapping[str, Any], run: str | Path) -> Section:
     """Return what `one` keeps and `other` does not, with pictures from `run`."""
     examples = only["examples"]
-    with RunDatabase(run) as database:
+    with page_database(run) as database:
         # Half of the page's bytes for each side.
         pictures = Pictures(database, PICTURES // 2)
         shown = [pictures.want(row["uid"]) for row in examples]

@@ -79,7 +79,9 @@ def _lengths(texts: list[str | None]) -> tuple[pa.Array, pa.Array]:
 
 def _drawn(run: RunView, rows: int) -> pl.DataFrame:
     drawn = run.artifact("index", "samples").sort("key").head(rows)
-    return drawn.select("uid", "source", "row").sort("source", "row").collect()
+    places = drawn.select("uid", "source", "row").sort("source", "row")
+    # Streamed, only the first rows so far are held; else the whole index would be.
+    return places.collect(engine="streaming")
 
 
 def _read(pool: RunPool, drawn: pl.DataFrame, modality: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from winnow.core.errors import WinnowError
 from winnow.pages.answers import Answers, Section
 from winnow.pages.page import render, write_page
 from winnow.pages.provenance import provenance
-from winnow.reports.database import RunDatabase
 from winnow.reports.page import (
     bias,
     clusters,
@@ -19,7 +18,7 @@ from winnow.reports.page import (
     twins,
 )
 from winnow.reports.page.attributes import attributes
-from winnow.reports.page.context import PageSource
+from winnow.reports.page.context import PageSource, page_database
 from winnow.reports.page.measured import measure
 from winnow.reports.page.pictures import Pictures
 from winnow.reports.run_view import RunView
@@ -47,7 +46,7 @@ def render_report(run: str | Path, columns: Sequence[str] = ()) -> str:
     """Return a run's page; see `write_report`."""
     view = RunView(run)
     _measure(view)
-    with RunDatabase(run) as database:
+    with page_database(run) as database:
         source = PageSource(Answers(database), Pictures(database, PICTURES))
         sections = _sections(source, view, columns)
         source.pictures.load()
@@ -63,7 +62,7 @@ def render_report(run: str | Path, columns: Sequence[str] = ()) -> str:
 
 def _measure(view: RunView) -> None:
     """Measure what no column says; a pool that is gone leaves that out."""
-    with RunDatabase(view.folder.path) as database:
+    with page_database(view.folder.path) as database:
         pool = database.pool
         if pool is None:
             return
