@@ -91,3 +91,20 @@ def test_a_kernel_may_take_and_give_less(
     assert file.read(0, 20).tolist() == [0] * 3 + list(range(9)) + [0] * 8
     with pytest.raises(RunError, match="ends before its row 22"):
         file.read(18, 22)
+
+
+def test_rows_near_one_another_are_read_a_stretch_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: int
+):
+    values = np.random.default_rng(1).integers(0, 9, 3_000)
+    file, read = ArrayFile.of(values, str(tmp_path / "rows")), []
+    whole = ArrayFile._read
+
+    def watched(self: ArrayFile, source: FileIO, start: int, stop: int) -> np.ndarray:
+        read.append(stop - start)
+        return whole(self, source, start, stop)
+
+    monkeypatch.setattr(ArrayFile, "_read", watched)
+    asked = np.random.default_rng(2).permutation(3_000)
+    assert (file.at(asked) == values[asked]).all()
+    assert max(read) <= stretch

@@ -34,6 +34,7 @@ def test_any_lists_in_any_order(
         assert len(taken) == len(rows) + 1
         parts = [of_rows[a:b].tolist() for a, b in pairwise(taken)]
         assert parts == [lists[row] for row in rows]
+        assert held.sizes(rows).tolist() == [len(lists[row]) for row in rows]
 
 
 def test_texts_of_any_letters(tmp_path: Path):

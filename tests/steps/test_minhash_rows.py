@@ -12,7 +12,13 @@ import pyarrow.compute as pc
 import pytest
 from winnow.engines.local import LocalEngine
 from winnow.steps import candidate_sets, minhash_marks, minhash_rows
-from winnow.steps.minhash_rows import STORED, ordered_rows, rows_again, store_rows
+from winnow.steps.minhash_rows import (
+    STORED,
+    narrowed,
+    ordered_rows,
+    rows_again,
+    store_rows,
+)
 
 from tests.steps.test_minhash_step import corpus, dropped, minhash
 
@@ -103,3 +109,38 @@ def test_pieces_change_nothing(
     for name in ("duplicates", "rows", "pairs", "members", "duplicate_clusters"):
         stored = [run.artifact("minhash", name) for run in (whole, pieces)]
         assert stored[0].equals(stored[1]), name
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64])
+def test_numbers_are_held_in_the_least_type_that_has_room(kind: type):
+    ends = np.iinfo(kind)
+    for end in (ends.min, ends.max):
+        values = np.array([0, end])
+        held = narrowed(values)
+        assert held.dtype == kind
+        assert held.tolist() == values.tolist()
+    assert narrowed(np.zeros(0, np.int64)).dtype == np.int8
+    others = np.array([0.5, 300.0]), np.array([True]), np.array([2**63], np.uint64)
+    assert all(narrowed(other) is other for other in others)
+
+
+def test_more_sources_and_rows_than_the_least_types_have_room_for(tmp_path: Path):
+    """Batches that were narrowed apart come together, in any order of their sizes."""
+    rows = 400
+    table = table_of(rows, 8)
+    far = np.where(np.arange(rows) < 300, 5, 2**40) + np.arange(rows)
+    names = pa.array([f"{i % 200}.parquet" for i in range(rows)])
+    table = table.set_column(table.schema.get_field_index("source"), "source", names)
+    table = table.set_column(table.schema.get_field_index("row"), "row", pa.array(far))
+    table = table.set_column(
+        table.num_columns - 1, "number", pa.array(far[::-1].copy())
+    )
+    engine = LocalEngine(tmp_path / "scratch")
+    ordered, uids, numbers = ordered_rows(
+        engine, engine.from_table(table), tmp_path / "rows", None
+    )
+    wanted = table.take(pc.sort_indices(table, sort_keys=[("uid", "ascending")]))
+    assert numbers.tolist() == wanted["number"].to_pylist()
+    assert uids.of(np.arange(rows)).to_pylist() == wanted["uid"].to_pylist()
+    for name in ("source", "row"):
+        assert ordered[name].to_pylist() == wanted[name].to_pylist()

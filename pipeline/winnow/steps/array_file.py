@@ -153,8 +153,13 @@ def _bytes(array: Records) -> memoryview:
 
 
 def _runs(ascending: Numbers, gap: int) -> Iterator[tuple[int, int]]:
-    """Yield from where to where numbers follow one another, no further than `gap`."""
-    borders = np.flatnonzero(np.diff(ascending) > gap) + 1
+    """Yield from where to where numbers follow one another, no further than `gap`.
+
+    Those of a run lie in one stretch.
+    """
+    far = np.diff(ascending) > gap
+    far |= np.diff(ascending // STRETCH_ROWS) > 0
+    borders = np.flatnonzero(far) + 1
     yield from (
         (first, last)
         for first, last in pairwise([0, *borders.tolist(), len(ascending)])

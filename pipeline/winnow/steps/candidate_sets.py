@@ -1,14 +1,14 @@
 """Exact similarity of candidate pairs, their texts read by reference when needed.
 
 Only texts of a candidate pair are read again, once each; their shingle hashes go to a
-scratch file, of which the comparison reads as many as it holds at a time.
+scratch file, of which the comparison reads as many as it holds at a time, and so does a
+hash of each text. Of each row 4 bytes stay in memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow as pa
 from winnow.algorithms.dedup.jaccard import jaccard
 from winnow.core.hashing import keys
 from winnow.formats.reader import single
+from winnow.steps.array_file import ArrayFile
 from winnow.steps.list_file import ListFile
 from winnow.steps.sketching import Sketching, TextColumn, jaccard_threads
 
@@ -45,9 +46,10 @@ class CandidateSets:
         self.compared = 0
         self._places, self._texts, self._settings = places, texts, settings
         self._slot = np.full(len(places), -1, dtype=np.int32)
-        self._contents = [np.zeros(0, dtype=np.uint64)]
         self._slots = 0
         self._sets = ListFile(folder / "shingles.u64", np.uint64)
+        contents = np.zeros(0, np.uint64)
+        self._contents = ArrayFile.of(contents, str(folder / "contents.u64"))
 
     def similarity(
         self, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
@@ -57,27 +59,32 @@ class CandidateSets:
         self._add(np.unique(np.concatenate([left, right])))
         # Runs of equal keepers share one table.
         order = np.lexsort((left, right))
-        pieces = self._pieces(left[order], right[order])
         out = np.empty(len(order))
+
+        def compare(piece: npt.NDArray[np.int64]) -> None:
+            out[piece] = self._similarity(left[piece], right[piece])
+
+        pieces = [
+            piece
+            for first in range(0, len(order), _PAIRS_AT_ONCE)
+            for piece in self._pieces(left, right, order[first:][:_PAIRS_AT_ONCE])
+        ]
         with ThreadPoolExecutor(jaccard_threads()) as pool:
-            similarities = pool.map(
-                lambda piece: self._similarity(left[piece], right[piece]),
-                (order[first:last] for first, last in pieces),
-            )
-            for (first, last), part in zip(pieces, similarities, strict=True):
-                out[order[first:last]] = part
+            for _ in pool.map(compare, pieces):
+                pass
         return out
 
     def _pieces(
-        self, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
-    ) -> list[tuple[int, int]]:
-        """Return from where to where the pairs are compared at a time."""
-        sizes = np.diff(self._sets.bounds)
-        both = sizes[self._slot[left]] + sizes[self._slot[right]]
+        self,
+        left: npt.NDArray[np.uint32],
+        right: npt.NDArray[np.uint32],
+        some: npt.NDArray[np.int64],
+    ) -> list[npt.NDArray[np.int64]]:
+        """Return which of some pairs are compared at a time."""
+        both = self._sets.sizes(self._slot[left[some]])
+        both += self._sets.sizes(self._slot[right[some]])
         values = np.cumsum(both) // (_SETS_BYTES // 8)
-        fresh = np.flatnonzero(np.diff(values)) + 1
-        cuts = np.union1d(fresh, np.arange(0, len(left), _PAIRS_AT_ONCE))
-        return list(pairwise([*cuts.tolist(), len(left)]))
+        return np.split(some, np.flatnonzero(np.diff(values)) + 1)
 
     def _similarity(
         self, left: npt.NDArray[np.uint32], right: npt.NDArray[np.uint32]
@@ -101,8 +108,8 @@ class CandidateSets:
     def contents(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
         """Return a hash of each row's text as it is, before any normalisation."""
         self._add(np.unique(rows).astype(np.uint32))
-        self._contents = [np.concatenate(self._contents)]
-        return self._contents[0][self._slot[rows.astype(np.int64)]]
+        slots = self._slot[rows.astype(np.int64)]
+        return self._contents.at(slots.astype(np.int64))
 
     def sets_of(
         self, rows: npt.NDArray[Any]
@@ -128,25 +135,26 @@ class CandidateSets:
         if not len(fresh):
             return
         fresh = fresh[self._reading_order(fresh)]
-        self._slot[fresh] = np.arange(self._slots, self._slots + len(fresh))
-        self._slots += len(fresh)
+        last = self._slots + len(fresh)
+        self._slot[fresh] = np.arange(self._slots, last, dtype=np.int32)
         for _, text, _, _ in self._texts.blocks(self._references(fresh)):
             self._sets.append(*self._settings.sets(text))
-            self._contents.append(contents_of(text))
+            self._contents.write(self._slots, contents_of(text))
+            self._slots += len(text)
 
     def _reading_order(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-        wanted = self._places.take(pa.array(rows.astype(np.int64)))
-        codes = single(wanted["source"]).indices.to_numpy()
-        return np.lexsort((wanted["row"].to_numpy(), codes))
+        codes = single(self._places["source"]).indices.to_numpy()[rows]
+        return np.lexsort((single(self._places["row"]).to_numpy()[rows], codes))
 
     def _references(self, rows: npt.NDArray[Any]) -> Iterator[pa.RecordBatch]:
+        places = self._places.select(["source", "row"])
         for first in range(0, len(rows), _REFERENCES_AT_ONCE):
             part = rows[first : first + _REFERENCES_AT_ONCE].astype(np.int64)
-            wanted = self._places.take(pa.array(part))
+            wanted = places.take(pa.array(part))
             yield pa.RecordBatch.from_pydict(
                 {
                     "uid": pa.nulls(len(part), pa.string()),
                     "source": single(wanted["source"]).dictionary_decode(),
-                    "row": single(wanted["row"]),
+                    "row": single(wanted["row"]).cast(pa.int64()),
                 }
             )

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.numeric.compiled import compiled
+from winnow.steps.array_file import ArrayFile
 
 # Values that are read at a time, and those between two lists that are read with them.
 _STRETCH_BYTES = 4 * 2**20
@@ -23,20 +24,24 @@ _GAP_BYTES = 64 * 2**10
 
 
 class ListFile:
-    """Lists of values of one type, known by their number; 8 bytes of memory each."""
+    """Lists of values of one type, known by their number.
+
+    Where each begins and the last one ends, in values, is in a file beside them: what
+    is held does not grow with the lists.
+    """
 
     def __init__(self, file: Path, kind: npt.DTypeLike) -> None:
         self._file, self._kind = file, np.dtype(kind)
-        self._ends: list[npt.NDArray[np.int64]] = [np.zeros(1, np.int64)]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"")
+        bounds = file.with_name(f"{file.name}.bounds")
+        self._bounds = ArrayFile.of(np.zeros(1, np.int64), str(bounds))
+        self._lists, self._values = 0, 0
 
-    @property
-    def bounds(self) -> npt.NDArray[np.int64]:
-        """Where in the file each list begins and the last one ends, in values."""
-        if len(self._ends) > 1:
-            self._ends = [np.concatenate(self._ends)]
-        return self._ends[0]
+    def sizes(self, rows: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+        """Return how many values some lists have."""
+        first, last = self._ends(rows)
+        return last - first
 
     def append(self, bounds: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
         """Add lists; list i is `values[bounds[i] : bounds[i + 1]]`."""
@@ -44,8 +49,9 @@ class ListFile:
             return
         with self._file.open("ab") as sink:
             values[bounds[0] : bounds[-1]].astype(self._kind, copy=False).tofile(sink)
-        ends = bounds[1:].astype(np.int64)
-        self._ends.append(ends + (self._ends[-1][-1] - bounds[0]))
+        ends = bounds[1:].astype(np.int64) + (self._values - int(bounds[0]))
+        self._bounds.write(self._lists + 1, ends)
+        self._lists, self._values = self._lists + len(ends), int(ends[-1])
 
     def take(
         self, rows: npt.NDArray[Any]
@@ -54,9 +60,7 @@ class ListFile:
 
         May be called in several threads at once, while nothing is appended.
         """
-        rows = rows.astype(np.int64)
-        bounds = self.bounds
-        first, last = bounds[rows], bounds[rows + 1]
+        first, last = self._ends(rows)
         out_bounds = np.zeros(len(rows) + 1, np.int64)
         np.cumsum(last - first, out=out_bounds[1:])
         out = np.empty(out_bounds[-1], self._kind)
@@ -70,6 +74,12 @@ class ListFile:
                 ends = first[some] - start, last[some] - start
                 _copy(values, *ends, out_bounds[some], out)
         return out_bounds, out
+
+    def _ends(
+        self, rows: npt.NDArray[Any]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        rows = rows.astype(np.int64)
+        return self._bounds.at(rows), self._bounds.at(rows + 1)
 
     def _stretches(
         self, first: npt.NDArray[np.int64], last: npt.NDArray[np.int64]

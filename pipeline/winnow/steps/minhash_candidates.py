@@ -136,7 +136,7 @@ def fresh_candidates(
 
 def _ordered(
     context: Context, details: Frame
-) -> tuple[pa.Table, UidsByPreference, npt.NDArray[np.int64]]:
+) -> tuple[pa.Table, UidsByPreference, npt.NDArray[Any]]:
     """Return rows by preference, their uids and their numbers."""
     config: MinhashConfig = context.config
     preferred = None
@@ -146,7 +146,7 @@ def _ordered(
     return ordered_rows(context.engine, details, context.parts / "rows", preferred)
 
 
-def _positions(numbers: npt.NDArray[np.int64], pool_rows: int) -> npt.NDArray[np.int64]:
+def _positions(numbers: npt.NDArray[Any], pool_rows: int) -> npt.NDArray[np.int64]:
     """Return the position of each row of the pool by its number; -1 without one."""
     positions = np.full(pool_rows, -1, dtype=np.int64)
     positions[numbers] = np.arange(len(numbers))

@@ -1,7 +1,8 @@
 """Rows by preference as keeper: what the driver knows of each, and uids in a file.
 
 Rows come from files in stretches. What is asked of all of them at once stays in memory,
-21 bytes a row; uids are read back from a scratch file, as many as are asked for.
+8 to 21 bytes a row, by how many names and rows of a source there are; uids are read
+back from a scratch file, as many as are asked for.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from winnow.core.engine import Engine, Frame
+from winnow.core.free_memory import give_back_memory
 from winnow.core.parquet_columns import writer_settings
 from winnow.formats.reader import single
 from winnow.steps.list_file import TextFile, bytes_of
 
 _SOURCE = pa.dictionary(pa.int32(), pa.string())
 #: `state` is empty for rows that take part, `origin` what the guard counts by, `unit`
-#: what the text's shingles were made of.
+#: what the text's shingles were made of. Held in the least type that has room for the
+#: numbers and names that are met.
 ROWS = pa.schema(
     [
         ("source", _SOURCE),
@@ -32,7 +35,7 @@ ROWS = pa.schema(
         ("origin", _SOURCE),
         ("state", _SOURCE),
         ("rejected", pa.bool_()),
-        ("unit", pa.dictionary(pa.int8(), pa.string())),
+        ("unit", _SOURCE),
     ]
 )
 #: Rows as they are stored.
@@ -73,7 +76,7 @@ class _GatheredRows:
             if pa.types.is_dictionary(field.type):
                 values = self._codes(field, column)
             else:
-                values = column.to_numpy(zero_copy_only=False)
+                values = narrowed(column.to_numpy(zero_copy_only=False))
             self._parts[field.name].append(values)
 
     def _codes(self, field: pa.Field, column: pa.Array) -> npt.NDArray[Any]:
@@ -82,8 +85,7 @@ class _GatheredRows:
         encoded = filled.dictionary_encode()
         listed = encoded.dictionary.to_pylist()
         codes = np.array([names.setdefault(n, len(names)) for n in listed], np.int64)
-        kind = field.type.index_type.to_pandas_dtype()
-        taken: npt.NDArray[Any] = codes[encoded.indices.to_numpy()].astype(kind)
+        taken: npt.NDArray[Any] = narrowed(codes)[encoded.indices.to_numpy()]
         return taken
 
     def table(self, order: npt.NDArray[np.int64] | None) -> pa.Table:
@@ -91,21 +93,36 @@ class _GatheredRows:
         arrays = []
         for field in ROWS:
             parts = self._parts.pop(field.name)
-            plain = field.type
-            if pa.types.is_dictionary(plain):
-                plain = plain.index_type
-            values = np.concatenate([np.zeros(0, plain.to_pandas_dtype()), *parts])
-            array = pa.array(values if order is None else values[order], plain)
+            least = np.bool_ if pa.types.is_boolean(field.type) else np.int8
+            values = np.concatenate([np.zeros(0, least), *parts])
+            del parts
+            array = pa.array(values if order is None else values[order])
             if pa.types.is_dictionary(field.type):
                 names = pa.array(list(self._names[field.name]), pa.string())
                 array = pa.DictionaryArray.from_arrays(array, names)
             arrays.append(array)
-        return pa.table(arrays, schema=ROWS)
+        return pa.table(arrays, names=ROWS.names)
+
+
+def narrowed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return signed integers in the least type that has room for all; others as is.
+
+    >>> narrowed(np.array([3, 300])).dtype
+    dtype('int16')
+    """
+    if values.dtype.kind != "i":
+        return values
+    lowest, highest = int(values.min(initial=0)), int(values.max(initial=0))
+    for kind in (np.int8, np.int16, np.int32):
+        limits = np.iinfo(kind)
+        if limits.min <= lowest and highest <= limits.max:
+            return values.astype(kind, copy=False)
+    return values
 
 
 def ordered_rows(
     engine: Engine, frame: Frame, folder: Path, preferred: str | None
-) -> tuple[pa.Table, UidsByPreference, npt.NDArray[np.int64]]:
+) -> tuple[pa.Table, UidsByPreference, npt.NDArray[Any]]:
     """Return ROWS by preference, their uids, and their numbers.
 
     frame: the columns of STORED, `number`, and `preference` if that goes before the
@@ -114,12 +131,14 @@ def ordered_rows(
     """
     beside = folder / "unordered"
     engine.write(frame, os.fspath(beside), [])
+    # What joining them took, a hundred MiB of a large pool.
+    give_back_memory()
     uids, columns = TextFile(folder / "uids-unordered.bin"), _GatheredRows()
-    numbers, prefixes, preferences = [np.zeros(0, np.int64)], [], []
+    numbers, prefixes, preferences = [np.zeros(0, np.int8)], [], []
     for batch in stored_batches(beside):
         uids.extend(batch.column("uid"))
         columns.add(batch)
-        numbers.append(batch.column("number").to_numpy())
+        numbers.append(narrowed(batch.column("number").to_numpy()))
         prefixes.append(_prefixes(batch.column("uid")))
         if preferred:
             preferences.append(batch.column("preference"))
@@ -156,27 +175,42 @@ def _prefixes(uids: pa.Array) -> npt.NDArray[np.uint64]:
 
 
 def _order(
-    prefixes: Sequence[npt.NDArray[np.uint64]],
+    prefixes: list[npt.NDArray[np.uint64]],
     ranks: npt.NDArray[np.uint64] | None,
     uids: TextFile,
-) -> npt.NDArray[np.int64]:
-    """Return the rows by rank and uid; whole uids are read where prefixes are equal."""
+) -> npt.NDArray[Any]:
+    """Return the rows by rank and uid; whole uids are read where prefixes are equal.
+
+    The prefixes are taken out of their list, which is all that holds them.
+    """
     prefix = np.concatenate([np.zeros(0, np.uint64), *prefixes])
+    prefixes.clear()
     order = np.lexsort((prefix,) if ranks is None else (prefix, ranks))
-    equal = np.diff(prefix[order]) == 0
+    order = narrowed(order)
+    equal = _as_before(prefix, order)
     if ranks is not None:
-        equal &= np.diff(ranks[order]) == 0
+        equal &= _as_before(ranks, order)
     # Rows of one rank and prefix have one number; most have one of their own.
-    tied = np.zeros(len(order), np.bool_)
-    tied[1:] = equal
-    tied[:-1] |= equal
+    tied = equal.copy()
+    tied[:-1] |= equal[1:]
     where = np.flatnonzero(tied)
-    group = np.cumsum(np.concatenate([[True], ~equal]))[: len(order)][where]
+    group = np.cumsum(~equal[where])
     names = uids.texts(order[where])
     keys = [("group", "ascending"), ("uid", "ascending")]
     inner = pc.sort_indices(pa.table({"group": group, "uid": names}), sort_keys=keys)
     order[where] = order[where[inner.to_numpy()]]
     return order
+
+
+def _as_before(
+    values: npt.NDArray[np.uint64], order: npt.NDArray[Any]
+) -> npt.NDArray[np.bool_]:
+    """Return which values, in an order, are equal to the one before."""
+    equal = np.zeros(len(order), np.bool_)
+    for first in range(1, len(order), PIECE_ROWS):
+        some = values[order[first - 1 : first + PIECE_ROWS]]
+        equal[first : first + PIECE_ROWS] = some[1:] == some[:-1]
+    return equal
 
 
 def stored_batches(folder: Path) -> Iterator[pa.RecordBatch]:

@@ -49,6 +49,9 @@ Components = Callable[
 #: A row of each of n rows, or −1: of 32 bits wherever n allows it.
 Labels = npt.NDArray[np.int32] | npt.NDArray[np.int64]
 
+#: Members, keepers and bands of pairs, sorted by (member, keeper).
+_Proposed = tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], npt.NDArray[np.int16]]
+
 #: Band of a pair that no bucket proposed, but a common twin.
 NO_BAND = -1
 
@@ -120,32 +123,51 @@ def decide(  # noqa: PLR0913 - candidates, how they are judged, and how often
     was_centre = np.zeros(len(buckets.members), dtype=np.bool_)
     pairs = NO_PAIRS
     for _ in range(rounds):
-        active, centres, count = elect(buckets, active, labels, was_centre, rounds)
-        keys, band = stars(buckets, active, centres, labels, count)
+        # What a function made on its way is freed before pairs are compared: of each
+        # pair several times what the pair itself takes.
+        active, keys, band = _starred(buckets, active, labels, was_centre, rounds)
         if semantics == "representatives":
-            orphans = _orphans(*_proven(pairs, threshold)[:2], keeper)
+            orphans = _orphans(*_proven(pairs, threshold), keeper)
             keys = np.concatenate([keys, orphans])
             band = np.append(band, np.full(len(orphans), NO_BAND, band.dtype))
+            del orphans
         if not len(keys):
             break
-        pairs = _compared(pairs, _distinct(keys, band), similarity, known)
+        fresh = _fresh(keys, band, pairs)
+        del keys, band
+        pairs = _united(pairs, _compared(fresh, similarity, known))
+        del fresh
         before = labels
-        proven = _proven(pairs, threshold)
         if semantics == "components":
-            joined = components(rows, proven.member, proven.keeper)
-            labels = keeper = joined.astype(kind)
+            labels = keeper = components(rows, *_proven(pairs, threshold)).astype(kind)
         else:
-            labels = keeper = everyone.copy()
-            _represent(proven.member, proven.keeper, keeper)
-        if semantics == "representatives":
+            keeper = everyone.copy()
+            _represent(*_proven(pairs, threshold), keeper)
             labels = np.where(keeper == everyone, keeper, -1)
             if (labels > before).any():
                 active = np.arange(len(buckets.band), dtype=np.int64)
+        del before
     return _verdict(keeper, pairs)
 
 
-def _proven(pairs: Pairs, threshold: float) -> Pairs:
-    return _chosen(pairs, pairs.jaccard >= threshold)
+def _starred(
+    buckets: Buckets,
+    active: npt.NDArray[np.int64],
+    labels: Labels,
+    was_centre: npt.NDArray[np.bool_],
+    rounds: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64], npt.NDArray[np.int16]]:
+    """Return the active buckets with a pair to compare, the pairs' keys and bands."""
+    active, centres, count = elect(buckets, active, labels, was_centre, rounds)
+    return active, *stars(buckets, active, centres, labels, count)
+
+
+def _proven(
+    pairs: Pairs, threshold: float
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Return members and keepers of the pairs that reach the threshold."""
+    proven = pairs.jaccard >= threshold
+    return pairs.member[proven], pairs.keeper[proven]
 
 
 def _chosen(pairs: Pairs, which: npt.NDArray[Any]) -> Pairs:
@@ -153,30 +175,45 @@ def _chosen(pairs: Pairs, which: npt.NDArray[Any]) -> Pairs:
     return Pairs(member[which], keeper[which], band[which], jaccard[which])
 
 
-def _compared(
-    pairs: Pairs,
-    proposed: tuple[npt.NDArray[np.uint64], npt.NDArray[np.int16]],
-    similarity: Similarity,
-    known: Pairs,
-) -> Pairs:
-    """Return `pairs` with the new ones among `proposed`, each with its similarity."""
-    key, band = proposed
+def _fresh(
+    keys: npt.NDArray[np.uint64], band: npt.NDArray[np.int16], pairs: Pairs
+) -> _Proposed:
+    """Return each proposed pair that is not among `pairs`."""
+    key, band = _distinct(keys, band)
     order = np.argsort(key)
     key, band = key[order], band[order]
-    fresh = _found(key, _key(pairs.member, pairs.keeper)) < 0
-    key, band = key[fresh], band[fresh]
+    if len(pairs.member):
+        fresh = _found(key, _key(pairs.member, pairs.keeper)) < 0
+        key, band = key[fresh], band[fresh]
     member, keeper = (key >> np.uint64(32)).astype(np.uint32), key.astype(np.uint32)
-    known_index = _found(key, _key(known.member, known.keeper))
-    jaccard = np.empty(len(key))
-    jaccard[known_index >= 0] = known.jaccard[known_index[known_index >= 0]]
+    return member, keeper, band
+
+
+def _compared(fresh: _Proposed, similarity: Similarity, known: Pairs) -> Pairs:
+    """Return the pairs with their similarities."""
+    member, keeper, band = fresh
+    if not len(member):
+        return NO_PAIRS
+    if not len(known.member):
+        return Pairs(member, keeper, band, similarity(member, keeper))
+    known_index = _found(_key(member, keeper), _key(known.member, known.keeper))
     asked = known_index < 0
+    jaccard = np.empty(len(member))
+    jaccard[~asked] = known.jaccard[known_index[~asked]]
     if asked.any():
         jaccard[asked] = similarity(member[asked], keeper[asked])
+    return Pairs(member, keeper, band, jaccard)
+
+
+def _united(pairs: Pairs, fresh: Pairs) -> Pairs:
+    """Return pairs of both, sorted by (member, keeper) as each of them is."""
+    if not len(fresh.member) or not len(pairs.member):
+        return fresh if len(fresh.member) else pairs
     merged = Pairs(
-        np.concatenate([pairs.member, member]),
-        np.concatenate([pairs.keeper, keeper]),
-        np.concatenate([pairs.band, band]),
-        np.concatenate([pairs.jaccard, jaccard]),
+        np.concatenate([pairs.member, fresh.member]),
+        np.concatenate([pairs.keeper, fresh.keeper]),
+        np.concatenate([pairs.band, fresh.band]),
+        np.concatenate([pairs.jaccard, fresh.jaccard]),
     )
     return _chosen(merged, np.argsort(_key(merged.member, merged.keeper)))
 
