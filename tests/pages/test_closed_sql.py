@@ -359,3 +359,21 @@ def test_pivot_says_how_it_can_be_asked(database: RunDatabase):
 def test_a_nested_query_is_an_answer_or_an_error(database: RunDatabase, text: str):
     with contextlib.suppress(QueryError):
         database.query(text)
+
+
+@pytest.mark.parametrize("dictionary", [False, True])
+@pytest.mark.parametrize("gaps", [1, 2048])
+def test_a_value_is_not_null_where_all_others_are(
+    tmp_path: Path, dictionary: bool, gaps: int
+) -> None:
+    """DuckDB 2.0.0 took one text, or one repeated, for null among nulls."""
+    values = [None] * gaps + ["one"] * (2049 - gaps)
+    file = tmp_path / "values.parquet"
+    pq.write_table(pa.table({"value": values}), file, use_dictionary=dictionary)
+    counts = "SELECT count(*) FROM read_parquet(?) WHERE value IS "
+    with duckdb.connect() as connection:
+        told = [
+            connection.execute(f"{counts}{what}", [str(file)]).fetchone()
+            for what in ("NULL", "NOT NULL")
+        ]
+    assert told == [(gaps,), (2049 - gaps,)]

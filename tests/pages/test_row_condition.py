@@ -32,6 +32,11 @@ ROWS = pa.table(
         "size.w % 2 = 1",
         "CASE WHEN width > 100 THEN text = 'Cat' ELSE true END -- a remark",
         "regexp_matches(text, '^[A-Z]')",
+        "width + 1 > 100 - width",
+        "TIMESTAMP '2024-02-03 01:00' AT TIME ZONE 'UTC' > TIMESTAMPTZ '2024-02-03'",
+        "age(TIMESTAMP '2024-02-03', TIMESTAMP '2020-01-01') > INTERVAL 1 YEAR",
+        "date_trunc('day', TIMESTAMP '2024-02-03 04:05') + INTERVAL 1 DAY "
+        "= DATE '2024-02-04' AND year(DATE '2024-02-03') = 2024",
         "TRUE",
     ],
 )
@@ -57,6 +62,8 @@ def test_it_answers_as_duckdb_does(sql: str):
         "EXISTS (FROM read_csv('/etc/passwd'))",
         "random() < 0.5",
         "now() > TIMESTAMP '2020-01-01'",
+        "current_localtimestamp() > TIMESTAMP '2020-01-01'",
+        "age(TIMESTAMP '2020-01-01') > INTERVAL 1 DAY",
         "current_setting('threads') > 1",
         "COLUMNS('w.*') > 1",
         "* > 1",

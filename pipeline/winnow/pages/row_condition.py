@@ -26,6 +26,8 @@ _BEYOND = {
     "WINDOW": "a window over other rows",
     "PARAMETER": "a parameter",
 }
+#: Functions that tell the time, whatever a version of DuckDB says of them.
+_CLOCKS = {"current_localtime", "current_localtimestamp"}
 _ROWS = "winnow_rows"
 _TEMPLATE = f"SELECT (\n{{}}\n) AS holds FROM {_ROWS}"
 
@@ -132,13 +134,27 @@ def _placeless(value: Any) -> Any:
 
 @cache
 def _per_row_functions() -> frozenset[str]:
-    """Return the functions of one row whose answer depends on their arguments alone."""
+    """Return the functions of one row whose answer depends on their arguments alone.
+
+    Or on the zone in which times of a zone are told, which here always is UTC.
+    """
     with duckdb.connect() as connection:
         listed = connection.execute(
             "SELECT function_name FROM duckdb_functions() GROUP BY 1 HAVING bool_and("
-            "function_type = 'scalar' AND stability = 'CONSISTENT')"
+            "function_type = 'scalar' AND CASE stability "
+            "WHEN 'CONSISTENT' THEN true WHEN 'CONSISTENT_WITHIN_QUERY' THEN "
+            "function_name IN ('timezone', 'make_timestamptz') OR list_has_any("
+            "parameter_types, ['TIMESTAMP WITH TIME ZONE', 'TIMESTAMPTZ_NS']) "
+            "ELSE false END)"
         )
-        return frozenset(name for (name,) in listed.fetchall())
+        return frozenset(name for (name,) in listed.fetchall()) - _CLOCKS
+
+
+def _is_of_row(call: dict[str, Any], allowed: frozenset[str]) -> bool:
+    name = call["function_name"].lower()
+    given = call.get("arguments", call.get("children", ()))  # before DuckDB 2
+    # Of one time `age` tells how long ago it was.
+    return name in allowed and not (name == "age" and len(given) < 2)
 
 
 def _walk(
@@ -161,7 +177,7 @@ def _walk(
         if path[0] not in bound:
             names.add(path[0])
         return
-    if kind == "FUNCTION" and node["function_name"].lower() not in allowed:
+    if kind == "FUNCTION" and not _is_of_row(node, allowed):
         raise QueryError(
             f"{node['function_name']}() does not answer from the row's values alone"
         )

@@ -268,14 +268,13 @@ FROM pairs p LEFT JOIN told ON told.uid = p.kept_twin"""
                 "WHERE NOT l.keep AND l.kept_twin IS NOT NULL"
             )
             if self.has(step, "neighbours"):
-                # Under `reference` a twin may have gone in the same step. By length:
-                # DuckDB 2.0.0 takes the only value of a row group for null, too.
+                # Under `reference` a twin may have gone in the same step.
                 twins = self.artifact(step, "neighbours")
                 parts.append(
                     f"SELECT l.uid, n.twin AS direct_twin, {name} AS step, "
                     "l.score AS similarity, NULL::INTEGER AS band, l.reason "
                     f"FROM {twins} n JOIN (FROM {ledger} "
-                    "WHERE NOT keep AND length(kept_twin) IS NULL) l USING (uid)"
+                    "WHERE NOT keep AND kept_twin IS NULL) l USING (uid)"
                 )
         columns = {
             "uid": "VARCHAR",
