@@ -18,8 +18,9 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from winnow.core.errors import QueryError, RunError
-from winnow.pages.closed_sql import ClosedSql
+from winnow.pages.closed_sql import ClosedSql, closed_connection
 from winnow.reports.database import RunDatabase
 
 STEPS = ["exact", "embed", "cluster", "semantic", "apply"]
@@ -271,12 +272,13 @@ def test_no_more_threads_than_cores(run: Path, monkeypatch: pytest.MonkeyPatch) 
         assert _setting(database, "threads") == 2
 
 
-def test_files_of_this_machine_are_not_kept_in_memory(database: RunDatabase) -> None:
-    database.query("SELECT * FROM ledger")
-    database.query("SELECT * FROM samples")
-    sql = "SELECT sum(memory_usage_bytes) FROM duckdb_memory() WHERE tag = ?"
-    asked = database._sql._connection.execute(sql, ["EXTERNAL_FILE_CACHE"])
-    assert not (asked.fetchone() or (0,))[0]
+def test_files_of_this_machine_are_not_kept_in_memory(tmp_path: Path) -> None:
+    asked = "SELECT current_setting('enable_external_file_cache')"
+    remote = [MemoryFileSystem()]
+    for filesystems, kept in ((), False), (remote, True):
+        connection = closed_connection([], tmp_path, filesystems=filesystems)
+        with contextlib.closing(connection):
+            assert connection.execute(asked).fetchone() == (kept,)
 
 
 def test_a_sort_larger_than_memory_spills_and_leaves_nothing(run: Path) -> None:
