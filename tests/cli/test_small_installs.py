@@ -40,7 +40,7 @@ def declared() -> dict[str, Any]:
 
 def named(requirements: list[str]) -> set[str]:
     """Return the names of distributions, or of this project's own extras."""
-    names = (re.split("[<>=]", requirement)[0] for requirement in requirements)
+    names = (re.split("[!<>=]", requirement)[0] for requirement in requirements)
     return {name.lower().replace("_", "-") for name in names}
 
 
