@@ -172,9 +172,23 @@ def _addressed(chunk: pa.Array) -> TextBytes:
         end[null] = start[null]
     if len(chunk) and int((end - start).max()) > _LONGEST:
         raise ValueError(f"a text has more than {_LONGEST:,} bytes; split it")
-    empty = np.zeros(0, dtype=np.uint8)
-    shared = empty if data is None else np.frombuffer(data, dtype=np.uint8)
-    return TextBytes(shared, empty, start, end)
+    return TextBytes(_read_only(b"" if data is None else data), _NONE, start, end)
+
+
+def _read_only(data: Any) -> npt.NDArray[np.uint8]:
+    """Return bytes as an array that is not written to, whatever holds them.
+
+    Numba compiles a kernel once for arrays that may be written and once more for those
+    that may not. Which ones Arrow hands out says how a column was made, and nothing of
+    what is done with it.
+    """
+    array = np.frombuffer(data, dtype=np.uint8)
+    array.flags.writeable = False
+    return array
+
+
+#: What lies beside rows of which none was changed.
+_NONE = _read_only(b"")
 
 
 def _beside(rows: TextBytes, rules: tuple[str, ...]) -> TextBytes:
@@ -195,8 +209,7 @@ def _beside(rows: TextBytes, rules: tuple[str, ...]) -> TextBytes:
     start, end = rows.start.copy(), rows.end.copy()
     end[changed] = len(rows.data) + np.cumsum(lengths)
     start[changed] = end[changed] - lengths
-    extra = np.frombuffer(b"".join(pieces), dtype=np.uint8)
-    return TextBytes(rows.data, extra, start, end)
+    return TextBytes(rows.data, _read_only(b"".join(pieces)), start, end)
 
 
 def _changeable(rows: TextBytes, rules: set[str]) -> npt.NDArray[np.bool_]:
