@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Processes that share the tests; files stay together, in the order of their names.
 JOBS ?= 2
+# Modules are compiled once for all processes of both parts, even where the surroundings
+# ask for none of it to be kept: tests start many.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help

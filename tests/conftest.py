@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import json
@@ -69,6 +70,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group = "cluster" if _on_cluster(item) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not _on_cluster(item))
+
+
+def pytest_collection_finish() -> None:
+    """Leave what has been collected out of every later collection of garbage.
+
+    The tests and the modules that they import stay to the end, and are most of what a
+    process holds: looking through them took half a second each time.
+    """
+    gc.freeze()
 
 
 def _on_cluster(item: pytest.Item) -> bool:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "pipeline" / "winnow"
 
 
-def test_a_class_name_occurs_once():
+def test_a_class_name_occurs_once(trees: Mapping[Path, ast.Module]):
     homes: dict[str, list[str]] = defaultdict(list)
-    for module in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(module.read_text())):
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 homes[node.name].append(str(module.relative_to(PACKAGE)))
     assert {name: where for name, where in homes.items() if len(where) > 1} == {}
@@ -22,10 +23,10 @@ def test_a_class_name_occurs_once():
 SAYS_NOTHING = {"found", "own", "at", "place"}
 
 
-def test_a_variable_says_what_it_holds():
+def test_a_variable_says_what_it_holds(trees: Mapping[Path, ast.Module]):
     names = []
-    for module in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(module.read_text())):
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
             stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
             name = node.id if stored else node.arg if isinstance(node, ast.arg) else ""
             if name in SAYS_NOTHING:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "pipeline" / "winnow"
 ROOMS = sorted(p.parent for p in PACKAGE.glob("*/__init__.py"))
-MODULES = sorted(p for p in PACKAGE.rglob("*.py"))
+Trees = Mapping[Path, ast.Module]
 
 
 def name(path: Path) -> str:
@@ -26,13 +26,8 @@ def test_a_room_opens_with_its_purpose_and_what_it_may_import(room: Path):
     assert re.search(r"^May import[: ]", purpose, re.MULTILINE), purpose
 
 
-@functools.cache
-def parsed(module: Path) -> ast.Module:
-    return ast.parse(module.read_text())
-
-
-def test_a_module_says_what_it_is_for():
-    assert [name(m) for m in MODULES if not ast.get_docstring(parsed(m))] == []
+def test_a_module_says_what_it_is_for(trees: Trees):
+    assert [name(m) for m, tree in trees.items() if not ast.get_docstring(tree)] == []
 
 
 def test_nothing_is_called_by_a_name_that_means_anything():
@@ -68,16 +63,16 @@ def test_every_step_has_one_name_everywhere():
             assert callable(load_part(step.shown.remedy))
 
 
-def test_no_file_of_the_library_writes_to_the_terminal():
+def test_no_file_of_the_library_writes_to_the_terminal(trees: Trees):
     printing = [
         name(module)
-        for module in MODULES
+        for module, tree in trees.items()
         if not module.is_relative_to(PACKAGE / "cli")
         and any(
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
             and node.func.id == "print"
-            for node in ast.walk(parsed(module))
+            for node in ast.walk(tree)
         )
     ]
     assert printing == []
@@ -87,9 +82,9 @@ def test_no_file_of_the_library_writes_to_the_terminal():
 PIPES = {PACKAGE / "core" / "worker.py", PACKAGE / "core" / "worker_pool.py"}
 
 
-def test_no_pickle_is_ever_loaded():
-    for module in {*MODULES} - PIPES:
-        for node in ast.walk(parsed(module)):
+def test_no_pickle_is_ever_loaded(trees: Trees):
+    for module in trees.keys() - PIPES:
+        for node in ast.walk(trees[module]):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names]
                 names.append(getattr(node, "module", None) or "")
