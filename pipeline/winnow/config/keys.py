@@ -12,6 +12,7 @@ import re
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator
@@ -176,13 +177,20 @@ def _is_union(annotation: Any) -> bool:
 def _meanings(model: type[BaseModel]) -> dict[str, str]:
     told: dict[str, str] = {}
     for one in reversed(model.__mro__):
-        if not (issubclass(one, BaseModel) and one is not BaseModel):
-            continue
-        for comment, name in _MEANT.findall(inspect.getsource(one)):
-            lines = (
-                line.strip().removeprefix("#:").strip() for line in comment.splitlines()
-            )
-            told[name] = " ".join(lines)
+        if issubclass(one, BaseModel) and one is not BaseModel:
+            told |= _said_of(one)
+    return told
+
+
+@cache
+def _said_of(model: type[BaseModel]) -> dict[str, str]:
+    """Return the meanings in a class's own source, which is parsed to be found."""
+    told: dict[str, str] = {}
+    for comment, name in _MEANT.findall(inspect.getsource(model)):
+        lines = (
+            line.strip().removeprefix("#:").strip() for line in comment.splitlines()
+        )
+        told[name] = " ".join(lines)
     return told
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 
+import numba
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from winnow.algorithms.dedup.folding import STABLE
 from winnow.algorithms.dedup.punctuation import drop_conditional_of, is_dropped
-from winnow.algorithms.dedup.text_normalisation import checked_rules, normalised
+from winnow.algorithms.dedup.text_normalisation import (
+    checked_rules,
+    normalised,
+    rows_of,
+)
 
 from tests.examples import examples
 
@@ -130,3 +136,21 @@ def test_every_ascii_sign_has_its_say():
         c for c in map(chr, range(33, 127)) if not c.isalnum() and not is_dropped(c)
     ]
     assert "".join(kept) == "!#$%&*+,-./:<=>@^"
+
+
+def test_kernels_are_compiled_once_however_arrow_holds_a_column():
+    """Numba tells bytes that may be written from bytes that may not."""
+    built = pa.array(["one two", "three"])
+    _, offsets, data = built.buffers()
+    mapped = pa.py_buffer(data.to_pybytes())
+    columns = [
+        built,
+        pa.Array.from_buffers(pa.string(), 2, [None, offsets, mapped]),
+        pa.nulls(2),
+        pa.array(["Ａ wide letter", "ﬁ"]),
+    ]
+    assert data.is_mutable
+    assert not mapped.is_mutable
+    rows = [rows_of(column, ("nfkc",))[0] for column in columns]
+    assert [len(of_column.extra) > 0 for of_column in rows] == [False] * 3 + [True]
+    assert len({numba.typeof(of_column) for of_column in rows}) == 1
