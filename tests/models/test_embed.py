@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from winnow.core.errors import InputError
 from winnow.core.vectors import to_matrix
+from winnow.models.decode_ahead import DecodeAhead
 from winnow.models.embed import embed_batches, output_schema
 from winnow.models.encoder import Encoder, ModelSpec, load_encoder
 
@@ -181,6 +182,63 @@ def test_reading_stays_a_bounded_number_of_rows_ahead(spec: ModelSpec) -> None:
         written += len(batch)
         assert read - written <= 4 * 4
     assert written == read == 4 * ROWS
+
+
+@pytest.mark.parametrize("threads", [1, 16])
+def test_as_many_rows_are_held_for_one_thread_as_for_sixteen(
+    spec: ModelSpec, threads: int
+) -> None:
+    read = written = most = 0
+
+    def source() -> Iterator[pa.RecordBatch]:
+        nonlocal read, most
+        for batch in table().to_batches(max_chunksize=1) * 8:
+            read += len(batch)
+            most = max(most, read - written)
+            yield batch
+
+    for batch in embed_batches(source(), spec=spec, threads=threads):
+        written += len(batch)
+    assert written == 8 * ROWS
+    assert most <= 4 * 4
+
+
+def test_threads_share_the_pictures_of_one_batch(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nobody gets past this before another thread is at a picture of the same batch.
+    both = threading.Barrier(2, timeout=30)
+    prepare = Encoder.prepare
+
+    def together(self: Encoder, data: bytes, boxes: Any = ()) -> Any:
+        both.wait()
+        return prepare(self, data, boxes)
+
+    monkeypatch.setattr(Encoder, "prepare", together)
+    four = table().slice(0, 4)
+    assert embed(four, spec, threads=2)["reason"].null_count == 4
+
+
+def test_no_picture_is_begun_while_threads_rest(
+    spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = Encoder.prepare
+    begun = threading.Event()
+
+    def noted(self: Encoder, data: bytes, boxes: Any = ()) -> Any:
+        begun.set()
+        return prepare(self, data, boxes)
+
+    monkeypatch.setattr(Encoder, "prepare", noted)
+    decoders = DecodeAhead(load_encoder(spec), threads=2, mirrored=False)
+    try:
+        with decoders.resting():
+            batch = decoders.begin(table().slice(0, 4))
+            assert not begun.wait(0.2)
+        assert batch.ready().reasons == [None] * 4
+        assert begun.is_set()
+    finally:
+        decoders.close()
 
 
 def decoding_threads() -> set[threading.Thread]:

@@ -336,8 +336,13 @@ def test_a_large_jpeg_is_reduced_where_that_is_asked_for(
     # What is smaller than twice the model's picture, and what is painted over, is not.
     box = [((0, 0, 1, 1))]
     assert (exact.prepare(data, box) == reduced.prepare(data, box)).all()
-    small = png(pictures(1)[0])
+    small, large = (
+        png(Image.fromarray(noise[:end, :end])) for end in (side // 8, side // 2)
+    )
     assert (exact.prepare(small) == reduced.prepare(small)).all()
+    # Of other files all pixels are read; resized, they are next to the exact ones.
+    levels = exact.prepare(large).astype(int) - reduced.prepare(large)
+    assert np.abs(levels).max() <= 3
     assert exact.identity != reduced.identity
 
 

@@ -13,6 +13,7 @@ from winnow.core.errors import ConfigError
 from winnow.flows.fingerprints import _plain
 from winnow.models import openvino_runtime
 from winnow.models.encoder import Encoder, ModelSpec, load_encoder
+from winnow.models.preprocess import INEXACT
 
 RNG = np.random.default_rng(0)
 TEXTS = ["a red ball", "", "Ein Hund", "two trees & a house", "猫"]
@@ -103,3 +104,5 @@ def test_the_runtime_is_in_the_fingerprint_where_it_is_not_the_usual_one() -> No
     assert "exact_decode" not in str(usual)
     assert "openvino 20" in str(printed(runtime="openvino"))
     assert printed(exact_decode=False) != usual
+    # What it does to pixels has a version of its own.
+    assert f"'exact_decode': {INEXACT}" in str(printed(exact_decode=False))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,6 +72,65 @@ def test_slivers_show_the_middle_of_the_picture(turn: int) -> None:
     image = Image.fromarray(ramp.astype(np.uint8)).rotate(turn, expand=True)
     cfg = Preprocessing(32, 32, MEAN, STD)
     assert np.abs(cfg(image).astype(int) - expected(image, cfg)).max() <= 2
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Return a picture that is as smooth as photographs are, with edges in it."""
+    rng = np.random.default_rng(width * height)
+    coarse = rng.integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    image = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+    image.paste((250, 20, 90), (width // 3, height // 4, width // 2, height // 2))
+    return image
+
+
+@pytest.mark.parametrize("mode", ["squash", "shortest", "longest"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("size", [(512, 512), (700, 481), (300, 1100)])
+def test_pictures_far_too_large_may_be_one_level_beside(
+    size: tuple[int, int], mode: str, interpolation: str
+) -> None:
+    cfg = Preprocessing(64, 64, MEAN, STD, interpolation, mode, fill_color=77)
+    image = photograph(*size)
+    apart = np.abs(cfg(image, exact=False).astype(int) - cfg(image))
+    assert apart.max() <= 1
+    assert np.mean(apart > 0) < 0.1
+
+
+@pytest.mark.parametrize("size", [(100, 120), (127, 127), (40, 9), (1500, 64)])
+def test_pictures_not_far_too_large_are_exact_all_the_same(
+    size: tuple[int, int],
+) -> None:
+    for mode in ("squash", "shortest", "longest"):
+        cfg = Preprocessing(64, 64, MEAN, STD, "bicubic", mode)
+        image = photograph(*size)
+        assert np.array_equal(cfg(image, exact=False), cfg(image))
+
+
+HASHED = """
+import hashlib, numpy as np
+from PIL import Image
+from winnow.models.preprocess import Preprocessing
+
+rng, pixels = np.random.default_rng(0), hashlib.sha256()
+for size in [(500, 470), (900, 460), (3, 700), (2000, 30), (451, 1300)]:
+    image = Image.fromarray(rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+    for mode in ("squash", "shortest", "longest"):
+        cfg = Preprocessing(224, 224, (0.5,) * 3, (0.5,) * 3, "bicubic", mode)
+        pixels.update(cfg(image, exact=False).tobytes())
+print(pixels.hexdigest())
+"""
+
+
+@pytest.mark.slow
+def test_inexact_pixels_do_not_depend_on_the_processor() -> None:
+    def printed(instructions: str) -> str:
+        environment = {**os.environ, "ATEN_CPU_CAPABILITY": instructions}
+        command = [sys.executable, "-c", HASHED]
+        return subprocess.run(
+            command, env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert printed("default") == printed("avx2")
 
 
 def test_settings_are_read_as_open_clip_reads_them() -> None:

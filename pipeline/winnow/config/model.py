@@ -35,8 +35,9 @@ class ModelConfig(BaseModel):
     background: Annotated[
         str, Field(pattern=r"^(white|black|drop|#[0-9a-fA-F]{6})$")
     ] = "white"
-    #: Whether a large JPEG is decoded at its own size; otherwise at the half, quarter
-    #: or eighth that still has twice the pixels that the model takes, across and down.
+    #: Whether pixels are exactly those of open_clip; otherwise a large JPEG is decoded
+    #: at the half, quarter or eighth of its size that still has twice the pixels that
+    #: the model takes, across and down, and any picture that large resized by torch.
     exact_decode: bool = True
     #: Decoding threads; none: as many as the machine has cores.
     decode_threads: Annotated[int, Field(gt=0)] | None = None

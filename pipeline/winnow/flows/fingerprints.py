@@ -29,6 +29,7 @@ from winnow.formats.shard_discovery import Shard
 from winnow.models.checkpoint import local_files
 from winnow.models.local_model import LOCAL_DIR
 from winnow.models.openvino_runtime import LIBRARIES
+from winnow.models.preprocess import INEXACT
 
 _SECTIONLESS = (INDEX, OVERRIDES)
 #: Settings of a model that change no vector.
@@ -138,8 +139,8 @@ def _plain(value: Any) -> Any:
         # Usual ones are left out, as they were before there were others.
         if settings.pop("runtime") == "openvino":
             settings["runtime"] = releases(LIBRARIES)
-        if settings["exact_decode"]:
-            del settings["exact_decode"]
+        if settings.pop("exact_decode") is False:
+            settings["exact_decode"] = INEXACT
         files = local_files(value.name, value.pretrained)
         if files:
             settings["pretrained"] = None

@@ -52,7 +52,8 @@ class ModelSpec:
     max_pixels: larger images are refused before they are decoded.
     background: colour behind transparent images, or `drop`; see `decode_rgb`.
     exact_decode: False: a JPEG with more than twice the pixels that the model takes,
-      across and down, may be decoded at a half, a quarter or an eighth of its size.
+      across and down, may be decoded at a half, a quarter or an eighth of its size, and
+      any picture be resized by torch; see `Preprocessing`.
     runtime: auto, torch or openvino. `auto` is torch, so that what a recipe gives does
       not depend on what is installed.
     """
@@ -142,10 +143,11 @@ class Encoder:
         spec = self.spec
         least = None
         # Boxes are counted in pixels of the whole picture.
-        if not (spec.exact_decode or boxes):
+        exact = spec.exact_decode or bool(boxes)
+        if not exact:
             least = 2 * max(self.preprocess.height, self.preprocess.width)
         image = decode_rgb(data, spec.max_pixels, spec.background, least)
-        return self.preprocess(painted_over(image, boxes))
+        return self.preprocess(painted_over(image, boxes), exact)
 
     def tokenize(self, texts: list[str]) -> Tokens:
         """Return (n, context_length) token ids; safe in threads."""

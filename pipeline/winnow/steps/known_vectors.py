@@ -19,7 +19,7 @@ import pyarrow as pa
 from winnow.core.engine import Frame
 from winnow.core.hashing import digest
 from winnow.formats.reader import SampleReader
-from winnow.models.embed import BOXES
+from winnow.models.decode_ahead import BOXES
 from winnow.models.masks import PixelBox, pixel_boxes
 from winnow.steps.contract import Context
 
