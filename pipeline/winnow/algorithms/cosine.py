@@ -9,11 +9,13 @@ the number of threads or the BLAS.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from winnow.numeric.compiled import compiled
+from winnow.numeric.device import Device
 
 Vectors = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
@@ -88,11 +90,15 @@ class Best:
 
     cosine: (m,) float64, −inf before the first; ids: (m,) int64, −1 before it. Equal
     cosines go to the candidate seen first. Candidates whose cosine is `floor` or less
-    may be passed over.
+    may be passed over. device: makes the products, if there is one.
     """
 
-    def __init__(self, rows: VectorRows, floor: float = -np.inf) -> None:
+    def __init__(
+        self, rows: VectorRows, floor: float = -np.inf, device: Device | None = None
+    ) -> None:
         self.rows = rows
+        self._device = device
+        self._placed: Any = None if device is None else device.placed(rows.unit)
         self.cosine: Floats = np.full(len(rows), -np.inf)
         self.ids: Ids = np.full(len(rows), -1, np.int64)
         self._approximate = np.full(len(rows), floor, np.float32)
@@ -102,8 +108,12 @@ class Best:
     ) -> None:
         """Show c candidates, whose ids are `ids`, to the rows from `first[c]` on.
 
-        `scratch` is overwritten and holds at least m·c numbers.
+        `scratch` is overwritten and holds at least m·c numbers, or is not looked at if
+        there is a device.
         """
+        if self._device is not None:
+            self.see_placed(candidates, ids, first, candidates.unit)
+            return
         seeing = slice(int(first.min(initial=len(self.rows))), None)
         rows = self.rows[seeing]
         _improve(
@@ -116,6 +126,34 @@ class Best:
             (candidates.exact, candidates.squares),
             (self._approximate[seeing], self.cosine[seeing], self.ids[seeing]),
         )
+
+    def see_placed(
+        self, candidates: VectorRows, ids: Ids, first: Ids | None, units: Any
+    ) -> None:
+        """Do as `see` on the device; units: `candidates.unit`, maybe placed there.
+
+        first: None where all rows see all candidates.
+        """
+        assert self._device is not None
+        start = 0 if first is None else int(first.min(initial=len(self.rows)))
+        if start == len(self.rows) or not len(candidates):
+            return
+        seeing = slice(start, None)
+        rows, known = self.rows[seeing], self._approximate[seeing]
+        shifted = None if first is None else first - start
+        cosine, best = self.cosine[seeing], self.ids[seeing]
+        told = self._device.nominated(self._placed[seeing], units, shifted, known)
+        for some in told:
+            _decide(
+                (some.rows, some.candidates, ids),
+                (rows.exact, rows.squares),
+                (candidates.exact, candidates.squares),
+                (cosine, best),
+            )
+            part = slice(some.start, some.start + len(some.largest))
+            np.maximum(known[part], some.largest, out=known[part])
+            # Ties go to the candidate seen first, so these look at no other.
+            known[part][cosine[part] >= 1.0] = np.inf
 
     def taken(self, rows: Ids) -> tuple[Floats, Ids, Singles]:
         """Return what `rows` have seen so far, for `put_back`."""
@@ -281,6 +319,31 @@ def _improve(
             if value > cosine[r]:
                 cosine[r] = value
                 ids[r] = candidate_ids[c]
+
+
+@compiled
+def _decide(
+    nominated: tuple[Ids, Ids, Ids],
+    rows: tuple[Vectors, Floats],
+    candidates: tuple[Vectors, Floats],
+    best: tuple[Floats, Ids],
+) -> None:
+    """Compare exactly what a device nominates: pairs of rows, and candidates' ids."""
+    row, candidate, candidate_ids = nominated
+    exact, squares = rows
+    candidate_exact, candidate_squares = candidates
+    cosine, ids = best
+    terms = np.zeros(exact.shape[1] + 1)
+    for pair in range(len(row)):
+        r, c = row[pair], candidate[pair]
+        if cosine[r] >= 1.0:
+            continue
+        value = exact_cosine(
+            exact[r], squares[r], candidate_exact[c], candidate_squares[c], terms
+        )
+        if value > cosine[r]:
+            cosine[r] = value
+            ids[r] = candidate_ids[c]
 
 
 @compiled

@@ -20,7 +20,7 @@ from winnow.config.section import Frozen, RunLocation, StepConfig
 from winnow.config.step_kinds import has_section, packages_of, sections, step_of
 from winnow.config.text_encoding import single_byte
 from winnow.config.yaml_text import require_finite, shown
-from winnow.core.engine import DRIVER_BYTES, DRIVER_ROWS
+from winnow.core.engine import DRIVER_BYTES, DRIVER_ROWS, DeviceChoice
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extensions import load_part
 
@@ -108,6 +108,10 @@ class EngineConfig(Frozen):
     #: `group_mb` bounds, if they are not more than `driver_rows` either; larger tables
     #: are Spark's, and with 0 all are.
     driver_mb: Annotated[int, Field(ge=0)] = DRIVER_BYTES // 2**20
+    #: What multiplies vectors: for k-means, nearest centroids and semantic duplicates.
+    #: auto: a GPU where torch sees one and rows are not few; cpu: this processor; cuda:
+    #: a GPU, or an error. Decisions are the same. Models take a GPU whatever it says.
+    device: DeviceChoice = "auto"
     #: Parts of every shuffle in Spark; null: as many as it finds fit.
     partitions: Annotated[int, Field(gt=0)] | None = None
     #: Rows of an Arrow batch between Spark and Python.

@@ -23,6 +23,10 @@ Measure = Literal["count", "min", "max", "sum"]
 
 How = Literal["inner", "left", "semi", "anti"]
 
+#: What vectors are multiplied on. auto: a GPU where there is one and the work is worth
+#: it; cpu: this processor; cuda: a GPU, or an error.
+DeviceChoice = Literal["auto", "cpu", "cuda"]
+
 #: Unless a recipe says otherwise: at 32 bytes an edge 1.6 GB of the driver.
 DRIVER_ROWS = 50_000_000
 
@@ -48,6 +52,10 @@ class Engine(Protocol):
     @property
     def driver_rows(self) -> int:
         """Edges, or digests of one band, that the driver takes in to join them."""
+
+    @property
+    def device(self) -> DeviceChoice:
+        """What kernels multiply vectors on, as `engine.device` of a configuration."""
 
     def label(self, step: str) -> None:
         """Say which step the verbs to come belong to, for whoever watches."""

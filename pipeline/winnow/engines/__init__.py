@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from winnow.core.engine import DRIVER_ROWS, Engine
+from winnow.core.engine import DRIVER_ROWS, DeviceChoice, Engine
 from winnow.core.errors import ConfigError, did_you_mean
 from winnow.core.extras import require
 from winnow.engines.on_demand import EngineOnDemand
@@ -26,6 +26,7 @@ def open_engine(
     scratch: Path,
     group_bytes: int,
     driver_rows: int = DRIVER_ROWS,
+    device: DeviceChoice = "auto",
     spark: SparkOptions | None = None,
 ) -> Engine:
     """Return the engine of that name, with a folder for its scratch files.
@@ -38,7 +39,7 @@ def open_engine(
         def local() -> Engine:
             from winnow.engines.local import LocalEngine
 
-            return LocalEngine(scratch, group_bytes, driver_rows)
+            return LocalEngine(scratch, group_bytes, driver_rows, device)
 
         return cast(Engine, EngineOnDemand(name, local))
     if name == "spark":

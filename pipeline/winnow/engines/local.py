@@ -17,7 +17,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from winnow.core.engine import DRIVER_ROWS, BatchKernel, GroupKernel, How, Measure
+from winnow.core.engine import (
+    DRIVER_ROWS,
+    BatchKernel,
+    DeviceChoice,
+    GroupKernel,
+    How,
+    Measure,
+)
 from winnow.core.errors import RunError
 from winnow.core.progress import counted, one_pass
 from winnow.core.run_folder import remove, replace
@@ -58,7 +65,10 @@ class LocalEngine:
         scratch: Path,
         group_bytes: int = 256 * 2**20,
         driver_rows: int = DRIVER_ROWS,
+        device: DeviceChoice = "auto",
     ) -> None:
+        #: As `engine.device` of a recipe.
+        self.device = device
         self._scratch = Scratch(scratch)
         self._group_bytes = group_bytes
         self._hashed_bytes = max(1, group_bytes // _TABLE)

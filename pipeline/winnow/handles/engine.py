@@ -15,6 +15,7 @@ from winnow.core.inside import is_url
 from winnow.engines import open_engine
 from winnow.engines.spark.session import SparkOptions
 from winnow.models.local_model import LOCAL_DIR
+from winnow.models.torch_device import device_of
 
 #: Bytes of a pool for which Spark's Java compiles less.
 _SMALL = 256 * 2**20
@@ -23,14 +24,21 @@ _SMALL = 256 * 2**20
 def make_engine(
     config: RunConfig | LakeConfig, scratch: Path, spark: Any = None
 ) -> Engine:
-    """Open the engine that a recipe names, or Spark if there is a session."""
+    """Open the engine that a recipe names, or Spark if there is a session.
+
+    Raises ConfigError if Spark or the device that is named cannot be had.
+    """
     engine = config.engine
     name = engine.name if spark is None else "spark"
+    if engine.device == "cuda" and name == "local" and isinstance(config, RunConfig):
+        # Said before any work: there is one, or an error.
+        device_of(engine.device)
     return open_engine(
         name,
         scratch=scratch,
         group_bytes=engine.group_mb * 2**20,
         driver_rows=engine.driver_rows,
+        device=engine.device,
         spark=_spark_options(config, spark) if name == "spark" else None,
     )
 
@@ -43,6 +51,7 @@ def _spark_options(config: RunConfig | LakeConfig, session: Any) -> SparkOptions
         group_bytes=engine.group_mb * 2**20,
         driver_rows=engine.driver_rows,
         driver_bytes=engine.driver_mb * 2**20,
+        device=engine.device,
         scratch=engine.scratch,
         conf={name: spark_text(value) for name, value in engine.spark.items()},
         ship=_model_files(config) if isinstance(config, RunConfig) else (),

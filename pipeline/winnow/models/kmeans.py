@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from winnow.models.lloyd import Rows, blocks, lloyd, singles
+from winnow.numeric.device import Device
 
 Matrix = npt.NDArray[np.float32]
 
@@ -32,7 +33,7 @@ def default_k(rows: int) -> int:
     return max(1, min(MAX_DEFAULT_K, round(math.sqrt(rows))))
 
 
-def train_kmeans(
+def train_kmeans(  # noqa: PLR0913 - rows, how many, and how they are clustered
     sample: Rows,
     k: int,
     *,
@@ -40,6 +41,7 @@ def train_kmeans(
     iterations: int = 20,
     spherical: bool = True,
     coarse_rows: int = 0,
+    device: Device | None = None,
 ) -> Matrix:
     """Return (k', d) float32 centroids of all rows of `sample` (n, d).
 
@@ -53,6 +55,7 @@ def train_kmeans(
         the first three fifths of the iterations, which only bring the centroids near to
         where they end. 0: all. With a quarter of 256 rows a centroid, 20 iterations
         cost as much as 11 and end at least as tight (docs/measurements.md).
+    device: tells the nearest centroids of spherical ones, if there is one.
 
     Raises ValueError for an empty sample, k < 1, or values that are not finite.
     """
@@ -61,7 +64,7 @@ def train_kmeans(
     if distinct is not None:
         return _unit(distinct) if spherical else distinct
     coarse = int(iterations * _COARSE) if coarse_rows >= k else 0
-    trained = partial(lloyd, sample, k=k, seed=seed, spherical=spherical)
+    trained = partial(lloyd, sample, k=k, seed=seed, spherical=spherical, device=device)
     near = trained(coarse_rows, iterations=coarse) if coarse else None
     rest = iterations - coarse
     centroids = trained(sample.shape[0], iterations=rest, start=near)

@@ -7,7 +7,7 @@ its precision, so that the centroids are the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,9 +16,11 @@ import numpy.typing as npt
 from winnow.core.task import available_cores
 from winnow.models.faiss_library import faiss_library
 from winnow.numeric.compiled import compiled
+from winnow.numeric.device import Device
 from winnow.numeric.threads import side_by_side
 
 Matrix = npt.NDArray[np.float32]
+Nearest = Callable[[Matrix], npt.NDArray[np.int64]]
 
 # Rows that are read at a time: whole tiles of FAISS's products, which have 4,096.
 _BLOCK_ROWS = 8_192
@@ -66,12 +68,16 @@ def lloyd(  # noqa: PLR0913 - rows, how many, and how they are clustered
     iterations: int,
     spherical: bool,
     start: Matrix | None = None,
+    device: Device | None = None,
 ) -> Matrix:
     """Return (k, d) centroids of the first `count` rows: at least k, which then are it.
 
     start: (k, d), where the iterations begin; None: at k rows drawn by the seed.
     spherical: centroids have unit length, and rows go to the largest product instead
         of the smallest distance.
+
+    device: tells the nearest centroids of rows, where they are spherical; of rows that
+        are as near to others as float32 can tell, FAISS does.
 
     The numbers are those of `faiss.Clustering`.
     """
@@ -84,7 +90,8 @@ def lloyd(  # noqa: PLR0913 - rows, how many, and how they are clustered
     for _ in range(iterations):
         index = (faiss.IndexFlatIP if spherical else faiss.IndexFlatL2)(rows.shape[1])
         index.add(centroids)
-        centroids = _moved(rows, count, index)
+        near = _nearest(centroids, index, device if spherical else None)
+        centroids = _moved(rows, count, index, near)
         if spherical:
             faiss.normalize_L2(centroids)
     return centroids
@@ -98,7 +105,28 @@ def _drawn(rows: Rows, count: int, k: int, seed: int) -> Matrix:
     return np.concatenate(chosen)
 
 
-def _moved(rows: Rows, count: int, index: Any) -> Matrix:
+def _nearest(centroids: Matrix, index: Any, device: Device | None) -> Nearest:
+    """Return what tells the nearest centroid of each row of a block."""
+    if device is None:
+        return lambda block: index.search(block, 1)[1][:, 0]
+    placed = device.placed(centroids)
+
+    def near(block: Matrix) -> npt.NDArray[np.int64]:
+        ids = np.zeros(len(block), np.int64)
+        times = np.zeros(len(block), np.int64)
+        least = np.full(len(block), -np.inf, np.float32)
+        for some in device.nominated(block, placed, None, least):
+            ids[some.rows] = some.candidates
+            times += np.bincount(some.rows, minlength=len(block))
+        unsure = np.flatnonzero(times != 1)
+        if len(unsure):
+            ids[unsure] = index.search(block[unsure], 1)[1][:, 0]
+        return ids
+
+    return near
+
+
+def _moved(rows: Rows, count: int, index: Any, near: Nearest) -> Matrix:
     """Return the means of the rows that are nearest to each of the index's vectors."""
 
     faiss, several = faiss_library(), available_cores() > 1
@@ -108,7 +136,7 @@ def _moved(rows: Rows, count: int, index: Any) -> Matrix:
             # Of this thread alone: others are at work.
             faiss.omp_set_num_threads(1)
         block = singles(rows, some)
-        return block, index.search(block, 1)[1][:, 0]
+        return block, near(block)
 
     sums = np.zeros((index.ntotal, index.d), np.float32)
     sizes = np.zeros(index.ntotal, np.float32)

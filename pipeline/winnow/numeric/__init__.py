@@ -1,4 +1,5 @@
-"""What kernels of every product share: the compiler, MinHash permutations.
+"""What kernels of every product share: the compiler, MinHash permutations, what a
+device for products is asked.
 
 May import: core, numpy, numba.
 """

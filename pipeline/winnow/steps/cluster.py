@@ -17,15 +17,18 @@ import pyarrow as pa
 from winnow.algorithms.cosine_bounds import Targets, as_targets
 from winnow.algorithms.prune.assignment import nearest_centroid
 from winnow.config.steps import ClusterConfig
-from winnow.core.engine import Frame
+from winnow.core.engine import DeviceChoice, Frame
 from winnow.core.progress import doing
 from winnow.core.schemas import CLUSTERS
 from winnow.core.vectors import to_matrix
 from winnow.core.words import number_of
 from winnow.models.kmeans import default_k, train_kmeans
+from winnow.models.torch_device import device_of
+from winnow.numeric.device import Device
 from winnow.numeric.threads import side_by_side
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome
+from winnow.steps.device_choice import drivers_device, kernels_choice
 from winnow.steps.training_sample import training_sample
 
 #: Training rows for each centroid where the recipe states none; FAISS's own bound,
@@ -65,15 +68,11 @@ def run(context: Context) -> Outcome:
         seed=context.seed,
         iterations=config.iterations,
         coarse_rows=len(sample) // 4 if enough else 0,
+        device=drivers_device(engine, len(sample)),
     )
     np.save(context.folder / "centroids.npy", centroids)
     doing("nearest centroids")
-    assigned = engine.map_batches(
-        vectors, partial(assign, centroids=centroids), CLUSTERS
-    )
-    engine.write(assigned, os.fspath(context.folder / "clusters"), ["uid"])
-    clusters = engine.scan(os.fspath(context.folder / "clusters"))
-    _write_sizes(context, clusters)
+    _write_sizes(context, _assign_all(context, vectors, centroids))
     return Outcome(
         artifacts={
             "clusters": "clusters",
@@ -90,15 +89,34 @@ def run(context: Context) -> Outcome:
     )
 
 
+def _assign_all(
+    context: Context, vectors: Frame, centroids: npt.NDArray[np.float32]
+) -> Frame:
+    """Write all rows' clusters, and return them."""
+    engine, path = context.engine, os.fspath(context.folder / "clusters")
+    choice = kernels_choice(engine, context.rows)
+    assigning = partial(assign, centroids=centroids, choice=choice)
+    engine.write(engine.map_batches(vectors, assigning, CLUSTERS), path, ["uid"])
+    return engine.scan(path)
+
+
 def assign(
-    batches: Iterator[pa.RecordBatch], *, centroids: npt.NDArray[np.float32]
+    batches: Iterator[pa.RecordBatch],
+    *,
+    centroids: npt.NDArray[np.float32],
+    choice: DeviceChoice,
 ) -> Iterator[pa.RecordBatch]:
     """Yield each row's nearest centroid and its distance."""
-    yield from side_by_side(partial(_assigned, targets=as_targets(centroids)), batches)
+    targets, device = as_targets(centroids), device_of(choice)
+    work = partial(_assigned, targets=targets, device=device)
+    yield from side_by_side(work, batches)
 
 
-def _assigned(batch: pa.RecordBatch, *, targets: Targets) -> pa.RecordBatch:
-    cluster, distance = nearest_centroid(to_matrix(batch.column("vector")), targets)
+def _assigned(
+    batch: pa.RecordBatch, *, targets: Targets, device: Device | None
+) -> pa.RecordBatch:
+    matrix = to_matrix(batch.column("vector"))
+    cluster, distance = nearest_centroid(matrix, targets, device=device)
     return pa.RecordBatch.from_arrays(
         [batch.column("uid"), pa.array(cluster), pa.array(distance)], schema=CLUSTERS
     )

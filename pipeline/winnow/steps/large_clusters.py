@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from winnow.algorithms.dedup.blockwise import pieces
-from winnow.core.engine import Engine, Frame
+from winnow.core.engine import DeviceChoice, Engine, Frame
 from winnow.core.errors import RunError
 from winnow.core.run_folder import remove
 from winnow.steps.array_file import ArrayFile
 from winnow.steps.contract import Context
+from winnow.steps.device_choice import kernels_choice
 from winnow.steps.semantic_tasks import TASKS, Flags, side_by_side_tasks, with_value
 from winnow.steps.vector_blocks import (
     WRITTEN,
@@ -97,6 +98,11 @@ class Large:
         if not wide:
             bound = partial(side_by_side_tasks, kernel=bound)
         return self.engine.map_batches(self.engine.from_table(tasks), bound, schema)
+
+    @property
+    def choice(self) -> DeviceChoice:
+        """Return what kernels multiply on."""
+        return kernels_choice(self.engine, len(self.blocks))
 
     @property
     def merge_by(self) -> int | None:

@@ -25,12 +25,14 @@ from winnow.algorithms.dedup.semantic import (
     visiting_order,
 )
 from winnow.config.steps import SemanticConfig
-from winnow.core.engine import Engine, Frame
+from winnow.core.engine import DeviceChoice, Engine, Frame
 from winnow.core.hashing import keys
 from winnow.core.schemas import DECISIONS
 from winnow.core.vectors import take, to_matrix
+from winnow.models.torch_device import device_of
 from winnow.steps.cluster_ranks import MAX_CLUSTERS
 from winnow.steps.contract import Context, Contract, Outcome, Reuse
+from winnow.steps.device_choice import kernels_choice
 from winnow.steps.indexed_vectors import index_version, taken_by_index
 from winnow.steps.keeper import positions, with_keeper
 from winnow.steps.large_clusters import divide
@@ -158,6 +160,7 @@ def _in_clusters(
         deduplicate_cluster,
         config=config,
         salt=f"{context.seed}:{context.step}",
+        choice=kernels_choice(engine, context.rows),
     )
     frame = engine.map_groups(members, "cluster", kernel, _OUT)
     if len(large):
@@ -227,7 +230,11 @@ def _known_neighbours(context: Context) -> Frame | None:
 
 
 def deduplicate_cluster(
-    cluster: pa.Table, *, config: SemanticConfig, salt: str
+    cluster: pa.Table,
+    *,
+    config: SemanticConfig,
+    salt: str,
+    choice: DeviceChoice = "cpu",
 ) -> pa.Table:
     """Decide one cluster's rows, in the order in which they are visited."""
     uids = cluster["uid"].to_pylist()
@@ -239,7 +246,8 @@ def deduplicate_cluster(
     )
     (batch,) = cluster.combine_chunks().to_batches()
     visited = take(batch, order)
-    members = Cluster(to_matrix(visited.column("vector")))
+    matrix = to_matrix(visited.column("vector"))
+    members = Cluster(matrix, device=device_of(choice))
     names = np.array(visited.column("uid").to_pylist(), object)
     if "twin" in visited.schema.names:
         neighbours = _stored(visited, names)

@@ -72,7 +72,7 @@ class Choice:
 
 def neighbours_of(large: Large) -> ArrayFile:
     """Return NEIGHBOUR: each row's most similar earlier row of its cluster."""
-    search = partial(search_task, state=None, floor=-np.inf)
+    search = partial(search_task, state=None, floor=-np.inf, choice=large.choice)
     candidates = large.mapped(large.tasks(), search, FOUND)
     wanted = {name: name for name in NEAREST.names}
     lost = "rows of large clusters were not compared"
@@ -178,7 +178,7 @@ def _greedy(large: Large, neighbours: ArrayFile, least: float) -> Choice:
     choice = by_nearest(large, neighbours, state == KEPT)
     for number, tasks in enumerate(_rounds(large, state == OPEN)):
         states = large.saved(f"state-{number}", state)
-        search = partial(search_task, state=states, floor=least)
+        search = partial(search_task, state=states, floor=least, choice=large.choice)
         cosines = large.mapped(tasks, search, FOUND)
         settle = partial(settle_block, blocks=large.blocks, least=least)
         frame = large.engine.map_groups(cosines, "block", settle, SETTLED)
@@ -217,7 +217,13 @@ def nearest_kept(
     state: (n,) of all; OPEN and SPARED ones look, KEPT and SPARED ones are seen.
     """
     states = large.saved("state-of-rows", state)
-    search = partial(search_task, state=states, floor=floor, merge_by=large.merge_by)
+    search = partial(
+        search_task,
+        state=states,
+        floor=floor,
+        choice=large.choice,
+        merge_by=large.merge_by,
+    )
     cosines = large.mapped(large.tasks(rows), search, FOUND)
     nearest = large.engine.map_groups(cosines, "block", nearest_in_block, FOUND)
     table = large.engine.collect(nearest, len(large.blocks))

@@ -24,8 +24,11 @@ from winnow.algorithms.dedup.blockwise import (
     tiles,
 )
 from winnow.algorithms.dedup.semantic import KEPT, OPEN, SPARED, Neighbours, Selection
+from winnow.core.engine import DeviceChoice
 from winnow.core.hashing import keys
 from winnow.core.task import available_cores
+from winnow.models.torch_device import device_of
+from winnow.numeric.device import Device
 from winnow.numeric.threads import side_by_side
 from winnow.steps.array_file import ArrayFile
 from winnow.steps.components import EDGES
@@ -129,13 +132,20 @@ def side_by_side_tasks(
 
 
 def candidates_of(
-    blocks: VectorBlocks, left: int, stop: int, member: Members | None
+    blocks: VectorBlocks,
+    left: int,
+    stop: int,
+    member: Members | None,
+    device: Device | None = None,
 ) -> Iterator[tuple[VectorRows, Numbers]]:
-    """Yield tiles of the rows at positions from `left` on, or of members among them."""
+    """Yield tiles of the rows at positions from `left` on, or of members among them.
+
+    device: of the block that they are candidates for.
+    """
     for start in range(left, stop, _READ_ROWS):
         end = min(stop, start + _READ_ROWS)
         rows = _standing(blocks, start, end, member)
-        yield from tiles(blocks.vectors(rows.places), rows.numbers)
+        yield from tiles(blocks.vectors(rows.places), rows.numbers, device)
 
 
 def _standing(
@@ -157,6 +167,7 @@ def search_task(
     blocks: VectorBlocks,
     state: ArrayFile | None,
     floor: float,
+    choice: DeviceChoice,
     merge_by: int | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield FOUND: the nearest of a task's earlier rows for each row of its block.
@@ -166,14 +177,15 @@ def search_task(
     each other count as the block that what they find is merged in.
     """
     held: tuple[int, int, Block] | None = None
+    device = device_of(choice)
     kept = None if state is None else _in_state(state, KEPT, SPARED)
     still_open = None if state is None else _in_state(state, OPEN, SPARED)
     for number, start, stop, left, left_stop in tasks_of(batches):
         if held is None or held[:2] != (start, stop):
             held = None
-            held = (start, stop, block_of(blocks, start, stop, still_open))
+            held = (start, stop, block_of(blocks, start, stop, still_open, device))
         block = held[2]
-        candidates = candidates_of(blocks, left, left_stop, kept)
+        candidates = candidates_of(blocks, left, left_stop, kept, device)
         cosine, nearest = nearest_earlier(block, candidates, floor)
         merged = np.full(len(cosine), number)
         if merge_by is not None:
@@ -183,11 +195,15 @@ def search_task(
 
 
 def block_of(
-    blocks: VectorBlocks, start: int, stop: int, wanted: Members | None
+    blocks: VectorBlocks,
+    start: int,
+    stop: int,
+    wanted: Members | None,
+    device: Device | None = None,
 ) -> Block:
     """Return the rows of a task, or the wanted ones among them, prepared."""
     rows = _standing(blocks, start, stop, wanted)
-    return Block(blocks.vectors(rows.places), rows.numbers)
+    return Block(blocks.vectors(rows.places), rows.numbers, device)
 
 
 def nearest_in_block(matches: pa.Table) -> pa.Table:

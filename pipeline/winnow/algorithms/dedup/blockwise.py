@@ -26,35 +26,55 @@ from winnow.algorithms.cosine import (
 from winnow.algorithms.dedup.cluster import Flags
 from winnow.algorithms.dedup.components import flatten
 from winnow.algorithms.dedup.semantic import link_tile, settle_in_order
+from winnow.numeric.device import Device
 
 #: Rows and candidates of one product: 4 MB of float32. Narrow, since of the rows of one
 #: block half are earlier than a candidate and take no part.
 HEIGHT, WIDTH = 2048, 512
+#: The same of a search by a device, which keeps the rows and is sent the candidates.
+DEVICE_HEIGHT, DEVICE_WIDTH = 16_384, 8192
 
 
 class Block:
     """m rows of a cluster, ready for products.
 
     vectors: (m, dim) of any float type; numbers: (m,) ascending, their places in
-    visiting order. Raises ValueError if a row is zero or not finite.
+    visiting order. device: makes the products of searches, if there is one. Raises
+    ValueError if a row is zero or not finite.
     """
 
-    def __init__(self, vectors: Vectors, numbers: Ids) -> None:
+    def __init__(
+        self, vectors: Vectors, numbers: Ids, device: Device | None = None
+    ) -> None:
         self.rows = prepare(vectors)
+        self.device = device
         self.numbers = numbers
         height = min(HEIGHT, max(len(numbers), 1))
         self.scratch: Singles = np.empty(height * max(height, WIDTH), np.float32)
 
     def parts(self) -> Iterator[slice]:
         """Yield all rows by heights of a product."""
-        for start in range(0, len(self.numbers), HEIGHT):
-            yield slice(start, min(start + HEIGHT, len(self.numbers)))
+        return self._by(HEIGHT)
+
+    def search_parts(self) -> Iterator[slice]:
+        """Yield all rows by heights of a search."""
+        return self._by(HEIGHT if self.device is None else DEVICE_HEIGHT)
+
+    def _by(self, height: int) -> Iterator[slice]:
+        for start in range(0, len(self.numbers), height):
+            yield slice(start, min(start + height, len(self.numbers)))
 
 
-def tiles(vectors: Vectors, numbers: Ids) -> Iterator[tuple[VectorRows, Ids]]:
-    """Yield candidates (c, dim) and their numbers by widths of a product, prepared."""
-    for start in range(0, len(numbers), WIDTH):
-        part = slice(start, start + WIDTH)
+def tiles(
+    vectors: Vectors, numbers: Ids, device: Device | None = None
+) -> Iterator[tuple[VectorRows, Ids]]:
+    """Yield candidates (c, dim) and their numbers by widths of a product, prepared.
+
+    device: of the block that they are candidates for.
+    """
+    width = WIDTH if device is None else DEVICE_WIDTH
+    for start in range(0, len(numbers), width):
+        part = slice(start, start + width)
         yield prepare(vectors[part]), numbers[part]
 
 
@@ -66,7 +86,10 @@ def nearest_earlier(
     candidates: tiles in ascending order of their numbers. −inf and −1 where there is
     none; candidates whose cosine is `floor` or less may be passed over.
     """
-    nearest = [(part, Best(block.rows[part], floor)) for part in block.parts()]
+    nearest = [
+        (part, Best(block.rows[part], floor, block.device))
+        for part in block.search_parts()
+    ]
     for rows, numbers in candidates:
         for part, best in nearest:
             first = np.searchsorted(block.numbers[part], numbers, side="right")

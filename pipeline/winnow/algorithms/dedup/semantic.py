@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from winnow.algorithms.cosine import (
     SLACK,
-    Best,
     Floats,
     Ids,
     Singles,
@@ -89,10 +88,9 @@ def best_earlier(vectors: Vectors | Cluster) -> Neighbours:
     cluster = _as_cluster(vectors)
     similarity = np.full(len(cluster), np.nan)
     twin = np.full(len(cluster), -1, np.int64)
-    for positions in cluster.blocks(np.arange(len(cluster))):
-        part = slice(int(positions[0]), int(positions[-1]) + 1)
-        best = Best(cluster.rows(part))
-        cluster.show_earlier(best, positions)
+    for part in cluster.search_blocks():
+        best = cluster.best_of(part)
+        cluster.show_earlier(best, np.arange(part.start, part.stop))
         similarity[part], twin[part] = best.cosine, best.ids
     similarity[:1] = np.nan
     return Neighbours(similarity, twin)
@@ -170,7 +168,7 @@ def _select_greedy(
         return selection
     cluster = _as_cluster(vectors)
     for positions in cluster.blocks(still_open):
-        best = Best(cluster.rows(positions), floor=least)
+        best = cluster.best_of(positions, least)
         cluster.show_members(best, positions, state == KEPT)
         products = products_into(cluster.scratch, best.rows.unit, best.rows.unit)
         settle_in_order(
@@ -199,7 +197,7 @@ def _measure_spared(
     """Set what decided about spared rows: their most similar earlier kept row."""
     rows = np.flatnonzero(spared(neighbours, selection.keep, least))
     for positions in cluster.blocks(rows):
-        best = Best(cluster.rows(positions))
+        best = cluster.best_of(positions)
         cluster.show_members(best, positions, selection.keep)
         selection.similarity[positions] = best.cosine
 

@@ -19,18 +19,25 @@ from winnow.algorithms.cosine import (
 )
 from winnow.algorithms.cosine_bounds import Targets, as_targets, bounded, nominees
 from winnow.numeric.compiled import compiled
+from winnow.numeric.device import Device
 
 # Large enough that threads of the BLAS do not wait for each other more than they work;
 # 4 MB of products. Measured with 447 to 3,162 centroids of 256 numbers.
 _ROWS, _CENTROIDS = 2048, 512
 # An exact cosine takes as long as the float32 products of so many pairs, or more.
 _MOST = 40
+# Rows of one call of a device; 32 MB of 1,024 numbers.
+_DEVICE_ROWS = 8192
 # Of fewer centroids the products are no more than what the bounds need beside them.
 _FEW = 256
 
 
 def nearest_centroid(
-    vectors: Vectors, centroids: Singles | Targets, *, block: int | None = None
+    vectors: Vectors,
+    centroids: Singles | Targets,
+    *,
+    block: int | None = None,
+    device: Device | None = None,
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
     """Return each row's nearest centroid by cosine, and its cosine distance.
 
@@ -44,6 +51,8 @@ def nearest_centroid(
     Of vectors with 128 numbers or more, 65 bound a cosine (`algorithms.cosine_bounds`):
     a quarter of the products, where the bounds leave few centroids to look at.
 
+    device: makes all products, and nominates by them, if there is one.
+
     Raises ValueError if a row or a centroid is zero or not finite.
     """
     targets = (
@@ -53,6 +62,8 @@ def nearest_centroid(
     )
     if not len(targets):
         raise ValueError("there are no centroids to assign to")
+    if device is not None:
+        return _on_device(vectors, targets.rows, block or _DEVICE_ROWS, device)
     by_bounds = targets.basis is not None and len(targets) >= _FEW
     tile = len(targets) if by_bounds else min(len(targets), _CENTROIDS)
     block = block or max(1, min(_ROWS, _ROWS * _CENTROIDS // tile))
@@ -68,6 +79,21 @@ def nearest_centroid(
         cosine, ids = near or _by_products(rows, targets.rows, scratch)
         clusters[part] = ids
         distances[part] = 1 - cosine
+    return clusters, distances
+
+
+def _on_device(
+    vectors: Vectors, targets: VectorRows, block: int, device: Device
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    clusters = np.empty(len(vectors), np.int32)
+    distances = np.empty(len(vectors))
+    units, ids = device.placed(targets.unit), np.arange(len(targets))
+    for start in range(0, len(vectors), block):
+        part = slice(start, start + block)
+        best = Best(prepare(vectors[part]), device=device)
+        best.see_placed(targets, ids, None, units)
+        clusters[part] = best.ids
+        distances[part] = 1 - best.cosine
     return clusters, distances
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from winnow.core.engine import BatchKernel, How, Measure
+from winnow.core.engine import BatchKernel, DeviceChoice, How, Measure
 from winnow.engines.spark import workers
 from winnow.engines.spark.frame import SparkFrame, united
 from winnow.engines.spark.session import SparkOptions
@@ -55,6 +55,11 @@ class Relations:
     def driver_rows(self) -> int:
         """Edges, or digests of one band, that the driver takes in."""
         return self._options.driver_rows
+
+    @property
+    def device(self) -> DeviceChoice:
+        """What kernels multiply vectors on."""
+        return self._options.device
 
     def join(
         self, left: SparkFrame, right: SparkFrame, on: str, how: How

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from winnow.core import errors
-from winnow.core.engine import DRIVER_BYTES, DRIVER_ROWS
+from winnow.core.engine import DRIVER_BYTES, DRIVER_ROWS, DeviceChoice
 from winnow.core.errors import ConfigError, RunError, WinnowError
 from winnow.engines.spark.shipping import ship_code, ship_path
 
@@ -41,6 +41,8 @@ class SparkOptions:
     driver_rows: int = DRIVER_ROWS
     #: Bytes of rows up to which the driver works on relations by itself; 0: never.
     driver_bytes: int = DRIVER_BYTES
+    #: What kernels multiply vectors on.
+    device: DeviceChoice = "auto"
     #: Folder for scratch files that driver and workers see; None: the run's own.
     scratch: str | None = None
     #: Settings of a session that is not there yet.
