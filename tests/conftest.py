@@ -327,6 +327,8 @@ VISION: dict[str, dict[str, Any]] = {
     "vit": {"layers": 2, "width": 32, "patch_size": 8, "head_width": 16},
     # A residual network has batch norms, which a transformer has not.
     "resnet": {"layers": [1, 1, 1, 1], "width": 16, "head_width": 64},
+    # Sums of so many terms are what kernels of matrix tiles are used for.
+    "wide": {"layers": 2, "width": 512, "patch_size": 8, "head_width": 64},
 }
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
 PREPROCESS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +67,44 @@ def test_vectors_are_torchs_and_depend_on_their_sample_alone(
     assert (other.encode_tokens(tokens) == texts).all()
     # Nobody was told.
     assert sys.modules.get("openvino_telemetry") is None
+
+
+AFTER = """
+import hashlib, os, sys
+name, runtimes, cores = sys.argv[1], sys.argv[2].split(), int(sys.argv[3])
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
+import numpy as np
+from winnow.models.encoder import ModelSpec, load_encoder
+for runtime in runtimes:
+    encoder = load_encoder(ModelSpec(name, batch_size=8, runtime=runtime))
+    size = (8, encoder.preprocess.height, encoder.preprocess.width, 3)
+    pixels = np.random.default_rng(0).integers(0, 256, size, np.uint8)
+    vectors = encoder.encode_images(pixels)
+assert "ONEDNN_MAX_CPU_ISA" not in os.environ
+print(hashlib.sha256(vectors.tobytes()).hexdigest())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["openvino", "torch"])
+def test_vectors_do_not_depend_on_models_before_them_or_on_cores(
+    runtime: str, save_checkpoint: Callable[..., str]
+) -> None:
+    # By whatever is fastest on this processor: tiles, where it has any.
+    other = {"openvino": "torch", "torch": "openvino"}[runtime]
+    name = save_checkpoint("wide")
+    free = {n: v for n, v in os.environ.items() if n != "ONEDNN_MAX_CPU_ISA"}
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", AFTER, name, *given],
+            env=free,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for given in ([runtime, "2"], [f"{other} {runtime}", "2"], [runtime, "1"])
+    }
+    assert len(digests) == 1
 
 
 @pytest.mark.slow

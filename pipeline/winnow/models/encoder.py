@@ -39,6 +39,9 @@ CHARACTERS_PER_TOKEN = 16
 # open_clip's tokenizer remembers every word it has seen, for ever.
 _REMEMBERED_WORDS = 200_000
 
+#: oneDNN's own: the newest instructions that it may use.
+_ONEDNN_ISA = "ONEDNN_MAX_CPU_ISA"
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
@@ -88,8 +91,7 @@ def load_encoder(spec: ModelSpec) -> Encoder:
     with in_between("loading the model"):
         let_idle_threads_sleep()
         keep_freed_memory()
-        if spec.runtime != "openvino":
-            leave_out_tile_kernels()
+        leave_out_tile_kernels()
         return Encoder(spec, load_checkpoint(spec.name, spec.pretrained))
 
 
@@ -291,9 +293,23 @@ def leave_out_tile_kernels() -> None:
     Xeon: on 2 threads, 5 of 256 drawings had other bfloat16 vectors than on 1, so that
     Spark and one machine decided otherwise; without the tiles none had, on any number
     of threads, at half the images a second. `model.runtime: openvino` uses them and
-    keeps its sums. oneDNN reads the variable once, at its first use in a process.
+    keeps its sums.
+
+    A oneDNN reads the variable once, at its first use in a process: torch's does so
+    here. OpenVINO brings another, which would heed it, too, and give the same sample
+    other vectors after a model that torch computed: so it does not stay.
     """
-    os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_FP16")
+    if _ONEDNN_ISA in os.environ:
+        return
+    import torch
+
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return
+    os.environ[_ONEDNN_ISA] = "AVX512_CORE_FP16"
+    try:
+        torch.ones(1).to_mkldnn()
+    finally:
+        del os.environ[_ONEDNN_ISA]
 
 
 def _resolve(precision: str, device: str) -> str:
