@@ -109,9 +109,9 @@ class EngineConfig(Frozen):
     #: are Spark's, and with 0 all are.
     driver_mb: Annotated[int, Field(ge=0)] = DRIVER_BYTES // 2**20
     #: What multiplies vectors: for k-means, nearest centroids and semantic duplicates.
-    #: auto: a GPU where torch sees one and rows are not few; cpu: this processor; cuda:
+    #: cpu: this processor; auto: a GPU where torch sees one and rows are not few; cuda:
     #: a GPU, or an error. Decisions are the same. Models take a GPU whatever it says.
-    device: DeviceChoice = "auto"
+    device: DeviceChoice = "cpu"
     #: Parts of every shuffle in Spark; null: as many as it finds fit.
     partitions: Annotated[int, Field(gt=0)] | None = None
     #: Rows of an Arrow batch between Spark and Python.

@@ -26,7 +26,7 @@ def open_engine(
     scratch: Path,
     group_bytes: int,
     driver_rows: int = DRIVER_ROWS,
-    device: DeviceChoice = "auto",
+    device: DeviceChoice = "cpu",
     spark: SparkOptions | None = None,
 ) -> Engine:
     """Return the engine of that name, with a folder for its scratch files.

@@ -65,7 +65,7 @@ class LocalEngine:
         scratch: Path,
         group_bytes: int = 256 * 2**20,
         driver_rows: int = DRIVER_ROWS,
-        device: DeviceChoice = "auto",
+        device: DeviceChoice = "cpu",
     ) -> None:
         #: As `engine.device` of a recipe.
         self.device = device

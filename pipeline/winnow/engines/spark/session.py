@@ -42,7 +42,7 @@ class SparkOptions:
     #: Bytes of rows up to which the driver works on relations by itself; 0: never.
     driver_bytes: int = DRIVER_BYTES
     #: What kernels multiply vectors on.
-    device: DeviceChoice = "auto"
+    device: DeviceChoice = "cpu"
     #: Folder for scratch files that driver and workers see; None: the run's own.
     scratch: str | None = None
     #: Settings of a session that is not there yet.
