@@ -141,26 +141,23 @@ def _indexed(
     part: pa.RecordBatch, source: str, first: int, uid_column: str | None
 ) -> pa.RecordBatch:
     numbers = np.arange(first, first + len(part))
-    reasons = part.column("reason").to_pylist()
-    uids: list[str] | list[str | None]
     if uid_column is None:
-        uids = _content_uids(part)
+        uids = pa.array(_content_uids(part), pa.string())
     else:
-        uids = uid_strings(part.column(f"extra.{uid_column}"))
-    places = [f"{source}#{number}" for number in numbers]
-    names: list[str] = []
-    for i, uid in enumerate(uids):
-        if not uid and reasons[i] is None:
-            reasons[i] = "uid_missing"
-        names.append(uid or places[i])
-    reason = pa.array(reasons, pa.string())
+        uids = pa.array(uid_strings(part.column(f"extra.{uid_column}")), pa.string())
+    missing = pc.fill_null(pc.equal(uids, ""), True)
+    text = pa.array(numbers).cast(pa.string())
+    places = pc.binary_join_element_wise(pa.scalar(source), text, "#")
+    names = pc.if_else(missing, places, uids)
+    named = pc.if_else(missing, pa.scalar("uid_missing"), pa.scalar(None, pa.string()))
+    reason = pc.coalesce(part.column("reason"), named)
     return pa.RecordBatch.from_arrays(
         [
-            pa.array(names, pa.string()),
-            pa.array(keys(names)),
+            names,
+            pa.array(keys(names.to_pylist())),
             pa.array([source] * len(part), pa.string()),
             pa.array(numbers),
-            pa.array(places, pa.string()),
+            places,
             reason,
             pc.is_null(reason),
         ],

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
-from itertools import pairwise
-from typing import Any
+from collections.abc import Iterable
+from itertools import pairwise, tee
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from winnow.core.hashing import DIGEST_BYTES, digest
+from winnow.core.hashing import DIGEST_BYTES, digests
 
 DIGEST = pa.binary(DIGEST_BYTES)
 
@@ -46,7 +45,7 @@ def caption_digests(captions: pa.Array | pa.ChunkedArray) -> pa.Array:
     """
     chunks = captions.chunks if isinstance(captions, pa.ChunkedArray) else [captions]
     forms = [form for chunk in chunks for form in _normalised_captions(chunk)]
-    return _digests(forms, lambda form: form)
+    return _digests(forms)
 
 
 def _normalised_captions(captions: pa.Array) -> list[bytes]:
@@ -91,12 +90,11 @@ def _spare_spaces(
 def bytes_digests(contents: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return the 128-bit digest of each binary value, as binary(16); null if empty."""
     # One after the other: images are large.
-    return _digests((scalar.as_py() for scalar in contents), lambda content: content)
+    return _digests(scalar.as_py() or b"" for scalar in contents)
 
 
-def _digests(values: Iterable[Any], content_of: Callable[[Any], bytes]) -> pa.Array:
-    digests: list[bytes | None] = []
-    for value in values:
-        content = content_of(value) if value is not None else b""
-        digests.append(digest(content) if content else None)
-    return pa.array(digests, DIGEST)
+def _digests(contents: Iterable[bytes]) -> pa.Array:
+    """Return a digest of each that is not empty, and null for the others."""
+    hashed, same = tee(contents)
+    pairs = zip(digests(hashed), same, strict=True)
+    return pa.array([told if content else None for told, content in pairs], DIGEST)
