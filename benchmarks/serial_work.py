@@ -1,278 +1,213 @@
-"""What more cores than this machine has would give each step, by its serial work.
+"""How much of each step runs on one core alone, and what more cores would bring.
 
-    python benchmarks/serial_work.py [--rows 300000] [--dim 256] [--work DIR]
+    python benchmarks/serial_work.py [--rows 300000] [--texts 300000] [--work DIR]
 
-The run of `benchmarks/scale.py` once with its pieces one after the other, each timed:
-what `in_threads` works on side by side, what `taken_ahead` and `OneBehind` do in a
-thread of their own. Then 1, 2, 8, 16 and 64 cores are played through: pieces in their
-order, each on the core that is free first, as many waiting as `in_threads` lets wait,
-results in order; the rest by one core, but for what libraries do in threads themselves
-(processor time above the clock's). No core is slower for the others: memory bandwidth
-is not in it. Last, 1 and 2 cores as measured, beside the same as played through.
+A run on two cores tells the CPU seconds of each step apart by the thread that spent
+them: the step's own, which goes from one thing to the next; the ones that read ahead
+and write behind, one each; pieces of work that are done side by side; and what is left,
+threads of libraries (polars, Arrow). From these two bounds for any number of cores:
+
+- apart: nothing of what one thread does alone overlaps with anything (Amdahl 1967);
+- together: all of it does, and the longest of these threads is what remains.
+
+What two cores really bring stands beside both, by the clock, against a run that may use
+one core. Not in the bounds: memory and disks that cores share, and that libraries
+may split their part into fewer pieces than there are cores.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
+import json
 import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+import minhash_scale
+import scale
 from cores import run_on
-from scale import measure
+from figures import record
 
-_CORES = (1, 2, 8, 16, 64)
-
-
-@dataclass
-class Pool:
-    """Items of one call of `in_threads`: seconds to make, work on and take each."""
-
-    ahead: bool
-    items: list[list[float]] = field(default_factory=list)
-
-
-@dataclass
-class Step:
-    """What one step does, in its order: ("rest" | "behind" | "wait", s) or a pool."""
-
-    events: list[tuple[str, Any]] = field(default_factory=list)
-    wall: float = 0.0
-    cpu: float = 0.0
-
-    def pieces(self) -> float:
-        """Seconds of what a thread beside the caller's may do."""
-        total = sum(s for kind, s in self.events if kind == "behind")
-        for kind, pool in self.events:
-            if kind == "pool":
-                total += sum(work for _, work, _ in pool.items)
-                total += sum(made for made, _, _ in pool.items if pool.ahead)
-        return total
-
-    def rest(self, cores: int) -> float:
-        """By what the rest is multiplied: 1 but for what libraries do in threads."""
-        had = len(os.sched_getaffinity(0))
-        wall, cpu = self.wall - self.pieces(), self.cpu - self.pieces()
-        if had < 2 or wall <= 0:
-            return 1.0
-        shared = min(max(0.0, (cpu - wall) * had / (had - 1)), cpu)
-        return (max(0.0, wall - shared / had) + shared / cores) / wall
-
-    def serial(self) -> float:
-        """Seconds of the rest that any number of cores leaves."""
-        return (self.wall - self.pieces()) * self.rest(10**9)
-
-
-class Recorder:
-    """Does every piece when it is asked for, and notes how long it took."""
-
-    def __init__(self) -> None:
-        self.steps: list[Step] = []
-        self._mark = time.perf_counter()
-        self._cpu = 0.0
-        self._inside = False
-
-    def begin(self) -> None:
-        """A step begins."""
-        self.steps.append(Step())
-        self._mark, self._cpu = time.perf_counter(), time.process_time()
-        self._start = self._mark
-
-    def end(self) -> None:
-        """The step ends."""
-        self._note("rest", self._lap())
-        self.steps[-1].wall = time.perf_counter() - self._start
-        self.steps[-1].cpu = time.process_time() - self._cpu
-
-    def in_threads(
-        self, work: Callable[[Any], Any], items: Iterable[Any], threads: int
-    ) -> Iterator[Any]:
-        """Stand in for `winnow.core.task.in_threads`."""
-        if self._inside or not self.steps:
-            yield from map(work, items)
-            return
-        self._note("rest", self._lap())
-        pool = Pool(isinstance(items, Ahead))
-        self._note("pool", pool)
-        self._inside = True
-        try:
-            for item in items:
-                pool.items.append([self._lap(), 0.0, 0.0])
-                result = work(item)
-                pool.items[-1][1] = self._lap()
-                self._inside = False
-                yield result
-                self._inside = True
-                pool.items[-1][2] = self._lap()
-        finally:
-            self._inside = False
-            self._note("rest", self._lap())
-
-    def behind(self, work: Callable[[], object]) -> None:
-        """Stand in for `OneBehind.start`."""
-        nested = self._inside or not self.steps
-        if not nested:
-            self._note("rest", self._lap())
-        work()
-        if not nested:
-            self._note("behind", self._lap())
-
-    def waited(self) -> None:
-        """Stand in for `OneBehind.wait`."""
-        if self.steps and not self._inside:
-            self._note("rest", self._lap())
-            self._note("wait", 0.0)
-
-    def _note(self, kind: str, what: Any) -> None:
-        self.steps[-1].events.append((kind, what))
-
-    def _lap(self) -> float:
-        before, self._mark = self._mark, time.perf_counter()
-        return self._mark - before
-
-
-class Ahead:
-    """Items that `taken_ahead` would have a thread take."""
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._items = items
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
-
-
-def recorded(rows: int, dim: int, work: Path) -> dict[str, Step]:
-    """Run the recipe with its pieces one after the other; return each step's."""
-    import winnow  # noqa: F401
-    from winnow.core import meter, task
-    from winnow.numeric import threads
-    from winnow.steps import cluster, ready_vectors, semantic_tasks  # noqa: F401
-
-    recorder = Recorder()
-    made, asked = meter.Meter.__init__, meter.Meter.read
-
-    def begin(self: Any) -> None:
-        made(self)
-        recorder.begin()
-
-    def end(self: Any) -> Any:
-        recorder.end()
-        return asked(self)
-
-    meter.Meter.__init__, meter.Meter.read = begin, end  # type: ignore[method-assign]
-    for name, given in (("in_threads", recorder.in_threads), ("taken_ahead", Ahead)):
-        original = getattr(task, name)
-        for module in list(sys.modules.values()):
-            if getattr(module, name, None) is original:
-                setattr(module, name, given)
-    assert threads.in_threads == recorder.in_threads
-    task.OneBehind.start = lambda self, work: recorder.behind(work)  # type: ignore
-    task.OneBehind.wait = lambda self: recorder.waited()  # type: ignore
-    result = measure(rows, dim, work)
-    return dict(zip(result["steps"], recorder.steps, strict=True))
-
-
-def played(step: Step, cores: int) -> float:
-    """Return the seconds of a step on so many cores."""
-    rest, clock, behind = step.rest(cores), 0.0, 0.0
-    for kind, what in step.events:
-        if kind == "rest":
-            clock += what * rest
-        elif kind == "pool":
-            clock = played_pool(what, cores, rest, clock)
-        elif cores < 2:
-            clock += what
-        else:
-            clock = max(clock, behind)
-            behind = clock + what
-    # The caller and threads that read ahead are on these cores, too.
-    serial, rests = step.serial(), (step.wall - step.pieces()) * rest
-    least = (step.pieces() + serial) / cores + (rests - serial)
-    return max(clock, behind, least)
-
-
-def played_pool(pool: Pool, cores: int, rest: float, clock: float) -> float:
-    """Return when the last result of a pool is taken that begins at `clock`."""
-    if cores < 2:
-        made_by = 1.0 if pool.ahead else rest
-        return clock + sum(m * made_by + w + t * rest for m, w, t in pool.items)
-    free = [clock] * cores
-    waiting: list[tuple[float, float]] = []
-    ready = clock
-    for made, work, taken in pool.items:
-        if pool.ahead:
-            # The next one is begun once this one is fetched.
-            ready += made
-            clock = ready = max(clock, ready)
-        else:
-            clock += made * rest
-        done = max(clock, heapq.heappop(free)) + work
-        heapq.heappush(free, done)
-        waiting.append((done, taken))
-        if len(waiting) == 2 * cores:
-            clock = took(clock, waiting.pop(0), rest)
-    for each in waiting:
-        clock = took(clock, each, rest)
-    return clock
-
-
-def took(clock: float, result: tuple[float, float], rest: float) -> float:
-    """Return when a result is taken: once it is there, and the caller free."""
-    done, seconds = result
-    return max(clock, done) + seconds * rest
+CORES = (2, 8, 64)
+#: Threads that do one thing after another; by the names of their pools.
+ALONE = {"winnow-ahead": "ahead", "winnow-behind": "behind", "winnow-aside": "aside"}
+#: Steps that Arrow reads vectors for: a thread for each of their two columns.
+READS_COLUMNS = ("embed", "apply")
+_LARGE_SHARE = 0.05
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=300_000)
-    parser.add_argument("--dim", type=int, default=256)
+    parser.add_argument("--texts", type=int, default=300_000)
     parser.add_argument("--work", type=Path)
+    parser.add_argument("--task", choices=["vectors", "texts"], help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.task:
+        print(json.dumps(measured(given.task, given.rows, given.work)))
+        return
     work = given.work or Path(tempfile.mkdtemp(prefix="winnow-serial-"))
-    measured = {}
-    for cores in (1, 2):
-        command = [sys.executable, str(Path(__file__).with_name("cores.py"))]
-        command += ["--cores", str(cores), "--rows", str(given.rows)]
-        command += ["--dim", str(given.dim), "--work", str(work)]
-        measured[cores] = run_on(cores, command)
-    print(f"{given.rows:,} × {given.dim}, load {os.getloadavg()[0]:.1f}", flush=True)
-    steps = recorded(given.rows, given.dim, work)
-    report(steps, measured)
+    for task, rows in (("vectors", given.rows), ("texts", given.texts)):
+        command = [sys.executable, __file__, "--task", task, "--rows", str(rows)]
+        command += ["--work", str(work)]
+        # Makes the pool and keeps compiled code, too.
+        run_on(2, command)
+        two, one = run_on(2, command), run_on(1, command)
+        print(f"{rows:,} {task}, load {os.getloadavg()[0]:.1f}")
+        report(task, one, two)
     if not given.work:
         shutil.rmtree(work)
 
 
-def report(steps: dict[str, Step], measured: dict[int, dict[str, float]]) -> None:
-    """Print each step's serial seconds, and what cores bring, played and measured."""
-    columns = "".join(f"{f'x{n}':>7}" for n in _CORES[1:])
-    print(f"{'step':<14}{'1 core':>8}{'serial':>8}{columns}   measured: 1, 2, times")
-    totals = dict.fromkeys(_CORES, 0.0)
-    for name, step in steps.items():
-        seconds = {n: played(step, n) for n in _CORES}
-        for n, s in seconds.items():
-            totals[n] += s
-        line(name, seconds, step.serial(), measured)
-    line("all", totals, sum(step.serial() for step in steps.values()), measured)
+def measured(task: str, rows: int, work: Path) -> dict[str, Any]:
+    """Run a recipe; return seconds by the clock and of each kind of thread, by step."""
+    recipe = (
+        vectors_recipe(rows, work) if task == "vectors" else texts_recipe(rows, work)
+    )
+    out = work / f"run-{task}"
+    shutil.rmtree(out, ignore_errors=True)
+    recipe["output"] = {"path": str(out), "report": False}
+    spent = Spent()
+    with spent.counted():
+        import winnow
+
+        result = winnow.run(recipe)
+    steps = zip(result.steps, spent.steps, strict=True)
+    return {step.step: {"clock": step.seconds, **parts} for step, parts in steps}
 
 
-def line(
-    name: str,
-    seconds: dict[int, float],
-    serial: float,
-    measured: dict[int, dict[str, float]],
-) -> None:
-    """Print one step."""
-    times = "".join(f"{seconds[1] / seconds[n]:>7.2f}" for n in _CORES[1:])
-    one, two = measured[1][name], measured[2][name]
-    real = f"   {one:>6.1f} {two:>6.1f} {one / two:>6.2f}"
-    print(f"{name:<14}{seconds[1]:>8.1f}{serial:>8.1f}{times}{real}")
+def vectors_recipe(rows: int, work: Path) -> dict[str, Any]:
+    pool = work / f"vectors-{rows}"
+    if not pool.is_dir():
+        scale.make_pool(pool, rows, 256)
+    return {**scale._RECIPE, "input": {**scale._RECIPE["input"], "path": str(pool)}}
+
+
+def texts_recipe(rows: int, work: Path) -> dict[str, Any]:
+    minhash_scale.make_pool(work, rows)
+    columns = minhash_scale._COLUMNS
+    return {
+        "input": {"path": str(work / f"pool-{rows}"), "columns": columns},
+        "steps": ["exact", "minhash", "apply"],
+        "exact": {"by": ["caption"]},
+        "minhash": {"allow_large_clusters": True},
+    }
+
+
+class Spent:
+    """CPU seconds by the kind of thread that spent them, step by step."""
+
+    def __init__(self) -> None:
+        self.steps: list[dict[str, float]] = []
+        self._lock = threading.Lock()
+        self._by_kind: dict[str, float] = defaultdict(float)
+        self._longest = 0.0
+
+    def counted(self) -> Any:
+        """Count what pools of threads do, and where a step begins and ends."""
+        from contextlib import ExitStack
+        from unittest.mock import patch
+
+        from winnow.core.meter import Meter
+
+        begun, asked = Meter.__init__, Meter.read
+        submitted = ThreadPoolExecutor.submit
+
+        def begin(meter: Any) -> None:
+            self._by_kind.clear()
+            self._longest = 0.0
+            meter.before = time.process_time(), time.thread_time()
+            begun(meter)
+
+        def end(meter: Any) -> tuple[float, float]:
+            self.steps.append(self._parts(*meter.before))
+            return asked(meter)
+
+        def submit(
+            pool: Any, work: Callable[..., Any], /, *args: Any, **options: Any
+        ) -> Future[Any]:
+            kind = ALONE.get(pool._thread_name_prefix, "pieces")
+            timed = self._timed(kind, work)
+            return submitted(pool, timed, *args, **options)
+
+        stack = ExitStack()
+        for owner, name, new in (
+            (Meter, "__init__", begin),
+            (Meter, "read", end),
+            (ThreadPoolExecutor, "submit", submit),
+        ):
+            stack.enter_context(patch.object(owner, name, new))
+        return stack
+
+    def _timed(self, kind: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*args: Any, **options: Any) -> Any:
+            start = time.thread_time()
+            try:
+                return work(*args, **options)
+            finally:
+                seconds = time.thread_time() - start
+                with self._lock:
+                    self._by_kind[kind] += seconds
+                    if kind == "pieces":
+                        self._longest = max(self._longest, seconds)
+
+        return timed
+
+    def _parts(self, process: float, thread: float) -> dict[str, float]:
+        every = time.process_time() - process
+        with self._lock:
+            parts = {"own": time.thread_time() - thread, **self._by_kind}
+        libraries = max(0.0, every - sum(parts.values()))
+        return parts | {"libraries": libraries, "longest": self._longest, "all": every}
+
+
+def gained(step: str, parts: Mapping[str, float], cores: int) -> tuple[float, float]:
+    """Return how many times as fast a step is, at least and at most."""
+    alone = [parts.get(kind, 0.0) for kind in ("own", *ALONE.values())]
+    longest = parts["longest"]
+    if step in READS_COLUMNS:
+        longest = max(longest, parts["libraries"] / 2)
+    shared = parts["all"] - sum(alone)
+    apart = sum(alone) + max(shared / cores, longest)
+    together = max(parts["all"] / cores, longest, *alone)
+    return parts["all"] / apart, parts["all"] / together
+
+
+def report(task: str, one: Mapping[str, Any], two: Mapping[str, Any]) -> None:
+    kinds = ("all", "own", "ahead", "behind", "pieces", "longest", "libraries")
+    heads = "".join(f"{kind:>10}" for kind in kinds)
+    bounds = "".join(f"{f'{n} cores':>14}" for n in CORES)
+    print(f"{'step':<12}{heads}{'measured':>10}{bounds}")
+    total = sum(parts["all"] for parts in two.values())
+    whole = {n: [0.0, 0.0] for n in CORES}
+    for step, parts in two.items():
+        times = one[step]["clock"] / parts["clock"]
+        seconds = "".join(f"{parts.get(kind, 0.0):>10.2f}" for kind in kinds)
+        told = ""
+        for cores in CORES:
+            bound = gained(step, parts, cores)
+            for which, times_faster in enumerate(bound):
+                whole[cores][which] += parts["all"] / times_faster
+            told += f"{'{:.1f} to {:.1f}'.format(*bound):>14}"
+            if parts["all"] > _LARGE_SHARE * total and cores == CORES[-1]:
+                name = f"{task}, {step}: of 64 cores at least"
+                record(name, bound[0], larger_is_better=True)
+        print(f"{step:<12}{seconds}{times:>10.2f}{told}")
+    clock = [sum(parts["clock"] for parts in each.values()) for each in (one, two)]
+    told = "".join(
+        f"{'{:.1f} to {:.1f}'.format(*(total / s for s in whole[n])):>14}"
+        for n in CORES
+    )
+    print(f"{'all':<12}{total:>10.2f}{'':>60}{clock[0] / clock[1]:>10.2f}{told}")
 
 
 if __name__ == "__main__":
