@@ -64,7 +64,7 @@ class Preprocessing:
 
         Equal to open_clip's transform before its ToTensor, for RGB input; unless
         `exact`, what becomes half as large or less may be a few of 255 levels beside
-        it, on photographs one at two of 1,000 places, in a sixth of the time.
+        it, mostly by one at some three of 1,000 places, in a sixth of the time.
         """
         resize = _by_pillow if exact else _far_by_torch
         if self.resize_mode == "squash":
